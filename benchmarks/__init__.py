@@ -1,0 +1,1 @@
+"""Side-by-side benchmarks of this package and its peers against a synthetic S3 endpoint."""

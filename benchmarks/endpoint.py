@@ -1,0 +1,357 @@
+"""A synthetic S3 endpoint on the loopback interface, in a process of its own.
+
+`python -m benchmarks.endpoint --bucket lake=events:3` prints its URL and serves until it is
+interrupted; `with SyntheticEndpoint({"lake": "events:3"}) as endpoint:` starts and ends one from
+Python. It checks no signatures. What a test or benchmark sets or reads goes through control
+requests, which are neither delayed nor counted:
+
+    GET  /-/stats      requests by operation, throttled, peak in flight, CPU seconds of the server
+    POST /-/reset      start counting anew
+    POST /-/configure  {"latency_s": 0.03, "page_size": 1000, "max_in_flight": 8, "max_rate": 500}
+    POST /-/buckets    {"lake": "events:3", "small": ["a/b", "a/c"]}
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from benchmarks.content import from_name
+from benchmarks.rendering import error_result
+from benchmarks.service import Request, Response, Service, json_response
+
+CONTROL = "/-/"
+START_TIMEOUT_S = 60.0
+SEND_BUFFER_BYTES = 1 << 20
+
+
+@dataclass
+class Conditions:
+    """How the endpoint treats S3 requests.
+
+    latency_s: seconds between a request's arrival and its answer, for all requests at once.
+    page_size: the largest page of a listing, in entries.
+    max_in_flight: requests served at a time; one more is answered 503 SlowDown. None: no limit.
+    max_rate: requests a second, with as many at once after a pause; beyond, 503. None: no limit.
+    """
+
+    latency_s: float = 0.0
+    page_size: int = 1000
+    max_in_flight: int | None = None
+    max_rate: float | None = None
+
+
+class Meter:
+    """Counts requests and decides which are throttled."""
+
+    def __init__(self, conditions: Conditions) -> None:
+        """Count under `conditions`, which may change meanwhile."""
+        self.conditions = conditions
+        self.in_flight = 0
+        self._admitted = 0
+        self._refilled = time.monotonic()
+        self._tokens = 0.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Start counting anew, with the requests that are in flight."""
+        self._requests: Counter[str] = Counter()
+        self._throttled = 0
+        self._bytes = 0
+        self._peak = self.in_flight
+        self._cpu = time.process_time()
+        self._tokens = self.conditions.max_rate or 0.0
+
+    def arrive(self, operation: str) -> bool:
+        """Count a request; tell whether it is admitted, else it is to be throttled."""
+        self._requests[operation] += 1
+        self.in_flight += 1
+        self._peak = max(self._peak, self.in_flight)
+        admitted = self._within_rate() and self._within_limit()
+        self._admitted += admitted
+        self._throttled += not admitted
+        return admitted
+
+    def leave(self, admitted: bool, sent_bytes: int) -> None:
+        """Note that a request has been answered."""
+        self.in_flight -= 1
+        self._admitted -= admitted
+        self._bytes += sent_bytes
+
+    def stats(self) -> dict[str, Any]:
+        """Return the figures since the last reset."""
+        return {
+            "requests": dict(self._requests),
+            "throttled": self._throttled,
+            "peak_in_flight": self._peak,
+            "sent_bytes": self._bytes,
+            "cpu_s": time.process_time() - self._cpu,
+        }
+
+    def _within_limit(self) -> bool:
+        limit = self.conditions.max_in_flight
+        return limit is None or self._admitted < limit
+
+    def _within_rate(self) -> bool:
+        rate = self.conditions.max_rate
+        if rate is None:
+            return True
+        now = time.monotonic()
+        self._tokens = min(rate, self._tokens + (now - self._refilled) * rate)
+        self._refilled = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class _Connection(asyncio.Protocol):
+    """One keep-alive connection: reads requests, answers each after the latency, in order."""
+
+    def __init__(self, service: Service, meter: Meter) -> None:
+        self._service = service
+        self._meter = meter
+        self._buffer = bytearray()
+        self._busy = False
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        # Room for a whole page, which then leaves in one call.
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if not self._busy:
+            self._serve_next()
+
+    def _serve_next(self) -> None:
+        request = _take_request(self._buffer)
+        self._busy = request is not None
+        if request is None:
+            return
+        if request.target.startswith(CONTROL):
+            self._send(request, self._control(request))
+            return
+        operation = self._service.operation(request)
+        admitted = self._meter.arrive(operation)
+        latency_s = self._meter.conditions.latency_s
+        if latency_s:
+            loop = asyncio.get_running_loop()
+            loop.call_later(latency_s, self._answer, request, operation, admitted)
+        else:
+            self._answer(request, operation, admitted)
+
+    def _answer(self, request: Request, operation: str, admitted: bool) -> None:
+        if self._transport is None:  # the client went away meanwhile
+            self._meter.leave(admitted, 0)
+            return
+        if admitted:
+            response = self._service.respond(operation, request)
+        else:
+            body = error_result("SlowDown", "Please reduce your request rate.", request.target)
+            response = Response(HTTPStatus.SERVICE_UNAVAILABLE, body)
+        self._meter.leave(admitted, len(response.body))
+        self._send(request, response)
+
+    def _send(self, request: Request, response: Response) -> None:
+        if self._transport is None:
+            return
+        body = b"" if request.method == "HEAD" else response.body
+        self._transport.write(_head(response) + body)
+        self._serve_next()
+
+    def _control(self, request: Request) -> Response:
+        action = request.target.removeprefix(CONTROL)
+        if action == "stats":
+            return json_response(self._meter.stats())
+        if action == "reset":
+            self._meter.reset()
+        elif action == "configure":
+            for name, value in json.loads(request.body).items():
+                if name not in {field.name for field in fields(Conditions)}:
+                    return Response(HTTPStatus.BAD_REQUEST, f"no condition {name!r}".encode())
+                setattr(self._meter.conditions, name, value)
+            self._service.page_size = self._meter.conditions.page_size
+            self._meter.reset()
+        elif action == "buckets":
+            self._service.add_buckets(json.loads(request.body))
+        else:
+            return Response(HTTPStatus.NOT_FOUND, f"no control {action!r}".encode())
+        return json_response({})
+
+
+def _take_request(buffer: bytearray) -> Request | None:
+    """Take one whole request off the front of `buffer`, if it holds one."""
+    end = buffer.find(b"\r\n\r\n")
+    if end < 0:
+        return None
+    start_line, *lines = buffer[:end].decode("latin-1").split("\r\n")
+    headers = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    size = end + 4 + int(headers.get("content-length", "0"))
+    if len(buffer) < size:
+        return None
+    body = bytes(buffer[end + 4 : size])
+    del buffer[:size]
+    method, target, _ = start_line.split(" ")
+    return Request(method, target, headers, body)
+
+
+def _head(response: Response) -> bytes:
+    status = HTTPStatus(response.status)
+    lines = [
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        "Server: AmazonS3",
+        "x-amz-request-id: benchmarks",
+        f"Content-Type: {response.content_type}",
+        f"Content-Length: {len(response.body)}",
+        *(f"{name}: {value}" for name, value in response.headers),
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+async def serve(service: Service, conditions: Conditions, port: int, *, attached: bool) -> None:
+    """Serve on 127.0.0.1 and print the URL; `attached` ends it when standard input closes."""
+    meter = Meter(conditions)
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    server = await loop.create_server(
+        lambda: _Connection(service, meter), "127.0.0.1", port, backlog=1024
+    )
+    host, bound_port = server.sockets[0].getsockname()[:2]
+    print(f"http://{host}:{bound_port}", flush=True)
+    if attached:
+        # A thread, since what standard input is may be nothing that an event loop can watch.
+        threading.Thread(target=_await_end_of_input, args=(loop, ended), daemon=True).start()
+    async with server:
+        await ended.wait()
+
+
+def _await_end_of_input(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    sys.stdin.buffer.read()
+    loop.call_soon_threadsafe(ended.set)
+
+
+class SyntheticEndpoint:
+    """Starts and stops an endpoint process, and sends it control requests."""
+
+    def __init__(
+        self, buckets: Mapping[str, str | Sequence[str]], *, content: str = "pattern"
+    ) -> None:
+        """Serve `buckets`, keyspace specs or explicit keys by name, full of the named `content`."""
+        self._buckets = buckets
+        self._content = content
+        self._process: subprocess.Popen[str] | None = None
+        self.url = ""
+
+    @property
+    def storage_options(self) -> dict[str, Any]:
+        """What s3fs and this package need to reach the endpoint."""
+        return {
+            "endpoint_url": self.url,
+            "key": "benchmarks",
+            "secret": "benchmarks",
+            "client_kwargs": {"region_name": "us-east-1"},
+        }
+
+    def __enter__(self) -> "SyntheticEndpoint":
+        """Start the process; return when it serves.
+
+        Raises RuntimeError when it does not start.
+        """
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.endpoint", "--attached", "--content", self._content],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parent.parent,
+        )
+        assert self._process.stdout is not None
+        self.url = self._process.stdout.readline().strip()
+        if not self.url:
+            raise RuntimeError(f"the synthetic endpoint ended with status {self._process.wait()}")
+        self.add_buckets(self._buckets)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop the process."""
+        if self._process is not None:
+            self._process.communicate()  # closes its standard input, on which it ends
+
+    def stats(self) -> dict[str, Any]:
+        """Return what `GET /-/stats` does."""
+        return control(self.url, "stats")
+
+    def reset(self) -> None:
+        """Start counting anew."""
+        control(self.url, "reset", {})
+
+    def configure(self, **conditions: float | None) -> None:
+        """Set fields of `Conditions` and start counting anew."""
+        control(self.url, "configure", conditions)
+
+    def add_buckets(self, buckets: Mapping[str, str | Sequence[str]]) -> None:
+        """Add or replace buckets."""
+        control(self.url, "buckets", buckets)
+
+
+def control(url: str, action: str, body: object = None) -> dict[str, Any]:
+    """Send a control request to the endpoint at `url`: a POST if there is a `body`."""
+    data = None if body is None else json.dumps(body).encode()
+    # Without the proxies of the environment, which may not make an exception for the loopback.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url + CONTROL + action, data, START_TIMEOUT_S) as response:
+        return dict(json.load(response))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run an endpoint in this process."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.endpoint", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free one")
+    parser.add_argument("--bucket", action="append", default=[], metavar="NAME=KIND:NUMBER")
+    parser.add_argument("--content", default="pattern", choices=["pattern", "csv", "avro"])
+    parser.add_argument("--latency-ms", type=float, default=0.0)
+    parser.add_argument("--page-size", type=int, default=1000)
+    parser.add_argument("--max-in-flight", type=int)
+    parser.add_argument("--max-rate", type=float)
+    parser.add_argument("--attached", action="store_true", help="end when standard input closes")
+    options = parser.parse_args(arguments)
+    service = Service(from_name(options.content))
+    service.page_size = options.page_size
+    service.add_buckets(dict(bucket.split("=", 1) for bucket in options.bucket))
+    conditions = Conditions(
+        options.latency_ms / 1000, options.page_size, options.max_in_flight, options.max_rate
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve(service, conditions, options.port, attached=options.attached))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""Keyspaces of a synthetic bucket: ordered keys by generator, and the pages S3 would list of them.
+
+Order and paging follow the ListObjectsV2 reference: keys ascend in UTF-8 byte order, `start_after`
+is exclusive, and objects and common prefixes together count towards `max_keys`. Python compares
+`str` by code point, which is the same order as UTF-8 bytes, so keys stay `str` throughout.
+
+Where implementations differ (a `start_after` inside a common prefix, with a delimiter), this does
+as Ceph RGW: the whole common prefix is passed over, as when a continuation token resumes there.
+"""
+
+import random
+import uuid
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import NamedTuple, overload
+
+LAST_CODE_POINT = "\U0010ffff"
+SEED = 20240229
+
+
+class Listing(NamedTuple):
+    """One page: `keys` and `prefixes` ascend, `next_marker` resumes after the last of both."""
+
+    keys: list[str]
+    prefixes: list[str]
+    truncated: bool
+    next_marker: str | None
+
+
+class Counters(Sequence[str]):
+    """The keys `prefix + zero-padded number + suffix`, made when they are asked for."""
+
+    def __init__(self, count: int, *, prefix: str = "data/", suffix: str = ".avro") -> None:
+        """Number the keys 0 to `count - 1`, in nine digits or as many as the last one needs."""
+        self._numbers = range(count)
+        self._template = f"{prefix}%0{max(9, len(str(count)))}d{suffix}"
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        """Return one key, or a list of the keys in a slice."""
+        template = self._template
+        if isinstance(index, slice):
+            return [template % number for number in self._numbers[index]]
+        return template % self._numbers[index]
+
+
+class Keyspace:
+    """What a bucket holds, answering listings in time that grows with the page, not the bucket."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        """Take keys in ascending code point order without duplicates; see `of` for any others."""
+        self._keys = keys
+
+    @classmethod
+    def of(cls, keys: Iterable[str]) -> "Keyspace":
+        """Return the keyspace of `keys`, which come in any order and may repeat."""
+        return cls(sorted(set(keys)))
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return len(self._keys)
+
+    def __contains__(self, key: str) -> bool:
+        """Tell whether `key` exists."""
+        index = bisect_left(self._keys, key)
+        return index < len(self._keys) and self._keys[index] == key
+
+    def page(
+        self, prefix: str = "", delimiter: str = "", start_after: str = "", max_keys: int = 1000
+    ) -> Listing:
+        """Return the first entries after `start_after`, at most `max_keys`, as S3 lists them."""
+        if max_keys <= 0:
+            return Listing([], [], False, None)
+        first, stop = self._bounds(prefix, delimiter, start_after)
+        if delimiter:
+            return self._rolled_up(len(prefix), delimiter, first, stop, max_keys)
+        keys = list(self._keys[first : min(stop, first + max_keys)])
+        truncated = first + max_keys < stop
+        return Listing(keys, [], truncated, keys[-1] if truncated else None)
+
+    def _bounds(self, prefix: str, delimiter: str, start_after: str) -> tuple[int, int]:
+        first = bisect_left(self._keys, prefix)
+        if start_after:
+            first = max(first, bisect_right(self._keys, start_after))
+        stop = self._end_of(prefix, first)
+        if delimiter and start_after.startswith(prefix):
+            end = start_after.find(delimiter, len(prefix))
+            if end >= 0:
+                first = max(first, self._end_of(start_after[: end + len(delimiter)], first, stop))
+        return first, max(first, stop)
+
+    def _end_of(self, prefix: str, lo: int, hi: int | None = None) -> int:
+        """Return the index after the last key that starts with `prefix`, within `lo` and `hi`."""
+        hi = len(self._keys) if hi is None else hi
+        head = prefix.rstrip(LAST_CODE_POINT)
+        if not head:
+            return hi
+        return bisect_left(self._keys, head[:-1] + chr(ord(head[-1]) + 1), min(lo, hi), hi)
+
+    def _rolled_up(self, skip: int, delimiter: str, index: int, stop: int, room: int) -> Listing:
+        keys: list[str] = []
+        prefixes: list[str] = []
+        last, chunk = "", 8
+        while index < stop and room:
+            entries = self._keys[index : min(stop, index + min(chunk, room))]
+            chunk *= 2  # runs without a common prefix are read in growing strides
+            for key in entries:
+                room -= 1
+                end = key.find(delimiter, skip)
+                if end < 0:
+                    keys.append(key)
+                    last = key
+                    index += 1
+                    continue
+                last = key[: end + len(delimiter)]
+                prefixes.append(last)
+                index = self._end_of(last, index + 1, stop)
+                chunk = 8
+                break
+        truncated = index < stop
+        return Listing(keys, prefixes, truncated, last if truncated else None)
+
+
+def events(years: int = 3) -> Sequence[str]:
+    """Return a Hive tree: `years` from 2023 on x 12 months x 28 days x 24 hours x 4 files."""
+    return [
+        f"events/year={year}/month={month:02d}/day={day:02d}/hour={hour:02d}/part-{part:05d}.avro"
+        for year, month, day, hour, part in product(
+            range(2023, 2023 + years), range(1, 13), range(1, 29), range(24), range(4)
+        )
+    ]
+
+
+def uuids(count: int) -> Sequence[str]:
+    """Return `count` random UUIDs in one directory, the same on every call."""
+    draw = random.Random(SEED)
+    return _distinct(count, lambda: f"data/{uuid.UUID(int=draw.getrandbits(128), version=4)}.avro")
+
+
+def hashes(count: int) -> Sequence[str]:
+    """Return `count` hexadecimal hashes of 40 digits in one directory, the same on every call."""
+    draw = random.Random(SEED)
+    return _distinct(count, lambda: f"data/{draw.getrandbits(160):040x}.avro")
+
+
+def timestamps(count: int) -> Sequence[str]:
+    """Return `count` ISO timestamps in one directory, 97 seconds apart from 2020 on."""
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    step = timedelta(seconds=97)
+    return [f"data/{start + step * number:%Y-%m-%dT%H:%M:%SZ}.avro" for number in range(count)]
+
+
+def mixed(count: int) -> Sequence[str]:
+    """Return `count` names of 1 to 60 characters in one directory, the same on every call."""
+    draw = random.Random(SEED)
+    alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.=+ "
+    return _distinct(
+        count, lambda: "data/" + "".join(draw.choices(alphabet, k=draw.choice((1, 3, 7, 20, 60))))
+    )
+
+
+def skewed(count: int) -> Sequence[str]:
+    """Return `count` keys of which 90 % share one long hot prefix, the same on every call."""
+    draw = random.Random(SEED)
+    hot = [f"data/m-hot-prefix-{number:09d}.avro" for number in range(count * 9 // 10)]
+    rest = _distinct(count - len(hot), lambda: f"data/{draw.getrandbits(64):016x}.avro")
+    return sorted([*hot, *rest])
+
+
+def unicode(count: int) -> Sequence[str]:
+    """Return `count` names in many scripts in one directory, the same on every call."""
+    draw = random.Random(SEED)
+    alphabet = "azAZ09é€ßñжя日本語한국ﬀ\U0001f600\U0001f9ca\U00010348"
+    return _distinct(
+        count, lambda: "data/" + "".join(draw.choices(alphabet, k=draw.randint(4, 12)))
+    )
+
+
+def _distinct(count: int, draw: Callable[[], str]) -> list[str]:
+    keys: set[str] = set()
+    while len(keys) < count:
+        keys.add(draw())
+    return sorted(keys)
+
+
+KINDS: dict[str, Callable[[int], Sequence[str]]] = {
+    "counters": Counters,
+    "events": events,
+    "hashes": hashes,
+    "mixed": mixed,
+    "skewed": skewed,
+    "timestamps": timestamps,
+    "unicode": unicode,
+    "uuids": uuids,
+}
+
+
+def from_spec(spec: str) -> Keyspace:
+    """Return the keyspace that `"kind:number"` names: the number is of keys, or years of `events`.
+
+    Raises ValueError for anything else.
+    """
+    kind, _, number = spec.partition(":")
+    if kind not in KINDS or not number.isdecimal():
+        raise ValueError(f"keyspace {spec!r} is not one of {', '.join(KINDS)} with ':number'")
+    return Keyspace(KINDS[kind](int(number)))

@@ -1,0 +1,158 @@
+"""Every scenario with every tool, one process at a time, and the report of what they took."""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.endpoint import SyntheticEndpoint
+from benchmarks.report import Measurement
+from benchmarks.scenarios import (
+    BUCKETS,
+    OWN,
+    OWN_ITERATOR,
+    PAGE_SIZE,
+    REQUEST_LATENCY_S,
+    Scenario,
+    full,
+    quick,
+)
+
+QUICK_TIMEOUT_S = 3.0
+QUICK_BUDGET_S = 100.0  # leaves the last measurement the time to end within two minutes
+FULL_TIMEOUT_S = 60.0
+OWN_PATIENCE = 3  # goals need this package's own figures in full
+WALK_PATIENCE = 1 / 3  # a walk's requests are counted without latency anyway
+COUNTING_TIMEOUT_S = 300.0
+PROCESS_OVERHEAD_S = 60.0
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Runner:
+    """Measures tools, each in a process of its own, against one running endpoint."""
+
+    def __init__(
+        self,
+        endpoint: SyntheticEndpoint,
+        timeout_s: float,
+        *,
+        count_requests: bool,
+        budget_s: float = math.inf,
+    ) -> None:
+        """Cut peers off at `timeout_s` or, to count a walk's requests without latency, sooner.
+
+        What is not begun within `budget_s` is skipped.
+        """
+        self._endpoint = endpoint
+        self._timeout_s = timeout_s
+        self._count_requests = count_requests
+        self._deadline = time.monotonic() + budget_s
+
+    def measure(self, scenario: Scenario, tool: str) -> Measurement:
+        """Return the figures of `tool` in `scenario`."""
+        if time.monotonic() > self._deadline:
+            return Measurement(scenario, tool, "skipped", error="no time is left")
+        patience = OWN_PATIENCE if tool in (OWN, OWN_ITERATOR) else 1.0
+        if self._count_requests and not scenario.flat:
+            patience *= WALK_PATIENCE
+        measured = self._run(scenario, tool, self._timeout_s * patience)
+        if measured.status == "timeout":
+            measured = replace(measured, total_requests=self._total(scenario, tool))
+        return measured
+
+    def _total(self, scenario: Scenario, tool: str) -> float | None:
+        """Return how many requests a listing that was cut off would have sent, if that is known."""
+        if scenario.flat:
+            return -(-scenario.keys // PAGE_SIZE)
+        if not self._count_requests:
+            return None
+        counted = self._run(replace(scenario, latency_s=0.0), tool, COUNTING_TIMEOUT_S)
+        return counted.requests if counted.status == "ok" else None
+
+    def _run(self, scenario: Scenario, tool: str, timeout_s: float) -> Measurement:
+        self._endpoint.configure(latency_s=scenario.latency_s)
+        command = [sys.executable, "-m", "benchmarks.peers", tool, f"--url={self._endpoint.url}"]
+        command += [f"--bucket={scenario.bucket}", f"--pattern={scenario.pattern}"]
+        command += [f"--repeat={scenario.repeat}", f"--timeout={timeout_s}"]
+        command += ["--detail"] if scenario.detail else []
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s + PROCESS_OVERHEAD_S,
+            cwd=_ROOT,
+            check=False,
+        )
+        if done.returncode or not done.stdout.strip():
+            lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+            return Measurement(scenario, tool, "failed", error=lines[-1])
+        return Measurement(scenario, tool, **json.loads(done.stdout.splitlines()[-1]))
+
+
+def measure_all(
+    runner: Runner, scenarios: Iterable[Scenario], progress: Callable[[str], None]
+) -> Iterator[Measurement]:
+    """Yield a measurement of every tool in every scenario, telling `progress` of each."""
+    for scenario in scenarios:
+        for tool in scenario.tools:
+            measured = runner.measure(scenario, tool)
+            latency = f"{scenario.latency_s * 1000:g} ms"
+            progress(f"{scenario.name} ({latency}) {tool}: {report.summary(measured)}")
+            yield measured
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return 1 if tools disagree about what matches, else 0."""
+    options = _parser().parse_args(arguments)
+    started = time.perf_counter()
+    latency_s = options.latency_ms / 1000
+    scenarios = [
+        replace(one, latency_s=latency_s) if one.latency_s == REQUEST_LATENCY_S else one
+        for one in (quick() if options.quick else full())
+        if options.only in one.name
+    ]
+    timeout_s = options.timeout or (QUICK_TIMEOUT_S if options.quick else FULL_TIMEOUT_S)
+    with SyntheticEndpoint(BUCKETS) as endpoint:
+        budget_s = QUICK_BUDGET_S if options.quick else math.inf
+        runner = Runner(endpoint, timeout_s, count_requests=not options.quick, budget_s=budget_s)
+        measurements = list(
+            measure_all(runner, scenarios, lambda line: print(line, file=sys.stderr, flush=True))
+        )
+    text = report.markdown(measurements, elapsed_s=time.perf_counter() - started)
+    if options.markdown:
+        options.markdown.write_text(text)
+    else:
+        print(text)
+    if options.json:
+        options.json.write_text(json.dumps(report.as_json(measurements), indent=1) + "\n")
+    if options.plots:
+        from benchmarks import plots  # matplotlib, for those who want pictures
+
+        plots.write(measurements, options.plots)
+    disagreements = report.disagreements(measurements)
+    for line in disagreements:
+        print(line, file=sys.stderr)
+    return 1 if disagreements else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks listing",
+        description="List generated buckets with this package, s3fs, boto3, obstore and pyarrow.",
+    )
+    parser.add_argument("--quick", action="store_true", help="end within two minutes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="default: standard output")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="write SVG plots")
+    parser.add_argument("--latency-ms", type=float, default=REQUEST_LATENCY_S * 1000)
+    parser.add_argument("--timeout", type=float, metavar="S", help="seconds before one is cut off")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="scenarios with TEXT in the name"
+    )
+    return parser

@@ -1,0 +1,171 @@
+"""The S3 operations of the synthetic endpoint: from an HTTP request to its response."""
+
+import json
+import re
+from base64 import b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+from benchmarks.content import Content
+from benchmarks.keyspace import Keyspace, from_spec
+from benchmarks.rendering import (
+    Objects,
+    Query,
+    error_result,
+    list_buckets_result,
+    list_result,
+)
+
+PAGE_SIZE_LIMIT = 1000
+_RANGE = re.compile(r"bytes=(?=.*\d)(\d*)-(\d*)")
+
+
+class Request(NamedTuple):
+    """An HTTP request; header names are in lower case."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+class Response(NamedTuple):
+    """An HTTP response; a HEAD's has the Content-Length of the body that it leaves out."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/xml"
+
+
+class _Refusal(Exception):
+    """A request that S3 answers with an error document."""
+
+    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+class Service:
+    """Buckets of generated keys behind the read-only part of S3's interface, path style."""
+
+    def __init__(self, content: Content) -> None:
+        """Start without buckets, all objects holding `content`."""
+        self.page_size = PAGE_SIZE_LIMIT
+        self.buckets: dict[str, Keyspace] = {}
+        self._content = content
+        self._objects = Objects(content.size)
+
+    def add_buckets(self, buckets: Mapping[str, str | list[str]]) -> None:
+        """Add or replace buckets, each given as a keyspace's spec or as the list of its keys."""
+        for name, keys in buckets.items():
+            self.buckets[name] = from_spec(keys) if isinstance(keys, str) else Keyspace.of(keys)
+
+    def operation(self, request: Request) -> str:
+        """Return S3's name for what `request` asks, or its method when it is no operation here."""
+        path, _, query = request.target.partition("?")
+        bucket, _, key = path.lstrip("/").partition("/")
+        if request.method == "HEAD":
+            return "HeadObject" if key else "HeadBucket"
+        if request.method != "GET":
+            return request.method
+        if key:
+            return "GetObject"
+        if not bucket:
+            return "ListBuckets"
+        return "ListObjectsV2" if "list-type=2" in query else "ListObjects"
+
+    def respond(self, operation: str, request: Request) -> Response:
+        """Answer `request`, which asks for `operation`, with the result or an error document."""
+        path, _, query = request.target.partition("?")
+        bucket, _, key = unquote(path).lstrip("/").partition("/")
+        try:
+            if operation == "ListBuckets":
+                return Response(200, list_buckets_result(sorted(self.buckets)))
+            if operation not in ("ListObjectsV2", "HeadBucket", "HeadObject", "GetObject"):
+                message = "The endpoint of the benchmarks lists and reads."
+                raise _Refusal(HTTPStatus.NOT_IMPLEMENTED, "NotImplemented", message)
+            if bucket not in self.buckets:
+                message = "The specified bucket does not exist"
+                raise _Refusal(HTTPStatus.NOT_FOUND, "NoSuchBucket", message)
+            if operation == "ListObjectsV2":
+                return self._list(bucket, dict(parse_qsl(query, keep_blank_values=True)))
+            if operation == "HeadBucket":
+                return Response(200, headers=(("x-amz-bucket-region", "us-east-1"),))
+            return self._read(bucket, key, request)
+        except _Refusal as refusal:
+            body = error_result(refusal.code, str(refusal), path)
+            return Response(refusal.status, body)
+
+    def _list(self, bucket: str, parameters: Mapping[str, str]) -> Response:
+        token = parameters.get("continuation-token", "")
+        requested = parameters.get("max-keys", "1000")
+        if not requested.isdecimal():
+            message = "Argument max-keys must be an integer between 0 and 2147483647"
+            raise _Refusal(HTTPStatus.BAD_REQUEST, "InvalidArgument", message)
+        query = Query(
+            bucket,
+            prefix=parameters.get("prefix", ""),
+            delimiter=parameters.get("delimiter", ""),
+            start_after=parameters.get("start-after", ""),
+            continuation_token=token,
+            max_keys=min(int(requested), self.page_size),
+            url=parameters.get("encoding-type") == "url",
+        )
+        marker = _marker(token) if token else query.start_after
+        listing = self.buckets[bucket].page(query.prefix, query.delimiter, marker, query.max_keys)
+        next_token = _token(listing.next_marker) if listing.next_marker is not None else ""
+        return Response(200, list_result(query, listing, next_token, self._objects))
+
+    def _read(self, bucket: str, key: str, request: Request) -> Response:
+        if key not in self.buckets[bucket]:
+            message = "The specified key does not exist."
+            raise _Refusal(HTTPStatus.NOT_FOUND, "NoSuchKey", message)
+        variant = self._objects.variant(key)
+        metadata = self._objects.variants[variant]
+        start, stop = _range(request.headers.get("range", ""), metadata.size)
+        headers = [
+            ("Accept-Ranges", "bytes"),
+            ("ETag", f'"{metadata.etag}"'),
+            ("Last-Modified", metadata.http_modified),
+        ]
+        status = HTTPStatus.OK
+        if stop - start != metadata.size:
+            status = HTTPStatus.PARTIAL_CONTENT
+            headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{metadata.size}"))
+        body = self._content.read(variant, start, stop)
+        return Response(status, body, tuple(headers), "binary/octet-stream")
+
+
+def _range(header: str, size: int) -> tuple[int, int]:
+    """Return the bounds that a Range header asks for; any but one of bytes is ignored."""
+    asked = _RANGE.fullmatch(header)
+    if asked is None:
+        return 0, size
+    first, last = asked.groups()
+    start = int(first) if first else max(0, size - int(last))
+    stop = min(size, int(last) + 1) if first and last else size
+    if start >= stop:
+        message = "The requested range is not satisfiable"
+        raise _Refusal(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, "InvalidRange", message)
+    return start, stop
+
+
+def _token(marker: str) -> str:
+    """Return an opaque token, as AWS's are: clients that take it for a key fail here as there."""
+    return "1" + urlsafe_b64encode(marker.encode()).decode()
+
+
+def _marker(token: str) -> str:
+    try:
+        return b64decode(token.removeprefix("1"), altchars=b"-_", validate=True).decode()
+    except ValueError:
+        message = "The continuation token provided is incorrect"
+        raise _Refusal(HTTPStatus.BAD_REQUEST, "InvalidArgument", message) from None
+
+
+def json_response(value: object) -> Response:
+    """Return the answer of a control request."""
+    return Response(200, json.dumps(value).encode(), content_type="application/json")

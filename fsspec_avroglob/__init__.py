@@ -1,0 +1,56 @@
+"""Fast globs, one retry layer and Avro tables over S3, for every fsspec-aware library."""
+
+from fsspec_avroglob.avro.container import NotAvroError
+from fsspec_avroglob.avro.read import (
+    AvroDecodeError,
+    iter_avro_records,
+    read_avro,
+    read_avro_schema,
+)
+from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError
+from fsspec_avroglob.filesystem import AvroGlobFileSystem, use_for_s3
+from fsspec_avroglob.options import S3Config
+from fsspec_avroglob.pattern import GlobPattern, PatternError, is_glob_pattern
+from fsspec_avroglob.retry import RetryEvent, RetryPolicy, is_retryable, with_retry
+from fsspec_avroglob.sources import (
+    ResolvedSources,
+    S3GlobUri,
+    expand_path,
+    expand_path_async,
+    expand_paths,
+    expand_paths_async,
+    expand_s3_glob,
+    expand_s3_glob_async,
+    is_s3_uri,
+    parse_s3_glob_uri,
+)
+
+__all__ = [
+    "AvroDecodeError",
+    "AvroGlobFileSystem",
+    "GlobPattern",
+    "InvalidSchemaError",
+    "NotAvroError",
+    "PatternError",
+    "ResolvedSources",
+    "RetryEvent",
+    "RetryPolicy",
+    "S3Config",
+    "S3GlobUri",
+    "SchemaMismatchError",
+    "expand_path",
+    "expand_path_async",
+    "expand_paths",
+    "expand_paths_async",
+    "expand_s3_glob",
+    "expand_s3_glob_async",
+    "is_glob_pattern",
+    "is_retryable",
+    "is_s3_uri",
+    "iter_avro_records",
+    "parse_s3_glob_uri",
+    "read_avro",
+    "read_avro_schema",
+    "use_for_s3",
+    "with_retry",
+]

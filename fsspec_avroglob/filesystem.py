@@ -1,0 +1,532 @@
+"""The fsspec face: :class:`AvroGlobFileSystem` puts planned globs and one retry layer on s3fs."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import fsspec
+import s3fs.core
+from fsspec.asyn import sync, sync_wrapper
+from fsspec.callbacks import DEFAULT_CALLBACK, Callback
+from fsspec.config import apply_config
+from fsspec.utils import stringify_path
+from s3fs import S3FileSystem
+from s3fs.errors import translate_boto_error
+
+from fsspec_avroglob.listing import Found, Lister
+from fsspec_avroglob.memory import ListingMemory
+from fsspec_avroglob.options import S3Config
+from fsspec_avroglob.page import (
+    Page,
+    UnrecognizedPage,
+    directory_info,
+    page_from_response,
+    parse_page,
+)
+from fsspec_avroglob.pattern import GlobPattern, Segment, Text, is_glob_pattern
+from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, ListingPlan
+from fsspec_avroglob.retry import RetryEvent, RetryPolicy, retry_cause, with_retry
+
+__all__ = ["AvroGlobFileSystem", "use_for_s3"]
+
+_PARAMETERS = tuple(inspect.signature(S3FileSystem.__init__).parameters)[1:]
+_STOCK_RETRYABLE = frozenset(s3fs.core.S3_RETRYABLE_ERRORS)
+_PAGE = "fsspec_avroglob.page"
+
+_page_wanted: ContextVar[bool] = ContextVar("page_wanted", default=False)
+
+
+class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
+    """S3 with planned globs and one retry layer: everything s3fs does, and the same results.
+
+    ``avroglob://bucket/key`` URLs reach it through fsspec. Storage options are those of s3fs, the
+    names that other tools use for them (see :class:`~fsspec_avroglob.options.S3Config`), and
+
+    max_retries: retries after the first attempt of each operation (2).
+    retry: a :class:`~fsspec_avroglob.retry.RetryPolicy`, or a dict of its fields.
+    listing_concurrency: most LIST requests in flight for one listing (64).
+
+    Raises ValueError for options that are unknown or contradict each other.
+    """
+
+    protocol = ("avroglob", "s3", "s3a")
+    # s3fs repeats body reads this often; retrying is not its business here.
+    retries = 1
+
+    # How retries wait. Tests put in something that does not.
+    _sleep: Callable[[float], Awaitable[object]] = staticmethod(asyncio.sleep)
+
+    def __init__(self, *args: Any, **storage_options: Any) -> None:
+        given = {**dict(zip(_PARAMETERS, args, strict=False)), **storage_options}
+        loop, session = given.pop("loop", None), given.pop("session", None)
+        batch_size = given.pop("batch_size", None)
+        defaults = apply_config(type(self), {})
+        self.config = S3Config.from_storage_options(
+            {name: value for name, value in given.items() if defaults.get(name) != value},
+            defaults=defaults,
+        )
+        super().__init__(loop=loop, session=session, **self.config.s3fs_options())
+        self.batch_size = batch_size
+        self.memory = ListingMemory(
+            expiry_s=self.config.others.get("listings_expiry_time"),
+            enabled=self.config.others.get("use_listings_cache", True) and not self.version_aware,
+        )
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """The policy that every S3 request of this instance follows."""
+        return self.config.retry
+
+    def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
+        """As fsspec's, with a policy object written as its fields."""
+        options = self.storage_options
+        if isinstance(options.get("retry"), RetryPolicy):
+            options["retry"] = options["retry"].to_dict()
+        record: dict[str, Any] = super().to_dict(include_password=include_password)
+        return record
+
+    # -- requests --
+
+    async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
+        """Call a method of the S3 client, again after transient failures. All requests go here."""
+        await self.set_session()
+        client = await self.get_s3(kwargs.get("Bucket"))
+        call = getattr(client, method)
+        arguments = self._get_s3_method_kwargs(call, *akwarglist, **kwargs)
+        try:
+            return await with_retry(
+                partial(call, **arguments),
+                self.retry_policy,
+                name=_request_name(method, arguments),
+                on_retry=self._on_retry,
+                classify=_classify,
+                sleep=self._sleep,
+            )
+        except Exception as error:
+            translated = _translated(error)
+            if translated is error:
+                raise
+            raise translated from error
+        finally:
+            if not method.startswith(("get_", "head_", "list_")):
+                self._forget_written(arguments)
+
+    call_s3 = sync_wrapper(_call_s3)
+
+    def _on_retry(self, event: RetryEvent) -> None:
+        """Called before each wait; a place to hook on to."""
+
+    def _forget_written(self, arguments: dict[str, Any]) -> None:
+        bucket, key = arguments.get("Bucket"), arguments.get("Key")
+        if key is not None:
+            self.memory.forget(f"{bucket}/{key}")
+        for item in arguments.get("Delete", {}).get("Objects", ()):
+            self.memory.forget(f"{bucket}/{item['Key']}")
+
+    async def _fetch_page(
+        self,
+        bucket: str,
+        prefix: str,
+        *,
+        delimiter: str,
+        start_after: str | None,
+        token: str | None,
+    ) -> Page:
+        """One page of ListObjectsV2, decoded from its bytes where these are understood."""
+        request: dict[str, str] = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter}
+        if token is not None:
+            request["ContinuationToken"] = token
+        elif start_after is not None:
+            request["StartAfter"] = start_after
+        await self.set_session()
+        client = await self.get_s3(bucket)
+        client.meta.events.register(
+            "before-parse.s3.ListObjectsV2", _take_page, unique_id="fsspec_avroglob"
+        )
+        wanted = _page_wanted.set(True)
+        try:
+            response = await self._call_s3("list_objects_v2", **request)
+        finally:
+            _page_wanted.reset(wanted)
+        page: Page | None = response.get(_PAGE)
+        return page_from_response(response) if page is None else page
+
+    # -- listing --
+
+    def _lister(self, plan: ListingPlan, emit: Callable[[Found], Awaitable[None]]) -> Lister:
+        fetch = partial(self._fetch_page, plan.bucket)
+        return Lister(plan, fetch, emit, self.config.listing_concurrency)
+
+    def _collector(self, plan: ListingPlan, detail: bool, callback: Callback) -> _Collector:
+        return _Collector(plan.bucket, self.memory, detail, callback)
+
+    def _plans(self, path: str, maxdepth: int | None, withdirs: bool) -> list[ListingPlan]:
+        if maxdepth is not None and maxdepth < 1:
+            raise ValueError("maxdepth must be at least 1")
+        stripped = self._strip_protocol(path)
+        pattern = GlobPattern.parse(stripped + ("/" if path.endswith("/") else ""))
+        return ListingPlan.for_pattern(pattern, maxdepth=maxdepth, with_directories=withdirs)
+
+    async def _glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> Any:
+        """Paths that match a pattern, sorted; with ``detail=True`` a dict of path to info.
+
+        See :mod:`fsspec_avroglob.pattern` for the grammar. maxdepth: levels that ``**`` may span.
+        withdirs: whether directories match too (True). callback: told the number of matches as
+        pages arrive.
+
+        Raises ValueError for an invalid pattern and one that names no bucket. What matches nothing
+        gives an empty result.
+        """
+        path = stringify_path(path)
+        if self.version_aware or not is_glob_pattern(self._strip_protocol(path)):
+            kwargs.pop("callback", None)
+            return await super()._glob(path, maxdepth=maxdepth, **kwargs)
+        detail = kwargs.pop("detail", False)
+        plans = self._plans(path, maxdepth, kwargs.pop("withdirs", True))
+        callback = kwargs.pop("callback", DEFAULT_CALLBACK)
+        collectors = [self._collector(plan, detail, callback) for plan in plans]
+        await asyncio.gather(
+            *(
+                self._lister(plan, collector.add).run()
+                for plan, collector in zip(plans, collectors, strict=True)
+            )
+        )
+        return _merged(collectors, detail)
+
+    glob = sync_wrapper(_glob)
+
+    def explain(
+        self, path: str, maxdepth: int | None = None, withdirs: bool = True
+    ) -> list[ListingPlan]:
+        """The plans that :meth:`glob` would carry out, one a bucket, without any request.
+
+        Raises ValueError as :meth:`glob` does.
+        """
+        return self._plans(stringify_path(path), maxdepth, withdirs)
+
+    async def _iglob(
+        self, path: str, maxdepth: int | None = None, withdirs: bool = True, detail: bool = False
+    ) -> AsyncIterator[Any]:
+        """Matches as pages arrive, in no particular order and in bounded memory.
+
+        Yields paths, or info dicts with ``detail=True``.
+        """
+        async for batch in self._iglob_batches(path, maxdepth, withdirs, detail):
+            for match in batch:
+                yield match
+
+    def iglob(
+        self, path: str, maxdepth: int | None = None, withdirs: bool = True, detail: bool = False
+    ) -> Iterator[Any]:
+        """As :meth:`_iglob`, for code without coroutines. Closing the iterator ends the listing."""
+        batches = self._iglob_batches(path, maxdepth, withdirs, detail)
+        try:
+            while True:
+                try:
+                    batch = sync(self.loop, batches.__anext__)
+                except StopAsyncIteration:
+                    return
+                yield from batch
+        finally:
+            sync(self.loop, batches.aclose)
+
+    async def _iglob_batches(
+        self, path: str, maxdepth: int | None, withdirs: bool, detail: bool
+    ) -> AsyncGenerator[Sequence[Any], None]:
+        path = stringify_path(path)
+        if self.version_aware or not is_glob_pattern(self._strip_protocol(path)):
+            found = await self._glob(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail)
+            yield list(found.values()) if detail else found
+            return
+        for plan in self._plans(path, maxdepth, withdirs):
+            queue: asyncio.Queue[Found | None] = asyncio.Queue(maxsize=8)
+            task = asyncio.create_task(_list_into(queue, self._lister(plan, queue.put)))
+            try:
+                while (found := await queue.get()) is not None:
+                    collector = _Collector(plan.bucket, None, detail, DEFAULT_CALLBACK)
+                    await collector.add(found)
+                    yield list(collector.infos()) if detail else collector.names()
+                await task
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def _lsdir(
+        self,
+        path: str,
+        refresh: bool = False,
+        max_items: int | None = None,
+        delimiter: str = "/",
+        prefix: str = "",
+        versions: bool = False,
+    ) -> list[dict[str, Any]]:
+        if versions or self.version_aware or max_items is not None:
+            listing: list[dict[str, Any]] = await super()._lsdir(
+                path, refresh, max_items, delimiter, prefix, versions
+            )
+            return listing
+        if delimiter and not refresh and path in self.dircache:
+            cached: list[dict[str, Any]] = self.dircache[path]
+            return cached
+        bucket, key, _ = self.split_path(path)
+        directory = key.lstrip("/") + "/" if key else ""
+        plan = ListingPlan(
+            bucket,
+            ONE_LEVEL if delimiter else EVERYTHING,
+            path,
+            with_directories=bool(delimiter),
+            unfiltered=True,
+        )
+        collector = self._collector(plan, True, DEFAULT_CALLBACK)
+        lister = self._lister(plan, collector.add)
+        if delimiter:
+            await lister.run_level(directory, prefix)
+        else:
+            await lister.run_below(directory, prefix)
+        infos = sorted(collector.infos(), key=_name)
+        if delimiter and infos and not prefix:
+            self.dircache[path] = infos
+        return infos
+
+    async def _find(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        withdirs: bool | None = None,
+        detail: bool = False,
+        prefix: str = "",
+        **kwargs: Any,
+    ) -> Any:
+        """All files below *path*, sorted; as s3fs's, through the planned lister."""
+        path = self._strip_protocol(path)
+        bucket, key, _ = self.split_path(path)
+        if not bucket:
+            raise ValueError("Cannot traverse all of S3")
+        if self.version_aware or (maxdepth and prefix) or kwargs.get("versions"):
+            return await super()._find(path, maxdepth, withdirs, detail, prefix, **kwargs)
+        collector_of = partial(
+            self._collector,
+            detail=detail,
+            callback=kwargs.pop("callback", DEFAULT_CALLBACK),
+        )
+        directory = key.rstrip("/") + "/" if key else ""
+        if maxdepth:
+            plan = ListingPlan(bucket, _below(directory), path, maxdepth, bool(withdirs))
+            collector = collector_of(plan)
+            await self._lister(plan, collector.add).run()
+        else:
+            plan = ListingPlan(
+                bucket, EVERYTHING, path, with_directories=bool(withdirs), unfiltered=True
+            )
+            collector = collector_of(plan)
+            await self._lister(plan, collector.add).run_below(directory, prefix)
+        found = _merged([collector], detail)
+        if not found and key and not prefix:
+            try:
+                info = await self._info(path)
+            except FileNotFoundError:
+                return found
+            return {path: info} if detail else [path]
+        return found
+
+    find = sync_wrapper(_find)
+
+    async def _du(
+        self,
+        path: str,
+        total: bool = True,
+        maxdepth: int | None = None,
+        withdirs: bool = False,
+        **kwargs: Any,
+    ) -> int | dict[str, int]:
+        """Bytes below *path*: their sum, or with ``total=False`` a dict of path to size."""
+        found = await self._find(path, maxdepth=maxdepth, withdirs=withdirs, detail=True, **kwargs)
+        sizes = {name: info["size"] for name, info in found.items()}
+        return sum(sizes.values()) if total else sizes
+
+    du = sync_wrapper(_du)
+
+    async def _expand_path(
+        self, path: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
+    ) -> list[str]:
+        """As fsspec's; braces alone make a pattern too, unless an object has just that name."""
+        if isinstance(path, str) and _only_braces(self._strip_protocol(path)):
+            literal = await self._exists(self._strip_protocol(path))
+            path = path if literal else await self._glob(path) or path
+        expanded: list[str] = await super()._expand_path(path, recursive, maxdepth, **kwargs)
+        return expanded
+
+    expand_path = sync_wrapper(_expand_path)
+
+    # -- what listings have told --
+
+    async def _info(
+        self,
+        path: str,
+        bucket: str | None = None,
+        key: str | None = None,
+        refresh: bool = False,
+        version_id: str | None = None,
+    ) -> dict[str, Any]:
+        """As s3fs's; a path that a listing has returned costs no request."""
+        path = self._strip_protocol(path)
+        if not refresh and version_id is None:
+            remembered = self.memory.info(path)
+            if remembered is not None:
+                return remembered
+        info: dict[str, Any] = await super()._info(path, bucket, key, refresh, version_id)
+        return info
+
+    info = sync_wrapper(_info)
+
+    async def _isdir(self, path: str) -> bool:
+        remembered = self.memory.info(self._strip_protocol(path).rstrip("/"))
+        if remembered is not None and remembered["type"] == "directory":
+            return True
+        if remembered is not None and not self.dircache:
+            # An object is hardly ever a directory as well, and asking would cost a listing.
+            return False
+        found: bool = await super()._isdir(path)
+        return found
+
+    isdir = sync_wrapper(_isdir)
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Forget listings of *path* and its parents, and all that globs have remembered."""
+        super().invalidate_cache(path)
+        self.memory.forget()
+
+
+def use_for_s3() -> None:
+    """Have ``s3://`` and ``s3a://`` URLs served by :class:`AvroGlobFileSystem` in this process."""
+    for protocol in ("s3", "s3a"):
+        fsspec.register_implementation(protocol, AvroGlobFileSystem, clobber=True)
+
+
+class _Collector:
+    """Gathers what a lister found in one bucket, and tells memory and callback of it."""
+
+    def __init__(
+        self, bucket: str, memory: ListingMemory | None, detail: bool, callback: Callback
+    ) -> None:
+        self._bucket = bucket
+        self._memory = memory
+        self._detail = detail
+        self._callback = callback
+        self._names: list[str] = []
+        self._infos: list[dict[str, Any]] = []
+        self._directories: list[str] = []
+
+    async def add(self, found: Found) -> None:
+        page, indices = found.page, found.indices
+        names: list[str] = []
+        if page is not None:
+            indices = range(len(page.keys)) if indices is None else indices
+            start = self._bucket + "/"
+            names = [start + page.keys[index] for index in indices]
+            if self._detail and names:
+                self._infos += page.infos(self._bucket, indices)
+        directories = [
+            f"{self._bucket}/{path}" if path else self._bucket for path in found.directories
+        ]
+        self._names += names
+        self._directories += directories
+        if self._memory is not None:
+            self._memory.remember(self._bucket, page, names, indices or (), directories)
+        self._callback.relative_update(len(names) + len(directories))
+
+    def names(self) -> list[str]:
+        """Paths, files before directories."""
+        return self._names + self._directories
+
+    def infos(self) -> Iterator[dict[str, Any]]:
+        """Info dicts, those of files first."""
+        yield from self._infos
+        for path in self._directories:
+            yield (
+                directory_info(self._bucket, path[len(self._bucket) + 1 :] + "/")
+                if (path != self._bucket)
+                else {"name": path, "size": 0, "type": "directory", "StorageClass": "DIRECTORY"}
+            )
+
+
+def _merged(collectors: Sequence[_Collector], detail: bool) -> Any:
+    """What the collectors hold, sorted by path; a directory comes before a file of its name."""
+    if not detail:
+        names = [name for collector in collectors for name in collector.names()]
+        names.sort()
+        return list(dict.fromkeys(names)) if any(c._directories for c in collectors) else names
+    infos = {info["name"]: info for collector in collectors for info in collector.infos()}
+    return dict(sorted(infos.items()))
+
+
+async def _list_into(queue: asyncio.Queue[Found | None], lister: Lister) -> None:
+    try:
+        await lister.run()
+    finally:
+        await queue.put(None)
+
+
+def _below(directory: str) -> tuple[tuple[Segment, ...]]:
+    """The branch for everything below a directory ("" or ending in "/")."""
+    names = directory.split("/")[:-1]
+    return ((*(Segment((Text(name),) if name else ()) for name in names), *EVERYTHING[0]),)
+
+
+def _only_braces(path: str) -> bool:
+    return "{" in path and not any(character in path for character in "*?[")
+
+
+def _name(info: dict[str, Any]) -> str:
+    name: str = info["name"]
+    return name
+
+
+def _take_page(
+    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+) -> None:
+    """Botocore's ``before-parse`` handler: read the page here, leave its parser next to nothing.
+
+    A body that is not fully understood is left as it is, for botocore to parse or to find the
+    error in.
+    """
+    if not _page_wanted.get() or response_dict["status_code"] != 200:
+        return
+    try:
+        customized_response_dict[_PAGE] = parse_page(response_dict["body"])
+    except UnrecognizedPage:
+        return
+    response_dict["body"] = b"<ListBucketResult/>"
+
+
+def _request_name(method: str, arguments: dict[str, Any]) -> str:
+    """What is asked of which object, for logs and notes: ``HeadObject bucket/key``."""
+    operation = "".join(word.capitalize() for word in method.split("_"))
+    place = "/".join(
+        str(arguments[name]) for name in ("Bucket", "Key", "Prefix") if arguments.get(name)
+    )
+    return f"{operation} {place}".rstrip()
+
+
+def _classify(error: BaseException) -> str | None:
+    """The cause of a transient failure; what users added to s3fs's own list counts too."""
+    cause = retry_cause(error)
+    if cause is None and isinstance(error, Exception):
+        added = tuple(set(s3fs.core.S3_RETRYABLE_ERRORS) - _STOCK_RETRYABLE)
+        if isinstance(error, added) or s3fs.core.CUSTOM_ERROR_HANDLER(error):
+            return "custom"
+    return cause
+
+
+def _translated(error: Exception) -> Exception:
+    """The error that s3fs's users know, with the notes of the original."""
+    translated: Exception = translate_boto_error(error)
+    if translated is not error:
+        for note in getattr(error, "__notes__", ()):
+            translated.add_note(note)
+    return translated

@@ -1,0 +1,285 @@
+"""Storage options: every name that people know them by, made into what s3fs takes."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import aiobotocore.session
+import s3fs
+
+from fsspec_avroglob.retry import RetryPolicy, convert
+
+_TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
+
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "endpoint_url": ("endpoint", "aws_endpoint", "aws_endpoint_url", "aws_endpoint_url_s3"),
+    "key": ("username", "access_key_id", "aws_access_key_id"),
+    "secret": ("password", "secret_access_key", "aws_secret_access_key"),
+    "token": ("session_token", "aws_session_token", "aws_token"),
+    "region": ("region_name", "aws_region", "default_region", "aws_default_region"),
+    "anon": ("skip_signature", "aws_skip_signature", "no_sign_request"),
+    "profile": ("aws_profile", "profile_name"),
+    "requester_pays": ("request_payer", "aws_request_payer"),
+    "virtual_hosted_style_request": ("aws_virtual_hosted_style_request",),
+    "allow_http": ("aws_allow_http",),
+}
+"""Canonical name of an option -> the other names for it. Names are compared in lower case."""
+
+_CANONICAL = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
+
+# The same settings, where they may also stand inside client_kwargs.
+_IN_CLIENT_KWARGS = {
+    "endpoint_url": "endpoint_url",
+    "key": "aws_access_key_id",
+    "secret": "aws_secret_access_key",
+    "token": "aws_session_token",
+    "region": "region_name",
+}
+_SECRETS = frozenset({"key", "secret", "token"})
+_BOOLEANS = (
+    "anon",
+    "requester_pays",
+    "use_ssl",
+    "version_aware",
+    "cache_regions",
+    "default_fill_cache",
+    "fixed_upload_size",
+    "local_expiry_check",
+    "use_listings_cache",
+    "asynchronous",
+    "virtual_hosted_style_request",
+    "allow_http",
+)
+_INTEGERS = ("max_concurrency", "default_block_size", "max_paths", "batch_size")
+
+
+@dataclass(frozen=True)
+class S3Config:
+    """How to reach S3, under one name for each thing. Make it with :meth:`from_storage_options`.
+
+    endpoint_url: the server, None for AWS.
+    key, secret, token: credentials; None leaves them to botocore (environment, files, instance).
+    region: region name. anon: send unsigned requests. profile: section of the AWS config files.
+    retry: the policy for every request; ``max_retries`` is its number of retries.
+    listing_concurrency: most LIST requests in flight at once for one listing.
+    others: every further option, as s3fs names it.
+
+    Credentials never show in the repr.
+    """
+
+    endpoint_url: str | None = None
+    key: str | None = field(default=None, repr=False)
+    secret: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    region: str | None = None
+    anon: bool = False
+    profile: str | None = None
+    retry: RetryPolicy = RetryPolicy()
+    listing_concurrency: int = 64
+    others: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        convert(self, "listing_concurrency", int, at_least=1)
+
+    @property
+    def max_retries(self) -> int:
+        """Retries after the first attempt of an operation (default 2)."""
+        return self.retry.max_retries
+
+    @classmethod
+    def from_storage_options(
+        cls,
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> S3Config:
+        """Normalise *storage_options*: any spelling of a name, values as text or typed.
+
+        defaults: options of lower rank (fsspec's configuration); one that is contradicted gives way.
+
+        Raises ValueError for two names of one thing with different values, for an unknown name
+        (suggesting the nearest known one) and for a value that cannot be what its name asks for.
+        """
+        options = dict(defaults or {})
+        given = dict(storage_options or {})
+        shadowed = {_canonical(name) for name, value in given.items() if options.get(name) != value}
+        options = {name: v for name, v in options.items() if _canonical(name) not in shadowed}
+        merged = _merge_names({**options, **given})
+        for name in _BOOLEANS:
+            if name in merged:
+                merged[name] = _boolean(name, merged[name])
+        for name in _INTEGERS:
+            if name in merged:
+                merged[name] = _integer(name, merged[name])
+        if "listings_expiry_time" in merged:
+            merged["listings_expiry_time"] = _seconds(merged["listings_expiry_time"])
+        _apply_object_store_options(merged)
+        own = {
+            name: merged.pop(name)
+            for name in (*_IN_CLIENT_KWARGS, "anon", "profile", "listing_concurrency")
+            if name in merged
+        }
+        retry = _retry_policy(merged.pop("retry", None), merged.pop("max_retries", None))
+        others = {name: value for name, value in merged.items() if name not in cls.__annotations__}
+        return cls(**own, retry=retry, others=others)
+
+    def s3fs_options(self) -> dict[str, Any]:
+        """Keyword arguments for :class:`s3fs.S3FileSystem`, with botocore's own retries off."""
+        options = dict(self.others)
+        client_kwargs = dict(options.pop("client_kwargs", None) or {})
+        for name, inner in _IN_CLIENT_KWARGS.items():
+            if name != "region":
+                client_kwargs.pop(inner, None)
+        if self.region is not None:
+            client_kwargs["region_name"] = self.region
+        config_kwargs = dict(options.pop("config_kwargs", None) or {})
+        # One layer retries, and it is not this one. A mode from the environment must not matter.
+        config_kwargs["retries"] = {"total_max_attempts": 1, "mode": "standard"}
+        config_kwargs.setdefault(
+            "max_pool_connections", max(self.listing_concurrency, 2 * _concurrency(options))
+        )
+        if self.profile is not None:
+            options["profile"] = self.profile
+        return {
+            **options,
+            "endpoint_url": self.endpoint_url,
+            "key": self.key,
+            "secret": self.secret,
+            "token": self.token,
+            "anon": self.anon,
+            "client_kwargs": client_kwargs,
+            "config_kwargs": config_kwargs,
+        }
+
+
+@cache
+def known_options() -> frozenset[str]:
+    """Every option name that is understood, aliases included."""
+    own = {"retry", "max_retries", "listing_concurrency", "batch_size"}
+    s3 = set(inspect.signature(s3fs.S3FileSystem.__init__).parameters) - {"self", "kwargs"}
+    fsspec_ = {"use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache"}
+    session = set(inspect.signature(aiobotocore.session.AioSession.__init__).parameters) - {"self"}
+    return frozenset(own | s3 | fsspec_ | session | set(ALIASES) | set(_CANONICAL)) - {
+        "kwargs",
+        "args",
+    }
+
+
+def _canonical(name: str) -> str:
+    lowered = name.lower()
+    return _CANONICAL.get(lowered, lowered)
+
+
+def _merge_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options under their canonical names, without those that are None ("not given")."""
+    merged: dict[str, Any] = {}
+    source: dict[str, str] = {}
+    for name, value in options.items():
+        if not isinstance(name, str) or name.lower() not in known_options():
+            raise ValueError(_unknown(name))
+        _place(merged, source, _canonical(name), name, value)
+    client_kwargs = merged.get("client_kwargs") or {}
+    for canonical, inner in _IN_CLIENT_KWARGS.items():
+        if inner in client_kwargs:
+            _place(merged, source, canonical, f"client_kwargs[{inner!r}]", client_kwargs[inner])
+    return merged
+
+
+def _place(
+    merged: dict[str, Any], source: dict[str, str], canonical: str, name: str, value: Any
+) -> None:
+    if value is None:
+        return
+    if canonical in merged and not _same(canonical, merged[canonical], value):
+        other = source[canonical]
+        raise ValueError(
+            f"{other}{_shown(canonical, merged[canonical])} and {name}{_shown(canonical, value)} "
+            f"are two names for one option with different values; give one of them"
+        )
+    merged[canonical], source[canonical] = value, name
+
+
+def _same(canonical: str, one: Any, other: Any) -> bool:
+    if canonical in _BOOLEANS:
+        return _boolean(canonical, one) == _boolean(canonical, other)
+    if canonical == "endpoint_url":
+        return str(one).rstrip("/") == str(other).rstrip("/")
+    return bool(one == other)
+
+
+def _shown(canonical: str, value: Any) -> str:
+    return "" if canonical in _SECRETS else f"={value!r}"
+
+
+def _unknown(name: object) -> str:
+    close = difflib.get_close_matches(str(name).lower(), known_options(), n=1, cutoff=0.6)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"unknown storage option {name!r}{hint}"
+
+
+def _boolean(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower()
+    if name == "requester_pays" and text == "requester":
+        return True
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise ValueError(f"{name}={value!r} is neither true nor false")
+
+
+def _integer(name: str, value: Any) -> int:
+    try:
+        if isinstance(value, bool) or int(value) != float(value):
+            raise ValueError
+        return int(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}={value!r} is not a whole number") from None
+
+
+def _seconds(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"listings_expiry_time={value!r} is not a number of seconds") from None
+
+
+def _concurrency(options: Mapping[str, Any]) -> int:
+    return int(options.get("max_concurrency") or 10)
+
+
+def _apply_object_store_options(merged: dict[str, Any]) -> None:
+    """Options of object_store that s3fs expresses another way."""
+    virtual = merged.pop("virtual_hosted_style_request", None)
+    if virtual is not None:
+        config = dict(merged.get("config_kwargs") or {})
+        config["s3"] = {
+            **(config.get("s3") or {}),
+            "addressing_style": "virtual" if virtual else "path",
+        }
+        merged["config_kwargs"] = config
+    allow_http = merged.pop("allow_http", None)
+    endpoint = merged.get("endpoint_url")
+    if allow_http is False and endpoint is not None and str(endpoint).startswith("http://"):
+        raise ValueError(f"allow_http is false, but endpoint_url={endpoint!r} is plain http")
+
+
+def _retry_policy(retry: Any, max_retries: Any) -> RetryPolicy:
+    if max_retries is None:
+        return RetryPolicy.from_value(retry)
+    if retry is None:
+        return RetryPolicy(max_retries=max_retries)
+    named = RetryPolicy(max_retries=max_retries).max_retries
+    if isinstance(retry, Mapping) and "max_retries" not in retry:
+        return RetryPolicy.from_value({**retry, "max_retries": named})
+    policy = RetryPolicy.from_value(retry)
+    if policy.max_retries != named:
+        raise ValueError(
+            f"max_retries={named} and retry with max_retries={policy.max_retries} contradict each other"
+        )
+    return policy

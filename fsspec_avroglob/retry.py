@@ -1,0 +1,378 @@
+"""The one retry layer: what is retried, how long is waited, and the loop that does it.
+
+Nothing below this module repeats a request: botocore's retries and s3fs's loops are switched off by
+the filesystem, so an operation sends at most ``max_retries + 1`` requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import errno
+import logging
+import random
+import re
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
+
+import botocore.exceptions
+import botocore.parsers
+
+logger = logging.getLogger("fsspec_avroglob")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often and after what waits a failed operation is tried again. All times are in seconds.
+
+    max_retries: retries after the first attempt; 0 switches retrying off.
+    base_delay: nominal wait before the first retry.
+    multiplier: what the nominal wait grows by with each further retry.
+    max_delay: longest wait, also for a server's ``Retry-After``.
+    jitter: the fraction of the nominal wait that is random: what is waited lies between
+        ``(1 - jitter) * nominal`` and ``nominal``, so that clients do not return in step. 0 is none.
+    timeout: bound on a whole operation, its retries and waits included; None is no bound.
+
+    Raises ValueError for values out of range. Text such as ``"2"`` is converted.
+    """
+
+    max_retries: int = 2
+    base_delay: float = 1.0
+    multiplier: float = 2.0
+    max_delay: float = 30.0
+    jitter: float = 0.5
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        convert(self, "max_retries", int, at_least=0)
+        for name in ("base_delay", "max_delay"):
+            convert(self, name, float, at_least=0)
+        convert(self, "multiplier", float, at_least=1)
+        convert(self, "jitter", float, at_least=0, at_most=1)
+        if self.timeout is not None:
+            convert(self, "timeout", float, at_least=0)
+
+    @classmethod
+    def from_value(cls, value: RetryPolicy | Mapping[str, Any] | int | str | None) -> RetryPolicy:
+        """A policy from a policy, a mapping of its fields, a number of retries, or None (defaults)."""
+        if isinstance(value, RetryPolicy):
+            return value
+        if value is None:
+            return cls()
+        if isinstance(value, Mapping):
+            known = {field.name for field in fields(cls)}
+            if unknown := sorted(set(value) - known):
+                raise ValueError(
+                    f"retry={dict(value)!r} has unknown field(s) {', '.join(unknown)}; "
+                    f"a policy has {', '.join(sorted(known))}"
+                )
+            return cls(**value)
+        if isinstance(value, int | str) and not isinstance(value, bool):
+            return cls(max_retries=value)  # type: ignore[arg-type]  # text is converted
+        raise ValueError(
+            f"retry={value!r} is neither a RetryPolicy, a mapping of its fields nor a number"
+        )
+
+    def backoff(self, retry: int) -> float:
+        """Nominal wait in seconds before the *retry*-th retry, counted from 1: 1, 2, 4, 8, ... 30."""
+        if retry < 1:
+            raise ValueError(f"retries are counted from 1, not {retry}")
+        try:
+            nominal = self.base_delay * self.multiplier ** (retry - 1)
+        except OverflowError:
+            nominal = self.max_delay
+        return min(nominal, self.max_delay)
+
+    def delay(self, retry: int, retry_after: float | None = None) -> float:
+        """What is really waited, in seconds: the nominal wait jittered, or the server's wish."""
+        if retry_after is not None:
+            return min(max(retry_after, 0.0), self.max_delay)
+        return self.backoff(retry) * (1 - self.jitter * random.random())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The policy as JSON-able fields; :meth:`from_value` takes them back."""
+        return asdict(self)
+
+
+def convert(
+    record: Any,
+    name: str,
+    kind: Callable[[Any], Any],
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> None:
+    """Convert one numeric field of a frozen dataclass in place, or raise a ValueError naming it."""
+    given = getattr(record, name)
+    try:
+        value = kind(given)
+        if isinstance(given, bool) or value != float(given):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        noun = "a whole number" if kind is int else "a number"
+        raise ValueError(f"{name}={given!r} is not {noun}") from None
+    if (at_least is not None and value < at_least) or (at_most is not None and value > at_most):
+        bounds = f"at least {at_least}" if at_most is None else f"between {at_least} and {at_most}"
+        raise ValueError(f"{name}={given!r} must be {bounds}")
+    object.__setattr__(record, name, value)
+
+
+# --- classification ------------------------------------------------------------------------------
+
+THROTTLED = "throttled"
+SERVER_ERROR = "server error"
+TIMEOUT = "timeout"
+CONNECTION = "connection"
+TRUNCATED = "truncated"
+
+RETRYABLE_CODES: Mapping[str, str] = {
+    "SlowDown": THROTTLED,
+    "RequestLimitExceeded": THROTTLED,
+    "BandwidthLimitExceeded": THROTTLED,
+    "PriorRequestNotComplete": THROTTLED,
+    "LimitExceededException": THROTTLED,
+    "ServiceUnavailable": SERVER_ERROR,
+    "InternalError": SERVER_ERROR,
+    "InternalFailure": SERVER_ERROR,
+    "RequestTimeout": TIMEOUT,
+    "RequestTimeoutException": TIMEOUT,
+    "XAmzContentSHA256Mismatch": TRUNCATED,
+    "IncompleteBody": TRUNCATED,
+}
+"""S3 error codes that a later attempt may not meet. ``Throttl*`` and ``TooManyRequests*`` join them."""
+
+RETRYABLE_STATUS: Mapping[int, str] = {
+    408: TIMEOUT,
+    429: THROTTLED,
+    500: SERVER_ERROR,
+    502: SERVER_ERROR,
+    503: THROTTLED,
+    504: TIMEOUT,
+}
+"""HTTP status codes that are retried when the error code does not decide."""
+
+FINAL_CODES = frozenset(
+    {
+        "AccessDenied",
+        "AllAccessDisabled",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "NoSuchBucket",
+        "NoSuchKey",
+        "NoSuchUpload",
+        "NotImplemented",
+        "PreconditionFailed",
+        "SignatureDoesNotMatch",
+    }
+)
+"""S3 error codes that no retry can mend, whatever status a server sends them with."""
+
+_EXCEPTION_CAUSES: tuple[tuple[type[BaseException], str], ...] = (
+    (botocore.exceptions.ConnectTimeoutError, TIMEOUT),
+    (botocore.exceptions.ReadTimeoutError, TIMEOUT),
+    (botocore.exceptions.IncompleteReadError, TRUNCATED),
+    (botocore.exceptions.ResponseStreamingError, TRUNCATED),
+    (botocore.exceptions.ProxyConnectionError, CONNECTION),
+    (botocore.exceptions.EndpointConnectionError, CONNECTION),
+    (botocore.exceptions.ConnectionClosedError, CONNECTION),
+    (botocore.exceptions.HTTPClientError, CONNECTION),
+    (botocore.parsers.ResponseParserError, TRUNCATED),
+    (asyncio.IncompleteReadError, TRUNCATED),
+    (TimeoutError, TIMEOUT),
+    (ConnectionError, CONNECTION),
+    (socket.gaierror, CONNECTION),
+)
+
+_TRANSIENT_ERRNO = {
+    errno.ETIMEDOUT: TIMEOUT,
+    errno.ECONNRESET: CONNECTION,
+    errno.EHOSTUNREACH: CONNECTION,
+    errno.ENETUNREACH: CONNECTION,
+}
+
+# Only where neither type, status nor code decide: servers and proxies that send nothing better.
+_MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"slow ?down|reduce your request rate|throttl|too many requests", re.I), THROTTLED),
+    (
+        re.compile(r"\b50[0234]\b|internal ?error|service unavailable|bad gateway", re.I),
+        SERVER_ERROR,
+    ),
+    (re.compile(r"timed? ?out", re.I), TIMEOUT),
+    (re.compile(r"dispatch failure|connection (reset|closed|aborted|refused)", re.I), CONNECTION),
+)
+_FINAL_MESSAGES = re.compile(
+    r"\b40[1-7]\b|not found|no such (key|bucket)|access denied|forbidden|credential|signature", re.I
+)
+
+
+def retry_cause(error: BaseException) -> str | None:
+    """Why a later attempt may succeed, in a word for logs and counters; None if none can.
+
+    Decided by the S3 error code and HTTP status, then by the exception's type, and by its message
+    only where those say nothing.
+    """
+    if not isinstance(error, Exception):
+        return None
+    if isinstance(error, botocore.exceptions.ClientError):
+        return _response_cause(error.response)
+    if isinstance(error, botocore.exceptions.SSLError) or isinstance(error, ssl.SSLError):
+        return None if "certificate" in str(error).lower() else CONNECTION
+    if isinstance(error, FileNotFoundError | PermissionError | FileExistsError | IsADirectoryError):
+        return None
+    for kind, cause in _EXCEPTION_CAUSES:
+        if isinstance(error, kind):
+            return cause
+    if type(error).__module__.startswith("aiohttp."):
+        return TRUNCATED if "Payload" in type(error).__name__ else CONNECTION
+    if isinstance(error, OSError):
+        if isinstance(error.__cause__, botocore.exceptions.ClientError):
+            return _response_cause(error.__cause__.response)
+        if error.errno is not None:
+            return _TRANSIENT_ERRNO.get(error.errno)
+    if isinstance(error, botocore.exceptions.BotoCoreError | ValueError | TypeError | LookupError):
+        return None
+    return _message_cause(str(error))
+
+
+def is_retryable(error: BaseException) -> bool:
+    """Whether a later attempt may succeed where this one failed with *error*.
+
+    True for time-outs, refused and dropped connections, bodies cut short, throttling and the
+    statuses 408, 429, 500, 502, 503, 504; False for missing objects and buckets, refused or missing
+    credentials, every other 4xx, invalid parameters and cancellation.
+    """
+    return retry_cause(error) is not None
+
+
+def _response_cause(response: Mapping[str, Any]) -> str | None:
+    code = str(response.get("Error", {}).get("Code", ""))
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    if code in FINAL_CODES:
+        return None
+    if code in RETRYABLE_CODES:
+        return RETRYABLE_CODES[code]
+    if code.startswith(("Throttl", "TooManyRequests")):
+        return THROTTLED
+    if status is None and code.isdigit():
+        status = int(code)
+    return RETRYABLE_STATUS.get(status) if isinstance(status, int) else None
+
+
+def _message_cause(message: str) -> str | None:
+    if _FINAL_MESSAGES.search(message):
+        return None
+    return next((cause for pattern, cause in _MESSAGES if pattern.search(message)), None)
+
+
+def retry_after(error: BaseException, now: float | None = None) -> float | None:
+    """The seconds that the server asks to wait (``Retry-After``, a number or a date), or None."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, Mapping):
+        return None
+    header = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after")
+    if not header:
+        return None
+    try:
+        return float(header)
+    except ValueError:
+        pass
+    try:
+        due = email.utils.parsedate_to_datetime(header).timestamp()
+    except ValueError:
+        return None
+    return max(0.0, due - (time.time() if now is None else now))
+
+
+# --- the loop ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RetryEvent:
+    """One retry, as ``on_retry`` hooks receive it before the wait.
+
+    operation: what was tried, with the object where there is one ("HeadObject bucket/key").
+    retry: the number of this retry, from 1.
+    cause: one word of :func:`retry_cause`.
+    wait_s: seconds until the retry; elapsed_s: seconds since the first attempt began.
+    error: the exception that ended the attempt.
+    """
+
+    operation: str
+    retry: int
+    cause: str
+    wait_s: float
+    elapsed_s: float
+    error: BaseException
+
+
+async def with_retry(
+    operation: Callable[[], Awaitable[T]],
+    policy: RetryPolicy | Mapping[str, Any] | int | None = None,
+    *,
+    name: str = "operation",
+    on_retry: Callable[[RetryEvent], None] | None = None,
+    classify: Callable[[BaseException], str | None] = retry_cause,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> T:
+    """Await ``operation()``, again after transient failures, as *policy* says.
+
+    operation: makes a new awaitable for each attempt; it must be safe to repeat.
+    policy: a :class:`RetryPolicy`, a mapping of its fields, or a number of retries.
+    name: what is done to what, for logs, hooks and the note on the error.
+    on_retry: called with a :class:`RetryEvent` before each wait.
+    classify: tells the cause of a transient failure, None for a final one.
+    sleep: waits the seconds it is given.
+
+    Returns what the operation returns. Raises what its last attempt raised, with a note that names
+    the operation, the attempts and the time; TimeoutError when ``policy.timeout`` ran out.
+    """
+    policy = RetryPolicy.from_value(policy)
+    if policy.timeout is None:
+        return await _attempts(operation, policy, name, on_retry, classify, sleep)
+    try:
+        async with asyncio.timeout(policy.timeout) as deadline:
+            return await _attempts(operation, policy, name, on_retry, classify, sleep)
+    except TimeoutError as error:
+        if deadline.expired():
+            error.add_note(f"{name}: not done within timeout={policy.timeout:g} s")
+        raise
+
+
+async def _attempts(
+    operation: Callable[[], Awaitable[T]],
+    policy: RetryPolicy,
+    name: str,
+    on_retry: Callable[[RetryEvent], None] | None,
+    classify: Callable[[BaseException], str | None],
+    sleep: Callable[[float], Awaitable[object]],
+) -> T:
+    started = time.monotonic()
+    retry = 0
+    while True:
+        try:
+            return await operation()
+        except Exception as error:
+            cause = classify(error)
+            elapsed = time.monotonic() - started
+            if cause is None or retry >= policy.max_retries:
+                plural = "" if retry == 0 else "s"
+                error.add_note(
+                    f"{name}: failed after {retry + 1} attempt{plural} in {elapsed:.1f} s"
+                )
+                raise
+            retry += 1
+            wait = policy.delay(retry, retry_after(error))
+            event = RetryEvent(name, retry, cause, wait, elapsed, error)
+        logger.warning(
+            "%s: %s, retry %d of %d in %.2f s", name, cause, retry, policy.max_retries, wait
+        )
+        if on_retry is not None:
+            on_retry(event)
+        await sleep(wait)

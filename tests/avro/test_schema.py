@@ -1,0 +1,246 @@
+"""Two schemas make one table when their values are of the same types; else the error says where."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+from fsspec_avroglob.avro.schema import (
+    InvalidSchemaError,
+    SchemaMismatchError,
+    column_mapping,
+    describe_type,
+    parse_schema,
+)
+from tests.support.avro_data import USER_SCHEMA, record_schema
+
+
+def mapping(first: Any, other: Any) -> tuple[int, ...] | None:
+    return column_mapping(
+        parse_schema(first), parse_schema(other), first_path="first.avro", path="other.avro"
+    )
+
+
+def mismatch(first: Any, other: Any) -> SchemaMismatchError:
+    with pytest.raises(SchemaMismatchError) as caught:
+        mapping(first, other)
+    return caught.value
+
+
+def wrapped(type_: Any) -> dict[str, Any]:
+    return record_schema({"x": type_})
+
+
+def enum(*symbols: str, **attributes: Any) -> dict[str, Any]:
+    return {"type": "enum", "name": "E", "symbols": list(symbols), **attributes}
+
+
+TREE = record_schema({"value": "int", "children": {"type": "array", "items": "Tree"}}, "Tree")
+
+
+def test_equal_schemas_need_no_mapping() -> None:
+    assert mapping(USER_SCHEMA, USER_SCHEMA) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        (wrapped("int"), {**wrapped("int"), "doc": "text", "aliases": ["Old"]}),
+        (wrapped("int"), {**wrapped("int"), "namespace": "com.example"}),
+        (wrapped("int"), {**wrapped("int"), "name": "com.example.R"}),
+        (
+            wrapped("int"),
+            {**wrapped("int"), "fields": [{"name": "x", "type": "int", "default": 3, "doc": "d"}]},
+        ),
+        (wrapped("string"), wrapped({"type": "string", "avro.java.string": "String"})),
+        (wrapped("long"), wrapped({"type": "long", "logicalType": "unheard-of"})),
+        (wrapped(enum("A", "B")), wrapped(enum("A", "B", doc="letters", default="A"))),
+        (TREE, {**TREE, "namespace": "elsewhere"}),
+        ("int", {"type": "int"}),
+    ],
+    ids=[
+        "doc and aliases",
+        "namespace",
+        "namespace in the name",
+        "default",
+        "unknown attribute",
+        "unknown logical type",
+        "enum default",
+        "recursive",
+        "no record",
+    ],
+)
+def test_what_does_not_change_the_bytes_needs_no_mapping(first: Any, other: Any) -> None:
+    assert mapping(first, other) is None
+    assert mapping(other, first) is None
+
+
+def test_fields_in_another_order_are_mapped_by_name() -> None:
+    first = record_schema({"a": "int", "b": "string", "c": "double"})
+    other = record_schema({"c": "double", "a": "int", "b": "string"})
+
+    assert mapping(first, other) == (1, 2, 0)
+    assert mapping(other, first) == (2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        (enum("A", "B"), enum("B", "A")),
+        (["null", "int"], ["int", "null"]),
+        (
+            record_schema({"a": "int", "b": "int"}, "Inner"),
+            record_schema({"b": "int", "a": "int"}, "Inner"),
+        ),
+    ],
+    ids=["symbols", "branches", "fields of a nested record"],
+)
+def test_another_order_deeper_down_gives_a_mapping_though_the_fields_stay_in_place(
+    first: Any, other: Any
+) -> None:
+    assert mapping(wrapped(first), wrapped(other)) == (0,)
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "first_type", "other_type"),
+    [
+        ("int", "string", "int", "string"),
+        ("int", "long", "int", "long"),
+        ("int", ["null", "int"], "int", "[null, int]"),
+        (["null", "int"], ["null", "long"], "[null, int]", "[null, long]"),
+        (
+            {"type": "long", "logicalType": "timestamp-millis"},
+            {"type": "long", "logicalType": "timestamp-micros"},
+            "long (timestamp-millis)",
+            "long (timestamp-micros)",
+        ),
+        (
+            {"type": "bytes", "logicalType": "decimal", "precision": 5, "scale": 2},
+            {"type": "bytes", "logicalType": "decimal", "precision": 5},
+            "bytes (decimal, 5, 2)",
+            "bytes (decimal, 5, 0)",
+        ),
+        (enum("A", "B"), enum("A", "C"), "enum E (A, B)", "enum E (A, C)"),
+        (
+            {"type": "fixed", "name": "F", "size": 4},
+            {"type": "fixed", "name": "F", "size": 8},
+            "fixed F (4 bytes)",
+            "fixed F (8 bytes)",
+        ),
+        (record_schema({}, "A"), record_schema({}, "B"), "record A", "record B"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_another_type_names_both_files_the_field_and_both_types(
+    first: Any, other: Any, first_type: str, other_type: str
+) -> None:
+    error = mismatch(wrapped(first), wrapped(other))
+
+    assert (error.first_path, error.path, error.field) == ("first.avro", "other.avro", "x")
+    assert (error.first_type, error.type) == (first_type, other_type)
+    for part in ("first.avro", "other.avro", "'x'", first_type, other_type):
+        assert part in str(error)
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "field"),
+    [
+        (record_schema({"y": "int"}, "I"), record_schema({"y": "long"}, "I"), "x.y"),
+        ({"type": "array", "items": "int"}, {"type": "array", "items": "long"}, "x[]"),
+        ({"type": "map", "values": "int"}, {"type": "map", "values": "long"}, "x{}"),
+        (
+            ["null", record_schema({"y": "int"}, "I")],
+            ["null", record_schema({"y": "long"}, "I")],
+            "x.y",
+        ),
+    ],
+    ids=["record", "array", "map", "union"],
+)
+def test_a_difference_deeper_down_is_named_by_its_path(first: Any, other: Any, field: str) -> None:
+    assert mismatch(wrapped(first), wrapped(other)).field == field
+
+
+def test_a_missing_and_an_extra_field_are_told_apart() -> None:
+    shorter, longer = record_schema({"a": "int"}), record_schema({"a": "int", "b": "string"})
+
+    missing, extra = mismatch(longer, shorter), mismatch(shorter, longer)
+
+    assert (missing.field, missing.first_type, missing.type) == ("b", "string", None)
+    assert "field 'b' is missing" in str(missing)
+    assert (extra.field, extra.first_type, extra.type) == ("b", None, "string")
+    assert "field 'b' (string) is not in first.avro" in str(extra)
+
+
+def test_schemas_that_differ_as_wholes_say_so() -> None:
+    assert "the schema is string; it is record R" in str(mismatch(wrapped("int"), "string"))
+
+
+def test_recursive_types_are_compared_to_their_ends() -> None:
+    other = record_schema({"value": "long", "children": {"type": "array", "items": "Tree"}}, "Tree")
+
+    assert mismatch(TREE, other).field == "value"
+
+
+def test_a_named_type_used_twice_is_the_same_as_one_defined_once() -> None:
+    schema = record_schema({"a": enum("A"), "b": "E"})
+
+    assert mapping(schema, record_schema({"b": enum("A"), "a": "E"})) == (1, 0)
+
+
+def test_the_mismatch_survives_pickling() -> None:
+    error = mismatch(wrapped("int"), wrapped("string"))
+
+    copy = pickle.loads(pickle.dumps(error))
+
+    assert str(copy) == str(error)
+    assert copy.field == "x"
+
+
+def test_a_parsed_schema_keeps_the_schema_as_it_was_given() -> None:
+    parsed = parse_schema(USER_SCHEMA)
+
+    assert parsed.source == USER_SCHEMA
+    assert list(parsed.fields) == ["id", "name", "score"]
+    assert parsed.is_record
+
+
+def test_a_schema_that_is_no_record_has_no_fields() -> None:
+    assert not parse_schema("int").is_record
+    assert parse_schema(["null", USER_SCHEMA]).fields == {}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "Unknown",
+        3,
+        None,
+        {"type": "record"},
+        {"type": "array"},
+        wrapped("Unknown"),
+        enum("not a name"),
+        {"no": "type"},
+    ],
+    ids=str,
+)
+def test_an_invalid_schema_is_an_error_of_its_own(schema: Any) -> None:
+    with pytest.raises(InvalidSchemaError, match="invalid Avro schema"):
+        parse_schema(schema)
+
+
+@pytest.mark.parametrize("depth", [2_000, 200_000])
+def test_a_schema_nested_without_end_is_refused(depth: int) -> None:
+    schema: Any = "int"
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+
+    with pytest.raises(InvalidSchemaError, match="levels deep"):
+        parse_schema(schema)
+
+
+def test_types_are_described_in_a_few_words() -> None:
+    schema = ["null", {"type": "map", "values": {"type": "array", "items": wrapped("int")}}]
+
+    assert describe_type(schema) == "[null, map of array of record R]"

@@ -1,0 +1,161 @@
+"""Fixtures for all tests: the S3 endpoint, buckets, filesystems, the fault-injecting proxy."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.proxy import FaultProxy
+from tests.support.servers import Endpoint, Server, server_for
+
+if TYPE_CHECKING:
+    from fsspec_avroglob.filesystem import AvroGlobFileSystem
+
+PutObjects = Callable[[Mapping[str, bytes]], None]
+MakeFs = Callable[..., "AvroGlobFileSystem"]
+
+
+class LazyEndpoint:
+    """Starts the chosen server when a test first asks for it, so that pure tests wait for none."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._endpoint: Endpoint | None = None
+
+    def get(self) -> Endpoint:
+        if self._endpoint is None:
+            self._endpoint = self._server.start()
+        return self._endpoint
+
+    def stop(self) -> None:
+        self._server.stop()
+
+
+ENDPOINT = pytest.StashKey[LazyEndpoint]()
+
+
+class XdistController:
+    """Hands the controller's endpoint to each xdist worker."""
+
+    def pytest_configure_node(self, node: Any) -> None:
+        endpoint = node.config.stash[ENDPOINT].get()
+        node.workerinput["s3_endpoint"] = (
+            endpoint.url,
+            endpoint.key,
+            endpoint.secret,
+            endpoint.region,
+        )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--s3",
+        default="moto",
+        metavar="SERVER",
+        help="S3 server to test against: moto (default), rgw (a Ceph RGW started for the session) "
+        "or the URL of an endpoint, http://key:secret@host:port",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
+    try:
+        server = server_for(config.getoption("--s3"), dict(os.environ))
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[ENDPOINT] = LazyEndpoint(server)
+    _forget_aws_environment()
+    if config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(XdistController(), "avroglob-xdist-controller")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if ENDPOINT in config.stash:
+        config.stash[ENDPOINT].stop()
+
+
+def _forget_aws_environment() -> None:
+    """Keep the developer's own AWS settings out of the tests and the processes that they start."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(
+        AWS_CONFIG_FILE=os.devnull,
+        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+        AWS_EC2_METADATA_DISABLED="true",
+    )
+
+
+@pytest.fixture(scope="session")
+def endpoint(pytestconfig: pytest.Config) -> Endpoint:
+    """The S3 server chosen by `--s3`."""
+    if hasattr(pytestconfig, "workerinput"):
+        return Endpoint(*pytestconfig.workerinput["s3_endpoint"])
+    return pytestconfig.stash[ENDPOINT].get()
+
+
+@pytest.fixture
+def bucket(endpoint: Endpoint) -> Iterator[str]:
+    """The name of a new, empty bucket, which is removed with its contents after the test."""
+    name = f"test-{uuid.uuid4().hex}"
+    endpoint.client().create_bucket(Bucket=name)
+    yield name
+    _remove_bucket(endpoint.client(), name)
+
+
+def _remove_bucket(client: Any, name: str) -> None:
+    for page in client.get_paginator("list_object_versions").paginate(Bucket=name):
+        for item in page.get("Versions", []) + page.get("DeleteMarkers", []):
+            client.delete_object(Bucket=name, Key=item["Key"], VersionId=item["VersionId"])
+    for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=name):
+        for item in page.get("Uploads", []):
+            client.abort_multipart_upload(Bucket=name, Key=item["Key"], UploadId=item["UploadId"])
+    client.delete_bucket(Bucket=name)
+
+
+@pytest.fixture
+def put(endpoint: Endpoint, bucket: str) -> PutObjects:
+    """A function that stores objects, given as key -> content, in `bucket`."""
+    client = endpoint.client()
+
+    def store(objects: Mapping[str, bytes]) -> None:
+        for key, content in objects.items():
+            client.put_object(Bucket=bucket, Key=key, Body=content)
+
+    return store
+
+
+@pytest.fixture
+def proxy(endpoint: Endpoint) -> Iterator[FaultProxy]:
+    """A proxy in front of `endpoint` that counts requests and injects faults."""
+    with FaultProxy(endpoint) as running:
+        yield running
+
+
+@pytest.fixture
+def make_fs(endpoint: Endpoint) -> MakeFs:
+    """A factory for filesystems on `endpoint` that retry without waiting.
+
+    `make_fs(storage_options, **options)`: both are laid over the endpoint's own options.
+    """
+    from fsspec_avroglob.filesystem import AvroGlobFileSystem
+
+    def make(
+        storage_options: Mapping[str, Any] | None = None, **options: Any
+    ) -> AvroGlobFileSystem:
+        defaults = {"skip_instance_cache": True, "retry": {"base_delay": 0}}
+        return AvroGlobFileSystem(
+            **{**defaults, **endpoint.storage_options, **(storage_options or {}), **options}
+        )
+
+    return make
+
+
+@pytest.fixture
+def fs(make_fs: MakeFs) -> AvroGlobFileSystem:
+    """A filesystem on `endpoint` that retries without waiting."""
+    return make_fs()

@@ -1,0 +1,58 @@
+"""dask.dataframe reads globs by `avroglob://` URL."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import dask
+import dask.dataframe as dd
+import pandas as pd
+import pytest
+
+from tests.conftest import PutObjects
+from tests.support.servers import Endpoint
+
+PARTS = [
+    pd.DataFrame({"hour": [hour] * 3, "value": [hour * 10 + i for i in range(3)]})
+    for hour in range(4)
+]
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    """Read on threads, as a user's default does, but few of them."""
+    with dask.config.set(scheduler="threads", num_workers=2):
+        yield
+
+
+def test_csv_files_of_a_glob_become_one_frame(
+    endpoint: Endpoint, bucket: str, put: PutObjects
+) -> None:
+    put({f"day/hour={i}/part.csv": p.to_csv(index=False).encode() for i, p in enumerate(PARTS)})
+    put({"day/hour=0/part.txt": b"not csv", "day/part.csv": b"other,columns\n1,2\n"})
+
+    frame = dd.read_csv(
+        f"avroglob://{bucket}/day/hour=*/*.csv", storage_options=endpoint.storage_options
+    )
+
+    assert frame.npartitions == len(PARTS)
+    expected = pd.concat(PARTS, ignore_index=True)
+    pd.testing.assert_frame_equal(frame.compute().reset_index(drop=True), expected)
+
+
+def test_parquet_files_of_a_glob_become_one_frame(
+    endpoint: Endpoint, bucket: str, put: PutObjects
+) -> None:
+    for i, part in enumerate(PARTS):
+        buffer = io.BytesIO()
+        part.to_parquet(buffer)
+        put({f"day/part-{i}.parquet": buffer.getvalue()})
+    put({"day/_SUCCESS": b""})
+
+    frame = dd.read_parquet(
+        f"avroglob://{bucket}/day/part-[0-2]*.parquet", storage_options=endpoint.storage_options
+    )
+
+    expected = pd.concat(PARTS[:3], ignore_index=True)
+    pd.testing.assert_frame_equal(frame.compute().reset_index(drop=True), expected)

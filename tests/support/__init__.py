@@ -1,0 +1,1 @@
+"""S3 servers and fault injection for the tests."""

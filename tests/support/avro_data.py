@@ -1,0 +1,110 @@
+"""Small Avro files, made in code: what tests read, and what they break on purpose."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import fastavro
+
+SYNC_MARKER = bytes(range(16))
+
+USER_SCHEMA: dict[str, Any] = {
+    "type": "record",
+    "name": "User",
+    "namespace": "example",
+    "fields": [
+        {"name": "id", "type": "long"},
+        {"name": "name", "type": "string"},
+        {"name": "score", "type": ["null", "double"], "default": None},
+    ],
+}
+
+
+def user(number: int) -> dict[str, Any]:
+    """The record number *number* of USER_SCHEMA; every third has no score."""
+    return {
+        "id": number,
+        "name": f"user-{number}",
+        "score": None if number % 3 == 0 else number / 4,
+    }
+
+
+def users(count: int, start: int = 0) -> list[dict[str, Any]]:
+    return [user(number) for number in range(start, start + count)]
+
+
+def record_schema(fields: Mapping[str, Any], name: str = "R", **attributes: Any) -> dict[str, Any]:
+    """A record schema from types by field name."""
+    listed = [{"name": field, "type": type_} for field, type_ in fields.items()]
+    return {"type": "record", "name": name, "fields": listed, **attributes}
+
+
+def avro_file(
+    records: Iterable[Any],
+    schema: Any = USER_SCHEMA,
+    *,
+    codec: str = "null",
+    block_bytes: int = 16_000,
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
+    """A container file of *records*, with a new block whenever *block_bytes* are full."""
+    out = io.BytesIO()
+    fastavro.writer(
+        out,
+        schema,
+        records,
+        codec=codec,
+        sync_interval=block_bytes,
+        metadata=dict(metadata or {}),
+        sync_marker=SYNC_MARKER,
+    )
+    return out.getvalue()
+
+
+def user_file(count: int, start: int = 0, **options: Any) -> bytes:
+    return avro_file(users(count, start), **options)
+
+
+def encode_long(number: int) -> bytes:
+    """*number* as Avro's zig-zag varint."""
+    rest = (number << 1) ^ (number >> 63)
+    out = bytearray()
+    while rest > 0x7F:
+        out.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    out.append(rest)
+    return bytes(out)
+
+
+def encode_bytes(data: bytes) -> bytes:
+    return encode_long(len(data)) + data
+
+
+def header(
+    schema: Any = "int",
+    codec: str | None = "null",
+    *,
+    extra: Mapping[str, bytes] | None = None,
+    map_blocks: Sequence[int] | None = None,
+    sized: bool = False,
+) -> bytes:
+    """A container header, byte by byte.
+
+    *map_blocks* says how many metadata entries go into each block of the map (by default all into
+    one), *sized* writes the blocks with a negative count and their length.
+    """
+    entries = {"avro.schema": json.dumps(schema).encode()}
+    if codec is not None:
+        entries["avro.codec"] = codec.encode()
+    items = [
+        encode_bytes(k.encode()) + encode_bytes(v) for k, v in (entries | (extra or {})).items()
+    ]
+    out = b"Obj\x01"
+    for count in map_blocks or [len(items)]:
+        block, items = b"".join(items[:count]), items[count:]
+        size = encode_long(len(block)) if sized else b""
+        out += encode_long(-count if sized else count) + size + block
+    return out + encode_long(0) + SYNC_MARKER

@@ -1,0 +1,129 @@
+"""A bucket in memory that answers ListObjectsV2 as S3 does, and counts: for tests without a server."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+
+from fsspec_avroglob.listing import Found, Lister
+from fsspec_avroglob.page import Page, page_from_response
+from fsspec_avroglob.plan import LAST, ListingPlan
+
+
+class Keyspace:
+    """Sorted keys; ``requests`` counts the pages that were asked for."""
+
+    def __init__(self, keys: Iterable[str], page_size: int = 1000) -> None:
+        self.keys = sorted(set(keys))
+        self.page_size = page_size
+        self.requests = 0
+        self.in_flight = 0
+        self.peak_in_flight = 0
+        self.rounds: list[int] = []
+        self.log: list[tuple[str, str, str | None, str | None]] = []
+
+    async def fetch(
+        self, prefix: str, *, delimiter: str, start_after: str | None, token: str | None
+    ) -> Page:
+        """One page; suspends once, so that all requests that are ready go out together."""
+        self.requests += 1
+        self.log.append((prefix, delimiter, start_after, token))
+        self.in_flight += 1
+        self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
+        await asyncio.sleep(0)
+        self.in_flight -= 1
+        return self.page(prefix, delimiter, start_after, token)
+
+    def page(self, prefix: str, delimiter: str, start_after: str | None, token: str | None) -> Page:
+        after = token if token is not None else start_after
+        index = bisect_left(self.keys, prefix)
+        if after is not None:
+            index = max(index, bisect_right(self.keys, after))
+            if delimiter and token is not None and token.endswith(delimiter):
+                index = max(index, bisect_left(self.keys, token + LAST))
+        keys: list[str] = []
+        prefixes: list[str] = []
+        last = ""
+        while index < len(self.keys) and self.keys[index].startswith(prefix):
+            if len(keys) + len(prefixes) == self.page_size:
+                return _page(keys, prefixes, last)
+            key = self.keys[index]
+            end = key.find(delimiter, len(prefix)) if delimiter else -1
+            if end >= 0:
+                last = key[: end + 1]
+                prefixes.append(last)
+                index = bisect_left(self.keys, last + LAST)
+            else:
+                last = key
+                keys.append(key)
+                index += 1
+        return _page(keys, prefixes, None)
+
+    def flat_pages(self, prefix: str) -> int:
+        """Requests that a flat listing below *prefix* sends."""
+        count = sum(key.startswith(prefix) for key in self.keys)
+        return max(1, -(-count // self.page_size))
+
+    def run(self, plan: ListingPlan, concurrency: int = 64) -> tuple[list[str], list[str]]:
+        """Carry *plan* out; the matching keys and directories, as found (repeats included)."""
+        files: list[str] = []
+        directories: list[str] = []
+
+        async def emit(found: Found) -> None:
+            if found.page is not None:
+                keys = found.page.keys
+                indices = range(len(keys)) if found.indices is None else found.indices
+                files.extend(keys[i] for i in indices)
+            directories.extend(found.directories)
+
+        asyncio.run(Lister(plan, self.fetch, emit, concurrency).run())
+        return sorted(files), sorted(directories)
+
+
+def directories_of(keys: Iterable[str]) -> set[str]:
+    """Every directory (ending in "/") that some key lies in."""
+    return {key[: i + 1] for key in keys for i, c in enumerate(key) if c == "/"}
+
+
+def walk_requests(space: Keyspace, plan: ListingPlan) -> int:
+    """Requests of a pruned walk: one delimiter listing for each directory that can hold a match."""
+
+    def visit(directory: str, state: object) -> int:
+        total = 0
+        depth = directory.count("/")
+        if plan.lists(state, depth):  # type: ignore[arg-type]
+            steps = plan.steps(state, depth)  # type: ignore[arg-type]
+            kinds = {step.kind for step in steps}
+            if "flat" in kinds:
+                return space.flat_pages(directory)
+            token = None
+            while True:
+                page = space.page(directory, "/", None, token)
+                total += 1
+                if page.next_token is None:
+                    break
+                token = page.next_token
+        names = {
+            key[len(directory) :].split("/")[0]
+            for key in space.keys
+            if key.startswith(directory) and "/" in key[len(directory) :]
+        }
+        for name in sorted(names):
+            below = plan.enter(state, name)  # type: ignore[arg-type]
+            if below:
+                total += visit(f"{directory}{name}/", below)
+        return total
+
+    return visit("", plan.branches)
+
+
+def _page(keys: list[str], prefixes: list[str], token: str | None) -> Page:
+    return page_from_response(
+        {
+            "Contents": [{"Key": key, "Size": 1} for key in keys],
+            "CommonPrefixes": [{"Prefix": prefix} for prefix in prefixes],
+            "IsTruncated": token is not None,
+            "NextContinuationToken": token,
+        }
+    )

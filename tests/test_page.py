@@ -1,0 +1,726 @@
+"""What `parse_page` accepts is what botocore's parser makes of the same bytes."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import botocore.session
+import pytest
+from botocore.compat import unquote_str
+from botocore.handlers import decode_list_object_v2
+from botocore.parsers import create_parser
+from botocore.utils import parse_timestamp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from s3fs import S3FileSystem
+
+from fsspec_avroglob.page import (
+    UnrecognizedPage,
+    directory_info,
+    page_from_response,
+    parse_page,
+)
+
+PARSER = create_parser("rest-xml")
+SHAPE = (
+    botocore.session.get_session()
+    .get_service_model("s3")
+    .operation_model("ListObjectsV2")
+    .output_shape
+)
+
+many = settings(max_examples=400, deadline=None)
+some = settings(max_examples=120, deadline=None)
+
+# --- the reference: botocore and s3fs -------------------------------------------------------------
+
+
+def botocore_response(body: bytes) -> dict[str, Any]:
+    response = PARSER.parse({"body": body, "headers": {}, "status_code": 200}, SHAPE)
+    decode_list_object_v2(response, {"encoding_type_auto_set": True})
+    return response
+
+
+def s3fs_infos(response: dict[str, Any], bucket: str) -> list[dict[str, Any]]:
+    infos = []
+    for item in response.get("Contents", []):
+        info = {**item, "type": "file", "size": item["Size"]}
+        S3FileSystem._fill_info(info, bucket, versions=False)
+        infos.append(info)
+    return infos
+
+
+def is_read_like_botocore(body: bytes) -> bool:
+    """Whether parse_page accepts the page; fails if it reads something else than botocore."""
+    try:
+        page = parse_page(body)
+    except UnrecognizedPage:
+        with pytest.raises(UnrecognizedPage):
+            parse_page(body, detail=True)
+        return False
+    response = botocore_response(body)
+    slow = page_from_response(response)
+    assert page == slow
+    assert page.keys == [item["Key"] for item in response.get("Contents", [])]
+    assert page.prefixes == [item["Prefix"] for item in response.get("CommonPrefixes", [])]
+    token = response["NextContinuationToken"] if response["IsTruncated"] else None
+    assert page.next_token == token
+    expected = s3fs_infos(response, "b")
+    assert page.infos("b") == expected
+    assert slow.infos("b") == expected
+    assert parse_page(body, detail=True) == page
+    assert parse_page(body, detail=True).infos("b") == expected
+    for index in range(len(expected)):
+        assert page.infos("b", [index]) == [expected[index]]
+    return True
+
+
+# --- pages as servers write them ------------------------------------------------------------------
+
+
+def escape_named(text: str) -> str:
+    for character, name in (
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        (">", "&gt;"),
+        ('"', "&quot;"),
+        ("'", "&apos;"),
+        ("\r", "&#13;"),
+    ):
+        text = text.replace(character, name)
+    return text
+
+
+def escape_as_go(text: str) -> str:
+    for character, name in (
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        (">", "&gt;"),
+        ('"', "&#34;"),
+        ("'", "&#39;"),
+        ("\t", "&#x9;"),
+        ("\n", "&#xA;"),
+        ("\r", "&#xD;"),
+    ):
+        text = text.replace(character, name)
+    return text
+
+
+def escape_least(text: str) -> str:
+    for character, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\r", "&#xD;")):
+        text = text.replace(character, name)
+    return text
+
+
+@dataclass(frozen=True)
+class Entry:
+    key: str
+    modified: str = "2024-05-06T07:08:09.000Z"
+    etag: str = '"d41d8cd98f00b204e9800998ecf8427e"'
+    size: int = 3
+    storage_class: str | None = "STANDARD"
+    checksums: tuple[str, ...] = ()
+    checksum_type: str | None = None
+    owner: tuple[str, str] | None = None
+    restore: tuple[bool, str | None] | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    entries: tuple[Entry, ...]
+    prefixes: tuple[str, ...] = ()
+    token: str | None = None
+    url: bool = True
+
+
+def element(name: str, content: str) -> str:
+    return f"<{name}>{content}</{name}>"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a server writes: the prolog, escapes, order of fields in Contents and in the page."""
+
+    name: str
+    prolog: str
+    escape: Callable[[str], str]
+    encode: Callable[[str], str]
+    fields: tuple[str, ...]
+    page: tuple[str, ...]
+    extra: str = ""
+    empty: str = "<Prefix></Prefix>"
+
+    def entry(self, entry: Entry, url: bool) -> dict[str, str]:
+        escape = self.escape
+        fields = {
+            "Key": element("Key", escape(self.encode(entry.key) if url else entry.key)),
+            "LastModified": element("LastModified", entry.modified),
+            "ETag": element("ETag", escape(entry.etag)),
+            "Size": element("Size", str(entry.size)),
+            "ChecksumAlgorithm": "".join(
+                element("ChecksumAlgorithm", name) for name in entry.checksums
+            ),
+        }
+        if entry.checksum_type is not None:
+            fields["ChecksumType"] = element("ChecksumType", entry.checksum_type)
+        if entry.storage_class is not None:
+            fields["StorageClass"] = element("StorageClass", escape(entry.storage_class))
+        if entry.owner is not None:
+            ident, name = entry.owner
+            fields["Owner"] = element(
+                "Owner", element("ID", escape(ident)) + element("DisplayName", escape(name))
+            )
+        if entry.restore is not None:
+            running, expiry = entry.restore
+            status = element("IsRestoreInProgress", "true" if running else "false")
+            status += element("RestoreExpiryDate", expiry) if expiry else ""
+            fields["RestoreStatus"] = element("RestoreStatus", status)
+        return fields
+
+    def render(self, listing: Listing) -> bytes:
+        encode = self.encode if listing.url else str
+        contents = ""
+        for entry in listing.entries:
+            fields = self.entry(entry, listing.url)
+            inside = "".join(fields.get(name, "") for name in self.fields) + self.extra
+            contents += element("Contents", inside)
+        parts = {
+            "Contents": contents,
+            "CommonPrefixes": "".join(
+                element("CommonPrefixes", element("Prefix", self.escape(encode(prefix))))
+                for prefix in listing.prefixes
+            ),
+            "EncodingType": "<EncodingType>url</EncodingType>" if listing.url else "",
+            "IsTruncated": element("IsTruncated", "true" if listing.token else "false"),
+            "NextContinuationToken": element("NextContinuationToken", self.escape(listing.token))
+            if listing.token
+            else "",
+            "KeyCount": element("KeyCount", str(len(listing.entries) + len(listing.prefixes))),
+            "MaxKeys": "<MaxKeys>1000</MaxKeys>",
+            "Name": "<Name>bucket</Name>",
+            "Prefix": self.empty,
+        }
+        page = "".join(parts[name] for name in self.page)
+        return f"{self.prolog}{page}</ListBucketResult>".encode()
+
+
+NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+AWS = Dialect(
+    "AWS",
+    f'<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult {NAMESPACE}>',
+    escape_named,
+    lambda key: quote_plus(key, safe="/*-._"),
+    (
+        *("Key", "LastModified", "ETag", "ChecksumAlgorithm", "ChecksumType", "Size"),
+        *("Owner", "StorageClass", "RestoreStatus"),
+    ),
+    (
+        *("Name", "Prefix", "NextContinuationToken", "KeyCount", "MaxKeys", "EncodingType"),
+        *("IsTruncated", "Contents", "CommonPrefixes"),
+    ),
+)
+RGW = Dialect(
+    "Ceph RGW",
+    f'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult {NAMESPACE}>',
+    escape_named,
+    lambda key: quote(key, safe="-_.~'"),
+    ("Key", "LastModified", "ETag", "Size", "StorageClass", "Owner"),
+    (
+        *("EncodingType", "Name", "Prefix", "MaxKeys", "IsTruncated", "CommonPrefixes"),
+        *("Contents", "NextContinuationToken", "KeyCount"),
+    ),
+    extra="<Type>Normal</Type>",
+)
+MINIO = Dialect(
+    "MinIO",
+    f'<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult {NAMESPACE}>',
+    escape_as_go,
+    lambda key: quote_plus(key, safe="/-_.*"),
+    ("Key", "LastModified", "ETag", "Size", "Owner", "StorageClass", "ChecksumAlgorithm"),
+    (
+        *("Name", "Prefix", "NextContinuationToken", "KeyCount", "MaxKeys", "IsTruncated"),
+        *("Contents", "CommonPrefixes", "EncodingType"),
+    ),
+)
+MOTO = Dialect(
+    "moto",
+    f'<?xml version="1.0" encoding="utf-8"?>\n<ListBucketResult {NAMESPACE}>',
+    escape_least,
+    lambda key: quote(key, safe="/"),
+    ("Key", "LastModified", "ETag", "ChecksumAlgorithm", "Size", "StorageClass", "Owner"),
+    (
+        *("IsTruncated", "Contents", "Name", "Prefix", "MaxKeys", "CommonPrefixes"),
+        *("EncodingType", "KeyCount", "NextContinuationToken"),
+    ),
+    empty="<Prefix/>",
+)
+DIALECTS = (AWS, RGW, MINIO, MOTO)
+each_dialect = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+
+FULL = Entry(
+    "a/b c+d=é.avro",
+    checksums=("CRC64NVME",),
+    checksum_type="FULL_OBJECT",
+    owner=("75aa57f0", "web & file"),
+    restore=(False, "2025-01-02T00:00:00.000Z"),
+)
+
+
+# --- strategies -----------------------------------------------------------------------------------
+
+any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+xml_text = st.text(
+    st.characters(
+        exclude_categories=["Cs"],
+        exclude_characters=[*map(chr, {*range(32)} - {9, 10, 13}), "\ufffe", "\uffff"],
+    ),
+    max_size=20,
+)
+ascii_text = st.text(st.sampled_from("abz019/=._-+% &<>\"'~;#x\\"), max_size=20)
+timestamps = st.datetimes().map(
+    lambda when: when.replace(year=1970 + when.year % 100 if when.day < 29 else 2024)
+)
+modified = st.builds(
+    lambda when, form: when.isoformat(timespec=form) + "Z",
+    timestamps,
+    st.sampled_from(["seconds", "milliseconds", "microseconds"]),
+)
+
+
+def entries(keys: st.SearchStrategy[str]) -> st.SearchStrategy[Entry]:
+    return st.builds(
+        Entry,
+        key=keys,
+        modified=modified,
+        etag=st.sampled_from(['"d41d8cd98f00b204e9800998ecf8427e-12"', "abc", '"', '"a&b"', "é"]),
+        size=st.integers(0, 10**15),
+        storage_class=st.sampled_from(["STANDARD", "GLACIER", None, "a<b"]),
+        checksums=st.sampled_from([(), ("CRC32",), ("CRC64NVME",), ("SHA1", "SHA256")]),
+        checksum_type=st.sampled_from([None, "FULL_OBJECT", "COMPOSITE"]),
+        owner=st.none() | st.tuples(ascii_text, xml_text),
+        restore=st.none() | st.tuples(st.booleans(), st.none() | modified),
+    )
+
+
+@st.composite
+def listings(draw: st.DrawFn, alike: bool = False) -> Listing:
+    url = draw(st.booleans())
+    keys = any_text | ascii_text if url else xml_text | ascii_text
+    if alike:
+        template = draw(entries(keys))
+        found = [
+            Entry(**{**template.__dict__, "key": key})
+            for key in draw(st.lists(ascii_text, max_size=6))
+        ]
+    else:
+        found = draw(st.lists(entries(keys), max_size=5))
+    return Listing(
+        entries=tuple(found),
+        prefixes=tuple(draw(st.lists(keys, max_size=4))),
+        token=draw(st.none() | ascii_text.filter(bool)),
+        url=url,
+    )
+
+
+# --- known dialects -------------------------------------------------------------------------------
+
+
+@each_dialect
+@some
+@given(listing=listings(alike=True))
+def test_pages_of_alike_elements_are_accepted_and_equal(dialect: Dialect, listing: Listing) -> None:
+    assert is_read_like_botocore(dialect.render(listing))
+
+
+@each_dialect
+@some
+@given(listing=listings())
+def test_pages_of_different_elements_are_accepted_and_equal(
+    dialect: Dialect, listing: Listing
+) -> None:
+    assert is_read_like_botocore(dialect.render(listing))
+
+
+@each_dialect
+@pytest.mark.parametrize("url", [True, False])
+def test_an_empty_page_has_no_entries(dialect: Dialect, url: bool) -> None:
+    body = dialect.render(Listing(entries=(), url=url))
+
+    page = parse_page(body)
+
+    assert is_read_like_botocore(body)
+    assert (page.keys, page.prefixes, page.next_token, page.key_count) == ([], [], None, 0)
+    assert page.infos("b") == []
+
+
+def test_a_thousand_keys_of_two_forms_keep_their_order() -> None:
+    found = [Entry(f"part-{i}", size=i, checksums=("CRC32",) if i % 3 else ()) for i in range(1000)]
+    body = AWS.render(Listing(tuple(found), prefixes=tuple(f"d{i}/" for i in range(100))))
+
+    page = parse_page(body)
+
+    assert page.keys == [entry.key for entry in found]
+    assert page.key_count == 1100
+    assert [info["size"] for info in page.infos("b")] == list(range(1000))
+    assert is_read_like_botocore(body)
+
+
+def test_keys_that_repeat_are_passed_on_with_their_own_fields() -> None:
+    found = (Entry("k", size=1), Entry("k", size=2, checksums=("CRC32",)), Entry("k", size=3))
+
+    page = parse_page(AWS.render(Listing(found)))
+
+    assert page.keys == ["k", "k", "k"]
+    assert [info["size"] for info in page.infos("b")] == [1, 2, 3]
+    assert [info["size"] for info in page.infos("b", [1])] == [2]
+
+
+def test_pages_of_the_test_endpoint_are_accepted_and_equal(
+    endpoint: Any, bucket: str, put: Any
+) -> None:
+    put({key: b"x" for key in ("a b+c", "d/x&y<z>", "d/é☃😀", "e%20f", "g='h'", 'i"j')})
+    client, bodies = endpoint.client(), []
+    client.meta.events.register_first(
+        "before-parse.s3.ListObjectsV2",
+        lambda response_dict, **_: bodies.append(response_dict["body"]),
+    )
+
+    client.list_objects_v2(Bucket=bucket)
+    client.list_objects_v2(Bucket=bucket, Delimiter="/", FetchOwner=True)
+    client.list_objects_v2(Bucket=bucket, MaxKeys=2)
+    client.list_objects_v2(Bucket=bucket, Prefix="none")
+
+    assert [is_read_like_botocore(body) for body in bodies] == [True] * 4
+    assert parse_page(bodies[2]).next_token
+
+
+# --- other forms ----------------------------------------------------------------------------------
+
+FIELDS = (
+    *("<Key>a%2Bb</Key>", "<Key/>", "<Key>a&amp;b</Key>", "<Size>1</Size>", "<Size>02</Size>"),
+    *("<Size/>", "<Size> 1</Size>", "<Size>-1</Size>", "<LastModified>now</LastModified>"),
+    *("<LastModified>2024-02-29T00:00:00Z</LastModified>", "<LastModified/>", "<ETag/>"),
+    *("<LastModified>2023-02-29T00:00:00Z</LastModified>", "<ETag>&quot;&quot;</ETag>"),
+    *("<LastModified>2024-02-29T00:00:00+01:00</LastModified>", "<ETag>&quot;</ETag>"),
+    *(
+        "<ETag>&quot;a&#34;</ETag>",
+        "<ETag>&nbsp;</ETag>",
+        "<ETag>a]]>b</ETag>",
+        "<ETag>&#0;</ETag>",
+    ),
+    *("<ETag>&#x1F600;&#128512;</ETag>", "<ETag>&#xD800;</ETag>", "<ETag>&#xFFFE;</ETag>"),
+    *(
+        "<ETag>a\tb\nc</ETag>",
+        "<ETag>a\r\nb</ETag>",
+        "<ETag><![CDATA[a]]></ETag>",
+        "<ETag>é</ETag>",
+    ),
+    *("<ETag>\x0c</ETag>", "<ETag>\x00</ETag>", "<ETag>\ufffe</ETag>", "<ETag>a&</ETag>"),
+    *("<StorageClass />", "<StorageClass\n/>", "<StorageClass x='1'>A</StorageClass>"),
+    *("<ChecksumAlgorithm/>", "<ChecksumAlgorithm>A&lt;</ChecksumAlgorithm>"),
+    *("<Owner/>", "<Owner></Owner>", "<Owner>x</Owner>", "<Owner><ID/></Owner>"),
+    *("<Owner> <ID>1</ID> <ID>2</ID> </Owner>", "<Owner><X>1</X></Owner>", "<Owner><ID>"),
+    "<Owner>\n <DisplayName>a&amp;b</DisplayName><X>1</X><X>2</X>\n</Owner>",
+    "<Owner><ID>1<Owner><ID>2</ID></Owner></ID></Owner>",
+    *("<Owner><Contents>x</Contents></Owner>", "<Owner><Owner>x</Owner></Owner>"),
+    "<RestoreStatus><IsRestoreInProgress>True</IsRestoreInProgress></RestoreStatus>",
+    "<RestoreStatus><IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus>",
+    *("<RestoreStatus/>", "<Type>x</Type>", "<Type/>", "<Type><Key>x</Key></Type>"),
+    *("<a:Type>x</a:Type>", "<Contents>x</Contents>", "<Prefix>p</Prefix>", "<!-- c -->", "text"),
+    *("<Contents><Key>n</Key><Size>1</Size></Contents>", "<?pi?>", "\n", "  ", "\x00", "\x01"),
+    *("<CommonPrefixes><Prefix>n</Prefix></CommonPrefixes>", "</Contents>", "<Contents>"),
+)
+TOP_LEVEL = (
+    *("<IsTruncated>false</IsTruncated>", "<IsTruncated>False</IsTruncated>", "<MaxKeys/>"),
+    *("<IsTruncated>true</IsTruncated>", "<MaxKeys>x</MaxKeys>", "<KeyCount>3</KeyCount>"),
+    "<NextContinuationToken>a+b%2F&amp;</NextContinuationToken>",
+    *("<EncodingType>url</EncodingType>", "<EncodingType/>", "<EncodingType>x</EncodingType>"),
+    *("<Delimiter>/</Delimiter>", "<Delimiter/>", "<Marker/>", "<X>1</X>", "<X><Y/></X>"),
+    *("<Contents/>", "<CommonPrefixes/>", "<CommonPrefixes></CommonPrefixes>", "text", "\x00"),
+    "<CommonPrefixes><Prefix>a/</Prefix></CommonPrefixes>",
+    "<CommonPrefixes>\n <Prefix>a%2F</Prefix> </CommonPrefixes>",
+    "<CommonPrefixes><Prefix>a/</Prefix><Prefix>b/</Prefix></CommonPrefixes>",
+    *("<Error><Code>SlowDown</Code></Error>", "<!-- c -->", "\n\t", "\r\n", "&amp;", "\x01"),
+    *("<Prefix>a&lt;</Prefix>", "<Prefix/>", "<StartAfter>&bad;</StartAfter>"),
+)
+PROLOGS = (
+    *("<ListBucketResult>", "<ListBucketResult xmlns='urn:x'>", " \n<ListBucketResult>"),
+    *("<?xml version='1.0'?><ListBucketResult>", " <?xml version='1.0'?><ListBucketResult>"),
+    '<?xml version="1.0" encoding="utf-8" standalone="yes"?>\n<ListBucketResult>',
+    '<?xml version="1.0" encoding="latin-1"?><ListBucketResult>',
+    "<?xml version=\"1.0'?><ListBucketResult>",
+    '<!DOCTYPE x [<!ENTITY e "eeee">]><ListBucketResult>',
+    '<ListBucketResult xmlns="http://www.w3.org/2000/xmlns/">',
+    *("\ufeff<ListBucketResult>", "<Error>", "<ListBucketResult", "<x:ListBucketResult>", ""),
+)
+
+
+@st.composite
+def odd_pages(draw: st.DrawFn) -> bytes:
+    """Pages put together from parts that may be in any order, missing, repeated or wrong."""
+
+    def contents(optional: list[str]) -> str:
+        parts = draw(st.permutations(["<Key>k%20</Key>", "<Size>1</Size>", *optional]))
+        space = draw(st.sampled_from(["", "", "\n  ", "\r\n"]))
+        return element("Contents", space.join(["", *parts, ""]))
+
+    optional = st.lists(st.sampled_from(FIELDS), max_size=2)
+    parts = [contents(draw(optional)) for _ in range(draw(st.integers(0, 3)))]
+    parts += draw(st.lists(st.sampled_from(TOP_LEVEL), max_size=3))
+    if draw(st.booleans()):
+        parts += ["<IsTruncated>false</IsTruncated>", "<EncodingType>url</EncodingType>"]
+    prolog = draw(st.just(PROLOGS[0]) | st.sampled_from(PROLOGS))
+    space = draw(st.sampled_from(["", "", "\n"]))
+    page = space.join([prolog, *draw(st.permutations(parts)), "</ListBucketResult>"])
+    return (page + draw(st.sampled_from(["", "", "\n", "x", "<a/>"]))).encode()
+
+
+@settings(many, max_examples=1500)
+@given(body=odd_pages())
+def test_what_is_accepted_in_any_form_is_equal(body: bytes) -> None:
+    is_read_like_botocore(body)
+
+
+@each_dialect
+@many
+@given(data=st.data())
+def test_damaged_pages_are_rejected_or_equal(dialect: Dialect, data: st.DataObject) -> None:
+    found = (FULL, Entry("k2"), Entry("k&3", checksums=("CRC32", "SHA1")), Entry("k2"))
+    url = data.draw(st.booleans())
+    body = dialect.render(Listing(found, prefixes=("p/", "q/"), token="a&b", url=url))
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(body)))
+        end = min(len(body), start + data.draw(st.integers(0, 60) | st.integers(0, len(body))))
+        piece = body[start:end]
+        splinter = st.sampled_from([b"<", b">", b"&", b"]]>", b"\0", b"\1", b"\r", b"\xff", b"%"])
+        new = data.draw(st.sampled_from([b"", piece * 2, piece[::-1]]) | splinter)
+        body = body[:start] + new + body[end:]
+
+    is_read_like_botocore(body)
+
+
+@each_dialect
+def test_a_page_that_is_cut_anywhere_is_rejected(dialect: Dialect) -> None:
+    body = dialect.render(Listing((FULL, Entry("k")), prefixes=("p/",), token="t"))
+
+    for end in range(len(body)):
+        with pytest.raises(UnrecognizedPage):
+            parse_page(body[:end])
+
+
+@each_dialect
+def test_any_field_that_is_moved_or_missing_is_no_reason_to_fall_back(dialect: Dialect) -> None:
+    fields = list(dialect.entry(FULL, url=True).values())
+    page = element("ListBucketResult", "<IsTruncated>false</IsTruncated>{}")
+
+    for shift in range(len(fields)):
+        moved = "".join(fields[shift:] + fields[:shift])
+        assert is_read_like_botocore(page.format(element("Contents", moved)).encode())
+    for field in fields:
+        rest = "".join(other for other in fields if other != field)
+        required = field.startswith(("<Key>", "<Size>"))
+        body = page.format(element("Contents", rest)).encode()
+        if required:
+            with pytest.raises(UnrecognizedPage, match="missing"):
+                parse_page(body)
+        else:
+            assert is_read_like_botocore(body)
+
+
+def test_indented_pages_are_accepted() -> None:
+    body = AWS.render(Listing((FULL, Entry("k"), Entry("l")), prefixes=("p/", "q/")))
+    body = body.replace(b"<Prefix></Prefix>", b"<Prefix/>")
+
+    assert is_read_like_botocore(body.replace(b"><", b">\n    <"))
+    assert is_read_like_botocore(body.replace(b"><", b">\r\n\t<") + b"\n")
+
+
+def test_elements_of_too_many_forms_are_rejected() -> None:
+    found = "".join(
+        element("Contents", f"<Key>k</Key><Size>1</Size><X{i}/>".replace("/>", f">{i}</X{i}>"))
+        for i in range(20)
+    )
+
+    with pytest.raises(UnrecognizedPage, match="too many"):
+        parse_page(
+            f"<ListBucketResult>{found}<IsTruncated>false</IsTruncated></ListBucketResult>".encode()
+        )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff\xfe<\0",
+        b"<Error><Code>SlowDown</Code></Error>",
+        b"<html><body>503</body></html>",
+        b"<ListBucketResult/>",
+        b"<ListBucketResult></ListBucketResult>",
+        b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+        b'<!DOCTYPE a [<!ENTITY b "cc">]><ListBucketResult><IsTruncated>false</IsTruncated>'
+        b"<Contents><Key>&b;</Key><Size>1</Size></Contents></ListBucketResult>",
+        b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key><![CDATA[k]]></Key>"
+        b"<Size>1</Size></Contents></ListBucketResult>",
+        b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult><!-- -->",
+    ],
+)
+def test_what_is_not_a_plain_page_is_rejected(body: bytes) -> None:
+    with pytest.raises(UnrecognizedPage):
+        parse_page(body)
+
+
+@pytest.mark.parametrize("detail", [False, True])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("<Contents>", "<Contents><Key>", "<Contents><Key>k</Key><Size>1</Size>", "<Key>k</Key>"),
+        *("&amp;", "&#", " ", "<", "<a>", "<a/>", "</Contents>", "0", "\0", "<CommonPrefixes>"),
+        "<Contents><Key>k</Key><Size>1</Size></Contents><Contents><Key>k</Key><Size>x</Size>",
+    ],
+)
+@pytest.mark.parametrize("around", ["{}", "<Contents><Key>{}</Key></Contents>", "<Prefix>{}"])
+def test_long_hostile_input_is_rejected(piece: str, around: str, detail: bool) -> None:
+    inside = around.format(piece * 50_000)
+
+    with pytest.raises(UnrecognizedPage):
+        parse_page(f"<ListBucketResult>{inside}</ListBucketResult>".encode(), detail=detail)
+
+
+def test_long_text_full_of_references_is_read() -> None:
+    key = "&" * 300_000
+
+    assert parse_page(AWS.render(Listing((Entry(key),), url=False))).keys == [key]
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def page_with_keys(raw: list[str], url: bool) -> bytes:
+    found = "".join(element("Contents", f"<Key>{key}</Key><Size>1</Size>") for key in raw)
+    encoding = "<EncodingType>url</EncodingType>" if url else ""
+    page = f"<IsTruncated>false</IsTruncated>{encoding}{found}"
+    return element("ListBucketResult", page).encode()
+
+
+@many
+@given(raw=st.lists(ascii_text | any_text.map(quote) | st.text("%0aAfFé \\x+\n"), max_size=6))
+def test_url_encoded_keys_are_unquoted_as_botocore_does(raw: list[str]) -> None:
+    page = parse_page(page_with_keys([escape_as_go(key) for key in raw], url=True))
+
+    assert page.keys == [unquote_str(key) for key in raw]
+
+
+@pytest.mark.parametrize(
+    ("raw", "key"),
+    [
+        ("a+b%2Bc", "a b+c"),
+        ("%E2%98%83", "☃"),
+        ("%ff%C3", "��"),
+        ("100%", "100%"),
+        ("%zz%2", "%zz%2"),
+        ("%5Cx41\\x41", "\\x41\\x41"),
+        ("%2541", "%41"),
+        ("%0A%00", "\n\0"),
+        ("é%C3%A9", "éé"),
+        ("%26amp;&amp;%3B", "&amp;&;"),
+    ],
+)
+def test_a_url_encoded_key_is_decoded_beside_others(raw: str, key: str) -> None:
+    assert parse_page(page_with_keys(["x", raw, "y"], url=True)).keys == ["x", key, "y"]
+
+
+def test_keys_of_a_page_that_is_not_url_encoded_keep_their_percent_and_plus() -> None:
+    page = parse_page(page_with_keys(["a+b%20c", "&lt;&#x41;&#65;\n"], url=False))
+
+    assert page.keys == ["a+b%20c", "<AA\n"]
+
+
+def test_a_token_is_not_unquoted() -> None:
+    assert parse_page(AWS.render(Listing((), token="a+b%2F&="))).next_token == "a+b%2F&="
+
+
+def test_a_token_on_the_last_page_is_ignored() -> None:
+    body = AWS.render(Listing((), token="t")).replace(b">true<", b">false<")
+
+    assert parse_page(body).next_token is None
+
+
+@many
+@given(when=modified | st.from_regex(r"[12][0-9]{3}-[01]\d-[0-3]\dT[0-2]\d:00:00Z", fullmatch=True))
+def test_a_date_is_read_as_botocore_reads_it_if_at_all(when: str) -> None:
+    body = AWS.render(Listing((Entry("k", modified=when),)))
+
+    if is_read_like_botocore(body):
+        assert parse_page(body).infos("b")[0]["LastModified"] == parse_timestamp(when)
+
+
+@pytest.mark.parametrize(
+    "day", ["2024-02-29", "2000-02-29", "2023-12-31", "1970-01-01", "2038-04-30", "1999-01-30"]
+)
+def test_days_of_the_calendar_are_accepted(day: str) -> None:
+    assert is_read_like_botocore(
+        AWS.render(Listing((Entry("k", modified=f"{day}T23:59:59.123Z"),)))
+    )
+
+
+@pytest.mark.parametrize(
+    "day", ["2023-02-29", "2100-02-29", "2024-04-31", "2024-00-10", "0000-01-01"]
+)
+def test_days_outside_of_the_calendar_are_rejected(day: str) -> None:
+    with pytest.raises(UnrecognizedPage):
+        parse_page(AWS.render(Listing((Entry("k", modified=f"{day}T00:00:00Z"),))))
+
+
+# --- infos ----------------------------------------------------------------------------------------
+
+
+def test_infos_of_chosen_keys_come_in_the_order_asked_for() -> None:
+    page = parse_page(AWS.render(Listing(tuple(Entry(f"k{i}", size=i) for i in range(10)))))
+
+    infos = page.infos("b", iter([7, 2, 2]))
+
+    assert [(info["name"], info["size"]) for info in infos] == [
+        ("b/k7", 7),
+        ("b/k2", 2),
+        ("b/k2", 2),
+    ]
+
+
+@pytest.mark.parametrize("detail", [False, True])
+def test_infos_can_be_changed_without_effect_on_the_page(detail: bool) -> None:
+    page = parse_page(AWS.render(Listing((FULL,))), detail=detail)
+
+    page.infos("b")[0].clear()
+
+    assert page.infos("c")[0]["name"] == f"c/{FULL.key}"
+
+
+def test_infos_can_be_pickled() -> None:
+    infos = parse_page(AWS.render(Listing((FULL,)))).infos("b")
+
+    assert pickle.loads(pickle.dumps(infos)) == infos
+
+
+def test_a_response_that_lacks_sizes_has_keys_but_no_infos() -> None:
+    page = page_from_response({"Contents": [{"Key": "k"}], "IsTruncated": False})
+
+    assert page.keys == ["k"]
+    with pytest.raises(KeyError):
+        page.infos("b")
+
+
+def test_a_response_that_is_truncated_without_a_token_is_an_error() -> None:
+    with pytest.raises(UnrecognizedPage, match="NextContinuationToken"):
+        page_from_response({"IsTruncated": True, "Contents": []})
+
+
+@pytest.mark.parametrize("prefix", ["a/", "a/b/", "é /", "/"])
+def test_a_common_prefix_becomes_the_directory_of_s3fs(prefix: str) -> None:
+    expected = {"Key": prefix[:-1], "Size": 0, "StorageClass": "DIRECTORY", "type": "directory"}
+    S3FileSystem._fill_info(expected, "b", versions=False)
+
+    assert directory_info("b", prefix) == expected
