@@ -8,7 +8,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
+import botocore.handlers
 import fsspec
 import s3fs.core
 from fsspec.asyn import sync, sync_wrapper
@@ -72,6 +74,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         )
         super().__init__(loop=loop, session=session, **self.config.s3fs_options())
         self.batch_size = batch_size
+        self._prepared_clients: WeakSet[Any] = WeakSet()
         self.memory = ListingMemory(
             expiry_s=self.config.others.get("listings_expiry_time"),
             enabled=self.config.others.get("use_listings_cache", True) and not self.version_aware,
@@ -145,9 +148,9 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
             request["StartAfter"] = start_after
         await self.set_session()
         client = await self.get_s3(bucket)
-        client.meta.events.register(
-            "before-parse.s3.ListObjectsV2", _take_page, unique_id="fsspec_avroglob"
-        )
+        if client not in self._prepared_clients:
+            _take_pages_of(client)
+            self._prepared_clients.add(client)
         wanted = _page_wanted.set(True)
         try:
             response = await self._call_s3("list_objects_v2", **request)
@@ -485,6 +488,21 @@ def _only_braces(path: str) -> bool:
 def _name(info: dict[str, Any]) -> str:
     name: str = info["name"]
     return name
+
+
+def _take_pages_of(client: Any) -> None:
+    """Have :func:`_take_page` see the responses of *client* before botocore's handlers do.
+
+    Botocore parses each body once more beforehand, to find errors behind status 200. Handlers run in
+    the order in which they registered as first, so its own is taken out and put back behind ours.
+    """
+    events, event = client.meta.events, "before-parse.s3.*"
+    seeks_errors = getattr(botocore.handlers, "_handle_200_error", None)
+    if seeks_errors is not None:
+        events.unregister(event, seeks_errors)
+    events.register_first(event, _take_page)
+    if seeks_errors is not None:
+        events.register_first(event, seeks_errors)
 
 
 def _take_page(

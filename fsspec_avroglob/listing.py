@@ -197,7 +197,7 @@ class Lister:
         if targets is not None and indices:
             indices = [i for i in indices if _within(keys[i], targets)]
         directories: list[str] = []
-        if self.plan.with_directories and keys:
+        if self.plan.with_directories and _spread(keys, area):
             directories = self._new_directories(_directories(keys, area))
         kept = count if indices is None else len(indices)
         self.plan.costs[step.kind].keys_kept += kept
@@ -216,7 +216,7 @@ class Lister:
         else:
             match = self.plan.file_pattern.fullmatch
             indices = [i for i, key in enumerate(keys) if match(key)]
-        if area.level_only:
+        if area.level_only and _spread(keys, area):
             start = len(area.directory)
             indices = [i for i in indices if "/" not in keys[i][start:]]
         return indices
@@ -576,6 +576,13 @@ class _Scan:
 
 def _level_of(area: Area) -> Area:
     return Area(area.directory, area.state, area.base, area.after, area.until, level_only=True)
+
+
+def _spread(keys: Sequence[str], area: Area) -> bool:
+    """Whether the keys tell of directories: at a level, of any below it."""
+    if not area.level_only:
+        return bool(keys)
+    return "\n".join(keys).count("/") > len(keys) * area.directory.count("/")
 
 
 def _directories(keys: Sequence[str], area: Area) -> Iterator[str]:

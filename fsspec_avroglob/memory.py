@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ class _Batch:
     bucket: str
     page: Page | None
     names: Sequence[str]
+    indices: Sequence[int]
     due: float
 
 
@@ -46,7 +48,7 @@ class ListingMemory:
         self._max_paths = max_paths
         self._clock = clock
         self._lock = threading.Lock()
-        self._files: dict[str, tuple[_Batch, int]] = {}
+        self._files: dict[str, _Batch] = {}
         self._directories: dict[str, _Batch] = {}
         self._batches: deque[_Batch] = deque()
 
@@ -61,19 +63,17 @@ class ListingMemory:
         indices: Sequence[int],
         directories: Sequence[str],
     ) -> None:
-        """Remember the files *names*, which stand at *indices* of the page, and directories."""
+        """Remember the files *names*, sorted, which stand at *indices* of the page, and directories."""
         if not self.enabled:
             return
         due = float("inf") if self._expiry_s is None else self._clock() + self._expiry_s
         with self._lock:
             if names:
-                batch = _Batch(bucket, page, names, due)
+                batch = _Batch(bucket, page, names, indices, due)
                 self._batches.append(batch)
-                self._files.update(
-                    (name, (batch, index)) for name, index in zip(names, indices, strict=True)
-                )
+                self._files.update(dict.fromkeys(names, batch))
             if directories:
-                batch = _Batch(bucket, None, directories, due)
+                batch = _Batch(bucket, None, directories, (), due)
                 self._batches.append(batch)
                 self._directories.update(dict.fromkeys(directories, batch))
             while len(self) > self._max_paths and self._batches:
@@ -81,26 +81,20 @@ class ListingMemory:
 
     def _forget(self, batch: _Batch) -> None:
         for name in batch.names:
-            entry = self._files.get(name)
-            if entry is not None and entry[0] is batch:
-                del self._files[name]
-            if self._directories.get(name) is batch:
-                del self._directories[name]
+            for known in (self._files, self._directories):
+                if known.get(name) is batch:
+                    del known[name]
 
     def info(self, path: str) -> dict[str, Any] | None:
         """The info dict of *path* (``bucket/key``), or None when it is not remembered."""
         with self._lock:
-            entry = self._files.get(path)
-            directory = self._directories.get(path) if entry is None else None
-        now = self._clock() if self._expiry_s is not None else 0.0
-        if entry is not None:
-            batch, index = entry
-            if batch.page is None or batch.due < now:
-                return None
-            return batch.page.infos(batch.bucket, [index])[0]
-        if directory is None or directory.due < now:
+            batch = self._files.get(path) or self._directories.get(path)
+        if batch is None or (self._expiry_s is not None and batch.due < self._clock()):
             return None
-        return directory_info(directory.bucket, path[len(directory.bucket) + 1 :] + "/")
+        if batch.page is None:
+            return directory_info(batch.bucket, path[len(batch.bucket) + 1 :] + "/")
+        index = batch.indices[bisect_left(batch.names, path)]
+        return batch.page.infos(batch.bucket, [index])[0]
 
     def forget(self, path: str | None = None) -> None:
         """Forget *path*, or everything."""

@@ -28,7 +28,7 @@ class KeySpace:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self._seen: list[set[str]] = [set() for _ in range(WIDTH)]
-        self._alphabets: list[list[str]] = [[] for _ in range(WIDTH)]
+        self._alphabets: list[list[str] | None] = [None] * WIDTH
 
     def observe(self, keys: Iterable[str]) -> None:
         """Learn the characters of *keys*, which start with the prefix."""
@@ -37,12 +37,13 @@ class KeySpace:
             for place, character in enumerate(key[start : start + WIDTH]):
                 if character not in self._seen[place]:
                     self._seen[place].add(character)
-                    self._alphabets[place] = []
+                    self._alphabets[place] = None
 
     def _alphabet(self, place: int) -> list[str]:
-        if not self._alphabets[place]:
-            self._alphabets[place] = sorted(_widened(self._seen[place]))
-        return self._alphabets[place]
+        alphabet = self._alphabets[place]
+        if alphabet is None:
+            alphabet = self._alphabets[place] = sorted(_widened(self._seen[place]))
+        return alphabet
 
     def position(self, key: str) -> int:
         """Where *key* lies, as an integer in [0, size)."""

@@ -315,6 +315,7 @@ class TestUsage:
             (["--frobnicate"], "--frobnicate"),
             (["--endpoint-url", "127.0.0.1:9000"], "127.0.0.1:9000"),
             (["--profile", "nobody"], "nobody"),
+            (["--region", "no region"], "no region"),
         ],
     )
     def test_wrong_options_exit_2_and_are_named(
@@ -380,6 +381,11 @@ class TestStorageErrors:
         after = cli("ls", "--endpoint-url", endpoint.url, f"s3://{tree}/a/x*")
         assert before == after == (0, f"s3://{tree}/a/x.txt\n", "")
 
+    def test_ls_of_a_bucket_lists_it_and_of_none_lists_buckets(self, cli: Cli, tree: str) -> None:
+        assert cli("ls", f"s3://{tree}").lines == [f"s3://{tree}/a/", f"s3://{tree}/b/"]
+        assert f"s3://{tree}/" in cli("ls", "s3://").lines
+        assert cli("ls", f"s3://{tree}-missing").code == 3
+
     @pytest.mark.parametrize("command", ["ls", "schema", "head"])
     @pytest.mark.parametrize("key", ["a/*.avro", "a/1.avro"])
     def test_a_bucket_that_does_not_exist_exits_3(
@@ -417,6 +423,12 @@ class TestStorageErrors:
         assert (outcome.code, outcome.out) == (3, "")
         assert url in outcome.err
         assert "--endpoint-url" in outcome.err
+
+    def test_a_web_server_that_nobody_runs_is_not_taken_for_a_missing_file(self, cli: Cli) -> None:
+        with closing(socket.socket()) as unheard:
+            unheard.bind(("127.0.0.1", 0))
+            outcome = cli("ls", f"http://127.0.0.1:{unheard.getsockname()[1]}/x")
+        assert (outcome.code, outcome.out) == (3, "")
 
     def test_a_failure_after_retries_tells_of_the_attempts_and_sends_no_more_than_asked(
         self, cli: Cli, tree: str, proxy: FaultProxy
@@ -478,6 +490,12 @@ class TestProcess:
             process.stdout.close()
             assert process.stderr.read() == ""
         assert process.returncode == 141
+
+    def test_completion_is_click_s(self) -> None:
+        environment = {"_AVROGLOB_COMPLETE": "bash_source"}
+        with popen(stdout=subprocess.PIPE, env=environment) as process:
+            out, _ = process.communicate()
+        assert "_avroglob_completion" in out
 
     @pytest.mark.parametrize("missing", ["click", "rich"])
     def test_without_its_extra_it_names_the_extra_and_exits_2(self, missing: str) -> None:

@@ -28,7 +28,7 @@ from fsspec_avroglob.cli.errors import (
 
 def run(arguments: list[str]) -> int:
     """Run a command line, given without the program's name, and return the exit code."""
-    if not arguments:
+    if not arguments and "_AVROGLOB_COMPLETE" not in os.environ:  # which is click's to answer
         print(app.get_help(click.Context(app, info_name="avroglob")), file=sys.stderr)
         return EXIT_USAGE
     try:

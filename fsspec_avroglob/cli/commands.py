@@ -17,8 +17,8 @@ from fsspec_avroglob.cli.errors import (
     EXIT_NO_MATCH,
     EXIT_OK,
     UsageProblem,
+    explain,
     fail,
-    s3_error_code,
 )
 
 
@@ -122,7 +122,7 @@ def _entries(pattern: str, storage_options: dict[str, Any]) -> Iterator[output.E
     from fsspec_avroglob.sources import filesystem_for, is_glob_pattern
 
     fs, path = filesystem_for(pattern, storage_options)
-    infos = _glob(fs, pattern, path) if is_glob_pattern(path) else _literal(fs, path)
+    infos = _glob(fs, pattern, path) if is_glob_pattern(path) else _literal(fs, pattern, path)
     as_typed = _naming(pattern, fs)
     for name in sorted(infos):
         yield output.Entry.from_info(as_typed(name), infos[name])
@@ -142,17 +142,24 @@ def _glob(fs: Any, pattern: str, path: str) -> dict[str, dict[str, Any]]:
     return infos
 
 
-def _literal(fs: Any, path: str) -> dict[str, dict[str, Any]]:
+def _literal(fs: Any, pattern: str, path: str) -> dict[str, dict[str, Any]]:
     """A file's own info, or those of a directory's content; none if there is neither."""
+    from fsspec_avroglob.sources import is_s3_uri
+
     try:
+        if is_s3_uri(pattern) and "/" not in path:  # a bucket, or all of them
+            return {item["name"]: item for item in fs.ls(path, detail=True)}
         info = fs.info(path)
-        listed = fs.ls(path, detail=True) if info["type"] == "directory" else [info]
+        if info["type"] != "directory":
+            return {info["name"]: info}
+        # A directory's marker object is listed in it, under the directory's own name.
+        listed = fs.ls(path, detail=True)
+        return {item["name"]: item for item in listed if item["name"].rstrip("/") != path}
     except FileNotFoundError as error:
-        if s3_error_code(error) == "NoSuchBucket":
+        report = explain(error)
+        if report is None or report.exit_code != EXIT_NO_MATCH:
             raise
         return {}
-    # A directory's marker object is listed in it, under its own name.
-    return {item["name"]: item for item in listed if item is info or item["name"] != path}
 
 
 def _naming(pattern: str, fs: Any) -> Callable[[str], str]:

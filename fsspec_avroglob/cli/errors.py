@@ -52,6 +52,7 @@ _HINTS_BY_EXCEPTION = {
     "SSLError": "If the endpoint's certificate is your own, name it with AWS_CA_BUNDLE.",
     "ProfileNotFound": "Profiles are listed by: aws configure list-profiles.",
 }
+_WRONG_VALUES = frozenset({"ProfileNotFound", "InvalidRegionError", "ParamValidationError"})
 
 
 class UsageProblem(ValueError):
@@ -74,7 +75,7 @@ def fail(code: int, message: str) -> int:
 
 def explain(error: Exception) -> Report | None:
     """Explain an error that the user or the storage made; None for one that is a bug of ours."""
-    code, kinds = s3_error_code(error), [type(link).__name__ for link in _chain(error)]
+    code, kinds = _s3_error_code(error), [type(link).__name__ for link in _chain(error)]
     exit_code = _exit_code(error, code, kinds)
     if exit_code is None:
         return None
@@ -85,7 +86,7 @@ def explain(error: Exception) -> Report | None:
     return Report(exit_code, "\n".join(line for line in lines if line))
 
 
-def s3_error_code(error: BaseException) -> str | None:
+def _s3_error_code(error: BaseException) -> str | None:
     """The S3 error code (``NoSuchBucket``, ``403``) behind an error or its causes, if any."""
     for link in _chain(error):
         response = getattr(link, "response", None)
@@ -95,10 +96,10 @@ def s3_error_code(error: BaseException) -> str | None:
 
 
 def _exit_code(error: Exception, s3_code: str | None, kinds: list[str]) -> int | None:
-    if "ProfileNotFound" in kinds:
+    if not _WRONG_VALUES.isdisjoint(kinds):
         return EXIT_USAGE
-    if isinstance(error, FileNotFoundError) and s3_code != "NoSuchBucket":
-        return EXIT_NO_MATCH
+    if isinstance(error, FileNotFoundError):
+        return EXIT_STORAGE if s3_code == "NoSuchBucket" or _unreached(error) else EXIT_NO_MATCH
     if isinstance(error, IsADirectoryError):
         return EXIT_USAGE
     if s3_code or isinstance(error, OSError) or _is_from_botocore(error):
@@ -113,12 +114,22 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
 
 
+def _unreached(error: FileNotFoundError) -> OSError | None:
+    """Why a server could not be asked; fsspec's HTTP filesystem takes that for "not found"."""
+    for link in _chain(error):
+        if isinstance(link, OSError) and not isinstance(link, FileNotFoundError):
+            return link
+    return None
+
+
 def _is_from_botocore(error: BaseException) -> bool:
     return any(base.__module__ == "botocore.exceptions" for base in type(error).__mro__)
 
 
 def _message(error: Exception) -> str:
     """Take the message of an error without the number that ``str(OSError)`` puts before it."""
+    if isinstance(error, FileNotFoundError) and (reason := _unreached(error)):
+        return f"{error}: {reason}"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error) or type(error).__name__
