@@ -18,10 +18,12 @@ from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.config import apply_config
 from fsspec.utils import stringify_path
 from s3fs import S3FileSystem
+from s3fs.core import version_id_kw
 from s3fs.errors import translate_boto_error
 
-from fsspec_avroglob.listing import Found, Lister
+from fsspec_avroglob.listing import Found, Lister, gather
 from fsspec_avroglob.memory import ListingMemory
+from fsspec_avroglob.objects import AvroGlobFile, ObjectRead
 from fsspec_avroglob.options import S3Config
 from fsspec_avroglob.page import (
     Page,
@@ -40,7 +42,7 @@ _PARAMETERS = tuple(inspect.signature(S3FileSystem.__init__).parameters)[1:]
 _STOCK_RETRYABLE = frozenset(s3fs.core.S3_RETRYABLE_ERRORS)
 _PAGE = "fsspec_avroglob.page"
 
-_page_wanted: ContextVar[bool] = ContextVar("page_wanted", default=False)
+_page_wanted: ContextVar[str | None] = ContextVar("page_wanted", default=None)
 
 
 class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
@@ -95,19 +97,41 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
 
     # -- requests --
 
-    async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
-        """Call a method of the S3 client, again after transient failures. All requests go here."""
+    async def _request(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
+        """Send one request with a method of the S3 client. Raises what botocore raises."""
         await self.set_session()
         client = await self.get_s3(kwargs.get("Bucket"))
         call = getattr(client, method)
-        arguments = self._get_s3_method_kwargs(call, *akwarglist, **kwargs)
+        return await call(**self._get_s3_method_kwargs(call, *akwarglist, **kwargs))
+
+    async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
+        """Call a method of the S3 client, again after transient failures."""
+        try:
+            return await self._retried(
+                partial(self._request, method, *akwarglist, **kwargs),
+                _request_name(method, kwargs),
+            )
+        finally:
+            if not method.startswith(("get_", "head_", "list_")):
+                self._forget_written(kwargs)
+
+    call_s3 = sync_wrapper(_call_s3)
+
+    async def _retried(
+        self,
+        attempt: Callable[[], Awaitable[Any]],
+        name: str,
+        progress: Callable[[], int] | None = None,
+    ) -> Any:
+        """Await ``attempt()`` under the retry policy. Raises the errors that s3fs's users know."""
         try:
             return await with_retry(
-                partial(call, **arguments),
+                attempt,
                 self.retry_policy,
-                name=_request_name(method, arguments),
+                name=name,
                 on_retry=self._on_retry,
                 classify=_classify,
+                progress=progress,
                 sleep=self._sleep,
             )
         except Exception as error:
@@ -115,11 +139,6 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
             if translated is error:
                 raise
             raise translated from error
-        finally:
-            if not method.startswith(("get_", "head_", "list_")):
-                self._forget_written(arguments)
-
-    call_s3 = sync_wrapper(_call_s3)
 
     def _on_retry(self, event: RetryEvent) -> None:
         """Called before each wait; a place to hook on to."""
@@ -139,6 +158,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         delimiter: str,
         start_after: str | None,
         token: str | None,
+        detail: bool = False,
     ) -> Page:
         """One page of ListObjectsV2, decoded from its bytes where these are understood."""
         request: dict[str, str] = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter}
@@ -151,7 +171,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         if client not in self._prepared_clients:
             _take_pages_of(client)
             self._prepared_clients.add(client)
-        wanted = _page_wanted.set(True)
+        wanted = _page_wanted.set("infos" if detail else "keys")
         try:
             response = await self._call_s3("list_objects_v2", **request)
         finally:
@@ -159,10 +179,59 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         page: Page | None = response.get(_PAGE)
         return page_from_response(response) if page is None else page
 
+    # -- objects --
+
+    async def _read(self, read: ObjectRead) -> bytes:
+        """Carry *read* out; a body that is cut short goes on where it stopped."""
+        name = _request_name("get_object", dict(read.arguments))
+        await self._retried(read.attempt, name, read.progress)
+        return bytes(read.data)
+
+    async def _cat_file(
+        self,
+        path: str,
+        version_id: str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        chunksize: int | None = None,
+        max_concurrency: int | None = None,
+    ) -> bytes:
+        """The bytes [*start*, *end*) of an object, by one GET (large objects: concurrent ones)."""
+        bucket, key, version = self.split_path(path)
+        arguments = {"Bucket": bucket, "Key": key, **version_id_kw(version_id or version)}
+        if start is not None or end is not None:
+            if end is not None and (start or 0) * end >= 0 and (start or 0) >= end:
+                return b""
+            part = await self._process_limits(path, start, end)
+            return await self._read(ObjectRead(self, arguments, part))
+        chunksize = chunksize or self.default_block_size
+        concurrency = max_concurrency or self.max_concurrency
+        whole = ObjectRead(self, arguments, max_bytes=chunksize if concurrency > 1 else None)
+        data = await self._read(whole)
+        size = whole.size or 0
+        if size <= chunksize or concurrency == 1:
+            return data
+        slots = asyncio.Semaphore(concurrency)
+
+        async def read_part(start: int) -> bytes:
+            part = f"bytes={start}-{min(start + chunksize, size) - 1}"
+            async with slots:
+                return await self._read(ObjectRead(self, arguments, part, whole.etag))
+
+        return b"".join(await gather(read_part(start) for start in range(0, size, chunksize)))
+
+    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
+        opened = super()._open(path, mode, **kwargs)
+        # The file is s3fs's own in every respect but how it fetches.
+        opened.__class__ = AvroGlobFile
+        return opened
+
     # -- listing --
 
-    def _lister(self, plan: ListingPlan, emit: Callable[[Found], Awaitable[None]]) -> Lister:
-        fetch = partial(self._fetch_page, plan.bucket)
+    def _lister(
+        self, plan: ListingPlan, emit: Callable[[Found], Awaitable[None]], detail: bool
+    ) -> Lister:
+        fetch = partial(self._fetch_page, plan.bucket, detail=detail)
         return Lister(plan, fetch, emit, self.config.listing_concurrency)
 
     def _collector(self, plan: ListingPlan, detail: bool, callback: Callback) -> _Collector:
@@ -193,11 +262,9 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         plans = self._plans(path, maxdepth, kwargs.pop("withdirs", True))
         callback = kwargs.pop("callback", DEFAULT_CALLBACK)
         collectors = [self._collector(plan, detail, callback) for plan in plans]
-        await asyncio.gather(
-            *(
-                self._lister(plan, collector.add).run()
-                for plan, collector in zip(plans, collectors, strict=True)
-            )
+        await gather(
+            self._lister(plan, collector.add, detail).run()
+            for plan, collector in zip(plans, collectors, strict=True)
         )
         return _merged(collectors, detail)
 
@@ -248,7 +315,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
             return
         for plan in self._plans(path, maxdepth, withdirs):
             queue: asyncio.Queue[Found | None] = asyncio.Queue(maxsize=8)
-            task = asyncio.create_task(_list_into(queue, self._lister(plan, queue.put)))
+            task = asyncio.create_task(_list_into(queue, self._lister(plan, queue.put, detail)))
             try:
                 while (found := await queue.get()) is not None:
                     collector = _Collector(plan.bucket, None, detail, DEFAULT_CALLBACK)
@@ -286,7 +353,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
             unfiltered=True,
         )
         collector = self._collector(plan, True, DEFAULT_CALLBACK)
-        lister = self._lister(plan, collector.add)
+        lister = self._lister(plan, collector.add, detail=True)
         if delimiter:
             await lister.run_level(directory, prefix)
         else:
@@ -321,13 +388,13 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         if maxdepth:
             plan = ListingPlan(bucket, _below(directory), path, maxdepth, bool(withdirs))
             collector = collector_of(plan)
-            await self._lister(plan, collector.add).run()
+            await self._lister(plan, collector.add, detail).run()
         else:
             plan = ListingPlan(
                 bucket, EVERYTHING, path, with_directories=bool(withdirs), unfiltered=True
             )
             collector = collector_of(plan)
-            await self._lister(plan, collector.add).run_below(directory, prefix)
+            await self._lister(plan, collector.add, detail).run_below(directory, prefix)
         found = _merged([collector], detail)
         if not found and key and not prefix:
             try:
@@ -493,8 +560,9 @@ def _name(info: dict[str, Any]) -> str:
 def _take_pages_of(client: Any) -> None:
     """Have :func:`_take_page` see the responses of *client* before botocore's handlers do.
 
-    Botocore parses each body once more beforehand, to find errors behind status 200. Handlers run in
-    the order in which they registered as first, so its own is taken out and put back behind ours.
+    Botocore parses each body once more beforehand, to find errors behind status 200. Handlers run
+    in the order in which they registered as first, so its own is taken out and put back behind
+    ours.
     """
     events, event = client.meta.events, "before-parse.s3.*"
     seeks_errors = getattr(botocore.handlers, "_handle_200_error", None)
@@ -513,12 +581,14 @@ def _take_page(
     A body that is not fully understood is left as it is, for botocore to parse or to find the
     error in.
     """
-    if not _page_wanted.get() or response_dict["status_code"] != 200:
+    wanted = _page_wanted.get()
+    if wanted is None or response_dict["status_code"] != 200:
         return
     try:
-        customized_response_dict[_PAGE] = parse_page(response_dict["body"])
+        page = parse_page(response_dict["body"], detail=wanted == "infos")
     except UnrecognizedPage:
         return
+    customized_response_dict[_PAGE] = page
     response_dict["body"] = b"<ListBucketResult/>"
 
 

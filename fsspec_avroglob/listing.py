@@ -55,7 +55,9 @@ class FetchPage(Protocol):
 
     def __call__(
         self, prefix: str, *, delimiter: str, start_after: str | None, token: str | None
-    ) -> Awaitable[Page]: ...
+    ) -> Awaitable[Page]:
+        """The page of what starts with *prefix*, after *start_after* or from *token* on."""
+        ...
 
 
 class Found(NamedTuple):
@@ -387,7 +389,7 @@ class Lister:
         """Scan a page at a few targets spread over all; the others, and how many a page answers."""
         starts = [i * len(targets) // FEW for i in range(FEW)]
         stops = [*starts[1:], len(targets)]
-        ends = await _results(
+        ends = await gather(
             self._range_page(area, targets, i, j) for i, j in zip(starts, stops, strict=True)
         )
         left: list[Target] = []
@@ -633,13 +635,20 @@ async def _together(jobs: Iterable[Coroutine[Any, Any, None]]) -> None:
     if len(waiting) == 1:
         await waiting[0]
     else:
-        await _results(waiting)
+        await gather(waiting)
 
 
-async def _results(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run all at once and return what each returned; the first failure cancels the others."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(job) for job in jobs]
+async def gather(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run all at once and return what each returned; the first failure cancels the others.
+
+    Unlike asyncio.gather, nothing is left running, and unlike a TaskGroup, what is raised is the
+    failure itself.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(job) for job in jobs]
+    except BaseExceptionGroup as failures:
+        raise _first_error(failures) from None
     return [task.result() for task in tasks]
 
 

@@ -63,7 +63,7 @@ class ListingMemory:
         indices: Sequence[int],
         directories: Sequence[str],
     ) -> None:
-        """Remember the files *names*, sorted, which stand at *indices* of the page, and directories."""
+        """Remember directories and files: sorted *names*, which stand at *indices* of the page."""
         if not self.enabled:
             return
         due = float("inf") if self._expiry_s is None else self._clock() + self._expiry_s

@@ -79,7 +79,7 @@ class S3Config:
     region: str | None = None
     anon: bool = False
     profile: str | None = None
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     listing_concurrency: int = 64
     others: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -100,7 +100,7 @@ class S3Config:
     ) -> S3Config:
         """Normalise *storage_options*: any spelling of a name, values as text or typed.
 
-        defaults: options of lower rank (fsspec's configuration); one that is contradicted gives way.
+        defaults: options of lower rank (fsspec's configuration); a contradicted one gives way.
 
         Raises ValueError for two names of one thing with different values, for an unknown name
         (suggesting the nearest known one) and for a value that cannot be what its name asks for.
@@ -280,6 +280,7 @@ def _retry_policy(retry: Any, max_retries: Any) -> RetryPolicy:
     policy = RetryPolicy.from_value(retry)
     if policy.max_retries != named:
         raise ValueError(
-            f"max_retries={named} and retry with max_retries={policy.max_retries} contradict each other"
+            f"max_retries={named} and retry with max_retries={policy.max_retries} "
+            "contradict each other; give one of them"
         )
     return policy

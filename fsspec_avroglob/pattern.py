@@ -18,8 +18,8 @@ Without braces a pattern means what it means to :meth:`fsspec.AbstractFileSystem
 ``[`` (a literal) included. With braces it means the union of what its brace-free forms mean.
 
 A pattern is parsed into *branches*: sequences of :class:`Segment` that hold no ``/`` and no
-alternative that does. Everything else (regular expressions, literal stems, finite values) is derived
-from a segment's tokens.
+alternative that does. Everything else (regular expressions, literal stems, finite values) is
+derived from a segment's tokens.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class CharSet:
 
     @property
     def regex(self) -> str:
+        """Source of a regular expression for the character."""
         body = "".join(_range_regex(first, last) for first, last in self.ranges)
         if self.negated:
             return f"[^/{body}]"
@@ -492,10 +493,10 @@ def _has_run(tokens: Iterable[Token]) -> bool:
 
 
 def _tokens_regex(tokens: Sequence[Token]) -> str:
-    """A regular expression for the tokens that never tries a ``*`` at more than one length in vain.
+    """A regular expression for the tokens, in which no ``*`` is tried at many lengths in vain.
 
-    Between two stars the leftmost fit of fixed tokens is as good as any other, so it is made atomic;
-    that keeps matching linear. Choices have fits of several lengths and are left to backtrack.
+    Between two stars the leftmost fit of fixed tokens is as good as any other, so it is made
+    atomic; that keeps matching linear. Choices have fits of several lengths and are left to backtrack.
     """
     runs = [i for i, token in enumerate(tokens) if isinstance(token, AnyRun)]
     if len(runs) < 2 or any(isinstance(token, Choice) for token in tokens):
@@ -523,7 +524,7 @@ def _token_regex(token: Token) -> str:
 
 
 def _branch_regex(branch: Branch, *, directories_only: bool = False) -> str:
-    """The branch as regular expression source; with *directories_only* for a path ending in ``/``."""
+    """The branch as regular expression source, with *directories_only* for a path ending in ``/``."""
     parts: list[str] = []
     last = len(branch) - 1
     for index, segment in enumerate(branch):

@@ -36,7 +36,7 @@ class RetryPolicy:
     multiplier: what the nominal wait grows by with each further retry.
     max_delay: longest wait, also for a server's ``Retry-After``.
     jitter: the fraction of the nominal wait that is random: what is waited lies between
-        ``(1 - jitter) * nominal`` and ``nominal``, so that clients do not return in step. 0 is none.
+        ``(1 - jitter) * nominal`` and ``nominal``, so that clients do not return in step.
     timeout: bound on a whole operation, its retries and waits included; None is no bound.
 
     Raises ValueError for values out of range. Text such as ``"2"`` is converted.
@@ -60,7 +60,7 @@ class RetryPolicy:
 
     @classmethod
     def from_value(cls, value: RetryPolicy | Mapping[str, Any] | int | str | None) -> RetryPolicy:
-        """A policy from a policy, a mapping of its fields, a number of retries, or None (defaults)."""
+        """A policy from a policy, a mapping of its fields, a number of retries, or None."""
         if isinstance(value, RetryPolicy):
             return value
         if value is None:
@@ -80,7 +80,7 @@ class RetryPolicy:
         )
 
     def backoff(self, retry: int) -> float:
-        """Nominal wait in seconds before the *retry*-th retry, counted from 1: 1, 2, 4, 8, ... 30."""
+        """Nominal wait in seconds before the *retry*-th retry (from 1): 1, 2, 4, 8, ... 30."""
         if retry < 1:
             raise ValueError(f"retries are counted from 1, not {retry}")
         try:
@@ -145,7 +145,7 @@ RETRYABLE_CODES: Mapping[str, str] = {
     "XAmzContentSHA256Mismatch": TRUNCATED,
     "IncompleteBody": TRUNCATED,
 }
-"""S3 error codes that a later attempt may not meet. ``Throttl*`` and ``TooManyRequests*`` join them."""
+"""S3 error codes that a later attempt may not meet; ``Throttl*`` and ``TooManyRequests*`` too."""
 
 RETRYABLE_STATUS: Mapping[int, str] = {
     408: TIMEOUT,
@@ -222,7 +222,7 @@ def retry_cause(error: BaseException) -> str | None:
         return None
     if isinstance(error, botocore.exceptions.ClientError):
         return _response_cause(error.response)
-    if isinstance(error, botocore.exceptions.SSLError) or isinstance(error, ssl.SSLError):
+    if isinstance(error, botocore.exceptions.SSLError | ssl.SSLError):
         return None if "certificate" in str(error).lower() else CONNECTION
     if isinstance(error, FileNotFoundError | PermissionError | FileExistsError | IsADirectoryError):
         return None
@@ -319,6 +319,7 @@ async def with_retry(
     name: str = "operation",
     on_retry: Callable[[RetryEvent], None] | None = None,
     classify: Callable[[BaseException], str | None] = retry_cause,
+    progress: Callable[[], int] | None = None,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> T:
     """Await ``operation()``, again after transient failures, as *policy* says.
@@ -328,6 +329,8 @@ async def with_retry(
     name: what is done to what, for logs, hooks and the note on the error.
     on_retry: called with a :class:`RetryEvent` before each wait.
     classify: tells the cause of a transient failure, None for a final one.
+    progress: how far the operation has come, for one that goes on where it stopped (bytes read,
+        say); retries are counted anew after an attempt that came further.
     sleep: waits the seconds it is given.
 
     Returns what the operation returns. Raises what its last attempt raised, with a note that names
@@ -335,10 +338,10 @@ async def with_retry(
     """
     policy = RetryPolicy.from_value(policy)
     if policy.timeout is None:
-        return await _attempts(operation, policy, name, on_retry, classify, sleep)
+        return await _attempts(operation, policy, name, on_retry, classify, progress, sleep)
     try:
         async with asyncio.timeout(policy.timeout) as deadline:
-            return await _attempts(operation, policy, name, on_retry, classify, sleep)
+            return await _attempts(operation, policy, name, on_retry, classify, progress, sleep)
     except TimeoutError as error:
         if deadline.expired():
             error.add_note(f"{name}: not done within timeout={policy.timeout:g} s")
@@ -351,20 +354,24 @@ async def _attempts(
     name: str,
     on_retry: Callable[[RetryEvent], None] | None,
     classify: Callable[[BaseException], str | None],
+    progress: Callable[[], int] | None,
     sleep: Callable[[float], Awaitable[object]],
 ) -> T:
     started = time.monotonic()
-    retry = 0
+    retry = attempts = reached = 0
     while True:
         try:
+            attempts += 1
             return await operation()
         except Exception as error:
             cause = classify(error)
             elapsed = time.monotonic() - started
+            if progress is not None and progress() > reached:
+                retry, reached = 0, progress()
             if cause is None or retry >= policy.max_retries:
-                plural = "" if retry == 0 else "s"
+                plural = "" if attempts == 1 else "s"
                 error.add_note(
-                    f"{name}: failed after {retry + 1} attempt{plural} in {elapsed:.1f} s"
+                    f"{name}: failed after {attempts} attempt{plural} in {elapsed:.1f} s"
                 )
                 raise
             retry += 1

@@ -398,6 +398,31 @@ def test_pages_of_the_test_endpoint_are_accepted_and_equal(
     assert parse_page(bodies[2]).next_token
 
 
+CEPH_PAGE = (
+    b'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult '
+    b'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><EncodingType>url</EncodingType>'
+    b"<Name>bucket</Name><Prefix></Prefix><MaxKeys>3</MaxKeys><Delimiter>/</Delimiter>"
+    b"<IsTruncated>true</IsTruncated><CommonPrefixes><Prefix>d/</Prefix></CommonPrefixes>"
+    b"<Contents><Key>a%20b%2Bc.txt</Key><LastModified>2026-11-23T04:45:18.248Z</LastModified>"
+    b"<ETag>&quot;aba369f7d2b28a9098a0a26feb7dc965&quot;</ETag><Size>9</Size>"
+    b"<StorageClass>STANDARD</StorageClass><Owner><ID>me</ID><DisplayName>me</DisplayName></Owner>"
+    b"<Type>Normal</Type></Contents><Contents><Key>d%2Fx%26y%3Cz%3E%22q&apos;</Key>"
+    b"<LastModified>2026-11-23T04:45:18.262Z</LastModified>"
+    b"<ETag>&quot;dcb740b2c2836cb11f707d63e6ac664f&quot;</ETag><Size>11</Size>"
+    b"<StorageClass>STANDARD</StorageClass><Owner><ID>me</ID><DisplayName>me</DisplayName></Owner>"
+    b"<Type>Normal</Type></Contents><NextContinuationToken>d/x&amp;y&lt;z&gt;&quot;q&apos;"
+    b"</NextContinuationToken><KeyCount>3</KeyCount></ListBucketResult>"
+)
+
+
+def test_a_page_as_ceph_writes_it_is_accepted_and_equal() -> None:
+    page = parse_page(CEPH_PAGE)
+
+    assert is_read_like_botocore(CEPH_PAGE)
+    assert page.keys == ["a b+c.txt", "d/x&y<z>\"q'"]
+    assert page.next_token == "d/x&y<z>\"q'"
+
+
 # --- other forms ----------------------------------------------------------------------------------
 
 FIELDS = (
