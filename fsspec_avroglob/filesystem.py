@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -13,6 +15,7 @@ from weakref import WeakSet
 import botocore.handlers
 import fsspec
 import s3fs.core
+from botocore.exceptions import ClientError
 from fsspec.asyn import sync, sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.config import apply_config
@@ -111,6 +114,12 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
                 partial(self._request, method, *akwarglist, **kwargs),
                 _request_name(method, kwargs),
             )
+        except OSError as error:
+            if kwargs.get("IfNoneMatch") == "*" and _is_precondition(error.__cause__):
+                # Not every server says which condition failed, and s3fs goes by that.
+                path = f"{kwargs['Bucket']}/{kwargs['Key']}"
+                raise FileExistsError(errno.EEXIST, "the object exists", path) from error
+            raise
         finally:
             if not method.startswith(("get_", "head_", "list_")):
                 self._forget_written(kwargs)
@@ -221,6 +230,8 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         return b"".join(await gather(read_part(start) for start in range(0, size, chunksize)))
 
     def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
+        if "x" in mode and self.exists(path):
+            raise FileExistsError(errno.EEXIST, "the object exists", self._strip_protocol(path))
         opened = super()._open(path, mode, **kwargs)
         # The file is s3fs's own in every respect but how it fetches.
         opened.__class__ = AvroGlobFile
@@ -281,14 +292,15 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
 
     async def _iglob(
         self, path: str, maxdepth: int | None = None, withdirs: bool = True, detail: bool = False
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         """Matches as pages arrive, in no particular order and in bounded memory.
 
         Yields paths, or info dicts with ``detail=True``.
         """
-        async for batch in self._iglob_batches(path, maxdepth, withdirs, detail):
-            for match in batch:
-                yield match
+        async with aclosing(self._iglob_batches(path, maxdepth, withdirs, detail)) as batches:
+            async for batch in batches:
+                for match in batch:
+                    yield match
 
     def iglob(
         self, path: str, maxdepth: int | None = None, withdirs: bool = True, detail: bool = False
@@ -538,8 +550,10 @@ def _merged(collectors: Sequence[_Collector], detail: bool) -> Any:
 async def _list_into(queue: asyncio.Queue[Found | None], lister: Lister) -> None:
     try:
         await lister.run()
-    finally:
+    except Exception:
         await queue.put(None)
+        raise
+    await queue.put(None)
 
 
 def _below(directory: str) -> tuple[tuple[Segment, ...]]:
@@ -590,6 +604,13 @@ def _take_page(
         return
     customized_response_dict[_PAGE] = page
     response_dict["body"] = b"<ListBucketResult/>"
+
+
+def _is_precondition(error: BaseException | None) -> bool:
+    """Whether S3 refused a conditional request because its condition does not hold."""
+    return isinstance(error, ClientError) and (
+        error.response.get("Error", {}).get("Code") in ("PreconditionFailed", "412")
+    )
 
 
 def _request_name(method: str, arguments: dict[str, Any]) -> str:

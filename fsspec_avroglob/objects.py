@@ -75,7 +75,7 @@ class ObjectRead:
         try:
             response = await self.filesystem._request("get_object", **arguments)
         except ClientError as error:
-            if error.response["Error"].get("Code") in ("PreconditionFailed", "412"):
+            if error.response.get("Error", {}).get("Code") in ("PreconditionFailed", "412"):
                 raise self._expired() from error
             raise
         if self.etag is not None and response.get("ETag") != self.etag and local_check:

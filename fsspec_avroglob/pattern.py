@@ -25,9 +25,10 @@ derived from a segment's tokens.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import TypeAlias
 
@@ -67,6 +68,7 @@ class CharSet:
 
     ranges: tuple[tuple[str, str], ...]
     negated: bool = False
+    text: str = field(default="", compare=False)
 
     @property
     def regex(self) -> str:
@@ -158,7 +160,7 @@ class Segment:
         if self.tokens == (AnyRun(),):
             return "[^/]+"
         # A name made only of "*" is not empty; so is one that several nullable tokens make up.
-        guard = "(?=[^/])" if _nullable(self.tokens) and _has_run(self.tokens) else ""
+        guard = "(?=[^/])" if _nullable(self.tokens) and _count_runs(self.tokens) else ""
         return guard + _tokens_regex(self.tokens)
 
     def matches(self, name: str) -> bool:
@@ -196,6 +198,11 @@ class GlobPattern:
         branches = []
         for flat in _distribute(tokens, body):
             branches.append(_split_segments(flat, body))
+        for segment in {segment for branch in branches for segment in branch}:
+            if _choice_forms(segment.tokens) > MAX_BRANCHES:
+                raise PatternError(
+                    text, 0, f"'*' beside braces with more than {MAX_BRANCHES} combinations"
+                )
         return cls(text, tuple(dict.fromkeys(branches)), directories_only=text != body)
 
     @cached_property
@@ -371,7 +378,7 @@ def _char_set(body: str) -> Token:
             ranges.append((first, last))
     if not negated and len(ranges) == 1 and ranges[0][0] == ranges[0][1] != "/":
         return Text(ranges[0][0])
-    return CharSet(tuple(ranges), negated)
+    return CharSet(tuple(ranges), negated, f"[{body}]")
 
 
 def _join_text(tokens: Iterable[Token]) -> tuple[Token, ...]:
@@ -484,27 +491,45 @@ def _nullable(tokens: Iterable[Token]) -> bool:
     )
 
 
-def _has_run(tokens: Iterable[Token]) -> bool:
-    return any(
-        isinstance(token, AnyRun)
-        or (isinstance(token, Choice) and any(map(_has_run, token.options)))
-        for token in tokens
-    )
-
-
 def _tokens_regex(tokens: Sequence[Token]) -> str:
     """A regular expression for the tokens, in which no ``*`` is tried at many lengths in vain.
 
     Between two stars the leftmost fit of fixed tokens is as good as any other, so it is made
-    atomic; that keeps matching linear. Choices have fits of several lengths and are left to backtrack.
+    atomic; that keeps matching linear. Choices have fits of several lengths, so where they stand
+    beside several stars they are multiplied out.
     """
+    if _choice_forms(tokens) > 1:
+        return f"(?:{'|'.join(_tokens_regex(form) for form in _choiceless(tokens))})"
     runs = [i for i, token in enumerate(tokens) if isinstance(token, AnyRun)]
-    if len(runs) < 2 or any(isinstance(token, Choice) for token in tokens):
+    if len(runs) < 2:
         return "".join(map(_token_regex, tokens))
     parts = [_tokens_regex(tokens[: runs[0]])]
     for start, stop in itertools.pairwise(runs):
         parts.append(f"(?>[^/]*?{_tokens_regex(tokens[start + 1 : stop])})")
     return "".join(parts) + _tokens_regex(tokens[runs[-1] :])
+
+
+def _choice_forms(tokens: Sequence[Token]) -> int:
+    """How many choiceless forms must be told apart for linear matching; 1 when none need be."""
+    if _count_runs(tokens) < 2 or not any(isinstance(token, Choice) for token in tokens):
+        return 1
+    return _count_forms(tokens)
+
+
+def _count_forms(tokens: Iterable[Token]) -> int:
+    return math.prod(
+        sum(map(_count_forms, token.options)) for token in tokens if isinstance(token, Choice)
+    )
+
+
+def _count_runs(tokens: Iterable[Token]) -> int:
+    """The number of ``*``, those inside of choices too."""
+    return sum(
+        sum(map(_count_runs, token.options))
+        if isinstance(token, Choice)
+        else isinstance(token, AnyRun)
+        for token in tokens
+    )
 
 
 def _token_regex(token: Token) -> str:
@@ -524,17 +549,23 @@ def _token_regex(token: Token) -> str:
 
 
 def _branch_regex(branch: Branch, *, directories_only: bool = False) -> str:
-    """The branch as regular expression source, with *directories_only* for a path ending in ``/``."""
+    """The branch as regular expression source; *directories_only*: for a path ending in ``/``."""
     parts: list[str] = []
     last = len(branch) - 1
+    jump = None  # where the text for the "**" before this segment begins
     for index, segment in enumerate(branch):
         if segment.recursive:
             if index and branch[index - 1].recursive:
-                parts.pop()
-            final = index == last and not directories_only
-            parts.append(".*" if final else "(?:.+/)?")
+                continue
+            if jump is not None:
+                # Any segments may follow, so the leftmost fit of those before serves: no way back.
+                parts[jump:] = [f"(?>(?:.+?/)??{''.join(parts[jump + 1 :])})"]
+            jump = len(parts)
+            parts.append("(?:.+/)?")
         else:
             parts.append(segment.regex + ("/" if index < last or directories_only else ""))
+    if branch[-1].recursive and not directories_only:
+        parts[-1] = ".*"
     return "".join(parts)
 
 
@@ -552,17 +583,16 @@ def _range_regex(first: str, last: str) -> str:
     return re.escape(first) if first == last else f"{re.escape(first)}-{re.escape(last)}"
 
 
-def _token_text(token: Token) -> str:
+def _token_text(token: Token, magic: str = "*?[{") -> str:
     match token:
         case Text(text):
-            return re.sub(r"[*?[{]", r"[\g<0>]", text)
+            return "".join(f"[{char}]" if char in magic else char for char in text)
         case AnyRun():
             return "*"
         case AnyChar():
             return "?"
-        case CharSet(ranges, negated):
-            body = "".join(a if a == b else f"{a}-{b}" for a, b in ranges)
-            return f"[{'!' if negated else ''}{body}]"
+        case CharSet():
+            return token.text
         case Choice(options):
             return "{" + ",".join("".join(map(_token_text, option)) for option in options) + "}"
         case _:
@@ -575,7 +605,7 @@ def _brace_free(segment: Segment) -> Iterator[str]:
         yield "**"
         return
     for tokens in _choiceless(segment.tokens):
-        yield "".join(_token_text(t) for t in tokens).replace("[{]", "{")
+        yield "".join(_token_text(token, magic="*?[") for token in tokens)
 
 
 def _choiceless(tokens: Sequence[Token]) -> Iterator[tuple[Token, ...]]:
@@ -586,7 +616,11 @@ def _choiceless(tokens: Sequence[Token]) -> Iterator[tuple[Token, ...]]:
         for token in tokens
     )
     for combination in itertools.product(*options):
-        yield tuple(itertools.chain.from_iterable(combination))
+        form: list[Token] = []
+        for token in itertools.chain.from_iterable(combination):
+            if not (isinstance(token, AnyRun) and form and isinstance(form[-1], AnyRun)):
+                form.append(token)
+        yield _join_text(form)
 
 
 @lru_cache(maxsize=1024)

@@ -9,6 +9,7 @@ import datetime as dt
 import json
 import math
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -115,7 +116,12 @@ def print_tour(kind: Literal["title", "code", "text"], text: str) -> None:
     if not console.is_terminal:
         print_plainly(kind, text)
     elif kind == "code":
-        console.print(Syntax(text, "python", background_color="default", padding=(0, 4)))
+        indented = textwrap.indent(text, "    ")
+        console.print(
+            Syntax(indented, "python", theme="ansi_dark", background_color="default").highlight(
+                indented
+            )
+        )
     elif kind == "title":
         console.print(Text(f"\n{text}", style="bold cyan"))
     else:
