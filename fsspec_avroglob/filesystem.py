@@ -18,7 +18,7 @@ import s3fs.core
 from botocore.exceptions import ClientError
 from fsspec.asyn import sync, sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
-from fsspec.config import apply_config
+from fsspec.config import apply_config, conf
 from fsspec.utils import stringify_path
 from s3fs import S3FileSystem
 from s3fs.core import version_id_kw
@@ -27,11 +27,11 @@ from s3fs.errors import translate_boto_error
 from fsspec_avroglob.listing import Found, Lister, gather
 from fsspec_avroglob.memory import ListingMemory
 from fsspec_avroglob.objects import AvroGlobFile, ObjectRead
-from fsspec_avroglob.options import S3Config
+from fsspec_avroglob.options import S3Config, overlay
 from fsspec_avroglob.page import (
     Page,
     UnrecognizedPage,
-    directory_info,
+    info_of_directory,
     page_from_response,
     parse_page,
 )
@@ -41,7 +41,11 @@ from fsspec_avroglob.retry import RetryEvent, RetryPolicy, retry_cause, with_ret
 
 __all__ = ["AvroGlobFileSystem", "use_for_s3"]
 
-_PARAMETERS = tuple(inspect.signature(S3FileSystem.__init__).parameters)[1:]
+_PARAMETERS = tuple(
+    name
+    for name, parameter in inspect.signature(S3FileSystem.__init__).parameters.items()
+    if name != "self" and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+)
 _STOCK_RETRYABLE = frozenset(s3fs.core.S3_RETRYABLE_ERRORS)
 _PAGE = "fsspec_avroglob.page"
 
@@ -69,16 +73,12 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
     _sleep: Callable[[float], Awaitable[object]] = staticmethod(asyncio.sleep)
 
     def __init__(self, *args: Any, **storage_options: Any) -> None:
-        given = {**dict(zip(_PARAMETERS, args, strict=False)), **storage_options}
+        given = _by_name(args, storage_options)
         loop, session = given.pop("loop", None), given.pop("session", None)
-        batch_size = given.pop("batch_size", None)
-        defaults = apply_config(type(self), {})
-        self.config = S3Config.from_storage_options(
-            {name: value for name, value in given.items() if defaults.get(name) != value},
-            defaults=defaults,
-        )
+        self._effective = _over_configuration(type(self), given)
+        self.config = S3Config.from_storage_options(self._effective)
         super().__init__(loop=loop, session=session, **self.config.s3fs_options())
-        self.batch_size = batch_size
+        self.batch_size = self.config.batch_size
         self._prepared_clients: WeakSet[Any] = WeakSet()
         self.memory = ListingMemory(
             expiry_s=self.config.others.get("listings_expiry_time"),
@@ -90,13 +90,19 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         """The policy that every S3 request of this instance follows."""
         return self.config.retry
 
-    def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
-        """As fsspec's, with a policy object written as its fields."""
-        options = self.storage_options
-        if isinstance(options.get("retry"), RetryPolicy):
-            options["retry"] = options["retry"].to_dict()
-        record: dict[str, Any] = super().to_dict(include_password=include_password)
-        return record
+    @property
+    def storage_options(self) -> dict[str, Any]:
+        """The options that make an equal instance elsewhere, JSON-able where they were."""
+        return self._storage_options
+
+    @storage_options.setter
+    def storage_options(self, options: dict[str, Any]) -> None:
+        # fsspec sets them with its configuration laid in; what was overruled there must not travel.
+        self._storage_options = {
+            name: value.to_dict() if isinstance(value, RetryPolicy) else value
+            for name, value in {**options, **self._effective}.items()
+            if name in self._effective or name in ("loop", "session")
+        }
 
     # -- requests --
 
@@ -154,10 +160,13 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
 
     def _forget_written(self, arguments: dict[str, Any]) -> None:
         bucket, key = arguments.get("Bucket"), arguments.get("Key")
-        if key is not None:
-            self.memory.forget(f"{bucket}/{key}")
-        for item in arguments.get("Delete", {}).get("Objects", ()):
-            self.memory.forget(f"{bucket}/{item['Key']}")
+        keys = [item["Key"] for item in arguments.get("Delete", {}).get("Objects", ())]
+        for written in keys if key is None else [*keys, key]:
+            path = f"{bucket}/{written}"
+            while "/" in path:
+                # Its parents may have become directories, or ceased to be.
+                self.memory.forget(path)
+                path = path.rpartition("/")[0]
 
     async def _fetch_page(
         self,
@@ -246,7 +255,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         return Lister(plan, fetch, emit, self.config.listing_concurrency)
 
     def _collector(self, plan: ListingPlan, detail: bool, callback: Callback) -> _Collector:
-        return _Collector(plan.bucket, self.memory, detail, callback)
+        return _Collector(plan, self.memory, detail, callback)
 
     def _plans(self, path: str, maxdepth: int | None, withdirs: bool) -> list[ListingPlan]:
         if maxdepth is not None and maxdepth < 1:
@@ -330,7 +339,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
             task = asyncio.create_task(_list_into(queue, self._lister(plan, queue.put, detail)))
             try:
                 while (found := await queue.get()) is not None:
-                    collector = _Collector(plan.bucket, None, detail, DEFAULT_CALLBACK)
+                    collector = _Collector(plan, None, detail, DEFAULT_CALLBACK)
                     await collector.add(found)
                     yield list(collector.infos()) if detail else collector.names()
                 await task
@@ -344,7 +353,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         refresh: bool = False,
         max_items: int | None = None,
         delimiter: str = "/",
-        prefix: str = "",
+        prefix: str | None = "",
         versions: bool = False,
     ) -> list[dict[str, Any]]:
         if versions or self.version_aware or max_items is not None:
@@ -357,6 +366,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
             return cached
         bucket, key, _ = self.split_path(path)
         directory = key.lstrip("/") + "/" if key else ""
+        prefix = prefix or ""
         plan = ListingPlan(
             bucket,
             ONE_LEVEL if delimiter else EVERYTHING,
@@ -381,7 +391,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         maxdepth: int | None = None,
         withdirs: bool | None = None,
         detail: bool = False,
-        prefix: str = "",
+        prefix: str | None = "",
         **kwargs: Any,
     ) -> Any:
         """All files below *path*, sorted; as s3fs's, through the planned lister."""
@@ -397,6 +407,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
             callback=kwargs.pop("callback", DEFAULT_CALLBACK),
         )
         directory = key.rstrip("/") + "/" if key else ""
+        prefix = prefix or ""
         if maxdepth:
             plan = ListingPlan(bucket, _below(directory), path, maxdepth, bool(withdirs))
             collector = collector_of(plan)
@@ -445,6 +456,20 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
 
     expand_path = sync_wrapper(_expand_path)
 
+    # -- methods of s3fs that take no URLs --
+
+    async def _rmdir(self, path: str) -> None:
+        await super()._rmdir(self._strip_protocol(path))
+
+    rmdir = sync_wrapper(_rmdir)
+
+    async def _merge(self, path: str, filelist: Sequence[str], **kwargs: Any) -> None:
+        """Make one object of several, on the server; as s3fs's."""
+        sources = [self._strip_protocol(source) for source in filelist]
+        await super()._merge(path, sources, **kwargs)
+
+    merge = sync_wrapper(_merge)
+
     # -- what listings have told --
 
     async def _info(
@@ -457,8 +482,8 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
     ) -> dict[str, Any]:
         """As s3fs's; a path that a listing has returned costs no request."""
         path = self._strip_protocol(path)
-        if not refresh and version_id is None:
-            remembered = self.memory.info(path)
+        if not refresh and version_id is None and not self._in_dircache(path):
+            remembered = self.memory.info(path.lstrip("/"))
             if remembered is not None:
                 return remembered
         info: dict[str, Any] = await super()._info(path, bucket, key, refresh, version_id)
@@ -466,14 +491,18 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
 
     info = sync_wrapper(_info)
 
-    async def _isdir(self, path: str) -> bool:
-        remembered = self.memory.info(self._strip_protocol(path).rstrip("/"))
-        if remembered is not None and remembered["type"] == "directory":
-            return True
-        if remembered is not None and not self.dircache:
-            # An object is hardly ever a directory as well, and asking would cost a listing.
+    def _in_dircache(self, path: str) -> bool:
+        """Whether s3fs's own cache of whole directories can tell of *path*."""
+        try:
+            return self._ls_from_cache(path.lstrip("/")) is not None
+        except FileNotFoundError:
             return False
-        found: bool = await super()._isdir(path)
+
+    async def _isdir(self, path: str) -> bool:
+        """As s3fs's; a path that a listing has returned costs no request."""
+        stripped = self._strip_protocol(path).strip("/")
+        remembered = None if self._in_dircache(stripped) else self.memory.is_directory(stripped)
+        found: bool = await super()._isdir(path) if remembered is None else remembered
         return found
 
     isdir = sync_wrapper(_isdir)
@@ -482,6 +511,32 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         """Forget listings of *path* and its parents, and all that globs have remembered."""
         super().invalidate_cache(path)
         self.memory.forget()
+
+
+def _by_name(args: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Positional arguments, which s3fs takes in this order, and options as one mapping."""
+    if len(args) > len(_PARAMETERS):
+        raise TypeError(f"at most {len(_PARAMETERS)} positional arguments, not {len(args)}")
+    positional = dict(zip(_PARAMETERS, args, strict=False))
+    if twice := sorted(positional.keys() & options.keys()):
+        raise TypeError(f"{', '.join(twice)}: given by position and by name")
+    return {**positional, **options}
+
+
+def _over_configuration(cls: type[S3FileSystem], given: dict[str, Any]) -> dict[str, Any]:
+    """What is given over fsspec's configuration for the class, under whatever names they go.
+
+    fsspec has laid the one over the other already, but name by name and with the configuration of
+    ``s3`` over that of ``avroglob``.
+    """
+    merged = apply_config(cls, {})
+    given = {name: v for name, v in given.items() if name not in merged or merged[name] != v}
+    configured: dict[str, Any] = {}
+    for protocol in reversed(cls.protocol):
+        configured = overlay(conf.get(protocol, {}), configured)
+    effective = overlay(given, configured)
+    effective.pop("skip_instance_cache", None)
+    return effective
 
 
 def use_for_s3() -> None:
@@ -494,9 +549,10 @@ class _Collector:
     """Gathers what a lister found in one bucket, and tells memory and callback of it."""
 
     def __init__(
-        self, bucket: str, memory: ListingMemory | None, detail: bool, callback: Callback
+        self, plan: ListingPlan, memory: ListingMemory | None, detail: bool, callback: Callback
     ) -> None:
-        self._bucket = bucket
+        self._bucket = plan.bucket
+        self._with_directories = plan.with_directories
         self._memory = memory
         self._detail = detail
         self._callback = callback
@@ -519,7 +575,14 @@ class _Collector:
         self._names += names
         self._directories += directories
         if self._memory is not None:
-            self._memory.remember(self._bucket, page, names, indices or (), directories)
+            self._memory.remember(
+                self._bucket,
+                page,
+                names,
+                indices or (),
+                directories,
+                with_directories=self._with_directories,
+            )
         self._callback.relative_update(len(names) + len(directories))
 
     def names(self) -> list[str]:
@@ -530,11 +593,7 @@ class _Collector:
         """Info dicts, those of files first."""
         yield from self._infos
         for path in self._directories:
-            yield (
-                directory_info(self._bucket, path[len(self._bucket) + 1 :] + "/")
-                if (path != self._bucket)
-                else {"name": path, "size": 0, "type": "directory", "StorageClass": "DIRECTORY"}
-            )
+            yield info_of_directory(path)
 
 
 def _merged(collectors: Sequence[_Collector], detail: bool) -> Any:

@@ -234,15 +234,17 @@ class Lister:
 
     # -- walking --
 
-    async def _explore(self, directory: str, state: State, after: str | None = None) -> None:
-        """Find what matches below *directory*, which is in *state*, after the key *after*."""
+    async def _explore(
+        self, directory: str, state: State, after: str | None = None, until: str | None = None
+    ) -> None:
+        """Find what matches below *directory*, which is in *state*, in (*after*, *until*]."""
         steps = self.plan.steps(state, directory.count("/"))
         pieces = [piece for step in steps for piece in stems_of(step)]
         final = all(isinstance(step, Exact | Match | OrderedRange) for step in steps)
         ordered = len(steps) == 1 and isinstance(steps[0], OrderedRange)
         if ordered or not self._affordable(pieces):
             base = directory + _common_prefix(pieces)
-            area = Area(directory, state, base, after, level_only=final)
+            area = Area(directory, state, base, after, until, level_only=final)
             await _Scan(self, area, type(steps[-1])).run()
             return
         jobs: list[Coroutine[Any, Any, None]] = []
@@ -250,14 +252,19 @@ class Lister:
             match step:
                 case Descend(names):
                     targets = self._targets(directory, state, names)
-                    jobs += [self._visit(target, after) for target in targets]
+                    jobs += [self._visit(target, after, until) for target in targets]
                 case Exact(names):
-                    jobs += [self._exact(directory + name) for name in names]
+                    jobs += [
+                        self._exact(directory + name, after, until)
+                        for name in names
+                        if (after is None or directory + name + "/" > after)
+                        and (until is None or directory + name <= until)
+                    ]
                 case Match(stems) | OrderedRange(_, stems):
-                    areas = self._areas(directory, state, stems, after, level_only=True)
+                    areas = self._areas(directory, state, stems, after, until, level_only=True)
                     jobs += [self._delimited(area, type(step)) for area in areas]
                 case Level(stems) | Flat(stems):
-                    areas = self._areas(directory, state, stems, after)
+                    areas = self._areas(directory, state, stems, after, until)
                     jobs += [_Scan(self, area, type(step)).run() for area in areas]
         await _together(jobs)
 
@@ -275,30 +282,36 @@ class Lister:
         state: State,
         stems: Sequence[str],
         after: str | None,
+        until: str | None,
         *,
         level_only: bool = False,
     ) -> list[Area]:
-        """The areas below each stem that do not lie before *after* entirely."""
+        """The areas below each stem that do not lie outside (*after*, *until*] entirely."""
         bases = (directory + stem for stem in stems)
         return [
-            Area(directory, state, base, after, level_only=level_only)
+            Area(directory, state, base, after, until, level_only=level_only)
             for base in bases
-            if after is None or base > after or after.startswith(base)
+            if (after is None or base > after or after.startswith(base))
+            and (until is None or base <= until)
         ]
 
-    async def _visit(self, target: Target, after: str | None) -> None:
-        if after is None or after < target.directory:
-            await self._explore(target.directory, target.state)
-        elif after.startswith(target.directory):
-            await self._explore(target.directory, target.state, after)
+    async def _visit(self, target: Target, after: str | None, until: str | None) -> None:
+        directory = target.directory
+        if until is not None and until < directory:
+            return
+        if after is not None and after > directory and not after.startswith(directory):
+            return
+        start = after if after is not None and after.startswith(directory) else None
+        stop = until if until is not None and until.startswith(directory) else None
+        await self._explore(directory, target.state, start, stop)
 
-    async def _exact(self, path: str) -> None:
+    async def _exact(self, path: str, after: str | None, until: str | None) -> None:
         """Look for an object and a directory of just this name."""
         page = await self._page(Exact, path, delimiter="/")
-        if page.keys[:1] == [path]:
+        if page.keys[:1] == [path] and (after is None or path > after):
             await self._keep(Exact, Area("", (), path), page, 1)
         directory = path + "/"
-        if not self.plan.with_directories:
+        if not self.plan.with_directories or (until is not None and directory > until):
             return
         last = max(page.keys[-1:] + page.prefixes[-1:], default="")
         if page.next_token is not None and last < directory:
@@ -329,7 +342,7 @@ class Lister:
                 break
             token, position = page.next_token, None
             if final:
-                place = last + LAST if last.endswith("/") else last
+                place = last + LAST if page.prefixes[-1:] == [last] else last
                 bound = self.plan.seek(area.state, area.directory, place)
                 if bound is None:
                     break
@@ -378,12 +391,13 @@ class Lister:
                 groups = [targets[i : i + size] for i in range(0, len(targets), size)]
                 await self._each(groups, lambda group: self._run_group(area, group))
                 return
-        await self._each(targets, self._enter_target)
+        await self._each(targets, lambda target: self._enter_target(target, area.until))
 
-    async def _enter_target(self, target: Target) -> None:
+    async def _enter_target(self, target: Target, until: str | None) -> None:
         after = target.start if target.start.startswith(target.directory) else None
         resumed = after if after != self.plan.first(target.state, target.directory) else None
-        await self._explore(target.directory, target.state, resumed)
+        stop = until if until is not None and until.startswith(target.directory) else None
+        await self._explore(target.directory, target.state, resumed, stop)
 
     async def _probe(self, area: Area, targets: list[Target]) -> tuple[list[Target], float]:
         """Scan a page at a few targets spread over all; the others, and how many a page answers."""
@@ -405,7 +419,7 @@ class Lister:
         while left:
             rest = await self._range_page(area, left, 0, len(left))
             if rest and rest[0].directory == left[0].directory:
-                await self._enter_target(rest.pop(0))
+                await self._enter_target(rest.pop(0), area.until)
             left = rest
 
     async def _range_page(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fsspec_avroglob.page import Page, directory_info
+from fsspec_avroglob.page import Page, info_of_directory
 
 MAX_PATHS = 200_000
 """Most paths that are remembered; the oldest pages are forgotten first."""
@@ -24,6 +24,7 @@ class _Batch:
     page: Page | None
     names: Sequence[str]
     indices: Sequence[int]
+    with_directories: bool
     due: float
 
 
@@ -51,6 +52,8 @@ class ListingMemory:
         self._files: dict[str, _Batch] = {}
         self._directories: dict[str, _Batch] = {}
         self._batches: deque[_Batch] = deque()
+        # Paths in all batches, those that a later batch has brought again included.
+        self._held = 0
 
     def __len__(self) -> int:
         return len(self._files) + len(self._directories)
@@ -62,24 +65,34 @@ class ListingMemory:
         names: Sequence[str],
         indices: Sequence[int],
         directories: Sequence[str],
+        *,
+        with_directories: bool = True,
     ) -> None:
-        """Remember directories and files: sorted *names*, which stand at *indices* of the page."""
+        """Remember directories and files: *names*, which stand at *indices* of the page.
+
+        with_directories: whether the listing would have told of a directory of a file's name.
+        """
         if not self.enabled:
             return
         due = float("inf") if self._expiry_s is None else self._clock() + self._expiry_s
         with self._lock:
             if names:
-                batch = _Batch(bucket, page, names, indices, due)
-                self._batches.append(batch)
+                batch = _Batch(bucket, page, names, indices, with_directories, due)
+                self._hold(batch)
                 self._files.update(dict.fromkeys(names, batch))
             if directories:
-                batch = _Batch(bucket, None, directories, (), due)
-                self._batches.append(batch)
+                batch = _Batch(bucket, None, directories, (), True, due)
+                self._hold(batch)
                 self._directories.update(dict.fromkeys(directories, batch))
-            while len(self) > self._max_paths and self._batches:
+            while self._held > self._max_paths:
                 self._forget(self._batches.popleft())
 
+    def _hold(self, batch: _Batch) -> None:
+        self._batches.append(batch)
+        self._held += len(batch.names)
+
     def _forget(self, batch: _Batch) -> None:
+        self._held -= len(batch.names)
         for name in batch.names:
             for known in (self._files, self._directories):
                 if known.get(name) is batch:
@@ -88,13 +101,28 @@ class ListingMemory:
     def info(self, path: str) -> dict[str, Any] | None:
         """The info dict of *path* (``bucket/key``), or None when it is not remembered."""
         with self._lock:
-            batch = self._files.get(path) or self._directories.get(path)
-        if batch is None or (self._expiry_s is not None and batch.due < self._clock()):
+            batch = self._current(self._files, path) or self._current(self._directories, path)
+        if batch is None:
             return None
         if batch.page is None:
-            return directory_info(batch.bucket, path[len(batch.bucket) + 1 :] + "/")
-        index = batch.indices[bisect_left(batch.names, path)]
-        return batch.page.infos(batch.bucket, [index])[0]
+            return info_of_directory(path)
+        place = bisect_left(batch.names, path)
+        if place == len(batch.names) or batch.names[place] != path:
+            place = batch.names.index(path)  # a page that was not in order
+        return batch.page.infos(batch.bucket, [batch.indices[place]])[0]
+
+    def is_directory(self, path: str) -> bool | None:
+        """Whether *path* is a directory; None when that is not remembered."""
+        with self._lock:
+            if self._current(self._directories, path) is not None:
+                return True
+            batch = self._current(self._files, path)
+        return False if batch is not None and batch.with_directories else None
+
+    def _current(self, known: dict[str, _Batch], path: str) -> _Batch | None:
+        batch = known.get(path)
+        expired = batch is not None and self._expiry_s is not None and batch.due < self._clock()
+        return None if expired else batch
 
     def forget(self, path: str | None = None) -> None:
         """Forget *path*, or everything."""
@@ -103,6 +131,7 @@ class ListingMemory:
                 self._files.clear()
                 self._directories.clear()
                 self._batches.clear()
+                self._held = 0
             else:
                 self._files.pop(path, None)
                 self._directories.pop(path, None)

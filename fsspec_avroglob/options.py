@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -11,6 +12,7 @@ from typing import Any
 
 import aiobotocore.session
 import s3fs
+from aiobotocore.httpsession import AIOHTTPSession
 
 from fsspec_avroglob.retry import RetryPolicy, convert
 
@@ -55,7 +57,25 @@ _BOOLEANS = (
     "virtual_hosted_style_request",
     "allow_http",
 )
+_MAPPINGS = ("client_kwargs", "config_kwargs", "s3_additional_kwargs")
+_OWN = ("anon", "profile", "listing_concurrency", "batch_size")
 _INTEGERS = ("max_concurrency", "default_block_size", "max_paths", "batch_size")
+
+
+class OneAttemptSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
+    """aiobotocore's HTTP session without aiohttp's own second attempt at a dropped connection."""
+
+    async def _get_session(self, proxy_url: str | None) -> Any:
+        session = await super()._get_session(proxy_url)
+        session._retry_connection = False
+        return session
+
+
+class OptionError(ValueError, TypeError):
+    """A storage option that is unknown, has an impossible value, or contradicts another.
+
+    It is a TypeError too, which is what s3fs and botocore raise for such options.
+    """
 
 
 @dataclass(frozen=True)
@@ -67,6 +87,7 @@ class S3Config:
     region: region name. anon: send unsigned requests. profile: section of the AWS config files.
     retry: the policy for every request; ``max_retries`` is its number of retries.
     listing_concurrency: most LIST requests in flight at once for one listing.
+    batch_size: most objects that fsspec's bulk operations treat at once.
     others: every further option, as s3fs names it.
 
     Credentials never show in the repr.
@@ -81,6 +102,7 @@ class S3Config:
     profile: str | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     listing_concurrency: int = 64
+    batch_size: int | None = None
     others: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -92,24 +114,14 @@ class S3Config:
         return self.retry.max_retries
 
     @classmethod
-    def from_storage_options(
-        cls,
-        storage_options: Mapping[str, Any] | None = None,
-        *,
-        defaults: Mapping[str, Any] | None = None,
-    ) -> S3Config:
+    def from_storage_options(cls, storage_options: Mapping[str, Any] | None = None) -> S3Config:
         """Normalise *storage_options*: any spelling of a name, values as text or typed.
 
-        defaults: options of lower rank (fsspec's configuration); a contradicted one gives way.
-
-        Raises ValueError for two names of one thing with different values, for an unknown name
-        (suggesting the nearest known one) and for a value that cannot be what its name asks for.
+        Raises OptionError (a ValueError) for two names of one thing with different values, for an
+        unknown name (suggesting the nearest known one) and for a value that cannot be what its name
+        asks for.
         """
-        options = dict(defaults or {})
-        given = dict(storage_options or {})
-        shadowed = {_canonical(name) for name, value in given.items() if options.get(name) != value}
-        options = {name: v for name, v in options.items() if _canonical(name) not in shadowed}
-        merged = _merge_names({**options, **given})
+        merged = _merge_names(storage_options or {})
         for name in _BOOLEANS:
             if name in merged:
                 merged[name] = _boolean(name, merged[name])
@@ -119,11 +131,7 @@ class S3Config:
         if "listings_expiry_time" in merged:
             merged["listings_expiry_time"] = _seconds(merged["listings_expiry_time"])
         _apply_object_store_options(merged)
-        own = {
-            name: merged.pop(name)
-            for name in (*_IN_CLIENT_KWARGS, "anon", "profile", "listing_concurrency")
-            if name in merged
-        }
+        own = {name: merged.pop(name) for name in (*_IN_CLIENT_KWARGS, *_OWN) if name in merged}
         retry = _retry_policy(merged.pop("retry", None), merged.pop("max_retries", None))
         others = {name: value for name, value in merged.items() if name not in cls.__annotations__}
         return cls(**own, retry=retry, others=others)
@@ -140,6 +148,7 @@ class S3Config:
         config_kwargs = dict(options.pop("config_kwargs", None) or {})
         # One layer retries, and it is not this one. A mode from the environment must not matter.
         config_kwargs["retries"] = {"total_max_attempts": 1, "mode": "standard"}
+        config_kwargs.setdefault("http_session_cls", OneAttemptSession)
         config_kwargs.setdefault(
             "max_pool_connections", max(self.listing_concurrency, 2 * _concurrency(options))
         )
@@ -170,7 +179,37 @@ def known_options() -> frozenset[str]:
     }
 
 
+def overlay(given: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:
+    """The options *given* over those of *lower* rank, which give way under whatever name they go.
+
+    Raises OptionError for a name that is no text.
+    """
+    said = set(map(_canonical, given))
+    inner = given.get("client_kwargs")
+    if isinstance(inner, Mapping):
+        said |= {name for name, key in _IN_CLIENT_KWARGS.items() if key in inner}
+    retry = given.get("retry")
+    if isinstance(retry, RetryPolicy) or (isinstance(retry, Mapping) and "max_retries" in retry):
+        said.add("max_retries")
+    left = {}
+    for name, value in lower.items():
+        canonical = _canonical(name)
+        if canonical in said:
+            continue
+        left[name] = value
+        if canonical == "client_kwargs" and isinstance(value, Mapping):
+            silenced = {key for name, key in _IN_CLIENT_KWARGS.items() if name in said}
+            left[name] = {key: v for key, v in value.items() if key not in silenced}
+        if canonical == "retry" and "max_retries" in said:
+            fields = value.to_dict() if isinstance(value, RetryPolicy) else value
+            if isinstance(fields, Mapping):
+                left[name] = {key: v for key, v in fields.items() if key != "max_retries"}
+    return {**left, **given}
+
+
 def _canonical(name: str) -> str:
+    if not isinstance(name, str):
+        raise OptionError(_unknown(name))
     lowered = name.lower()
     return _CANONICAL.get(lowered, lowered)
 
@@ -180,10 +219,14 @@ def _merge_names(options: Mapping[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     source: dict[str, str] = {}
     for name, value in options.items():
-        if not isinstance(name, str) or name.lower() not in known_options():
-            raise ValueError(_unknown(name))
-        _place(merged, source, _canonical(name), name, value)
-    client_kwargs = merged.get("client_kwargs") or {}
+        canonical = _canonical(name)
+        if name.lower() not in known_options():
+            raise OptionError(_unknown(name))
+        _place(merged, source, canonical, name, value)
+    for name in _MAPPINGS:
+        if not isinstance(merged.get(name, {}), Mapping):
+            raise OptionError(f"{name}={merged[name]!r} is not a mapping")
+    client_kwargs = merged.get("client_kwargs", {})
     for canonical, inner in _IN_CLIENT_KWARGS.items():
         if inner in client_kwargs:
             _place(merged, source, canonical, f"client_kwargs[{inner!r}]", client_kwargs[inner])
@@ -197,7 +240,7 @@ def _place(
         return
     if canonical in merged and not _same(canonical, merged[canonical], value):
         other = source[canonical]
-        raise ValueError(
+        raise OptionError(
             f"{other}{_shown(canonical, merged[canonical])} and {name}{_shown(canonical, value)} "
             f"are two names for one option with different values; give one of them"
         )
@@ -230,7 +273,7 @@ def _boolean(name: str, value: Any) -> bool:
         return True
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
-    raise ValueError(f"{name}={value!r} is neither true nor false")
+    raise OptionError(f"{name}={value!r} is neither true nor false")
 
 
 def _integer(name: str, value: Any) -> int:
@@ -238,15 +281,18 @@ def _integer(name: str, value: Any) -> int:
         if isinstance(value, bool) or int(value) != float(value):
             raise ValueError
         return int(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}={value!r} is not a whole number") from None
+    except (TypeError, ValueError, OverflowError):
+        raise OptionError(f"{name}={value!r} is not a whole number") from None
 
 
 def _seconds(value: Any) -> float:
     try:
-        return float(value)
+        seconds = float(value)
+        if math.isnan(seconds) or seconds < 0:
+            raise ValueError
+        return seconds
     except (TypeError, ValueError):
-        raise ValueError(f"listings_expiry_time={value!r} is not a number of seconds") from None
+        raise OptionError(f"listings_expiry_time={value!r} is not a number of seconds") from None
 
 
 def _concurrency(options: Mapping[str, Any]) -> int:
@@ -266,7 +312,7 @@ def _apply_object_store_options(merged: dict[str, Any]) -> None:
     allow_http = merged.pop("allow_http", None)
     endpoint = merged.get("endpoint_url")
     if allow_http is False and endpoint is not None and str(endpoint).startswith("http://"):
-        raise ValueError(f"allow_http is false, but endpoint_url={endpoint!r} is plain http")
+        raise OptionError(f"allow_http is false, but endpoint_url={endpoint!r} is plain http")
 
 
 def _retry_policy(retry: Any, max_retries: Any) -> RetryPolicy:
@@ -279,7 +325,7 @@ def _retry_policy(retry: Any, max_retries: Any) -> RetryPolicy:
         return RetryPolicy.from_value({**retry, "max_retries": named})
     policy = RetryPolicy.from_value(retry)
     if policy.max_retries != named:
-        raise ValueError(
+        raise OptionError(
             f"max_retries={named} and retry with max_retries={policy.max_retries} "
             "contradict each other; give one of them"
         )

@@ -30,7 +30,14 @@ from fsspec_avroglob.layout import (
     unescape,
 )
 
-__all__ = ["Page", "UnrecognizedPage", "directory_info", "page_from_response", "parse_page"]
+__all__ = [
+    "Page",
+    "UnrecognizedPage",
+    "directory_info",
+    "info_of_directory",
+    "page_from_response",
+    "parse_page",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,11 @@ class Page:
 
 def directory_info(bucket: str, prefix: str) -> dict[str, Any]:
     """Info dict that s3fs makes of a common prefix (`prefix` with its trailing delimiter)."""
-    path = f"{bucket}/{prefix[:-1]}"
+    return info_of_directory(f"{bucket}/{prefix[:-1]}")
+
+
+def info_of_directory(path: str) -> dict[str, Any]:
+    """Info dict of the directory at `path`: a bucket, or bucket/prefix without its delimiter."""
     return {
         "Key": path,
         "Size": 0,

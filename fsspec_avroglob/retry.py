@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import errno
+import http.client
 import logging
+import math
 import random
 import re
 import socket
@@ -83,6 +85,8 @@ class RetryPolicy:
         """Nominal wait in seconds before the *retry*-th retry (from 1): 1, 2, 4, 8, ... 30."""
         if retry < 1:
             raise ValueError(f"retries are counted from 1, not {retry}")
+        if not self.base_delay:
+            return 0.0
         try:
             nominal = self.base_delay * self.multiplier ** (retry - 1)
         except OverflowError:
@@ -185,9 +189,27 @@ _EXCEPTION_CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (botocore.exceptions.HTTPClientError, CONNECTION),
     (botocore.parsers.ResponseParserError, TRUNCATED),
     (asyncio.IncompleteReadError, TRUNCATED),
+    (http.client.IncompleteRead, TRUNCATED),
     (TimeoutError, TIMEOUT),
     (ConnectionError, CONNECTION),
     (socket.gaierror, CONNECTION),
+)
+
+# Mistakes in a program or a request, whatever their text says.
+_NEVER_TRANSIENT = (
+    botocore.exceptions.BotoCoreError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    NameError,
+    NotImplementedError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
 )
 
 _TRANSIENT_ERRNO = {
@@ -222,6 +244,8 @@ def retry_cause(error: BaseException) -> str | None:
         return None
     if isinstance(error, botocore.exceptions.ClientError):
         return _response_cause(error.response)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return None
     if isinstance(error, botocore.exceptions.SSLError | ssl.SSLError):
         return None if "certificate" in str(error).lower() else CONNECTION
     if isinstance(error, FileNotFoundError | PermissionError | FileExistsError | IsADirectoryError):
@@ -230,13 +254,13 @@ def retry_cause(error: BaseException) -> str | None:
         if isinstance(error, kind):
             return cause
     if type(error).__module__.startswith("aiohttp."):
-        return TRUNCATED if "Payload" in type(error).__name__ else CONNECTION
+        return _aiohttp_cause(error)
     if isinstance(error, OSError):
         if isinstance(error.__cause__, botocore.exceptions.ClientError):
             return _response_cause(error.__cause__.response)
         if error.errno is not None:
             return _TRANSIENT_ERRNO.get(error.errno)
-    if isinstance(error, botocore.exceptions.BotoCoreError | ValueError | TypeError | LookupError):
+    if isinstance(error, _NEVER_TRANSIENT):
         return None
     return _message_cause(str(error))
 
@@ -249,6 +273,16 @@ def is_retryable(error: BaseException) -> bool:
     credentials, every other 4xx, invalid parameters and cancellation.
     """
     return retry_cause(error) is not None
+
+
+def _aiohttp_cause(error: Exception) -> str | None:
+    """As :func:`retry_cause`, for what aiohttp raises when botocore has not made it its own."""
+    status = getattr(error, "status", None)
+    if status:
+        return RETRYABLE_STATUS.get(status)
+    if isinstance(error, ValueError):
+        return None
+    return TRUNCATED if "Payload" in type(error).__name__ else CONNECTION
 
 
 def _response_cause(response: Mapping[str, Any]) -> str | None:
@@ -280,7 +314,8 @@ def retry_after(error: BaseException, now: float | None = None) -> float | None:
     if not header:
         return None
     try:
-        return float(header)
+        seconds = float(header)
+        return None if math.isnan(seconds) else seconds
     except ValueError:
         pass
     try:

@@ -1,4 +1,4 @@
-"""A bucket in memory that answers ListObjectsV2 as S3 does, and counts: for tests without a server."""
+"""A bucket in memory that answers ListObjectsV2 as S3 does, and counts requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from fsspec_avroglob.listing import Found, Lister
 from fsspec_avroglob.page import Page, page_from_response
-from fsspec_avroglob.plan import LAST, ListingPlan
+from fsspec_avroglob.plan import LAST, Descend, Flat, ListingPlan, State, stems_of
 
 
 class Keyspace:
@@ -40,7 +40,7 @@ class Keyspace:
         index = bisect_left(self.keys, prefix)
         if after is not None:
             index = max(index, bisect_right(self.keys, after))
-            if delimiter and token is not None and token.endswith(delimiter):
+            if delimiter and token is not None and delimiter in token[len(prefix) :]:
                 index = max(index, bisect_left(self.keys, token + LAST))
         keys: list[str] = []
         prefixes: list[str] = []
@@ -87,35 +87,59 @@ def directories_of(keys: Iterable[str]) -> set[str]:
 
 
 def walk_requests(space: Keyspace, plan: ListingPlan) -> int:
-    """Requests of a pruned walk: one delimiter listing for each directory that can hold a match."""
+    """Fewest requests of a walk that lists level by level and enters only what can match.
 
-    def visit(directory: str, state: object) -> int:
-        total = 0
-        depth = directory.count("/")
-        if plan.lists(state, depth):  # type: ignore[arg-type]
-            steps = plan.steps(state, depth)  # type: ignore[arg-type]
-            kinds = {step.kind for step in steps}
-            if "flat" in kinds:
-                return space.flat_pages(directory)
-            token = None
-            while True:
-                page = space.page(directory, "/", None, token)
-                total += 1
-                if page.next_token is None:
-                    break
-                token = page.next_token
-        names = {
-            key[len(directory) :].split("/")[0]
-            for key in space.keys
-            if key.startswith(directory) and "/" in key[len(directory) :]
-        }
-        for name in sorted(names):
-            below = plan.enter(state, name)  # type: ignore[arg-type]
-            if below:
-                total += visit(f"{directory}{name}/", below)
-        return total
+    Names that the pattern states are entered unseen, which costs a request where they do not exist,
+    or are found by listing their level, whichever is cheaper there.
+    """
+    return _walk(space, plan, "", plan.branches)
 
-    return visit("", plan.branches)
+
+def _walk(space: Keyspace, plan: ListingPlan, directory: str, state: State) -> int:
+    index = bisect_left(space.keys, directory)
+    if not space.keys[index : index + 1] or not space.keys[index].startswith(directory):
+        return 1
+    steps = plan.steps(state, directory.count("/"))
+    pages = sum(
+        space.flat_pages(directory + stem)
+        if isinstance(step, Flat)
+        else _level_pages(space, directory + stem)
+        for step in steps
+        if not isinstance(step, Descend)
+        for stem in stems_of(step)
+    )
+    if any(isinstance(step, Flat) for step in steps):
+        return pages
+    entered = 0
+    seen = set()
+    for name in _subdirectories(space, directory):
+        if below := plan.enter(state, name):
+            entered += _walk(space, plan, f"{directory}{name}/", below)
+            seen.add(name)
+    absent = sum(
+        name not in seen for step in steps if isinstance(step, Descend) for name in step.names
+    )
+    return entered + min(pages + absent, _level_pages(space, directory))
+
+
+def _level_pages(space: Keyspace, prefix: str) -> int:
+    pages, token = 1, space.page(prefix, "/", None, None).next_token
+    while token is not None:
+        pages, token = pages + 1, space.page(prefix, "/", None, token).next_token
+    return pages
+
+
+def _subdirectories(space: Keyspace, directory: str) -> list[str]:
+    names = []
+    index = bisect_left(space.keys, directory)
+    while index < len(space.keys) and space.keys[index].startswith(directory):
+        name, slash, _ = space.keys[index][len(directory) :].partition("/")
+        if slash:
+            names.append(name)
+            index = bisect_left(space.keys, f"{directory}{name}/{LAST}")
+        else:
+            index += 1
+    return names
 
 
 def _page(keys: list[str], prefixes: list[str], token: str | None) -> Page:
