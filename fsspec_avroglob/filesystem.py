@@ -7,12 +7,10 @@ import errno
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
-from contextvars import ContextVar
 from functools import partial
 from typing import Any
 from weakref import WeakSet
 
-import botocore.handlers
 import fsspec
 import s3fs.core
 from botocore.exceptions import ClientError
@@ -24,20 +22,18 @@ from s3fs import S3FileSystem
 from s3fs.core import version_id_kw
 from s3fs.errors import translate_boto_error
 
-from fsspec_avroglob.listing import Found, Lister, gather
+from fsspec_avroglob.listing import Found, Lister
+from fsspec_avroglob.matches import Matches, merged
 from fsspec_avroglob.memory import ListingMemory
 from fsspec_avroglob.objects import AvroGlobFile, ObjectRead
 from fsspec_avroglob.options import S3Config, overlay
-from fsspec_avroglob.page import (
-    Page,
-    UnrecognizedPage,
-    info_of_directory,
-    page_from_response,
-    parse_page,
-)
-from fsspec_avroglob.pattern import GlobPattern, Segment, Text, is_glob_pattern
+from fsspec_avroglob.page import Page
+from fsspec_avroglob.pattern import GlobPattern, Segment, is_glob_pattern
 from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, ListingPlan
 from fsspec_avroglob.retry import RetryEvent, RetryPolicy, retry_cause, with_retry
+from fsspec_avroglob.tasks import gather
+from fsspec_avroglob.tokens import Text
+from fsspec_avroglob.wire import page_of, pages_wanted, take_pages_of
 
 __all__ = ["AvroGlobFileSystem", "use_for_s3"]
 
@@ -47,9 +43,6 @@ _PARAMETERS = tuple(
     if name != "self" and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
 )
 _STOCK_RETRYABLE = frozenset(s3fs.core.S3_RETRYABLE_ERRORS)
-_PAGE = "fsspec_avroglob.page"
-
-_page_wanted: ContextVar[str | None] = ContextVar("page_wanted", default=None)
 
 
 class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
@@ -187,15 +180,10 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         await self.set_session()
         client = await self.get_s3(bucket)
         if client not in self._prepared_clients:
-            _take_pages_of(client)
+            take_pages_of(client)
             self._prepared_clients.add(client)
-        wanted = _page_wanted.set("infos" if detail else "keys")
-        try:
-            response = await self._call_s3("list_objects_v2", **request)
-        finally:
-            _page_wanted.reset(wanted)
-        page: Page | None = response.get(_PAGE)
-        return page_from_response(response) if page is None else page
+        with pages_wanted(detail=detail):
+            return page_of(await self._call_s3("list_objects_v2", **request))
 
     # -- objects --
 
@@ -254,8 +242,8 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         fetch = partial(self._fetch_page, plan.bucket, detail=detail)
         return Lister(plan, fetch, emit, self.config.listing_concurrency)
 
-    def _collector(self, plan: ListingPlan, detail: bool, callback: Callback) -> _Collector:
-        return _Collector(plan, self.memory, detail, callback)
+    def _matches(self, plan: ListingPlan, detail: bool, callback: Callback) -> Matches:
+        return Matches(plan, self.memory, detail, callback)
 
     def _plans(self, path: str, maxdepth: int | None, withdirs: bool) -> list[ListingPlan]:
         if maxdepth is not None and maxdepth < 1:
@@ -281,12 +269,12 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         detail = kwargs.pop("detail", False)
         plans = self._plans(path, maxdepth, kwargs.pop("withdirs", True))
         callback = kwargs.pop("callback", DEFAULT_CALLBACK)
-        collectors = [self._collector(plan, detail, callback) for plan in plans]
+        found = [self._matches(plan, detail, callback) for plan in plans]
         await gather(
-            self._lister(plan, collector.add, detail).run()
-            for plan, collector in zip(plans, collectors, strict=True)
+            self._lister(plan, matches.add, detail).run()
+            for plan, matches in zip(plans, found, strict=True)
         )
-        return _merged(collectors, detail)
+        return merged(found, detail)
 
     glob = sync_wrapper(_glob)
 
@@ -339,9 +327,9 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
             task = asyncio.create_task(_list_into(queue, self._lister(plan, queue.put, detail)))
             try:
                 while (found := await queue.get()) is not None:
-                    collector = _Collector(plan, None, detail, DEFAULT_CALLBACK)
-                    await collector.add(found)
-                    yield list(collector.infos()) if detail else collector.names()
+                    matches = Matches(plan, None, detail, DEFAULT_CALLBACK)
+                    await matches.add(found)
+                    yield list(matches.infos()) if detail else matches.names()
                 await task
             finally:
                 task.cancel()
@@ -374,13 +362,13 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
             with_directories=bool(delimiter),
             unfiltered=True,
         )
-        collector = self._collector(plan, True, DEFAULT_CALLBACK)
-        lister = self._lister(plan, collector.add, detail=True)
+        matches = self._matches(plan, True, DEFAULT_CALLBACK)
+        lister = self._lister(plan, matches.add, detail=True)
         if delimiter:
             await lister.run_level(directory, prefix)
         else:
             await lister.run_below(directory, prefix)
-        infos = sorted(collector.infos(), key=_name)
+        infos = sorted(matches.infos(), key=_name)
         if delimiter and infos and not prefix:
             self.dircache[path] = infos
         return infos
@@ -401,8 +389,8 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
             raise ValueError("Cannot traverse all of S3")
         if self.version_aware or (maxdepth and prefix) or kwargs.get("versions"):
             return await super()._find(path, maxdepth, withdirs, detail, prefix, **kwargs)
-        collector_of = partial(
-            self._collector,
+        matches_of = partial(
+            self._matches,
             detail=detail,
             callback=kwargs.pop("callback", DEFAULT_CALLBACK),
         )
@@ -410,15 +398,15 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         prefix = prefix or ""
         if maxdepth:
             plan = ListingPlan(bucket, _below(directory), path, maxdepth, bool(withdirs))
-            collector = collector_of(plan)
-            await self._lister(plan, collector.add, detail).run()
+            matches = matches_of(plan)
+            await self._lister(plan, matches.add, detail).run()
         else:
             plan = ListingPlan(
                 bucket, EVERYTHING, path, with_directories=bool(withdirs), unfiltered=True
             )
-            collector = collector_of(plan)
-            await self._lister(plan, collector.add, detail).run_below(directory, prefix)
-        found = _merged([collector], detail)
+            matches = matches_of(plan)
+            await self._lister(plan, matches.add, detail).run_below(directory, prefix)
+        found = merged([matches], detail)
         if not found and key and not prefix:
             try:
                 info = await self._info(path)
@@ -545,67 +533,6 @@ def use_for_s3() -> None:
         fsspec.register_implementation(protocol, AvroGlobFileSystem, clobber=True)
 
 
-class _Collector:
-    """Gathers what a lister found in one bucket, and tells memory and callback of it."""
-
-    def __init__(
-        self, plan: ListingPlan, memory: ListingMemory | None, detail: bool, callback: Callback
-    ) -> None:
-        self._bucket = plan.bucket
-        self._with_directories = plan.with_directories
-        self._memory = memory
-        self._detail = detail
-        self._callback = callback
-        self._names: list[str] = []
-        self._infos: list[dict[str, Any]] = []
-        self._directories: list[str] = []
-
-    async def add(self, found: Found) -> None:
-        page, indices = found.page, found.indices
-        names: list[str] = []
-        if page is not None:
-            indices = range(len(page.keys)) if indices is None else indices
-            start = self._bucket + "/"
-            names = [start + page.keys[index] for index in indices]
-            if self._detail and names:
-                self._infos += page.infos(self._bucket, indices)
-        directories = [
-            f"{self._bucket}/{path}" if path else self._bucket for path in found.directories
-        ]
-        self._names += names
-        self._directories += directories
-        if self._memory is not None:
-            self._memory.remember(
-                self._bucket,
-                page,
-                names,
-                indices or (),
-                directories,
-                with_directories=self._with_directories,
-            )
-        self._callback.relative_update(len(names) + len(directories))
-
-    def names(self) -> list[str]:
-        """Paths, files before directories."""
-        return self._names + self._directories
-
-    def infos(self) -> Iterator[dict[str, Any]]:
-        """Info dicts, those of files first."""
-        yield from self._infos
-        for path in self._directories:
-            yield info_of_directory(path)
-
-
-def _merged(collectors: Sequence[_Collector], detail: bool) -> Any:
-    """What the collectors hold, sorted by path; a directory comes before a file of its name."""
-    if not detail:
-        names = [name for collector in collectors for name in collector.names()]
-        names.sort()
-        return list(dict.fromkeys(names)) if any(c._directories for c in collectors) else names
-    infos = {info["name"]: info for collector in collectors for info in collector.infos()}
-    return dict(sorted(infos.items()))
-
-
 async def _list_into(queue: asyncio.Queue[Found | None], lister: Lister) -> None:
     try:
         await lister.run()
@@ -628,41 +555,6 @@ def _only_braces(path: str) -> bool:
 def _name(info: dict[str, Any]) -> str:
     name: str = info["name"]
     return name
-
-
-def _take_pages_of(client: Any) -> None:
-    """Have :func:`_take_page` see the responses of *client* before botocore's handlers do.
-
-    Botocore parses each body once more beforehand, to find errors behind status 200. Handlers run
-    in the order in which they registered as first, so its own is taken out and put back behind
-    ours.
-    """
-    events, event = client.meta.events, "before-parse.s3.*"
-    seeks_errors = getattr(botocore.handlers, "_handle_200_error", None)
-    if seeks_errors is not None:
-        events.unregister(event, seeks_errors)
-    events.register_first(event, _take_page)
-    if seeks_errors is not None:
-        events.register_first(event, seeks_errors)
-
-
-def _take_page(
-    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
-) -> None:
-    """Botocore's ``before-parse`` handler: read the page here, leave its parser next to nothing.
-
-    A body that is not fully understood is left as it is, for botocore to parse or to find the
-    error in.
-    """
-    wanted = _page_wanted.get()
-    if wanted is None or response_dict["status_code"] != 200:
-        return
-    try:
-        page = parse_page(response_dict["body"], detail=wanted == "infos")
-    except UnrecognizedPage:
-        return
-    customized_response_dict[_PAGE] = page
-    response_dict["body"] = b"<ListBucketResult/>"
 
 
 def _is_precondition(error: BaseException | None) -> bool:

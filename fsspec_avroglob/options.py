@@ -114,14 +114,21 @@ class S3Config:
         return self.retry.max_retries
 
     @classmethod
-    def from_storage_options(cls, storage_options: Mapping[str, Any] | None = None) -> S3Config:
+    def from_storage_options(
+        cls,
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> S3Config:
         """Normalise *storage_options*: any spelling of a name, values as text or typed.
+
+        defaults: options of lower rank, which give way (see :func:`overlay`).
 
         Raises OptionError (a ValueError) for two names of one thing with different values, for an
         unknown name (suggesting the nearest known one) and for a value that cannot be what its name
         asks for.
         """
-        merged = _merge_names(storage_options or {})
+        merged = _merge_names(overlay(storage_options or {}, defaults or {}))
         for name in _BOOLEANS:
             if name in merged:
                 merged[name] = _boolean(name, merged[name])

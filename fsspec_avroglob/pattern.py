@@ -25,12 +25,32 @@ derived from a segment's tokens.
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TypeAlias
+
+from fsspec_avroglob.tokens import (
+    AnyChar,
+    AnyRun,
+    CharSet,
+    Choice,
+    Recursive,
+    Separator,
+    Text,
+    Token,
+    choice_forms,
+    choiceless,
+    count_runs,
+    disjoint_prefixes,
+    expand,
+    join_text,
+    nullable,
+    stems,
+    token_text,
+    tokens_regex,
+)
 
 MAX_BRANCHES = 1_024
 """Most sequences of segments that one pattern may expand to (braces that hold ``/`` multiply)."""
@@ -38,74 +58,8 @@ MAX_BRANCHES = 1_024
 MAX_VALUES = 10_000
 """Most integers that one ``{first..last}`` may hold, and most brace-free forms of a pattern."""
 
-MAX_STEMS = 64
-"""Most literal prefixes that are told apart for one segment; beyond, their common prefix serves."""
-
 _MAGIC = frozenset("*?[{")
 _INTEGER_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Characters that stand for themselves."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class AnyRun:
-    """``*``: any run of characters within a segment."""
-
-
-@dataclass(frozen=True, slots=True)
-class AnyChar:
-    """``?``: one character."""
-
-
-@dataclass(frozen=True, slots=True)
-class CharSet:
-    """``[...]``: one character inside (or, negated, outside) inclusive ranges of code points."""
-
-    ranges: tuple[tuple[str, str], ...]
-    negated: bool = False
-    text: str = field(default="", compare=False)
-
-    @property
-    def regex(self) -> str:
-        """Source of a regular expression for the character."""
-        body = "".join(_range_regex(first, last) for first, last in self.ranges)
-        if self.negated:
-            return f"[^/{body}]"
-        return f"[{body}]" if body else "(?!)"
-
-    def characters(self, limit: int) -> list[str] | None:
-        """The characters of the set in order, or None when negated or more than *limit*."""
-        if self.negated or sum(ord(b) - ord(a) + 1 for a, b in self.ranges) > limit:
-            return None
-        found = {chr(c) for a, b in self.ranges for c in range(ord(a), ord(b) + 1)}
-        return sorted(found - {"/"})
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """``{a,b}``: any of several sequences of tokens."""
-
-    options: tuple[tuple[Token, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Separator:
-    """``/``, while parsing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recursive:
-    """``**``, while parsing, with its place in the pattern's text."""
-
-    position: int
-
-
-Token: TypeAlias = Text | AnyRun | AnyChar | CharSet | Choice | Separator | Recursive
 
 
 class PatternError(ValueError):
@@ -139,7 +93,7 @@ class Segment:
         """Every name the segment matches, sorted, when these are finitely (and not too) many."""
         if self.recursive:
             return None
-        names = _expand(self.tokens, MAX_VALUES)
+        names = expand(self.tokens, MAX_VALUES)
         return None if names is None else tuple(sorted(set(names)))
 
     @property
@@ -152,7 +106,7 @@ class Segment:
         """Sorted prefixes, none within another, one of which every matching name starts with."""
         if self.recursive:
             return ("",)
-        return disjoint_prefixes(_stems(self.tokens))
+        return disjoint_prefixes(stems(self.tokens))
 
     @cached_property
     def regex(self) -> str:
@@ -160,15 +114,15 @@ class Segment:
         if self.tokens == (AnyRun(),):
             return "[^/]+"
         # A name made only of "*" is not empty; so is one that several nullable tokens make up.
-        guard = "(?=[^/])" if _nullable(self.tokens) and _count_runs(self.tokens) else ""
-        return guard + _tokens_regex(self.tokens)
+        guard = "(?=[^/])" if nullable(self.tokens) and count_runs(self.tokens) else ""
+        return guard + tokens_regex(self.tokens)
 
     def matches(self, name: str) -> bool:
         """Whether *name*, a path segment without ``/``, is one that the segment describes."""
         return self.recursive or _compile(self.regex).fullmatch(name) is not None
 
     def __str__(self) -> str:
-        return "**" if self.recursive else "".join(map(_token_text, self.tokens))
+        return "**" if self.recursive else "".join(map(token_text, self.tokens))
 
 
 Branch: TypeAlias = tuple[Segment, ...]
@@ -199,7 +153,7 @@ class GlobPattern:
         for flat in _distribute(tokens, body):
             branches.append(_split_segments(flat, body))
         for segment in {segment for branch in branches for segment in branch}:
-            if _choice_forms(segment.tokens) > MAX_BRANCHES:
+            if choice_forms(segment.tokens) > MAX_BRANCHES:
                 raise PatternError(
                     text, 0, f"'*' beside braces with more than {MAX_BRANCHES} combinations"
                 )
@@ -262,15 +216,6 @@ def is_recursive(branch: Branch) -> bool:
     return any(segment.recursive for segment in branch)
 
 
-def disjoint_prefixes(prefixes: Iterable[str]) -> tuple[str, ...]:
-    """The sorted *prefixes* without those that another one is a prefix of."""
-    kept: list[str] = []
-    for prefix in sorted(set(prefixes)):
-        if not kept or not prefix.startswith(kept[-1]):
-            kept.append(prefix)
-    return tuple(kept)
-
-
 # --- parsing -----------------------------------------------------------------------------------
 
 
@@ -304,7 +249,7 @@ class _Parser:
             else:
                 self.at += 1
                 tokens.append(Separator() if char == "/" else Text(char))
-        return _join_text(tokens)
+        return join_text(tokens)
 
     def _stars(self) -> Token:
         start = self.at
@@ -381,17 +326,6 @@ def _char_set(body: str) -> Token:
     return CharSet(tuple(ranges), negated, f"[{body}]")
 
 
-def _join_text(tokens: Iterable[Token]) -> tuple[Token, ...]:
-    """Neighbouring :class:`Text` made one."""
-    joined: list[Token] = []
-    for token in tokens:
-        if isinstance(token, Text) and joined and isinstance(joined[-1], Text):
-            joined[-1] = Text(joined[-1].text + token.text)
-        elif not (isinstance(token, Text) and not token.text):
-            joined.append(token)
-    return tuple(joined)
-
-
 def _distribute(tokens: Sequence[Token], text: str) -> list[tuple[Token, ...]]:
     """Multiply out the choices that hold ``/``, ``**`` or a lone ``*``; the others stay tokens."""
     results: list[tuple[Token, ...]] = [()]
@@ -429,123 +363,11 @@ def _split_segments(tokens: Iterable[Token], text: str) -> Branch:
         recursive = [token for token in members if isinstance(token, Recursive)]
         if recursive and len(members) > 1:
             raise PatternError(text, recursive[0].position, _NOT_WHOLE)
-        segments.append(Segment((), True) if recursive else Segment(_join_text(members)))
+        segments.append(Segment((), True) if recursive else Segment(join_text(members)))
     return tuple(segments)
 
 
-# --- derived from tokens -------------------------------------------------------------------------
-
-
-def _expand(tokens: Sequence[Token], limit: int) -> list[str] | None:
-    """Every text that the tokens match, or None when infinitely or more than *limit* many."""
-    texts = [""]
-    for token in tokens:
-        endings = _token_values(token, limit)
-        if endings is None or len(texts) * len(endings) > limit:
-            return None
-        texts = [text + ending for text in texts for ending in endings]
-    return texts
-
-
-def _token_values(token: Token, limit: int) -> list[str] | None:
-    match token:
-        case Text(text):
-            return [text]
-        case CharSet():
-            return token.characters(limit)
-        case Choice(options):
-            values: list[str] = []
-            for option in options:
-                more = _expand(option, limit)
-                if more is None:
-                    return None
-                values += more
-            return values
-        case _:
-            return None
-
-
-def _stems(tokens: Sequence[Token]) -> list[str]:
-    """Literal prefixes of what the tokens match, as many as :data:`MAX_STEMS`."""
-    stems = [""]
-    for token in tokens:
-        endings = _token_values(token, MAX_STEMS)
-        final = endings is None
-        if endings is None:
-            if not isinstance(token, Choice):
-                break
-            endings = list(disjoint_prefixes(s for option in token.options for s in _stems(option)))
-        if len(stems) * len(endings) > MAX_STEMS:
-            break
-        stems = [stem + ending for stem in stems for ending in endings]
-        if final:
-            break
-    return stems
-
-
-def _nullable(tokens: Iterable[Token]) -> bool:
-    return all(
-        isinstance(token, AnyRun)
-        or (isinstance(token, Choice) and any(_nullable(option) for option in token.options))
-        for token in tokens
-    )
-
-
-def _tokens_regex(tokens: Sequence[Token]) -> str:
-    """A regular expression for the tokens, in which no ``*`` is tried at many lengths in vain.
-
-    Between two stars the leftmost fit of fixed tokens is as good as any other, so it is made
-    atomic; that keeps matching linear. Choices have fits of several lengths, so where they stand
-    beside several stars they are multiplied out.
-    """
-    if _choice_forms(tokens) > 1:
-        return f"(?:{'|'.join(_tokens_regex(form) for form in _choiceless(tokens))})"
-    runs = [i for i, token in enumerate(tokens) if isinstance(token, AnyRun)]
-    if len(runs) < 2:
-        return "".join(map(_token_regex, tokens))
-    parts = [_tokens_regex(tokens[: runs[0]])]
-    for start, stop in itertools.pairwise(runs):
-        parts.append(f"(?>[^/]*?{_tokens_regex(tokens[start + 1 : stop])})")
-    return "".join(parts) + _tokens_regex(tokens[runs[-1] :])
-
-
-def _choice_forms(tokens: Sequence[Token]) -> int:
-    """How many choiceless forms must be told apart for linear matching; 1 when none need be."""
-    if _count_runs(tokens) < 2 or not any(isinstance(token, Choice) for token in tokens):
-        return 1
-    return _count_forms(tokens)
-
-
-def _count_forms(tokens: Iterable[Token]) -> int:
-    return math.prod(
-        sum(map(_count_forms, token.options)) for token in tokens if isinstance(token, Choice)
-    )
-
-
-def _count_runs(tokens: Iterable[Token]) -> int:
-    """The number of ``*``, those inside of choices too."""
-    return sum(
-        sum(map(_count_runs, token.options))
-        if isinstance(token, Choice)
-        else isinstance(token, AnyRun)
-        for token in tokens
-    )
-
-
-def _token_regex(token: Token) -> str:
-    match token:
-        case Text(text):
-            return re.escape(text)
-        case AnyRun():
-            return "[^/]*"
-        case AnyChar():
-            return "[^/]"
-        case CharSet():
-            return token.regex
-        case Choice(options):
-            return f"(?:{'|'.join(map(_tokens_regex, options))})"
-        case _:
-            raise AssertionError(token)
+# --- derived from branches ----------------------------------------------------------------------
 
 
 def _branch_regex(branch: Branch, *, directories_only: bool = False) -> str:
@@ -574,53 +396,13 @@ def _union(regexes: Iterable[str]) -> str:
     return f"(?s:{joined})" if joined else "(?!)"
 
 
-def _range_regex(first: str, last: str) -> str:
-    """``first-last`` for a character class, with ``/`` left out."""
-    if first <= "/" <= last:
-        before = _range_regex(first, ".") if first < "/" else ""
-        after = _range_regex("0", last) if last > "/" else ""
-        return before + after
-    return re.escape(first) if first == last else f"{re.escape(first)}-{re.escape(last)}"
-
-
-def _token_text(token: Token, magic: str = "*?[{") -> str:
-    match token:
-        case Text(text):
-            return "".join(f"[{char}]" if char in magic else char for char in text)
-        case AnyRun():
-            return "*"
-        case AnyChar():
-            return "?"
-        case CharSet():
-            return token.text
-        case Choice(options):
-            return "{" + ",".join("".join(map(_token_text, option)) for option in options) + "}"
-        case _:
-            raise AssertionError(token)
-
-
 def _brace_free(segment: Segment) -> Iterator[str]:
     """The segment's brace-free forms, in the syntax of fsspec's glob."""
     if segment.recursive:
         yield "**"
         return
-    for tokens in _choiceless(segment.tokens):
-        yield "".join(_token_text(token, magic="*?[") for token in tokens)
-
-
-def _choiceless(tokens: Sequence[Token]) -> Iterator[tuple[Token, ...]]:
-    options = (
-        [form for option in token.options for form in _choiceless(option)]
-        if isinstance(token, Choice)
-        else [(token,)]
-        for token in tokens
-    )
-    for combination in itertools.product(*options):
-        form: list[Token] = []
-        for token in itertools.chain.from_iterable(combination):
-            if not (isinstance(token, AnyRun) and form and isinstance(form[-1], AnyRun)):
-                form.append(token)
-        yield _join_text(form)
+    for tokens in choiceless(segment.tokens):
+        yield "".join(token_text(token, magic="*?[") for token in tokens)
 
 
 @lru_cache(maxsize=1024)

@@ -20,15 +20,14 @@ from functools import cached_property
 from typing import ClassVar, TypeAlias
 
 from fsspec_avroglob.pattern import (
-    AnyRun,
     Branch,
     GlobPattern,
     Segment,
     directory_regex,
-    disjoint_prefixes,
     is_recursive,
     path_regex,
 )
+from fsspec_avroglob.tokens import AnyRun, disjoint_prefixes
 
 State: TypeAlias = tuple[Branch, ...]
 
@@ -123,7 +122,7 @@ class ListingPlan:
 
     unfiltered: keep everything that is listed (what ``ls`` and ``find`` want).
 
-    ``costs`` holds, by printed step, what a run of this plan has cost so far.
+    ``costs`` holds, by state and kind of step, what runs of this plan have cost so far.
     """
 
     bucket: str
@@ -133,7 +132,7 @@ class ListingPlan:
     with_directories: bool = True
     directories_only: bool = False
     unfiltered: bool = False
-    costs: dict[str, Cost] = field(default_factory=dict)
+    costs: dict[tuple[State, str], Cost] = field(default_factory=dict)
 
     @classmethod
     def for_pattern(
@@ -314,7 +313,7 @@ class ListingPlan:
         steps = self.steps(state, depth)
         children: dict[State, list[str]] = {}
         for step in steps:
-            yield f"{indent}└ {describe(step, template)}{self._cost(step, template)}"
+            yield f"{indent}└ {describe(step, template)}{self._cost(step, state)}"
             if isinstance(step, Descend):
                 for name in step.names:
                     children.setdefault(self.enter(state, name), []).append(name)
@@ -328,8 +327,12 @@ class ListingPlan:
             shown = names[0] if len(names) == 1 else "{" + ",".join(names) + "}"
             yield from self._tree(below, f"{template}{shown}/", depth + 1, indent + "  ")
 
-    def _cost(self, step: Step, template: str) -> str:
-        cost = self.costs.get(step.kind)
+    def cost(self, step: type[Step], state: State) -> Cost:
+        """What the step in directories in *state* has cost so far, to be added to."""
+        return self.costs.setdefault((state, step.kind), Cost())
+
+    def _cost(self, step: Step, state: State) -> str:
+        cost = self.costs.get((state, step.kind))
         if cost is None:
             return ""
         return f"  [{cost.requests} requests, {cost.keys_seen} keys seen, {cost.keys_kept} kept]"

@@ -17,11 +17,9 @@ from botocore.exceptions import ClientError
 
 from fsspec_avroglob.avro.read import iter_avro_records
 from fsspec_avroglob.cli import main
+from fsspec_avroglob.cli.tour import COMPARED_PATTERNS, TOUR_PATTERN, run_tour
 from fsspec_avroglob.demo import (
-    COMPARED_PATTERNS,
-    TOUR_PATTERN,
     DemoServer,
-    run_demo,
     s3_operation,
     user_aws_settings_hidden,
     write_sample_events,
@@ -161,7 +159,7 @@ def told() -> list[tuple[str, str]]:
         }.items():
             patch.setenv(name, value)
         before, texts = dict(os.environ), []
-        run_demo(lambda kind, text: texts.append((kind, text)))
+        run_tour(lambda kind, text: texts.append((kind, text)))
         assert dict(os.environ) == before
     return texts
 

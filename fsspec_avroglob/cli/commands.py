@@ -215,13 +215,13 @@ def _records(settings: Settings, patterns: Sequence[str], number: int) -> Iterat
 
 def take_tour(settings: Settings, *, serve: bool, port: int | None) -> int:
     """Run the demo, or keep its endpoint running until Ctrl-C."""
-    from fsspec_avroglob.demo import run_demo
+    from fsspec_avroglob.cli.tour import run_tour
 
     if serve:
         return _serve(port or 0)
     if port is not None:
         raise UsageProblem("--port goes with --serve; the tour takes a free port")
-    run_demo(output.print_tour)
+    run_tour(output.print_tour)
     return EXIT_OK
 
 

@@ -20,7 +20,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from fsspec_avroglob.demo import print_plainly
+from fsspec_avroglob.cli.tour import print_plainly
 
 _PIPED_WIDTH = 1_000_000  # columns; nothing is cut or wrapped for a program that reads
 

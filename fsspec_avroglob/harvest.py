@@ -1,0 +1,207 @@
+"""From pages to matches: asks for pages of one bucket and keeps what the plan is after."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from operator import gt
+from typing import NamedTuple, Protocol
+
+from fsspec_avroglob.page import Page
+from fsspec_avroglob.plan import ListingPlan, State, Step
+
+
+class FetchPage(Protocol):
+    """Fetches one page of a bucket's listing; every retry is its business."""
+
+    def __call__(
+        self, prefix: str, *, delimiter: str, start_after: str | None, token: str | None
+    ) -> Awaitable[Page]:
+        """The page of what starts with *prefix*, after *start_after* or from *token* on."""
+        ...
+
+
+class Found(NamedTuple):
+    """Matches that a page brought.
+
+    page: the page, None where only directories are told; indices: which of its keys match, None for
+    all; directories: matching directories that had not been found before, as paths in the bucket
+    without a trailing slash ("" is the bucket).
+    """
+
+    page: Page | None
+    indices: Sequence[int] | None
+    directories: Sequence[str]
+
+
+@dataclass
+class Area:
+    """What one scan or walk is about: the keys below *base* in (*after*, *until*].
+
+    directory: the directory in *state* that *base*, a prefix, belongs to. level_only: whether keys
+    in subdirectories are somebody else's business.
+    """
+
+    directory: str
+    state: State
+    base: str
+    after: str | None = None
+    until: str | None = None
+    level_only: bool = False
+
+    def upto(self, keys: Sequence[str]) -> int:
+        """How many of the sorted *keys* lie in the area."""
+        return len(keys) if self.until is None else bisect_right(keys, self.until)
+
+
+class Harvest:
+    """Fetches pages and emits the matches on them.
+
+    fetch: gets a page. emit: receives the matches of a page; awaiting it may hold the listing back.
+    concurrency: most requests in flight at once.
+    """
+
+    def __init__(
+        self,
+        plan: ListingPlan,
+        fetch: FetchPage,
+        emit: Callable[[Found], Awaitable[None]],
+        concurrency: int,
+    ) -> None:
+        self.plan = plan
+        self.concurrency = concurrency
+        self._fetch = fetch
+        self._emit = emit
+        self._slots = asyncio.Semaphore(concurrency)
+        self._found_directories: set[str] = set()
+
+    async def page(
+        self,
+        step: type[Step],
+        state: State,
+        prefix: str,
+        *,
+        delimiter: str = "",
+        start_after: str | None = None,
+        token: str | None = None,
+    ) -> Page:
+        """One page below *prefix*, its cost put down to *step* in *state*.
+
+        Raises OSError for a page that would make the listing wrong or endless.
+        """
+        async with self._slots:
+            page = await self._fetch(
+                prefix, delimiter=delimiter, start_after=start_after, token=token
+            )
+        self._check(page, prefix, start_after, token)
+        cost = self.plan.cost(step, state)
+        cost.requests += 1
+        cost.keys_seen += len(page.keys)
+        return page
+
+    def _check(self, page: Page, prefix: str, start_after: str | None, token: str | None) -> None:
+        """Refuse a page that would make the listing wrong or endless."""
+        keys = page.keys
+        if any(map(gt, keys, islice(keys, 1, None))):
+            fault = "does not list keys in order"
+        elif keys and start_after is not None and keys[0] <= start_after:
+            fault = "lists keys before StartAfter"
+        elif page.next_token is not None and page.next_token == token:
+            fault = "gives the same continuation token again"
+        else:
+            return
+        raise OSError(
+            errno.EIO,
+            f"cannot list {self.plan.bucket}/{prefix}: the server {fault}, against the S3 API",
+        )
+
+    async def keep(
+        self,
+        step: type[Step],
+        area: Area,
+        page: Page,
+        count: int,
+        within: Callable[[str], bool] | None = None,
+    ) -> None:
+        """Emit the matches among the first *count* keys of a page, and their directories.
+
+        within: if given, says of a matching key whether it is to be kept.
+        """
+        keys = page.keys if count == len(page.keys) else page.keys[:count]
+        indices: Sequence[int] | None = self._matching(keys, area)
+        if within is not None and indices:
+            indices = [i for i in indices if within(keys[i])]
+        directories: list[str] = []
+        if self.plan.with_directories and _spread(keys, area):
+            directories = self._new_directories(directories_of(keys, area))
+        kept = count if indices is None else len(indices)
+        self.plan.cost(step, area.state).keys_kept += kept
+        if indices is None and count < len(page.keys):
+            indices = range(count)
+        if kept or directories:
+            await self._emit(Found(page, indices, directories))
+
+    def _matching(self, keys: Sequence[str], area: Area) -> Sequence[int] | None:
+        if self.plan.keeps_all(area.state):
+            if not area.level_only:
+                return None
+            indices = list(range(len(keys)))
+        elif self.plan.limited:
+            indices = [i for i, key in enumerate(keys) if self.plan.keeps_file(key)]
+        else:
+            match = self.plan.file_pattern.fullmatch
+            indices = [i for i, key in enumerate(keys) if match(key)]
+        if area.level_only and _spread(keys, area):
+            start = len(area.directory)
+            indices = [i for i in indices if "/" not in keys[i][start:]]
+        return indices
+
+    def _new_directories(self, paths: Iterable[str]) -> list[str]:
+        """Those of *paths* ("" or ending in "/") that match and were not found before."""
+        new = []
+        for path in paths:
+            if path not in self._found_directories and self.plan.keeps_directory(path):
+                self._found_directories.add(path)
+                new.append(path[:-1])
+        return new
+
+    async def tell_directories(self, paths: Sequence[str]) -> None:
+        """Emit those of *paths*, "" or ending in "/", that match and were not found before."""
+        if self.plan.with_directories and (found := self._new_directories(paths)):
+            await self._emit(Found(None, (), found))
+
+
+def _spread(keys: Sequence[str], area: Area) -> bool:
+    """Whether the keys tell of directories: at a level, of any below it."""
+    if not area.level_only:
+        return bool(keys)
+    return "\n".join(keys).count("/") > len(keys) * area.directory.count("/")
+
+
+def directories_of(keys: Sequence[str], area: Area) -> Iterator[str]:
+    """The directories (ending in "/") that *keys* lie in, from *area.directory* down, once each."""
+    floor = len(area.directory)
+    if area.level_only:
+        # Only the level's own subdirectories are this listing's business.
+        previous = None
+        for key in keys:
+            end = key.find("/", floor)
+            if end >= 0 and key[: end + 1] != previous:
+                previous = key[: end + 1]
+                yield previous
+        return
+    seen: set[str] = set()
+    previous = None
+    for key in keys:
+        path = key[: key.rfind("/") + 1]
+        if path == previous:
+            continue
+        previous = path
+        while len(path) >= floor and path and path not in seen:
+            seen.add(path)
+            yield path
+            path = path[: path.rfind("/", 0, -1) + 1]

@@ -1,0 +1,47 @@
+"""Running coroutines at once so that none outlives a failure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def gather(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run all at once and return what each returned; the first failure cancels the others.
+
+    Unlike asyncio.gather, nothing is left running, and unlike a TaskGroup, what is raised is the
+    failure itself.
+    """
+    waiting = list(jobs)
+    if len(waiting) == 1:
+        return [await waiting[0]]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(job) for job in waiting]
+    except BaseExceptionGroup as failures:
+        raise first_error(failures) from None
+    return [task.result() for task in tasks]
+
+
+async def for_each(
+    items: Sequence[T], visit: Callable[[T], Awaitable[None]], concurrency: int
+) -> None:
+    """Await ``visit(item)`` for every item, at most *concurrency* at once, in the items' order."""
+    left = iter(items)
+
+    async def work() -> None:
+        for item in left:
+            await visit(item)
+
+    await gather(work() for _ in range(min(len(items), concurrency)))
+
+
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first failure in a group of groups."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

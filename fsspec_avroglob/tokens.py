@@ -1,0 +1,251 @@
+"""The tokens of a glob pattern, and what follows from them: regular expressions, stems, values."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+MAX_STEMS = 64
+"""Most literal prefixes that are told apart for one segment; beyond, their common prefix serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Characters that stand for themselves."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnyRun:
+    """``*``: any run of characters within a segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnyChar:
+    """``?``: one character."""
+
+
+@dataclass(frozen=True, slots=True)
+class CharSet:
+    """``[...]``: one character inside (or, negated, outside) inclusive ranges of code points."""
+
+    ranges: tuple[tuple[str, str], ...]
+    negated: bool = False
+    text: str = field(default="", compare=False)
+
+    @property
+    def regex(self) -> str:
+        """Source of a regular expression for the character."""
+        body = "".join(_range_regex(first, last) for first, last in self.ranges)
+        if self.negated:
+            return f"[^/{body}]"
+        return f"[{body}]" if body else "(?!)"
+
+    def characters(self, limit: int) -> list[str] | None:
+        """The characters of the set in order, or None when negated or more than *limit*."""
+        if self.negated or sum(ord(b) - ord(a) + 1 for a, b in self.ranges) > limit:
+            return None
+        found = {chr(c) for a, b in self.ranges for c in range(ord(a), ord(b) + 1)}
+        return sorted(found - {"/"})
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """``{a,b}``: any of several sequences of tokens."""
+
+    options: tuple[tuple[Token, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Separator:
+    """``/``, while parsing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recursive:
+    """``**``, while parsing, with its place in the pattern's text."""
+
+    position: int
+
+
+Token: TypeAlias = Text | AnyRun | AnyChar | CharSet | Choice | Separator | Recursive
+
+
+def join_text(tokens: Iterable[Token]) -> tuple[Token, ...]:
+    """Neighbouring :class:`Text` made one."""
+    joined: list[Token] = []
+    for token in tokens:
+        if isinstance(token, Text) and joined and isinstance(joined[-1], Text):
+            joined[-1] = Text(joined[-1].text + token.text)
+        elif not (isinstance(token, Text) and not token.text):
+            joined.append(token)
+    return tuple(joined)
+
+
+def expand(tokens: Sequence[Token], limit: int) -> list[str] | None:
+    """Every text that the tokens match, or None when infinitely or more than *limit* many."""
+    texts = [""]
+    for token in tokens:
+        endings = _token_values(token, limit)
+        if endings is None or len(texts) * len(endings) > limit:
+            return None
+        texts = [text + ending for text in texts for ending in endings]
+    return texts
+
+
+def _token_values(token: Token, limit: int) -> list[str] | None:
+    match token:
+        case Text(text):
+            return [text]
+        case CharSet():
+            return token.characters(limit)
+        case Choice(options):
+            values: list[str] = []
+            for option in options:
+                more = expand(option, limit)
+                if more is None:
+                    return None
+                values += more
+            return values
+        case _:
+            return None
+
+
+def stems(tokens: Sequence[Token]) -> list[str]:
+    """Literal prefixes of what the tokens match, as many as :data:`MAX_STEMS`."""
+    found = [""]
+    for token in tokens:
+        endings = _token_values(token, MAX_STEMS)
+        final = endings is None
+        if endings is None:
+            if not isinstance(token, Choice):
+                break
+            endings = list(disjoint_prefixes(s for option in token.options for s in stems(option)))
+        if len(found) * len(endings) > MAX_STEMS:
+            break
+        found = [stem + ending for stem in found for ending in endings]
+        if final:
+            break
+    return found
+
+
+def nullable(tokens: Iterable[Token]) -> bool:
+    """Whether the tokens match the empty text."""
+    return all(
+        isinstance(token, AnyRun)
+        or (isinstance(token, Choice) and any(nullable(option) for option in token.options))
+        for token in tokens
+    )
+
+
+def tokens_regex(tokens: Sequence[Token]) -> str:
+    """A regular expression for the tokens, in which no ``*`` is tried at many lengths in vain.
+
+    Between two stars the leftmost fit of fixed tokens is as good as any other, so it is made
+    atomic; that keeps matching linear. Choices have fits of several lengths, so where they stand
+    beside several stars they are multiplied out.
+    """
+    if choice_forms(tokens) > 1:
+        return f"(?:{'|'.join(tokens_regex(form) for form in choiceless(tokens))})"
+    runs = [i for i, token in enumerate(tokens) if isinstance(token, AnyRun)]
+    if len(runs) < 2:
+        return "".join(map(_token_regex, tokens))
+    parts = [tokens_regex(tokens[: runs[0]])]
+    for start, stop in itertools.pairwise(runs):
+        parts.append(f"(?>[^/]*?{tokens_regex(tokens[start + 1 : stop])})")
+    return "".join(parts) + tokens_regex(tokens[runs[-1] :])
+
+
+def choice_forms(tokens: Sequence[Token]) -> int:
+    """How many choiceless forms must be told apart for linear matching; 1 when none need be."""
+    if count_runs(tokens) < 2 or not any(isinstance(token, Choice) for token in tokens):
+        return 1
+    return _count_forms(tokens)
+
+
+def _count_forms(tokens: Iterable[Token]) -> int:
+    return math.prod(
+        sum(map(_count_forms, token.options)) for token in tokens if isinstance(token, Choice)
+    )
+
+
+def count_runs(tokens: Iterable[Token]) -> int:
+    """The number of ``*``, those inside of choices too."""
+    return sum(
+        sum(map(count_runs, token.options))
+        if isinstance(token, Choice)
+        else isinstance(token, AnyRun)
+        for token in tokens
+    )
+
+
+def _token_regex(token: Token) -> str:
+    match token:
+        case Text(text):
+            return re.escape(text)
+        case AnyRun():
+            return "[^/]*"
+        case AnyChar():
+            return "[^/]"
+        case CharSet():
+            return token.regex
+        case Choice(options):
+            return f"(?:{'|'.join(map(tokens_regex, options))})"
+        case _:
+            raise AssertionError(token)
+
+
+def _range_regex(first: str, last: str) -> str:
+    """``first-last`` for a character class, with ``/`` left out."""
+    if first <= "/" <= last:
+        before = _range_regex(first, ".") if first < "/" else ""
+        after = _range_regex("0", last) if last > "/" else ""
+        return before + after
+    return re.escape(first) if first == last else f"{re.escape(first)}-{re.escape(last)}"
+
+
+def token_text(token: Token, magic: str = "*?[{") -> str:
+    """The token in pattern syntax; literal characters among *magic* are escaped."""
+    match token:
+        case Text(text):
+            return "".join(f"[{char}]" if char in magic else char for char in text)
+        case AnyRun():
+            return "*"
+        case AnyChar():
+            return "?"
+        case CharSet():
+            return token.text
+        case Choice(options):
+            return "{" + ",".join("".join(map(token_text, option)) for option in options) + "}"
+        case _:
+            raise AssertionError(token)
+
+
+def choiceless(tokens: Sequence[Token]) -> Iterator[tuple[Token, ...]]:
+    """The sequences of tokens without choices whose union the tokens are."""
+    options = (
+        [form for option in token.options for form in choiceless(option)]
+        if isinstance(token, Choice)
+        else [(token,)]
+        for token in tokens
+    )
+    for combination in itertools.product(*options):
+        form: list[Token] = []
+        for token in itertools.chain.from_iterable(combination):
+            if not (isinstance(token, AnyRun) and form and isinstance(form[-1], AnyRun)):
+                form.append(token)
+        yield join_text(form)
+
+
+def disjoint_prefixes(prefixes: Iterable[str]) -> tuple[str, ...]:
+    """The sorted *prefixes* without those that another one is a prefix of."""
+    kept: list[str] = []
+    for prefix in sorted(set(prefixes)):
+        if not kept or not prefix.startswith(kept[-1]):
+            kept.append(prefix)
+    return tuple(kept)

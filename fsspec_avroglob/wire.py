@@ -1,0 +1,70 @@
+"""Takes listing pages from botocore as bytes, before its parsers spend their time on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import botocore.handlers
+
+from fsspec_avroglob.page import Page, UnrecognizedPage, page_from_response, parse_page
+
+_PAGE = "fsspec_avroglob.page"
+
+_wanted: ContextVar[str | None] = ContextVar("wanted", default=None)
+
+
+@contextmanager
+def pages_wanted(*, detail: bool) -> Iterator[None]:
+    """Within it, listings of a client that :func:`take_pages_of` prepared bring a :class:`Page`.
+
+    detail: whether the info dicts of all keys will be asked for.
+    """
+    before = _wanted.set("infos" if detail else "keys")
+    try:
+        yield
+    finally:
+        _wanted.reset(before)
+
+
+def page_of(response: Mapping[str, Any]) -> Page:
+    """The page in what the client returned, decoded by us or, failing that, by botocore."""
+    page: Page | None = response.get(_PAGE)
+    return page_from_response(response) if page is None else page
+
+
+def take_pages_of(client: Any) -> None:
+    """Have :func:`_take_page` see the responses of *client* before botocore's handlers do.
+
+    Botocore parses each body once more beforehand, to find errors behind status 200. Handlers run
+    in the order in which they registered as first, so its own is taken out and put back behind
+    ours.
+    """
+    events, event = client.meta.events, "before-parse.s3.*"
+    seeks_errors = getattr(botocore.handlers, "_handle_200_error", None)
+    if seeks_errors is not None:
+        events.unregister(event, seeks_errors)
+    events.register_first(event, _take_page)
+    if seeks_errors is not None:
+        events.register_first(event, seeks_errors)
+
+
+def _take_page(
+    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+) -> None:
+    """Botocore's ``before-parse`` handler: read the page here, leave its parser next to nothing.
+
+    A body that is not fully understood is left as it is, for botocore to parse or to find the
+    error in.
+    """
+    wanted = _wanted.get()
+    if wanted is None or response_dict["status_code"] != 200:
+        return
+    try:
+        page = parse_page(response_dict["body"], detail=wanted == "infos")
+    except UnrecognizedPage:
+        return
+    customized_response_dict[_PAGE] = page
+    response_dict["body"] = b"<ListBucketResult/>"
