@@ -29,7 +29,7 @@ from fsspec_avroglob.objects import AvroGlobFile, ObjectRead
 from fsspec_avroglob.options import S3Config, overlay
 from fsspec_avroglob.page import Page
 from fsspec_avroglob.pattern import GlobPattern, Segment, is_glob_pattern
-from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, ListingPlan
+from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, GlobPlan, ListingPlan
 from fsspec_avroglob.retry import RetryEvent, RetryPolicy, retry_cause, with_retry
 from fsspec_avroglob.tasks import gather
 from fsspec_avroglob.tokens import Text
@@ -268,24 +268,33 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
             return await super()._glob(path, maxdepth=maxdepth, **kwargs)
         detail = kwargs.pop("detail", False)
         plans = self._plans(path, maxdepth, kwargs.pop("withdirs", True))
-        callback = kwargs.pop("callback", DEFAULT_CALLBACK)
+        return await self._carry_out(plans, detail, kwargs.pop("callback", DEFAULT_CALLBACK))
+
+    glob = sync_wrapper(_glob)
+
+    def explain(
+        self, path: str, maxdepth: int | None = None, withdirs: bool = True, *, run: bool = False
+    ) -> GlobPlan:
+        """What :meth:`glob` would list for a pattern; printed, a tree of steps.
+
+        run: carry it out as well; the plan then tells what each step has cost. Without it no request
+        is sent. Raises ValueError as :meth:`glob` does.
+        """
+        path = stringify_path(path)
+        plan = GlobPlan(path, tuple(self._plans(path, maxdepth, withdirs)))
+        if run:
+            sync(self.loop, self._carry_out, plan.plans, False, DEFAULT_CALLBACK)
+        return plan
+
+    async def _carry_out(
+        self, plans: Sequence[ListingPlan], detail: bool, callback: Callback
+    ) -> Any:
         found = [self._matches(plan, detail, callback) for plan in plans]
         await gather(
             self._lister(plan, matches.add, detail).run()
             for plan, matches in zip(plans, found, strict=True)
         )
         return merged(found, detail)
-
-    glob = sync_wrapper(_glob)
-
-    def explain(
-        self, path: str, maxdepth: int | None = None, withdirs: bool = True
-    ) -> list[ListingPlan]:
-        """The plans that :meth:`glob` would carry out, one a bucket, without any request.
-
-        Raises ValueError as :meth:`glob` does.
-        """
-        return self._plans(stringify_path(path), maxdepth, withdirs)
 
     async def _iglob(
         self, path: str, maxdepth: int | None = None, withdirs: bool = True, detail: bool = False

@@ -306,26 +306,28 @@ class ListingPlan:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield f"{self.bucket}: {self.pattern}"
+        yield f"{self.pattern} in {self.bucket}"
         yield from self._tree(self.branches, "", 0, "")
 
     def _tree(self, state: State, template: str, depth: int, indent: str) -> Iterator[str]:
-        steps = self.steps(state, depth)
-        children: dict[State, list[str]] = {}
-        for step in steps:
+        for step in self.steps(state, depth):
             yield f"{indent}└ {describe(step, template)}{self._cost(step, state)}"
-            if isinstance(step, Descend):
-                for name in step.names:
-                    children.setdefault(self.enter(state, name), []).append(name)
-            elif isinstance(step, Level):
-                inner, _ = self._split(state, depth)
-                for segment in inner:
-                    if segment.values is None and not segment.recursive:
-                        below = tuple(t[1:] for t in state if t[0] == segment and len(t) > 1)
-                        children.setdefault(below, []).append(str(segment))
-        for below, names in children.items():
-            shown = names[0] if len(names) == 1 else "{" + ",".join(names) + "}"
-            yield from self._tree(below, f"{template}{shown}/", depth + 1, indent + "  ")
+            for below, names in self._children(step, state, depth).items():
+                inner = f"{template}{_braced(tuple(names))}/"
+                yield from self._tree(below, inner, depth + 1, indent + "  ")
+
+    def _children(self, step: Step, state: State, depth: int) -> dict[State, list[str]]:
+        """The states below a step, each with the names or patterns that lead to it."""
+        children: dict[State, list[str]] = {}
+        if isinstance(step, Descend):
+            for name in step.names:
+                children.setdefault(self.enter(state, name), []).append(name)
+        elif isinstance(step, Level):
+            for segment in self._split(state, depth)[0]:
+                if segment.values is None and not segment.recursive:
+                    below = tuple(t[1:] for t in state if t[0] == segment and len(t) > 1)
+                    children.setdefault(below, []).append(str(segment))
+        return children
 
     def cost(self, step: type[Step], state: State) -> Cost:
         """What the step in directories in *state* has cost so far, to be added to."""
@@ -336,6 +338,22 @@ class ListingPlan:
         if cost is None:
             return ""
         return f"  [{cost.requests} requests, {cost.keys_seen} keys seen, {cost.keys_kept} kept]"
+
+
+@dataclass(frozen=True)
+class GlobPlan:
+    """The plans of a pattern, one a bucket; printing it shows their steps and what they have cost."""
+
+    pattern: str
+    plans: tuple[ListingPlan, ...]
+
+    @property
+    def requests(self) -> int:
+        """LIST requests that runs of the plan have sent so far."""
+        return sum(cost.requests for plan in self.plans for cost in plan.costs.values())
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.plans))
 
 
 def describe(step: Step, template: str) -> str:

@@ -49,13 +49,15 @@ class KeySpace:
         """Where *key* lies, as an integer in [0, size)."""
         suffix = key[len(self.prefix) :]
         position = 0
-        exact = True
+        exact, beyond = True, False
         for place in range(WIDTH):
             alphabet = self._alphabet(place)
-            digit = 0
+            digit = len(alphabet) if beyond else 0
             if exact and place < len(suffix):
                 digit = bisect_right(alphabet, suffix[place])
                 exact = digit > 0 and alphabet[digit - 1] == suffix[place]
+                # A character that was never seen comes after all that the next lower one starts.
+                beyond = digit > 0 and not exact
             position = position * (len(alphabet) + 1) + digit
         return position
 

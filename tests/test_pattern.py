@@ -15,14 +15,13 @@ from hypothesis import strategies as st
 
 from fsspec_avroglob.pattern import (
     MAX_BRANCHES,
-    MAX_STEMS,
     MAX_VALUES,
     GlobPattern,
     PatternError,
     Segment,
-    disjoint_prefixes,
     is_glob_pattern,
 )
+from fsspec_avroglob.tokens import MAX_STEMS, disjoint_prefixes
 from tests.support.trees import (
     brace_free_patterns,
     keys,

@@ -1,4 +1,4 @@
-"""The tour that `avroglob demo` gives: write, glob, read and retry, with figures measured on the way."""
+"""The tour that `avroglob demo` gives: write, glob, read and retry, with measured figures."""
 
 from __future__ import annotations
 
