@@ -54,7 +54,9 @@ def without_braces(text: str) -> str:
 
 def fsspec_matches(pattern: str, path: str) -> bool:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # "[[" in a set, which fsspec passes on to re
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # "[[" in a set, which fsspec passes on to re
         return re.match(glob_translate(pattern), path) is not None
 
 
@@ -356,7 +358,9 @@ def test_escaped_text_matches_itself_alone(name: str) -> None:
 def test_stems_and_values_leave_no_match_out(pattern: str, others: list[str], seed: int) -> None:
     glob = parsed(pattern)
     parts = {name for branch in glob.branches for seg in branch for name in (seg.values or ())[:50]}
-    parts |= {p for path in islice(paths_with(pattern, random.Random(seed)), 20) for p in path.split("/")}
+    parts |= {
+        p for path in islice(paths_with(pattern, random.Random(seed)), 20) for p in path.split("/")
+    }
     for seg in {seg for branch in glob.branches for seg in branch}:
         assert disjoint_prefixes(seg.stems) == seg.stems
         for value in (seg.values or ())[:50]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
 
 from fsspec_avroglob.listing import Found, Lister
 from fsspec_avroglob.page import Page, page_from_response
@@ -65,8 +66,13 @@ class Keyspace:
         count = sum(key.startswith(prefix) for key in self.keys)
         return max(1, -(-count // self.page_size))
 
-    def run(self, plan: ListingPlan, concurrency: int = 64) -> tuple[list[str], list[str]]:
-        """Carry *plan* out; the matching keys and directories, as found (repeats included)."""
+    def run(
+        self,
+        plan: ListingPlan,
+        concurrency: int = 64,
+        start: Callable[[Lister], Coroutine[Any, Any, None]] = Lister.run,
+    ) -> tuple[list[str], list[str]]:
+        """Carry *plan* out; the matching keys and directories, sorted, repeats included."""
         files: list[str] = []
         directories: list[str] = []
 
@@ -77,7 +83,7 @@ class Keyspace:
                 files.extend(keys[i] for i in indices)
             directories.extend(found.directories)
 
-        asyncio.run(Lister(plan, self.fetch, emit, concurrency).run())
+        asyncio.run(start(Lister(plan, self.fetch, emit, concurrency)))
         return sorted(files), sorted(directories)
 
 

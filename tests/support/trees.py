@@ -1,13 +1,14 @@
-"""Hypothesis strategies: object trees and glob patterns that often have something to do with them."""
+"""Hypothesis strategies for object trees, and for glob patterns that often match some of them."""
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-# Characters that sort before "/" and after it, magic ones in keys, and two and four bytes long ones.
+# Characters that sort before "/" and after it, some of them two and four bytes long.
 ALPHABET = "ab0-.é\U0001f600"
 WIDE_ALPHABET = ALPHABET + "[]{},!^*?~ %+&\\|\n"
 
@@ -42,7 +43,9 @@ _pieces = st.one_of(
 
 wildcard_segments = st.one_of(
     st.just("*"),
-    st.lists(_pieces, min_size=1, max_size=4).map("".join).map(lambda s: s.replace("**", "*")),
+    st.lists(_pieces, min_size=1, max_size=4)
+    .map("".join)
+    .map(lambda text: re.sub(r"\*+", "*", text)),
 )
 """One segment of a brace-free pattern."""
 
@@ -79,6 +82,16 @@ def paths_with(pattern: str, draw: random.Random) -> Iterator[str]:
             for char in pattern
             if draw.random() < 0.9
         )
+
+
+def random_tree(seed: int, size: int = 40) -> list[str]:
+    """Keys of short names from few characters, some of which are directories as well."""
+    draw = random.Random(seed)
+
+    def name() -> str:
+        return "".join(draw.choices("ab0-.", k=draw.randint(1, 2)))
+
+    return sorted({"/".join(name() for _ in range(draw.randint(1, 4))) for _ in range(size)})
 
 
 def natural_tree(seed: int, *, limit: int = 20_000) -> list[str]:

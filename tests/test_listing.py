@@ -1,0 +1,387 @@
+"""Running a plan: nothing lost, nothing twice, few requests, and no task left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from fsspec_avroglob.listing import Found, Lister
+from fsspec_avroglob.page import Page
+from fsspec_avroglob.pattern import GlobPattern, is_glob_pattern
+from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, ListingPlan
+from tests.support.keyspace import Keyspace, directories_of, walk_requests
+from tests.support.trees import natural_patterns, natural_tree, patterns, trees
+
+
+def plan_for(text: str, maxdepth: int | None = None, with_directories: bool = True) -> ListingPlan:
+    pattern = GlobPattern.parse(f"bucket/{text}")
+    [plan] = ListingPlan.for_pattern(pattern, maxdepth=maxdepth, with_directories=with_directories)
+    return plan
+
+
+def expected(plan: ListingPlan, keys: Iterable[str]) -> tuple[list[str], list[str]]:
+    """What a plan must find, by asking it about every key and every directory."""
+    files = sorted(key for key in keys if plan.keeps_file(key))
+    directories = sorted(path[:-1] for path in directories_of(keys) if plan.keeps_directory(path))
+    return files, directories if plan.with_directories else []
+
+
+def assert_finds_all(space: Keyspace, plan: ListingPlan, concurrency: int = 64) -> None:
+    files, directories = space.run(plan, concurrency)
+    # With a depth limit the bucket itself ("") is told too, as s3fs does.
+    assert (files, [path for path in directories if path]) == expected(plan, space.keys)
+
+
+# --- results -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    trees(empty_segments=True),
+    patterns,
+    st.booleans(),
+    st.integers(1, 50),
+    st.none() | st.integers(1, 4),
+    st.booleans(),
+    st.integers(1, 8),
+)
+@example({"0", "0/", "0/0"}, "*/*", False, 1, None, False, 1)
+@example({"a/b", "a/bc", "a/b/c", "a/b0"}, "a/{b,c}", False, 1, None, True, 1)
+def test_every_match_is_found_once(
+    keys: set[str],
+    text: str,
+    slash: bool,
+    page_size: int,
+    maxdepth: int | None,
+    with_directories: bool,
+    concurrency: int,
+) -> None:
+    try:
+        plan = plan_for(text + "/" * slash, maxdepth, with_directories)
+    except ValueError:
+        assume(False)
+    space = Keyspace(keys, page_size)
+    assert_finds_all(space, plan, concurrency)
+    assert space.peak_in_flight <= concurrency
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_every_match_is_found_once_where_scans_divide_and_turn_into_walks(seed: int) -> None:
+    tree = natural_tree(seed, limit=[50, 300, 1500][seed % 3]) or ["a"]
+    draw = random.Random(seed)
+    for text in natural_patterns(tree, seed, 3):
+        for page_size in (3, 20):
+            assert_finds_all(Keyspace(tree, page_size), plan_for(text), draw.choice([1, 4, 64]))
+
+
+@pytest.mark.parametrize(
+    ("keys", "text", "page_size"),
+    [
+        # A scan that ends on the exact name, and resumes as a walk for a directory of that name.
+        (
+            [f"l=0/m/{name}" for name in ("_SUCCESS", "part.avro", "part.crc", "part.csv")],
+            "l={0,1,2}/*/part.crc",
+            3,
+        ),
+        # A part of a divided scan whose end lies inside of a directory.
+        (
+            [f"year={y}/part-{n:05}.avro" for y in range(2000, 2250) for n in range(7 + y % 17)],
+            "*/part-*[3-5].avro",
+            20,
+        ),
+        # A key and a directory of one name, and names that sort between the two.
+        (["a", "a!", "a-/x", "a.", "a/b", "a0"], "{a,b}", 1),
+        (["a", "a!", "a-/x", "a.", "a/b", "a0"], "[a-b]", 1),
+    ],
+)
+def test_nothing_is_found_twice(keys: list[str], text: str, page_size: int) -> None:
+    for concurrency in (1, 64):
+        assert_finds_all(Keyspace(keys, page_size), plan_for(text), concurrency)
+
+
+@settings(max_examples=150, deadline=None)
+@given(trees(empty_segments=True), st.integers(1, 10), st.data())
+def test_a_level_and_what_is_below_hold_what_starts_with_their_prefix(
+    keys: set[str], page_size: int, data: st.DataObject
+) -> None:
+    directory = data.draw(st.sampled_from(sorted({"", *directories_of(keys)})))
+    stem = data.draw(st.sampled_from(["", "a", "0"]))
+    space = Keyspace(keys, page_size)
+    inside = [key for key in space.keys if key.startswith(directory + stem)]
+
+    def collect(state: object, run: str) -> tuple[list[str], list[str]]:
+        plan = ListingPlan("bucket", state, "", unfiltered=True)  # type: ignore[arg-type]
+        return space.run(plan, start=lambda lister: getattr(lister, run)(directory, stem))
+
+    below, _ = collect(EVERYTHING, "run_below")
+    assert below == inside
+    files, subdirectories = collect(ONE_LEVEL, "run_level")
+    assert files == [key for key in inside if "/" not in key[len(directory) :]]
+    names = {k[len(directory) :].partition("/")[0] for k in inside if "/" in k[len(directory) :]}
+    assert subdirectories == sorted(directory + name for name in names)
+
+
+# --- requests ------------------------------------------------------------------------------------
+
+
+def events() -> list[str]:
+    return [
+        f"events/year={year}/month={month:02}/day={day:02}/hour={hour:02}/part-{part:05}.avro"
+        for year in (2023, 2024, 2025)
+        for month in range(1, 13)
+        for day in range(1, 29)
+        for hour in range(24)
+        for part in range(4)
+    ]
+
+
+@pytest.fixture(scope="module")
+def event_keys() -> list[str]:
+    return events()
+
+
+@pytest.mark.parametrize(
+    ("text", "requests", "matches"),
+    [
+        ("events/year=2024/month=*/day=01/hour=00/*.avro", 13, 48),
+        ("events/year=*/month=12/day=28/*/part-00000.avro", 8, 72),
+        ("events/year=2024/month=03/day=07/hour=*/*.avro", 3, 96),
+        ("events/year={2023,2025}/month=0[1-3]/day=01/hour=00/*.avro", 6, 24),
+    ],
+)
+def test_a_pattern_over_partitions_costs_few_requests(
+    event_keys: list[str], text: str, requests: int, matches: int
+) -> None:
+    space = Keyspace(event_keys)
+    files, directories = space.run(plan_for(text))
+    assert (len(files), directories) == (matches, [])
+    assert space.requests <= requests
+
+
+def bound(space: Keyspace, plan: ListingPlan, text: str) -> int:
+    literal: list[str] = []
+    for segment in text.split("/"):
+        if is_glob_pattern(segment):
+            literal.append(segment[: min(map(segment.find, filter(segment.count, "*?[{")))])
+            break
+        literal.append(segment)
+    flat = space.flat_pages("/".join(literal))
+    return 2 * min(walk_requests(space, plan), flat) + text.count("/") + 1 + 4
+
+
+@pytest.mark.parametrize("page_size", [100, 1000])
+@pytest.mark.parametrize("seed", range(40))
+def test_requests_stay_within_twice_the_better_of_walking_and_listing_flat(
+    seed: int, page_size: int
+) -> None:
+    tree = natural_tree(seed, limit=[300, 2000, 6000][seed % 3]) or ["a"]
+    for text in natural_patterns(tree, seed, 3):
+        plan = plan_for(text)
+        space = Keyspace(tree, page_size)
+        most = bound(space, plan, text)
+        space.run(plan)
+        assert space.requests <= most, text
+
+
+def test_costs_add_up_to_the_requests_that_were_sent(event_keys: list[str]) -> None:
+    space = Keyspace(event_keys)
+    plan = plan_for("events/year=202[34]/*/day=01/hour=*/*.avro")
+    files, _ = space.run(plan)
+    assert sum(cost.requests for cost in plan.costs.values()) == space.requests
+    assert sum(cost.keys_kept for cost in plan.costs.values()) == len(files)
+
+
+# --- splitting -----------------------------------------------------------------------------------
+
+COUNT = 50_000
+
+
+def counters(draw: random.Random) -> list[str]:
+    return [f"part-{i:08}.avro" for i in range(COUNT)]
+
+
+def uuids(draw: random.Random) -> list[str]:
+    return [str(uuid.UUID(int=draw.getrandbits(128))) for _ in range(COUNT)]
+
+
+def hexadecimals(draw: random.Random) -> list[str]:
+    return [f"{draw.getrandbits(160):040X}" for _ in range(COUNT)]
+
+
+def timestamps(draw: random.Random) -> list[str]:
+    return [
+        f"2024-{s // 2_592_000 % 12 + 1:02}-{s // 86_400 % 30 + 1:02}"
+        f"T{s // 3_600 % 24:02}:{s // 60 % 60:02}:{s % 60:02}Z.json"
+        for s in range(0, COUNT * 600, 600)
+    ]
+
+
+def mixed_lengths(draw: random.Random) -> list[str]:
+    return [str(i * 7) for i in range(COUNT)]
+
+
+def skewed(draw: random.Random) -> list[str]:
+    hot = [f"m/hot/{draw.getrandbits(64):016x}" for _ in range(COUNT * 9 // 10)]
+    return hot + [
+        f"{draw.choice('abcxyz')}/{draw.getrandbits(64):016x}" for _ in range(COUNT // 10)
+    ]
+
+
+def non_ascii(draw: random.Random) -> list[str]:
+    letters = "äöüéèñ日本語誌\uff01\U0001f600\U0001f4a9abc"
+    return ["".join(draw.choices(letters, k=8)) for _ in range(COUNT)]
+
+
+KINDS: list[Callable[[random.Random], list[str]]] = [
+    counters,
+    uuids,
+    hexadecimals,
+    timestamps,
+    mixed_lengths,
+    skewed,
+    non_ascii,
+]
+
+
+@pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)
+def test_a_divided_scan_costs_few_requests_more_and_loses_nothing(
+    make: Callable[[random.Random], list[str]],
+) -> None:
+    space = Keyspace(make(random.Random(1)), page_size=250)
+    files, _ = space.run(plan_for("**", with_directories=False))
+    assert files == space.keys
+    assert space.requests <= 1.15 * space.flat_pages("") + 1
+    assert space.peak_in_flight > 4, "the range was listed by several workers"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sets(st.text(st.sampled_from("ab0-9é\U0001f600\U0010fffd!~"), min_size=1), min_size=100),
+    st.integers(1, 4),
+    st.integers(1, 64),
+)
+def test_dividing_loses_nothing_whatever_the_keys(
+    keys: set[str], page_size: int, concurrency: int
+) -> None:
+    space = Keyspace(keys, page_size)
+    files, _ = space.run(plan_for("*", with_directories=False), concurrency)
+    assert files == space.keys
+
+
+# --- failure -------------------------------------------------------------------------------------
+
+
+async def ignore(found: Found) -> None:
+    """Matches are of no interest."""
+
+
+WIDE = [f"{a:02}/{b:02}/{c}" for a in range(40) for b in range(25) for c in range(4)]
+
+
+@pytest.mark.parametrize("text", ["**", "*/*/*", "*/0[0-9]/*", "{00..39}/{00..24}/3", "*/*/3"])
+@pytest.mark.parametrize("failing", [1, 2, 5, 9])
+async def test_a_failed_request_ends_the_others_and_is_raised_itself(
+    text: str, failing: int
+) -> None:
+    space = Keyspace(WIDE, 20)
+
+    async def fetch(
+        prefix: str, *, delimiter: str, start_after: str | None, token: str | None
+    ) -> Page:
+        page = await space.fetch(prefix, delimiter=delimiter, start_after=start_after, token=token)
+        if space.requests >= failing:
+            raise PermissionError("refused")
+        return page
+
+    with pytest.raises(PermissionError, match="refused"):
+        await Lister(plan_for(text), fetch, ignore, concurrency=4).run()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    sent = space.requests
+    await asyncio.sleep(0)
+    assert space.requests == sent <= failing + 4
+
+
+@pytest.mark.parametrize("text", ["**", "*/*/*", "*/*/3"])
+async def test_a_failed_receiver_ends_the_listing(text: str) -> None:
+    async def refuse(found: Found) -> None:
+        raise RuntimeError("full")
+
+    with pytest.raises(RuntimeError, match="full"):
+        await Lister(plan_for(text), Keyspace(WIDE, 20).fetch, refuse).run()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("text", ["**", "*/*/*", "*/*/3"])
+async def test_cancelling_a_run_ends_all_its_requests(text: str) -> None:
+    space = Keyspace(WIDE, 20)
+    reached = asyncio.Event()
+    ended = 0
+
+    async def fetch(
+        prefix: str, *, delimiter: str, start_after: str | None, token: str | None
+    ) -> Page:
+        nonlocal ended
+        if space.requests >= 5:
+            reached.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended += 1
+        return await space.fetch(prefix, delimiter=delimiter, start_after=start_after, token=token)
+
+    run = asyncio.create_task(Lister(plan_for(text), fetch, ignore, concurrency=4).run())
+    await reached.wait()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert ended >= 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+class Faulty(Keyspace):
+    """A server that breaks a promise of the S3 API; gives up when it is asked without end."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(WIDE, 7)
+        self.fault = fault
+
+    def page(self, prefix: str, delimiter: str, start_after: str | None, token: str | None) -> Page:
+        assert self.requests < 5_000, "listed without end"
+        if self.fault == "ignores StartAfter":
+            return super().page(prefix, delimiter, None, token)
+        if self.fault == "ignores tokens":
+            return super().page(prefix, delimiter, start_after, None)
+        if self.fault == "repeats two pages":
+            page = super().page(prefix, delimiter, start_after, None)
+            return replace(page, next_token="even" if token == "odd" else "odd")
+        page = super().page(prefix, delimiter, start_after, token)
+        if self.fault == "lists out of order":
+            page.keys.reverse()
+        return page
+
+
+FAULTS = ["ignores StartAfter", "ignores tokens", "lists out of order", "repeats two pages"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("text", ["**", "*/*/*", "*/", "*", "*/0[0-9]/*", "{0,1}*/{0*,1*}/3"])
+def test_a_server_that_breaks_the_api_is_told_or_does_no_harm(text: str, fault: str) -> None:
+    plan = plan_for(text)
+    found: object = None
+    with contextlib.suppress(OSError):
+        found = Faulty(fault).run(plan)
+    assert found in (None, expected(plan, WIDE))
+
+
+@pytest.mark.parametrize("fault", ["ignores StartAfter", "lists out of order"])
+def test_a_flat_listing_from_a_server_that_breaks_the_api_is_an_error(fault: str) -> None:
+    with pytest.raises(OSError, match="against the S3 API"):
+        Faulty(fault).run(plan_for("**"))
