@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from fsspec.asyn import sync, sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.config import apply_config, conf
+from fsspec.json import FilesystemJSONEncoder
 from fsspec.utils import stringify_path
 from s3fs import S3FileSystem
 from s3fs.core import version_id_kw
@@ -68,6 +69,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
     def __init__(self, *args: Any, **storage_options: Any) -> None:
         given = _by_name(args, storage_options)
         loop, session = given.pop("loop", None), given.pop("session", None)
+        self._positional = frozenset(_PARAMETERS[: len(args)])
         self._effective = _over_configuration(type(self), given)
         self.config = S3Config.from_storage_options(self._effective)
         super().__init__(loop=loop, session=session, **self.config.s3fs_options())
@@ -85,16 +87,31 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
 
     @property
     def storage_options(self) -> dict[str, Any]:
-        """The options that make an equal instance elsewhere, JSON-able where they were."""
+        """The named options that, with ``storage_args``, make an equal instance elsewhere."""
         return self._storage_options
 
     @storage_options.setter
     def storage_options(self, options: dict[str, Any]) -> None:
         # fsspec sets them with its configuration laid in; what was overruled there must not travel.
         self._storage_options = {
-            name: value.to_dict() if isinstance(value, RetryPolicy) else value
+            name: value
             for name, value in {**options, **self._effective}.items()
-            if name in self._effective or name in ("loop", "session")
+            if name not in self._positional
+            and (name in self._effective or name in ("loop", "session"))
+        }
+
+    def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
+        """As fsspec's; all options by name, a policy as its fields, none that is None."""
+        options = dict(self._effective)
+        if not include_password:
+            options.pop("password", None)
+        serializable: dict[str, Any] = FilesystemJSONEncoder().make_serializable(_plain(options))
+        cls = type(self)
+        return {
+            "cls": f"{cls.__module__}:{cls.__name__}",
+            "protocol": self.protocol[0],
+            "args": [],
+            **serializable,
         }
 
     # -- requests --
@@ -226,13 +243,45 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
 
         return b"".join(await gather(read_part(start) for start in range(0, size, chunksize)))
 
-    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        acl: str | bool = False,
+        version_id: str | None = None,
+        fill_cache: bool | None = None,
+        cache_type: str | None = None,
+        autocommit: bool = True,
+        size: int | None = None,
+        requester_pays: bool | None = None,
+        cache_options: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> AvroGlobFile:
+        """A file over one object, with s3fs's parameters and defaults.
+
+        Raises FileExistsError for mode "xb" and an object that exists.
+        """
         if "x" in mode and self.exists(path):
             raise FileExistsError(errno.EEXIST, "the object exists", self._strip_protocol(path))
-        opened = super()._open(path, mode, **kwargs)
-        # The file is s3fs's own in every respect but how it fetches.
-        opened.__class__ = AvroGlobFile
-        return opened
+        if version_id and not self.version_aware:
+            raise ValueError("version_id needs a filesystem with version_aware=True")
+        extra = {**self.s3_additional_kwargs, **kwargs}
+        return AvroGlobFile(
+            self,
+            path,
+            mode,
+            block_size=block_size or self.default_block_size,
+            acl=acl or extra.get("ACL") or extra.get("acl") or False,
+            version_id=version_id,
+            fill_cache=self.default_fill_cache if fill_cache is None else fill_cache,
+            s3_additional_kwargs=extra,
+            autocommit=autocommit,
+            cache_type=cache_type or self.default_cache_type,
+            requester_pays=self.requester_pays if requester_pays is None else requester_pays,
+            cache_options=cache_options,
+            size=size,
+        )
 
     # -- listing --
 
@@ -277,8 +326,8 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
     ) -> GlobPlan:
         """What :meth:`glob` would list for a pattern; printed, a tree of steps.
 
-        run: carry it out as well; the plan then tells what each step has cost. Without it no request
-        is sent. Raises ValueError as :meth:`glob` does.
+        run: carry it out as well; the plan then tells what each step has cost. Without it no
+        request is sent. Raises ValueError as :meth:`glob` does.
         """
         path = stringify_path(path)
         plan = GlobPlan(path, tuple(self._plans(path, maxdepth, withdirs)))
@@ -421,7 +470,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
                 info = await self._info(path)
             except FileNotFoundError:
                 return found
-            return {path: info} if detail else [path]
+            return {path: {**info, "Key": path}} if detail else [path]
         return found
 
     find = sync_wrapper(_find)
@@ -534,6 +583,15 @@ def _over_configuration(cls: type[S3FileSystem], given: dict[str, Any]) -> dict[
     effective = overlay(given, configured)
     effective.pop("skip_instance_cache", None)
     return effective
+
+
+def _plain(value: Any) -> Any:
+    """*value* with policies as their fields and without entries that are None, which JSON lacks."""
+    if isinstance(value, RetryPolicy):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items() if item is not None}
+    return value
 
 
 def use_for_s3() -> None:

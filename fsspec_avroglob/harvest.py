@@ -97,26 +97,25 @@ class Harvest:
             page = await self._fetch(
                 prefix, delimiter=delimiter, start_after=start_after, token=token
             )
-        self._check(page, prefix, start_after, token)
+        self._check(page, prefix, start_after)
         cost = self.plan.cost(step, state)
         cost.requests += 1
         cost.keys_seen += len(page.keys)
         return page
 
-    def _check(self, page: Page, prefix: str, start_after: str | None, token: str | None) -> None:
+    def _check(self, page: Page, prefix: str, start_after: str | None) -> None:
         """Refuse a page that would make the listing wrong or endless."""
         keys = page.keys
         if any(map(gt, keys, islice(keys, 1, None))):
-            fault = "does not list keys in order"
-        elif keys and start_after is not None and keys[0] <= start_after:
-            fault = "lists keys before StartAfter"
-        elif page.next_token is not None and page.next_token == token:
-            fault = "gives the same continuation token again"
-        else:
-            return
-        raise OSError(
+            raise self.fault(prefix, "does not list keys in order")
+        if keys and start_after is not None and keys[0] <= start_after:
+            raise self.fault(prefix, "lists keys before StartAfter")
+
+    def fault(self, prefix: str, what: str) -> OSError:
+        """The error for a server that does *what* the S3 API rules out."""
+        return OSError(
             errno.EIO,
-            f"cannot list {self.plan.bucket}/{prefix}: the server {fault}, against the S3 API",
+            f"cannot list {self.plan.bucket}/{prefix}: the server {what}, against the S3 API",
         )
 
     async def keep(

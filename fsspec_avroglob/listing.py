@@ -95,6 +95,8 @@ class Lister:
     ) -> None:
         """Find what matches below *directory*, which is in *state*, in (*after*, *until*]."""
         steps = self.plan.steps(state, directory.count("/"))
+        if not steps:
+            return
         pieces = [piece for step in steps for piece in stems_of(step)]
         final = all(isinstance(step, Exact | Match | OrderedRange) for step in steps)
         ordered = len(steps) == 1 and isinstance(steps[0], OrderedRange)
@@ -180,6 +182,7 @@ class Lister:
     async def _delimited(self, area: Area, step: type[Step], *, may_scan: bool = True) -> None:
         """List an area with a delimiter; visit the subdirectories in which matches can be."""
         position, token = area.after, None
+        tokens: set[str] = set()
         targets: list[Target] = []
         final = area.level_only
         while True:
@@ -199,6 +202,9 @@ class Lister:
             if page.next_token is None or (area.until is not None and last > area.until):
                 break
             token, position = page.next_token, None
+            if token in tokens:
+                raise self._harvest.fault(area.base, "gives the same continuation token again")
+            tokens.add(token)
             if final:
                 place = last + LAST if page.prefixes[-1:] == [last] else last
                 bound = self.plan.seek(area.state, area.directory, place)

@@ -10,7 +10,7 @@ from fsspec.callbacks import Callback
 from fsspec_avroglob.harvest import Found
 from fsspec_avroglob.memory import ListingMemory
 from fsspec_avroglob.page import info_of_directory
-from fsspec_avroglob.plan import ListingPlan
+from fsspec_avroglob.plan import EVERYTHING, ListingPlan
 
 
 class Matches:
@@ -24,6 +24,7 @@ class Matches:
     ) -> None:
         self._bucket = plan.bucket
         self._with_directories = plan.with_directories
+        self._flat = plan.unfiltered and plan.branches == EVERYTHING
         self._memory = memory
         self._detail = detail
         self._callback = callback
@@ -54,6 +55,7 @@ class Matches:
                 indices or (),
                 directories,
                 with_directories=self._with_directories,
+                flat=self._flat,
             )
         self._callback.relative_update(len(names) + len(directories))
 

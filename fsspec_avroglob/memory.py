@@ -25,6 +25,7 @@ class _Batch:
     names: Sequence[str]
     indices: Sequence[int]
     with_directories: bool
+    flat: bool
     due: float
 
 
@@ -67,21 +68,23 @@ class ListingMemory:
         directories: Sequence[str],
         *,
         with_directories: bool = True,
+        flat: bool = False,
     ) -> None:
         """Remember directories and files: *names*, which stand at *indices* of the page.
 
         with_directories: whether the listing would have told of a directory of a file's name.
+        flat: whether the page lists all keys in order, those in subdirectories too.
         """
         if not self.enabled:
             return
         due = float("inf") if self._expiry_s is None else self._clock() + self._expiry_s
         with self._lock:
             if names:
-                batch = _Batch(bucket, page, names, indices, with_directories, due)
+                batch = _Batch(bucket, page, names, indices, with_directories, flat, due)
                 self._hold(batch)
                 self._files.update(dict.fromkeys(names, batch))
             if directories:
-                batch = _Batch(bucket, None, directories, (), True, due)
+                batch = _Batch(bucket, None, directories, (), True, False, due)
                 self._hold(batch)
                 self._directories.update(dict.fromkeys(directories, batch))
             while self._held > self._max_paths:
@@ -117,7 +120,11 @@ class ListingMemory:
             if self._current(self._directories, path) is not None:
                 return True
             batch = self._current(self._files, path)
-        return False if batch is not None and batch.with_directories else None
+        if batch is None:
+            return None
+        if batch.with_directories:
+            return False
+        return _flat_page_tells(batch, path) if batch.flat else None
 
     def _current(self, known: dict[str, _Batch], path: str) -> _Batch | None:
         batch = known.get(path)
@@ -135,3 +142,13 @@ class ListingMemory:
             else:
                 self._files.pop(path, None)
                 self._directories.pop(path, None)
+
+
+def _flat_page_tells(batch: _Batch, path: str) -> bool | None:
+    """Whether a page of sorted keys shows *path* to be a directory; None if that lies past it."""
+    place = bisect_left(batch.names, path + "/")
+    if place < len(batch.names):
+        return batch.names[place].startswith(path + "/")
+    page = batch.page
+    whole = page is not None and page.next_token is None and len(batch.names) == len(page.keys)
+    return False if whole else None

@@ -75,7 +75,8 @@ class ObjectRead:
         try:
             response = await self.filesystem._request("get_object", **arguments)
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in ("PreconditionFailed", "412"):
+            code = error.response.get("Error", {}).get("Code")
+            if "IfMatch" in arguments and code in ("PreconditionFailed", "412"):
                 raise self._expired() from error
             raise
         if self.etag is not None and response.get("ETag") != self.etag and local_check:

@@ -154,7 +154,7 @@ class S3Config:
             client_kwargs["region_name"] = self.region
         config_kwargs = dict(options.pop("config_kwargs", None) or {})
         # One layer retries, and it is not this one. A mode from the environment must not matter.
-        config_kwargs["retries"] = {"total_max_attempts": 1, "mode": "standard"}
+        config_kwargs["retries"] = {"total_max_attempts": 1, "mode": "legacy"}
         config_kwargs.setdefault("http_session_cls", OneAttemptSession)
         config_kwargs.setdefault(
             "max_pool_connections", max(self.listing_concurrency, 2 * _concurrency(options))

@@ -152,6 +152,8 @@ class GlobPattern:
         branches = []
         for flat in _distribute(tokens, body):
             branches.append(_split_segments(flat, body))
+        if len(branches) > 1 or "{" in body:
+            _refuse_empty_ends(branches, text)
         for segment in {segment for branch in branches for segment in branch}:
             if choice_forms(segment.tokens) > MAX_BRANCHES:
                 raise PatternError(
@@ -349,6 +351,15 @@ def _spans_segments(choice: Choice) -> bool:
         for option in choice.options
         for token in option
     )
+
+
+def _refuse_empty_ends(branches: Iterable[Branch], text: str) -> None:
+    """Refuse alternatives that turn the pattern into one that ends with a slash."""
+    for branch in branches:
+        if len(branch) > 1 and not branch[-1].recursive and "" in (branch[-1].values or ()):
+            raise PatternError(
+                text, text.rindex("{"), "an alternative leaves the last path component empty"
+            )
 
 
 def _split_segments(tokens: Iterable[Token], text: str) -> Branch:

@@ -243,6 +243,8 @@ class ListingPlan:
 
     def steps(self, state: State, depth: int) -> tuple[Step, ...]:
         """What to do in a directory in *state*, *depth* levels below the bucket."""
+        if self.limited and depth >= self._deepest:
+            return ()
         if any(tail[0].recursive for tail in state) and not self.limited:
             return (Flat(disjoint_prefixes(_stems(state))),)
         inner, final = self._split(state, depth)
@@ -258,9 +260,9 @@ class ListingPlan:
 
     def lists(self, state: State, depth: int) -> bool:
         """Whether a walk would send a LIST for a directory in *state*, *depth* levels down."""
-        if not state or (self.limited and depth >= self._deepest):
-            return False
-        return not all(isinstance(step, Descend) for step in self.steps(state, depth))
+        return bool(state) and any(
+            not isinstance(step, Descend) for step in self.steps(state, depth)
+        )
 
     def _split(self, state: State, depth: int) -> tuple[list[Segment], list[Segment]]:
         """The segments that say what to enter, and those that say what to keep, at this level."""
@@ -342,7 +344,7 @@ class ListingPlan:
 
 @dataclass(frozen=True)
 class GlobPlan:
-    """The plans of a pattern, one a bucket; printing it shows their steps and what they have cost."""
+    """The plans of a pattern, one a bucket. Printed: their steps, and what these have cost."""
 
     pattern: str
     plans: tuple[ListingPlan, ...]

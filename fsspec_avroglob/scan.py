@@ -60,7 +60,8 @@ class Scan:
                 self.group = group
                 self._begin(_Part(start, area.until))
         except BaseExceptionGroup as failures:
-            raise first_error(failures) from None
+            error = first_error(failures)
+            raise error from error.__cause__
 
     def _begin(self, part: _Part) -> None:
         self.parts.append(part)

@@ -22,7 +22,8 @@ async def gather(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(job) for job in waiting]
     except BaseExceptionGroup as failures:
-        raise first_error(failures) from None
+        error = first_error(failures)
+        raise error from error.__cause__
     return [task.result() for task in tasks]
 
 

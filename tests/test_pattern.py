@@ -264,13 +264,19 @@ def test_a_pattern_survives_pickling() -> None:
 
 
 def test_the_bounds_are_reached_before_they_refuse() -> None:
-    assert len(GlobPattern.parse("{a/,b/}" * 10).branches) == MAX_BRANCHES
+    assert len(GlobPattern.parse("{a/,b/}" * 10 + "c").branches) == MAX_BRANCHES
     assert len(segment(f"{{1..{MAX_VALUES}}}").values or ()) == MAX_VALUES
     assert segment("{0..999}{0..999}").values is None, "too many to state, but matched"
     assert segment("{0..999}{0..999}").matches("12345")
     assert len(segment("[a-z][a-z]*").stems) <= MAX_STEMS
     with pytest.raises(PatternError, match=f"more than {MAX_VALUES} alternatives"):
         _ = GlobPattern.parse("{0..999}/{0..999}").brace_free
+
+
+@pytest.mark.parametrize("text", ["a/{,b}", "a/{b/,c/}", "*/{}"])
+def test_an_alternative_that_leaves_the_last_component_empty_is_refused(text: str) -> None:
+    with pytest.raises(PatternError, match="leaves the last path component empty"):
+        GlobPattern.parse(text)
 
 
 # --- agreement with fsspec -----------------------------------------------------------------------
