@@ -588,7 +588,7 @@ def _over_configuration(cls: type[S3FileSystem], given: dict[str, Any]) -> dict[
 def _plain(value: Any) -> Any:
     """*value* with policies as their fields and without entries that are None, which JSON lacks."""
     if isinstance(value, RetryPolicy):
-        return value.to_dict()
+        value = value.to_dict()
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items() if item is not None}
     return value

@@ -40,8 +40,12 @@ from fsspec_avroglob.tasks import for_each, gather
 
 __all__ = ["FetchPage", "Found", "Lister"]
 
-FEW = 4
+FEW = 5
 """So many directories are visited at once without asking whether a scan would be cheaper."""
+
+
+SAMPLES = 4
+"""Pages read to learn how many directories a page answers for."""
 
 
 class Target(NamedTuple):
@@ -244,7 +248,10 @@ class Lister:
 
     async def _cover(self, area: Area, targets: list[Target]) -> None:
         """Visit *targets*, sorted directories below *area.base*; by shared pages where it pays."""
-        if len(targets) > FEW:
+        more = len(targets) - FEW
+        if 0 < more <= self._spare:
+            self._spare -= more
+        elif more > 0:
             targets, per_page = await self._probe(area, targets)
             if per_page >= 2 and len(targets) > 1:
                 size = int(per_page)
@@ -262,7 +269,7 @@ class Lister:
 
     async def _probe(self, area: Area, targets: list[Target]) -> tuple[list[Target], float]:
         """Scan a page at a few targets spread over all; the others, and how many a page answers."""
-        starts = [i * len(targets) // FEW for i in range(FEW)]
+        starts = [i * len(targets) // SAMPLES for i in range(SAMPLES)]
         stops = [*starts[1:], len(targets)]
         ends = await gather(
             self._range_page(area, targets, i, j) for i, j in zip(starts, stops, strict=True)
@@ -272,7 +279,7 @@ class Lister:
         for start, stop, rest in zip(starts, stops, ends, strict=True):
             left += rest
             done += stop - start - len(rest)
-        return left, done / FEW
+        return left, done / SAMPLES
 
     async def _run_group(self, area: Area, group: Sequence[Target]) -> None:
         """Scan neighbouring targets page by page; one that is larger than a page is visited."""

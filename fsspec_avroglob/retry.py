@@ -101,7 +101,7 @@ class RetryPolicy:
 
     def to_dict(self) -> dict[str, Any]:
         """The policy as JSON-able fields; :meth:`from_value` takes them back."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return asdict(self)
 
 
 def convert(
