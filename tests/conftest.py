@@ -60,6 +60,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "or the URL of an endpoint, http://key:secret@host:port",
     )
 
+    parser.addoption(
+        "--server-only",
+        action="store_true",
+        help="leave out the tests that ask no S3 server anything",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--server-only"):
+        return
+    asking = [item for item in items if "endpoint" in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=[item for item in items if item not in asking])
+    items[:] = asking
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
