@@ -12,26 +12,23 @@ from typing import Any
 from weakref import WeakSet
 
 import fsspec
-import s3fs.core
-from botocore.exceptions import ClientError
 from fsspec.asyn import sync, sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
-from fsspec.config import apply_config, conf
 from fsspec.json import FilesystemJSONEncoder
 from fsspec.utils import stringify_path
 from s3fs import S3FileSystem
 from s3fs.core import version_id_kw
-from s3fs.errors import translate_boto_error
 
+from fsspec_avroglob.errors import classify, is_precondition, request_name, translated_error
 from fsspec_avroglob.listing import Found, Lister
 from fsspec_avroglob.matches import Matches, merged
 from fsspec_avroglob.memory import ListingMemory
 from fsspec_avroglob.objects import AvroGlobFile, ObjectRead
-from fsspec_avroglob.options import S3Config, overlay
+from fsspec_avroglob.options import S3Config, over_configuration
 from fsspec_avroglob.page import Page
 from fsspec_avroglob.pattern import GlobPattern, Segment, is_glob_pattern
 from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, GlobPlan, ListingPlan
-from fsspec_avroglob.retry import RetryEvent, RetryPolicy, retry_cause, with_retry
+from fsspec_avroglob.retry import RetryEvent, RetryPolicy, with_retry
 from fsspec_avroglob.tasks import gather
 from fsspec_avroglob.tokens import Text
 from fsspec_avroglob.wire import page_of, pages_wanted, take_pages_of
@@ -43,7 +40,6 @@ _PARAMETERS = tuple(
     for name, parameter in inspect.signature(S3FileSystem.__init__).parameters.items()
     if name != "self" and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
 )
-_STOCK_RETRYABLE = frozenset(s3fs.core.S3_RETRYABLE_ERRORS)
 
 
 class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
@@ -70,7 +66,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         given = _by_name(args, storage_options)
         loop, session = given.pop("loop", None), given.pop("session", None)
         self._positional = frozenset(_PARAMETERS[: len(args)])
-        self._effective = _over_configuration(type(self), given)
+        self._effective = over_configuration(type(self), given)
         self.config = S3Config.from_storage_options(self._effective)
         super().__init__(loop=loop, session=session, **self.config.s3fs_options())
         self.batch_size = self.config.batch_size
@@ -128,10 +124,10 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         try:
             return await self._retried(
                 partial(self._request, method, *akwarglist, **kwargs),
-                _request_name(method, kwargs),
+                request_name(method, kwargs),
             )
         except OSError as error:
-            if kwargs.get("IfNoneMatch") == "*" and _is_precondition(error.__cause__):
+            if kwargs.get("IfNoneMatch") == "*" and is_precondition(error.__cause__):
                 # Not every server says which condition failed, and s3fs goes by that.
                 path = f"{kwargs['Bucket']}/{kwargs['Key']}"
                 raise FileExistsError(errno.EEXIST, "the object exists", path) from error
@@ -155,12 +151,12 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
                 self.retry_policy,
                 name=name,
                 on_retry=self._on_retry,
-                classify=_classify,
+                classify=classify,
                 progress=progress,
                 sleep=self._sleep,
             )
         except Exception as error:
-            translated = _translated(error)
+            translated = translated_error(error)
             if translated is error:
                 raise
             raise translated from error
@@ -204,9 +200,22 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
 
     # -- objects --
 
+    def _object_read(
+        self,
+        arguments: Mapping[str, Any],
+        first: str | None = None,
+        etag: str | None = None,
+        max_bytes: int | None = None,
+    ) -> ObjectRead:
+        """A GET that is yet to be carried out (see :class:`ObjectRead` for the arguments)."""
+        get_object = partial(self._request, "get_object")
+        return ObjectRead(
+            get_object, arguments, first, etag, max_bytes, bool(self.local_expiry_check)
+        )
+
     async def _read(self, read: ObjectRead) -> bytes:
         """Carry *read* out; a body that is cut short goes on where it stopped."""
-        name = _request_name("get_object", dict(read.arguments))
+        name = request_name("get_object", dict(read.arguments))
         await self._retried(read.attempt, name, read.progress)
         return bytes(read.data)
 
@@ -226,10 +235,10 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
             if end is not None and (start or 0) * end >= 0 and (start or 0) >= end:
                 return b""
             part = await self._process_limits(path, start, end)
-            return await self._read(ObjectRead(self, arguments, part))
+            return await self._read(self._object_read(arguments, part))
         chunksize = chunksize or self.default_block_size
         concurrency = max_concurrency or self.max_concurrency
-        whole = ObjectRead(self, arguments, max_bytes=chunksize if concurrency > 1 else None)
+        whole = self._object_read(arguments, max_bytes=chunksize if concurrency > 1 else None)
         data = await self._read(whole)
         size = whole.size or 0
         if size <= chunksize or concurrency == 1:
@@ -239,7 +248,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         async def read_part(start: int) -> bytes:
             part = f"bytes={start}-{min(start + chunksize, size) - 1}"
             async with slots:
-                return await self._read(ObjectRead(self, arguments, part, whole.etag))
+                return await self._read(self._object_read(arguments, part, whole.etag))
 
         return b"".join(await gather(read_part(start) for start in range(0, size, chunksize)))
 
@@ -569,22 +578,6 @@ def _by_name(args: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
     return {**positional, **options}
 
 
-def _over_configuration(cls: type[S3FileSystem], given: dict[str, Any]) -> dict[str, Any]:
-    """What is given over fsspec's configuration for the class, under whatever names they go.
-
-    fsspec has laid the one over the other already, but name by name and with the configuration of
-    ``s3`` over that of ``avroglob``.
-    """
-    merged = apply_config(cls, {})
-    given = {name: v for name, v in given.items() if name not in merged or merged[name] != v}
-    configured: dict[str, Any] = {}
-    for protocol in reversed(cls.protocol):
-        configured = overlay(conf.get(protocol, {}), configured)
-    effective = overlay(given, configured)
-    effective.pop("skip_instance_cache", None)
-    return effective
-
-
 def _plain(value: Any) -> Any:
     """*value* with policies as their fields and without entries that are None, which JSON lacks."""
     if isinstance(value, RetryPolicy):
@@ -622,38 +615,3 @@ def _only_braces(path: str) -> bool:
 def _name(info: dict[str, Any]) -> str:
     name: str = info["name"]
     return name
-
-
-def _is_precondition(error: BaseException | None) -> bool:
-    """Whether S3 refused a conditional request because its condition does not hold."""
-    return isinstance(error, ClientError) and (
-        error.response.get("Error", {}).get("Code") in ("PreconditionFailed", "412")
-    )
-
-
-def _request_name(method: str, arguments: dict[str, Any]) -> str:
-    """What is asked of which object, for logs and notes: ``HeadObject bucket/key``."""
-    operation = "".join(word.capitalize() for word in method.split("_"))
-    place = "/".join(
-        str(arguments[name]) for name in ("Bucket", "Key", "Prefix") if arguments.get(name)
-    )
-    return f"{operation} {place}".rstrip()
-
-
-def _classify(error: BaseException) -> str | None:
-    """The cause of a transient failure; what users added to s3fs's own list counts too."""
-    cause = retry_cause(error)
-    if cause is None and isinstance(error, Exception):
-        added = tuple(set(s3fs.core.S3_RETRYABLE_ERRORS) - _STOCK_RETRYABLE)
-        if isinstance(error, added) or s3fs.core.CUSTOM_ERROR_HANDLER(error):
-            return "custom"
-    return cause
-
-
-def _translated(error: Exception) -> Exception:
-    """The error that s3fs's users know, with the notes of the original."""
-    translated: Exception = translate_boto_error(error)
-    if translated is not error:
-        for note in getattr(error, "__notes__", ()):
-            translated.add_note(note)
-    return translated

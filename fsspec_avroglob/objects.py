@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError, IncompleteReadError
 from fsspec.asyn import sync
 from s3fs.core import S3File
 from s3fs.utils import FileExpired
 
-if TYPE_CHECKING:
-    from fsspec_avroglob.filesystem import AvroGlobFileSystem
+from fsspec_avroglob.errors import is_precondition
 
 CHUNK_BYTES = 2**18
 """How much of a body is taken at a time."""
@@ -25,19 +24,22 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 class ObjectRead:
     """One GET of an object or of a range of it, in as many requests as it takes.
 
+    get_object: sends one GET with its arguments and returns what botocore does.
     arguments: of the request, ``Bucket`` and ``Key`` among them, without range and condition.
     first: the range asked for as an HTTP header value ("bytes=0-99", "bytes=-10"), None for all.
     etag: the version that must be read; None takes the version that the first answer shows.
     max_bytes: a body that is longer is not read: :meth:`attempt` then leaves ``data`` empty.
+    local_expiry_check: the version is compared here and not by the server.
 
     After :meth:`attempt` has returned, ``data`` holds the bytes, ``size`` how many there are.
     """
 
-    filesystem: AvroGlobFileSystem
+    get_object: Callable[..., Awaitable[Any]]
     arguments: Mapping[str, Any]
     first: str | None = None
     etag: str | None = None
     max_bytes: int | None = None
+    local_expiry_check: bool = False
     data: bytearray = field(default_factory=bytearray)
     size: int | None = None
     start: int = 0
@@ -63,23 +65,21 @@ class ObjectRead:
             raise IncompleteReadError(actual_bytes=len(self.data), expected_bytes=self.size)
 
     async def _request(self) -> Any:
-        local_check = self.filesystem.local_expiry_check
         arguments = dict(self.arguments)
         if self.size is not None and self.data:
             last = self.start + self.size - 1
             arguments["Range"] = f"bytes={self.start + len(self.data)}-{last}"
         elif self.first is not None:
             arguments["Range"] = self.first
-        if self.etag is not None and not local_check:
+        if self.etag is not None and not self.local_expiry_check:
             arguments["IfMatch"] = self.etag
         try:
-            response = await self.filesystem._request("get_object", **arguments)
+            response = await self.get_object(**arguments)
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code")
-            if "IfMatch" in arguments and code in ("PreconditionFailed", "412"):
+            if "IfMatch" in arguments and is_precondition(error):
                 raise self._expired() from error
             raise
-        if self.etag is not None and response.get("ETag") != self.etag and local_check:
+        if self.local_expiry_check and self.etag not in (None, response.get("ETag")):
             response["Body"].close()
             raise self._expired()
         return response
@@ -102,14 +102,13 @@ class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
     def _fetch_range(self, start: int, end: int) -> bytes:
         if start >= end:
             return b""
-        fs: AvroGlobFileSystem = self.fs
         condition = dict(self.read_kw)
         etag = condition.pop("IfMatch", None)
-        if fs.local_expiry_check:
+        if self.fs.local_expiry_check:
             etag = self.details.get("ETag")
         arguments = {"Bucket": self.bucket, "Key": self.key, **condition}
         if self.version_id:
             arguments["VersionId"] = self.version_id
-        read = ObjectRead(fs, arguments, f"bytes={start}-{end - 1}", etag)
-        data: bytes = sync(fs.loop, fs._read, read)
+        part = f"bytes={start}-{end - 1}"
+        data: bytes = sync(self.fs.loop, self.fs._read, self.fs._object_read(arguments, part, etag))
         return data

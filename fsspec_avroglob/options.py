@@ -13,6 +13,7 @@ from typing import Any
 import aiobotocore.session
 import s3fs
 from aiobotocore.httpsession import AIOHTTPSession
+from fsspec.config import apply_config, conf
 
 from fsspec_avroglob.retry import RetryPolicy, convert
 
@@ -212,6 +213,22 @@ def overlay(given: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any
             if isinstance(fields, Mapping):
                 left[name] = {key: v for key, v in fields.items() if key != "max_retries"}
     return {**left, **given}
+
+
+def over_configuration(cls: type[s3fs.S3FileSystem], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given over fsspec's configuration for the class, under whatever names they go.
+
+    fsspec has laid the one over the other already, but name by name and with the configuration of
+    ``s3`` over that of ``avroglob``.
+    """
+    merged = apply_config(cls, {})
+    given = {name: v for name, v in given.items() if name not in merged or merged[name] != v}
+    configured: dict[str, Any] = {}
+    for protocol in reversed(cls.protocol):
+        configured = overlay(conf.get(protocol, {}), configured)
+    effective = overlay(given, configured)
+    effective.pop("skip_instance_cache", None)
+    return effective
 
 
 def _canonical(name: str) -> str:
