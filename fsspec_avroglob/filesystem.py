@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import inspect
+import os
+import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -29,7 +31,7 @@ from fsspec_avroglob.page import Page
 from fsspec_avroglob.pattern import GlobPattern, Segment, is_glob_pattern
 from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, GlobPlan, ListingPlan
 from fsspec_avroglob.retry import RetryEvent, RetryPolicy, with_retry
-from fsspec_avroglob.tasks import gather
+from fsspec_avroglob.tasks import for_each, gather
 from fsspec_avroglob.tokens import Text
 from fsspec_avroglob.wire import page_of, pages_wanted, take_pages_of
 
@@ -236,21 +238,72 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
                 return b""
             part = await self._process_limits(path, start, end)
             return await self._read(self._object_read(arguments, part))
+        pieces: dict[int, bytes] = {}
+        await self._read_whole(arguments, chunksize, max_concurrency, pieces.__setitem__)
+        return b"".join(pieces[offset] for offset in sorted(pieces))
+
+    async def _read_whole(
+        self,
+        arguments: Mapping[str, Any],
+        chunksize: int | None,
+        max_concurrency: int | None,
+        take: Callable[[int, bytes], object],
+        sized: Callable[[int], object] = lambda size: None,
+    ) -> None:
+        """Read an object, a large one by ranges at once; ``take(offset, data)`` gets its bytes.
+
+        sized: told the object's size before its bytes come.
+        """
         chunksize = chunksize or self.default_block_size
         concurrency = max_concurrency or self.max_concurrency
-        whole = self._object_read(arguments, max_bytes=chunksize if concurrency > 1 else None)
+        whole = self._object_read(arguments, max_bytes=chunksize)
         data = await self._read(whole)
-        size = whole.size or 0
-        if size <= chunksize or concurrency == 1:
-            return data
-        slots = asyncio.Semaphore(concurrency)
+        size = len(data) if whole.size is None else whole.size
+        sized(size)
+        if size <= chunksize:
+            take(0, data)
+            return
 
-        async def read_part(start: int) -> bytes:
+        async def read_part(start: int) -> None:
             part = f"bytes={start}-{min(start + chunksize, size) - 1}"
-            async with slots:
-                return await self._read(self._object_read(arguments, part, whole.etag))
+            take(start, await self._read(self._object_read(arguments, part, whole.etag)))
 
-        return b"".join(await gather(read_part(start) for start in range(0, size, chunksize)))
+        await for_each(range(0, size, chunksize), read_part, concurrency)
+
+    async def _get_file(
+        self,
+        rpath: str,
+        lpath: str,
+        callback: Callback = DEFAULT_CALLBACK,
+        version_id: str | None = None,
+        chunksize: int | None = None,
+        max_concurrency: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Copy an object to a local file, which appears when it is complete."""
+        if os.path.isdir(lpath):
+            return
+        bucket, key, version = self.split_path(rpath)
+        arguments = {"Bucket": bucket, "Key": key, **version_id_kw(version_id or version)}
+        special = os.path.exists(lpath) and not os.path.isfile(lpath)
+        target = lpath if special else f"{lpath}.{uuid.uuid4().hex}.part"
+        try:
+            with open(target, "wb") as file:
+
+                def take(offset: int, data: bytes) -> None:
+                    if not special:
+                        file.seek(offset)
+                    file.write(data)
+                    callback.relative_update(len(data))
+
+                concurrency = 1 if special else max_concurrency
+                await self._read_whole(arguments, chunksize, concurrency, take, callback.set_size)
+            if not special:
+                os.replace(target, lpath)
+        except BaseException:
+            if not special and os.path.exists(target):
+                os.remove(target)
+            raise
 
     def _open(
         self,
