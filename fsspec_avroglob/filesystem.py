@@ -340,7 +340,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
             s3_additional_kwargs=extra,
             autocommit=autocommit,
             cache_type=cache_type or self.default_cache_type,
-            requester_pays=self.requester_pays if requester_pays is None else requester_pays,
+            requester_pays=bool(self.req_kw) if requester_pays is None else requester_pays,
             cache_options=cache_options,
             size=size,
         )

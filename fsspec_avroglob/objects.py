@@ -102,7 +102,7 @@ class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
     def _fetch_range(self, start: int, end: int) -> bytes:
         if start >= end:
             return b""
-        condition = dict(self.read_kw)
+        condition: dict[str, Any] = dict(self.read_kw)
         etag = condition.pop("IfMatch", None)
         if self.fs.local_expiry_check:
             etag = self.details.get("ETag")
