@@ -43,7 +43,6 @@ __all__ = ["FetchPage", "Found", "Lister"]
 FEW = 5
 """So many directories are visited at once without asking whether a scan would be cheaper."""
 
-
 SAMPLES = 4
 """Pages read to learn how many directories a page answers for."""
 
