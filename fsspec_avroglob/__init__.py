@@ -8,10 +8,11 @@ from fsspec_avroglob.avro.read import (
     read_avro_schema,
 )
 from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError
-from fsspec_avroglob.filesystem import AvroGlobFileSystem, use_for_s3
+from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from fsspec_avroglob.options import S3Config
 from fsspec_avroglob.pattern import GlobPattern, PatternError, is_glob_pattern
 from fsspec_avroglob.retry import RetryEvent, RetryPolicy, is_retryable, with_retry
+from fsspec_avroglob.routing import S3Route, use_for_s3
 from fsspec_avroglob.sources import (
     ResolvedSources,
     S3GlobUri,
@@ -37,6 +38,7 @@ __all__ = [
     "RetryPolicy",
     "S3Config",
     "S3GlobUri",
+    "S3Route",
     "SchemaMismatchError",
     "expand_path",
     "expand_path_async",

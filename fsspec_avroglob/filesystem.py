@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 from weakref import WeakSet
 
-import fsspec
 from fsspec.asyn import sync, sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.json import FilesystemJSONEncoder
@@ -35,7 +34,7 @@ from fsspec_avroglob.tasks import for_each, gather
 from fsspec_avroglob.tokens import Text
 from fsspec_avroglob.wire import page_of, pages_wanted, take_pages_of
 
-__all__ = ["AvroGlobFileSystem", "use_for_s3"]
+__all__ = ["AvroGlobFileSystem"]
 
 _PARAMETERS = tuple(
     name
@@ -638,12 +637,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items() if item is not None}
     return value
-
-
-def use_for_s3() -> None:
-    """Have ``s3://`` and ``s3a://`` URLs served by :class:`AvroGlobFileSystem` in this process."""
-    for protocol in ("s3", "s3a"):
-        fsspec.register_implementation(protocol, AvroGlobFileSystem, clobber=True)
 
 
 async def _list_into(queue: asyncio.Queue[Found | None], lister: Lister) -> None:

@@ -21,10 +21,9 @@ import pytest
 import s3fs
 from fsspec.asyn import AsyncFileSystem
 from fsspec.config import conf
-from fsspec.registry import _registry
 from fsspec.spec import AbstractFileSystem
 
-from fsspec_avroglob.filesystem import AvroGlobFileSystem, use_for_s3
+from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from fsspec_avroglob.retry import RetryPolicy
 from tests.conftest import MakeFs, PutObjects
 from tests.support.proxy import FaultProxy
@@ -77,29 +76,6 @@ def test_a_new_interpreter_finds_it_without_an_import(
         "found": [f"{bucket}/a.txt"],
         "s3": "S3FileSystem",
     }
-
-
-@pytest.fixture
-def registry() -> Iterator[None]:
-    """Have changes of fsspec's registry undone."""
-    before = dict(_registry)
-    yield
-    _registry.clear()
-    _registry.update(before)
-
-
-@pytest.mark.usefixtures("registry")
-def test_it_can_be_put_in_charge_of_s3_urls(
-    endpoint: Endpoint, bucket: str, put: PutObjects
-) -> None:
-    put({"a.txt": b"hello"})
-
-    use_for_s3()
-
-    for scheme in ("s3", "s3a"):
-        with fsspec.open(f"{scheme}://{bucket}/a.txt", **endpoint.storage_options) as file:
-            assert file.read() == b"hello"
-        assert fsspec.get_filesystem_class(scheme) is AvroGlobFileSystem
 
 
 def test_importing_it_leaves_s3_alone() -> None:

@@ -10,6 +10,7 @@ from fsspec_avroglob import (
     RetryEvent,
     RetryPolicy,
     S3Config,
+    S3Route,
     is_retryable,
     use_for_s3,
     with_retry,
@@ -66,4 +67,6 @@ def filesystems(options: Mapping[str, Any]) -> None:
     assert_type(fs.retry_policy, RetryPolicy)
     assert_type(fs.config, S3Config)
     assert_type(fs.iglob("b/*"), Iterator[Any])
-    assert_type(use_for_s3(), None)
+    assert_type(use_for_s3(), S3Route)
+    with use_for_s3() as route:
+        assert_type(route, S3Route)
