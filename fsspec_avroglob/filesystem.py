@@ -20,6 +20,7 @@ from fsspec.utils import stringify_path
 from s3fs import S3FileSystem
 from s3fs.core import version_id_kw
 
+from fsspec_avroglob.drawing import GlobPlan
 from fsspec_avroglob.errors import classify, is_precondition, request_name, translated_error
 from fsspec_avroglob.listing import Found, Lister
 from fsspec_avroglob.matches import Matches, merged
@@ -28,7 +29,7 @@ from fsspec_avroglob.objects import AvroGlobFile, ObjectRead
 from fsspec_avroglob.options import S3Config, over_configuration
 from fsspec_avroglob.page import Page
 from fsspec_avroglob.pattern import GlobPattern, Segment, is_glob_pattern
-from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, GlobPlan, ListingPlan
+from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, ListingPlan
 from fsspec_avroglob.retry import RetryEvent, RetryPolicy, with_retry
 from fsspec_avroglob.tasks import for_each, gather
 from fsspec_avroglob.tokens import Text

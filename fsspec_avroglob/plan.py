@@ -247,7 +247,7 @@ class ListingPlan:
             return ()
         if any(tail[0].recursive for tail in state) and not self.limited:
             return (Flat(disjoint_prefixes(_stems(state))),)
-        inner, final = self._split(state, depth)
+        inner, final = self.segments(state, depth)
         open_inner = [segment for segment in inner if segment.values is None]
         names = sorted({name for s in inner if s.values is not None for name in s.values})
         if open_inner:
@@ -264,7 +264,7 @@ class ListingPlan:
             not isinstance(step, Descend) for step in self.steps(state, depth)
         )
 
-    def _split(self, state: State, depth: int) -> tuple[list[Segment], list[Segment]]:
+    def segments(self, state: State, depth: int) -> tuple[list[Segment], list[Segment]]:
         """The segments that say what to enter, and those that say what to keep, at this level."""
         inner: dict[Segment, None] = {}
         final: dict[Segment, None] = {}
@@ -302,79 +302,11 @@ class ListingPlan:
         """The ``StartAfter`` before the first possible match below *directory*."""
         return before(directory + min(_lead_text(tail) for tail in state))
 
-    # -- for people --
-
-    def __str__(self) -> str:
-        return "\n".join(self._lines())
-
-    def _lines(self) -> Iterator[str]:
-        yield f"{self.pattern} in {self.bucket}"
-        yield from self._tree(self.branches, "", 0, "")
-
-    def _tree(self, state: State, template: str, depth: int, indent: str) -> Iterator[str]:
-        for step in self.steps(state, depth):
-            yield f"{indent}└ {describe(step, template)}{self._cost(step, state)}"
-            for below, names in self._children(step, state, depth).items():
-                inner = f"{template}{_braced(tuple(names))}/"
-                yield from self._tree(below, inner, depth + 1, indent + "  ")
-
-    def _children(self, step: Step, state: State, depth: int) -> dict[State, list[str]]:
-        """The states below a step, each with the names or patterns that lead to it."""
-        children: dict[State, list[str]] = {}
-        if isinstance(step, Descend):
-            for name in step.names:
-                children.setdefault(self.enter(state, name), []).append(name)
-        elif isinstance(step, Level):
-            for segment in self._split(state, depth)[0]:
-                if segment.values is None and not segment.recursive:
-                    below = tuple(t[1:] for t in state if t[0] == segment and len(t) > 1)
-                    children.setdefault(below, []).append(str(segment))
-        return children
+    # -- what runs cost --
 
     def cost(self, step: type[Step], state: State) -> Cost:
         """What the step in directories in *state* has cost so far, to be added to."""
         return self.costs.setdefault((state, step.kind), Cost())
-
-    def _cost(self, step: Step, state: State) -> str:
-        cost = self.costs.get((state, step.kind))
-        if cost is None:
-            return ""
-        return f"  [{cost.requests} requests, {cost.keys_seen} keys seen, {cost.keys_kept} kept]"
-
-
-@dataclass(frozen=True)
-class GlobPlan:
-    """The plans of a pattern, one a bucket. Printed: their steps, and what these have cost."""
-
-    pattern: str
-    plans: tuple[ListingPlan, ...]
-
-    @property
-    def requests(self) -> int:
-        """LIST requests that runs of the plan have sent so far."""
-        return sum(cost.requests for plan in self.plans for cost in plan.costs.values())
-
-    def __str__(self) -> str:
-        return "\n".join(map(str, self.plans))
-
-
-def describe(step: Step, template: str) -> str:
-    """One line for a step in the directories that *template* stands for."""
-    match step:
-        case Descend(names):
-            return f"descend into {template}{_braced(names)}/ (not listed)"
-        case Exact(names):
-            return f"exact: LIST prefix={template}{_braced(names)}"
-        case Match(stems):
-            return f"match: LIST prefix={template}{_braced(stems)} delimiter=/"
-        case OrderedRange(prefix, stems):
-            return f"range: LIST prefix={template}{prefix} from {stems[0]!r} to {stems[-1]!r}"
-        case Level(stems):
-            return f"level: LIST prefix={template}{_braced(stems)} delimiter=/"
-        case Flat(stems):
-            return f"flat: LIST prefix={template}{_braced(stems)}"
-        case _:
-            raise AssertionError(step)
 
 
 def stems_of(step: Step) -> tuple[str, ...]:
@@ -386,10 +318,6 @@ def stems_of(step: Step) -> tuple[str, ...]:
             return stems
         case _:
             raise AssertionError(step)
-
-
-def _braced(names: tuple[str, ...]) -> str:
-    return names[0] if len(names) == 1 else "{" + ",".join(names) + "}"
 
 
 def _final_steps(final: list[Segment]) -> list[Step]:

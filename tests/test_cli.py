@@ -23,7 +23,7 @@ import pytest
 from fsspec_avroglob.cli import main
 from fsspec_avroglob.cli.commands import Settings
 from fsspec_avroglob.cli.errors import UsageProblem
-from fsspec_avroglob.cli.output import human_size, json_line, visible
+from fsspec_avroglob.cli.output import human_size, json_line
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from tests.conftest import PutObjects
 from tests.support.proxy import FaultProxy
@@ -519,10 +519,6 @@ class TestProcess:
 )  # fmt: skip
 def test_sizes_are_short(size: int, text: str) -> None:
     assert human_size(size) == text
-
-
-def test_control_characters_are_escaped_and_others_kept() -> None:
-    assert visible("a\x1b[31mé\n") == "a\\x1b[31mé\\n"
 
 
 @pytest.fixture(autouse=True)

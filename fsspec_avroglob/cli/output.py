@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fsspec_avroglob.cli.tour import print_plainly
+from fsspec_avroglob.outline import printable
 
 _PIPED_WIDTH = 1_000_000  # columns; nothing is cut or wrapped for a program that reads
 
@@ -82,7 +83,7 @@ def entry_writer(long: bool, as_json: bool, human_readable: bool) -> Callable[[E
 
     def print_styled(entry: Entry) -> None:
         line = Text(columns(entry), style="cyan")
-        line.append(visible(entry.path), style="bold blue" if entry.is_dir else "default")
+        line.append(printable(entry.path), style="bold blue" if entry.is_dir else "default")
         console.print(line)
 
     return print_styled
@@ -103,7 +104,9 @@ def print_table(records: Sequence[Mapping[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         numeric = all(isinstance(record.get(name), int | float | None) for record in records)
-        table.add_column(Text(visible(name)), justify="right" if numeric else "left", no_wrap=True)
+        table.add_column(
+            Text(printable(name)), justify="right" if numeric else "left", no_wrap=True
+        )
     for record in records:
         table.add_row(*(Text(_cell(record.get(name))) for name in names))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
@@ -131,13 +134,6 @@ def print_tour(kind: Literal["title", "code", "text"], text: str) -> None:
 def json_line(value: Any) -> str:
     """A value, an Avro record for one, as JSON on one line."""
     return json.dumps(_to_json(value), ensure_ascii=False)
-
-
-def visible(text: str) -> str:
-    """Escape control characters, which a key may hold and a terminal would obey."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def human_size(size_bytes: int) -> str:
@@ -169,7 +165,7 @@ def _cell(value: Any) -> str:
     plain = _to_json(value)
     if plain is None:
         return ""
-    return visible(plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False))
+    return printable(plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False))
 
 
 def _to_json(value: Any) -> Any:
