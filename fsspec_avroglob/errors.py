@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import s3fs.core
 from botocore.exceptions import ClientError
 from s3fs.errors import translate_boto_error
@@ -18,15 +16,6 @@ def is_precondition(error: BaseException | None) -> bool:
     return isinstance(error, ClientError) and (
         error.response.get("Error", {}).get("Code") in ("PreconditionFailed", "412")
     )
-
-
-def request_name(method: str, arguments: dict[str, Any]) -> str:
-    """What is asked of which object, for logs and notes: ``HeadObject bucket/key``."""
-    operation = "".join(word.capitalize() for word in method.split("_"))
-    place = "/".join(
-        str(arguments[name]) for name in ("Bucket", "Key", "Prefix") if arguments.get(name)
-    )
-    return f"{operation} {place}".rstrip()
 
 
 def classify(error: BaseException) -> str | None:

@@ -21,7 +21,7 @@ from s3fs import S3FileSystem
 from s3fs.core import version_id_kw
 
 from fsspec_avroglob.drawing import GlobPlan
-from fsspec_avroglob.errors import classify, is_precondition, request_name, translated_error
+from fsspec_avroglob.errors import is_precondition
 from fsspec_avroglob.listing import Found, Lister
 from fsspec_avroglob.matches import Matches, merged
 from fsspec_avroglob.memory import ListingMemory
@@ -30,7 +30,9 @@ from fsspec_avroglob.options import S3Config, over_configuration
 from fsspec_avroglob.page import Page
 from fsspec_avroglob.pattern import GlobPattern, Segment, is_glob_pattern
 from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, ListingPlan
-from fsspec_avroglob.retry import RetryEvent, RetryPolicy, with_retry
+from fsspec_avroglob.requests import Requests, S3Request
+from fsspec_avroglob.retry import RetryPolicy
+from fsspec_avroglob.stats import Stats
 from fsspec_avroglob.tasks import for_each, gather
 from fsspec_avroglob.tokens import Text
 from fsspec_avroglob.wire import page_of, pages_wanted, take_pages_of
@@ -71,6 +73,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         self._effective = over_configuration(type(self), given)
         self.config = S3Config.from_storage_options(self._effective)
         super().__init__(loop=loop, session=session, **self.config.s3fs_options())
+        self.requests = Requests(self.config.retry, self.config.max_pool_connections)
         self.batch_size = self.config.batch_size
         self._prepared_clients: WeakSet[Any] = WeakSet()
         self.memory = ListingMemory(
@@ -126,7 +129,7 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
         try:
             return await self._retried(
                 partial(self._request, method, *akwarglist, **kwargs),
-                request_name(method, kwargs),
+                S3Request.of(method, kwargs),
             )
         except OSError as error:
             if kwargs.get("IfNoneMatch") == "*" and is_precondition(error.__cause__):
@@ -143,28 +146,16 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
     async def _retried(
         self,
         attempt: Callable[[], Awaitable[Any]],
-        name: str,
+        request: S3Request,
         progress: Callable[[], int] | None = None,
     ) -> Any:
         """Await ``attempt()`` under the retry policy. Raises the errors that s3fs's users know."""
-        try:
-            return await with_retry(
-                attempt,
-                self.retry_policy,
-                name=name,
-                on_retry=self._on_retry,
-                classify=classify,
-                progress=progress,
-                sleep=self._sleep,
-            )
-        except Exception as error:
-            translated = translated_error(error)
-            if translated is error:
-                raise
-            raise translated from error
+        return await self.requests.run(request, attempt, progress=progress, sleep=self._sleep)
 
-    def _on_retry(self, event: RetryEvent) -> None:
-        """Called before each wait; a place to hook on to."""
+    @property
+    def stats(self) -> Stats:
+        """Requests, retries, throttles, keys and bytes of this instance, and its request window."""
+        return self.requests.stats
 
     def _forget_written(self, arguments: dict[str, Any]) -> None:
         bucket, key = arguments.get("Bucket"), arguments.get("Key")
@@ -198,7 +189,9 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
             take_pages_of(client)
             self._prepared_clients.add(client)
         with pages_wanted(detail=detail):
-            return page_of(await self._call_s3("list_objects_v2", **request))
+            page = page_of(await self._call_s3("list_objects_v2", **request))
+        self.stats.keys += len(page.keys)
+        return page
 
     # -- objects --
 
@@ -217,8 +210,9 @@ class AvroGlobFileSystem(S3FileSystem):  # type: ignore[misc]  # s3fs has no typ
 
     async def _read(self, read: ObjectRead) -> bytes:
         """Carry *read* out; a body that is cut short goes on where it stopped."""
-        name = request_name("get_object", dict(read.arguments))
-        await self._retried(read.attempt, name, read.progress)
+        request = S3Request.of("get_object", read.arguments)
+        await self._retried(read.attempt, request, read.progress)
+        self.stats.bytes_read += len(read.data)
         return bytes(read.data)
 
     async def _cat_file(

@@ -114,6 +114,13 @@ class S3Config:
         """Retries after the first attempt of an operation (default 2)."""
         return self.retry.max_retries
 
+    @property
+    def max_pool_connections(self) -> int:
+        """Most connections, and so most requests in flight at once."""
+        given = (self.others.get("config_kwargs") or {}).get("max_pool_connections")
+        # Each listing may use all of its concurrency, and reading goes on beside it.
+        return int(given or max(self.listing_concurrency, 2 * _concurrency(self.others)))
+
     @classmethod
     def from_storage_options(
         cls,
@@ -157,9 +164,7 @@ class S3Config:
         # One layer retries, and it is not this one. A mode from the environment must not matter.
         config_kwargs["retries"] = {"total_max_attempts": 1, "mode": "legacy"}
         config_kwargs.setdefault("http_session_cls", OneAttemptSession)
-        config_kwargs.setdefault(
-            "max_pool_connections", max(self.listing_concurrency, 2 * _concurrency(options))
-        )
+        config_kwargs["max_pool_connections"] = self.max_pool_connections
         if self.profile is not None:
             options["profile"] = self.profile
         return {

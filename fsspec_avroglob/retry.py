@@ -19,7 +19,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import botocore.exceptions
 import botocore.parsers
@@ -332,19 +332,27 @@ def retry_after(error: BaseException, now: float | None = None) -> float | None:
 class RetryEvent:
     """One retry, as ``on_retry`` hooks receive it before the wait.
 
-    operation: what was tried, with the object where there is one ("HeadObject bucket/key").
-    retry: the number of this retry, from 1.
+    operation: what was tried ("HeadObject"); target: on what ("bucket/key"), "" if not told.
+    retry: the number of this retry, from 1, of at most max_retries.
     cause: one word of :func:`retry_cause`.
     wait_s: seconds until the retry; elapsed_s: seconds since the first attempt began.
     error: the exception that ended the attempt.
     """
 
     operation: str
+    target: str
     retry: int
+    max_retries: int
     cause: str
     wait_s: float
     elapsed_s: float
     error: BaseException
+
+    def __str__(self) -> str:
+        return (
+            f"{self.operation} {self.target}".rstrip()
+            + f": {self.cause}, retry {self.retry} of {self.max_retries} in {self.wait_s:.2f} s"
+        )
 
 
 async def with_retry(
@@ -352,6 +360,7 @@ async def with_retry(
     policy: RetryPolicy | Mapping[str, Any] | int | None = None,
     *,
     name: str = "operation",
+    target: str = "",
     on_retry: Callable[[RetryEvent], None] | None = None,
     classify: Callable[[BaseException], str | None] = retry_cause,
     progress: Callable[[], int] | None = None,
@@ -361,7 +370,7 @@ async def with_retry(
 
     operation: makes a new awaitable for each attempt; it must be safe to repeat.
     policy: a :class:`RetryPolicy`, a mapping of its fields, or a number of retries.
-    name: what is done to what, for logs, hooks and the note on the error.
+    name, target: what is done to what, for logs, hooks and the note on the error.
     on_retry: called with a :class:`RetryEvent` before each wait.
     classify: tells the cause of a transient failure, None for a final one.
     progress: how far the operation has come, for one that goes on where it stopped (bytes read,
@@ -369,52 +378,77 @@ async def with_retry(
     sleep: waits the seconds it is given.
 
     Returns what the operation returns. Raises what its last attempt raised, with a note that names
-    the operation, the attempts and the time; TimeoutError when ``policy.timeout`` ran out.
+    the operation, the attempts and the time; TimeoutError when ``policy.timeout`` ran out, its
+    cause the failure of the last attempt that had ended.
     """
     policy = RetryPolicy.from_value(policy)
+    attempts = _Attempts(operation, policy, name, target, on_retry, classify, progress, sleep)
     if policy.timeout is None:
-        return await _attempts(operation, policy, name, on_retry, classify, progress, sleep)
+        return await attempts.run()
     try:
         async with asyncio.timeout(policy.timeout) as deadline:
-            return await _attempts(operation, policy, name, on_retry, classify, progress, sleep)
+            return await attempts.run()
     except TimeoutError as error:
-        if deadline.expired():
-            error.add_note(f"{name}: not done within timeout={policy.timeout:g} s")
+        if not deadline.expired():
+            raise
+        error.add_note(attempts.note(f"not done within timeout={policy.timeout:g} s"))
+        if attempts.error is not None:
+            raise error from attempts.error
         raise
 
 
-async def _attempts(
-    operation: Callable[[], Awaitable[T]],
-    policy: RetryPolicy,
-    name: str,
-    on_retry: Callable[[RetryEvent], None] | None,
-    classify: Callable[[BaseException], str | None],
-    progress: Callable[[], int] | None,
-    sleep: Callable[[float], Awaitable[object]],
-) -> T:
-    started = time.monotonic()
-    retry = attempts = reached = 0
-    while True:
-        try:
-            attempts += 1
-            return await operation()
-        except Exception as error:
-            cause = classify(error)
-            elapsed = time.monotonic() - started
-            if progress is not None and progress() > reached:
-                retry, reached = 0, progress()
-            if cause is None or retry >= policy.max_retries:
-                plural = "" if attempts == 1 else "s"
-                error.add_note(
-                    f"{name}: failed after {attempts} attempt{plural} in {elapsed:.1f} s"
+@dataclass
+class _Attempts(Generic[T]):
+    """The attempts of one operation, with the arguments of :func:`with_retry`."""
+
+    operation: Callable[[], Awaitable[T]]
+    policy: RetryPolicy
+    name: str
+    target: str
+    on_retry: Callable[[RetryEvent], None] | None
+    classify: Callable[[BaseException], str | None]
+    progress: Callable[[], int] | None
+    sleep: Callable[[float], Awaitable[object]]
+    number: int = 0
+    error: Exception | None = None
+
+    async def run(self) -> T:
+        started = time.monotonic()
+        retry = reached = 0
+        while True:
+            try:
+                self.number += 1
+                return await self.operation()
+            except Exception as error:
+                cause = self.classify(error)
+                elapsed = time.monotonic() - started
+                if self.progress is not None and self.progress() > reached:
+                    retry, reached = 0, self.progress()
+                if cause is None or retry >= self.policy.max_retries:
+                    plural = "" if self.number == 1 else "s"
+                    error.add_note(
+                        self.note(f"failed after {self.number} attempt{plural} in {elapsed:.1f} s")
+                    )
+                    raise
+                retry += 1
+                wait = self.policy.delay(retry, retry_after(error))
+                event = RetryEvent(
+                    self.name,
+                    self.target,
+                    retry,
+                    self.policy.max_retries,
+                    cause,
+                    wait,
+                    elapsed,
+                    error,
                 )
-                raise
-            retry += 1
-            wait = policy.delay(retry, retry_after(error))
-            event = RetryEvent(name, retry, cause, wait, elapsed, error)
-        logger.warning(
-            "%s: %s, retry %d of %d in %.2f s", name, cause, retry, policy.max_retries, wait
-        )
-        if on_retry is not None:
-            on_retry(event)
-        await sleep(wait)
+                if self.policy.timeout is not None:
+                    self.error = error
+            logger.warning("%s", event)
+            if self.on_retry is not None:
+                self.on_retry(event)
+            del event
+            await self.sleep(wait)
+
+    def note(self, what: str) -> str:
+        return f"{self.name} {self.target}".rstrip() + f": {what}"
