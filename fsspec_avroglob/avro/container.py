@@ -1,14 +1,20 @@
-"""The Avro object container file: its header and its block headers, parsed from bytes alone.
+"""The Avro object container file: its header, its blocks, and where it can be divided.
 
 Follows "Object Container Files" of the Apache Avro 1.12 specification. Nothing here reads a file:
 a parser that runs out of bytes raises :class:`NeedMoreBytes`, which says how many it takes.
+
+A block tells where the next one starts, so the chain of blocks that begins after the header is
+certain. From the middle of a file, blocks are found by the sync marker before them. Its 16 bytes
+may also stand within data, in a file that was copied into a record for one, so a place found is
+confirmed by the blocks that must follow it (:func:`find_block`, which says how far that carries).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 MAGIC = b"Obj\x01"
@@ -17,12 +23,49 @@ SYNC_MARKER_BYTES = 16
 # The largest schemas met in practice are below 2 MB. A longer header is a length that lies.
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 
+# Writers put in a handful. Empty entries by the million would take long to parse.
+MAX_METADATA_ENTRIES = 10_000
+
 # zig-zag varints of 64 bits: nine bytes of seven bits hold 63 bits, the tenth holds the last one.
 _MAX_VARINT_BYTES = 10
 
 
 class NotAvroError(ValueError):
     """The bytes are not an Avro object container file, or its header is damaged."""
+
+
+class CorruptBlockError(ValueError):
+    """Bytes that should be a block of a container file, and cannot be one.
+
+    - ``reason``: what was found wrong.
+    - ``offset``: where in the file the block starts, in bytes.
+    - ``path``, ``block_index``: the file and how many blocks come before this one, where known.
+    """
+
+    def __init__(
+        self, reason: str, offset: int, path: str | None = None, block_index: int | None = None
+    ) -> None:
+        super().__init__(reason, offset, path, block_index)
+        self.reason = reason
+        self.offset = offset
+        self.path = path
+        self.block_index = block_index
+
+    def at(self, path: str | None, block_index: int | None) -> CorruptBlockError:
+        """The same error with its file and the number of its block."""
+        return type(self)(self.reason, self.offset, path, block_index)
+
+    def __str__(self) -> str:
+        block = "the block" if self.block_index is None else f"block {self.block_index}"
+        file = "" if self.path is None else f"{self.path}: "
+        return f"{file}{block} at byte {self.offset} is corrupt: {self.reason}"
+
+
+class UncertainBlockError(CorruptBlockError):
+    """A sync marker that no block follows: it belongs to data, or the block after it is damaged.
+
+    Only the chain of blocks from the file's start can tell.
+    """
 
 
 class NeedMoreBytes(Exception):
@@ -81,6 +124,30 @@ class BlockHeader(NamedTuple):
     data_offset: int
 
 
+class Block(NamedTuple):
+    """Where a block is; all offsets count from the start of the file.
+
+    - ``offset``: of its first byte.
+    - ``value_count``: number of values in it.
+    - ``size_bytes``: length of its data as stored, without header and sync marker.
+    - ``data_offset``: of its data.
+    - ``end``: after its sync marker, where the next block starts.
+    """
+
+    offset: int
+    value_count: int
+    size_bytes: int
+    data_offset: int
+    end: int
+
+
+class ByteRange(NamedTuple):
+    """The half-open range [start, stop) of a file; a block belongs to the one that it starts in."""
+
+    start: int
+    stop: int
+
+
 def parse_header(data: bytes) -> ContainerHeader:
     """Parse the header at the start of ``data``, which may hold more than the header.
 
@@ -117,9 +184,159 @@ def parse_block_header(data: bytes, offset: int = 0) -> BlockHeader:
     return BlockHeader(count, size_bytes, data_offset)
 
 
+def walk_blocks(
+    data: bytes,
+    sync_marker: bytes,
+    *,
+    base: int = 0,
+    start: int = 0,
+    file_bytes: int | None = None,
+) -> Iterator[Block]:
+    """The blocks of *data*, one after another.
+
+    - ``base``: the byte of the file that *data* begins with.
+    - ``start``: where in *data* the first block begins.
+    - ``file_bytes``: size of the file, if known: a block that ends behind it is corrupt.
+
+    Ends where *data* does. Raises, when it comes to that block, NeedMoreBytes (counted from the
+    start of *data*) if the last one is not complete and CorruptBlockError if bytes cannot be one.
+    """
+    while start < len(data):
+        block = block_at(data, start, sync_marker, base=base, file_bytes=file_bytes)
+        yield block
+        start = block.end - base
+
+
+def block_at(
+    data: bytes,
+    start: int,
+    sync_marker: bytes,
+    *,
+    base: int = 0,
+    file_bytes: int | None = None,
+) -> Block:
+    """The block that begins at *start* of *data*. Arguments and errors: :func:`walk_blocks`."""
+    offset = base + start
+    try:
+        count, size_bytes, data_start = parse_block_header(data, start)
+    except NotAvroError as error:
+        raise CorruptBlockError(str(error), offset) from error
+    except NeedMoreBytes as more:
+        if file_bytes is not None and base + more.size_bytes > file_bytes:
+            raise CorruptBlockError("the file ends within its header", offset) from more
+        raise
+    marker = data_start + size_bytes
+    end = marker + SYNC_MARKER_BYTES
+    if file_bytes is not None and base + end > file_bytes:
+        reason = f"it claims {size_bytes} bytes of data, but the file ends at byte {file_bytes}"
+        raise CorruptBlockError(reason, offset)
+    if end > len(data):
+        raise NeedMoreBytes(end)
+    if data[marker:end] != sync_marker:
+        reason = f"no sync marker follows its {size_bytes} bytes of data, at byte {base + marker}"
+        raise CorruptBlockError(reason, offset)
+    return Block(offset, count, size_bytes, base + data_start, base + end)
+
+
+def find_block(
+    data: bytes,
+    sync_marker: bytes,
+    *,
+    base: int,
+    at_or_after: int,
+    file_bytes: int | None = None,
+) -> int | None:
+    """The offset of the first block that begins at or after a byte of the file.
+
+    - ``data``: a part of the file, from its byte *base* on. A block is found by the sync marker
+      before it, so *base* is at most *at_or_after* - 16.
+    - ``file_bytes``: size of the file, if known.
+
+    Returns None if no marker in *data* ends there or later; the end of the file's last block counts
+    as the start of one. Raises UncertainBlockError if a marker is found but what follows it in
+    *data* is no chain of blocks.
+
+    What is certain: no marker is passed over, so damage never makes a block disappear unseen. What
+    is not: a marker in data may be followed by a chain of blocks up to the end of *data*, as in a
+    record that holds a whole container file with the same marker. Whoever knows the chain of
+    blocks before this place can tell (:func:`blocks_in_range`).
+    """
+    marker = data.find(sync_marker, max(at_or_after - base - SYNC_MARKER_BYTES, 0))
+    if marker < 0:
+        return None
+    start = marker + SYNC_MARKER_BYTES
+    try:
+        for _ in walk_blocks(data, sync_marker, base=base, start=start, file_bytes=file_bytes):
+            pass
+    except NeedMoreBytes:
+        pass
+    except CorruptBlockError as error:
+        reason = f"a sync marker is before it, but no chain of blocks follows: {error}"
+        raise UncertainBlockError(reason, base + start) from error
+    return base + start
+
+
+def blocks_in_range(
+    data: bytes,
+    sync_marker: bytes,
+    byte_range: ByteRange,
+    *,
+    base: int,
+    file_bytes: int | None = None,
+    first: int | None = None,
+) -> list[Block]:
+    """The blocks that begin within *byte_range*, in order.
+
+    - ``data``: the file from its byte *base* on, at the least to the end of the last of these
+      blocks. Without *first*, *base* is at most ``byte_range.start - 16``.
+    - ``file_bytes``: size of the file, if known.
+    - ``first``: where the first block at or after ``byte_range.start`` begins, if known: for the
+      file's first range the end of the header, else the ``end`` of the last block before it.
+
+    All ranges of :func:`split_ranges` together have each of the file's blocks once. Without *first*
+    this is subject to the uncertainty of :func:`find_block`. Whoever reads neighbouring ranges
+    rules it out: if the first block does not begin where the last one before it ends, or if there
+    are blocks in a range that the last block before it covers, read the range again with *first*.
+
+    Raises NeedMoreBytes (counted from the start of *data*) if the last block is not complete,
+    CorruptBlockError, and without *first* UncertainBlockError.
+    """
+    if first is None:
+        # A marker that ends behind the range says nothing about it, whatever follows.
+        earliest = max(byte_range.start - base - SYNC_MARKER_BYTES, 0)
+        if data.find(sync_marker, earliest, byte_range.stop - 1 - base) < 0:
+            return []
+        first = find_block(
+            data, sync_marker, base=base, at_or_after=byte_range.start, file_bytes=file_bytes
+        )
+    blocks = []
+    while first is not None and first < byte_range.stop:
+        block = block_at(data, first - base, sync_marker, base=base, file_bytes=file_bytes)
+        blocks.append(block)
+        first = block.end
+    return blocks
+
+
+def split_ranges(size_bytes: int, header_bytes: int, split_bytes: int) -> list[ByteRange]:
+    """Divide a file into ranges of at most *split_bytes* each, about equal, for its blocks.
+
+    - ``size_bytes``, ``header_bytes``: lengths of the file and of its header.
+
+    Returns ranges that cover [header_bytes, size_bytes) without gap, none for a file without
+    blocks. In a range no block may start. Raises ValueError for *split_bytes* below 1.
+    """
+    if split_bytes < 1:
+        raise ValueError(f"a split of {split_bytes} bytes: at least 1 is needed")
+    body = max(size_bytes - header_bytes, 0)
+    count = -(-body // split_bytes)
+    bounds = [header_bytes + body * i // count for i in range(count)] + [size_bytes]
+    return [ByteRange(*bound) for bound in pairwise(bounds)]
+
+
 def _parse_metadata(data: bytes, offset: int) -> tuple[dict[str, bytes], int]:
     """The header's map of bytes, and the offset after it."""
     metadata: dict[str, bytes] = {}
+    entries = 0
     while True:
         count, offset = _parse_long(data, offset)
         if count == 0:
@@ -128,8 +345,9 @@ def _parse_metadata(data: bytes, offset: int) -> tuple[dict[str, bytes], int]:
             # A negative count is followed by the length of the map block, for those who skip it.
             count = -count
             _, offset = _parse_long(data, offset)
-        if count > MAX_HEADER_BYTES:
-            raise NotAvroError(f"its header claims {count} metadata entries")
+        entries += count
+        if entries > MAX_METADATA_ENTRIES:
+            raise NotAvroError(f"its header claims {entries} metadata entries")
         for _ in range(count):
             key, offset = _parse_bytes(data, offset)
             value, offset = _parse_bytes(data, offset)

@@ -108,3 +108,8 @@ def header(
         size = encode_long(len(block)) if sized else b""
         out += encode_long(-count if sized else count) + size + block
     return out + encode_long(0) + SYNC_MARKER
+
+
+def block(data: bytes, count: int = 1, sync_marker: bytes = SYNC_MARKER) -> bytes:
+    """One block of a container file, byte by byte."""
+    return encode_long(count) + encode_bytes(data) + sync_marker

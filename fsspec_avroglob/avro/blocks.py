@@ -1,0 +1,275 @@
+"""The data of a container file's blocks: inflated within bounds, good blocks salvaged from bad.
+
+Follows "Required Codecs" and "Optional Codecs" of the Apache Avro 1.12 specification. A block tells
+its size as stored but not its size when inflated, so a few kilobytes may ask for gigabytes. Nothing
+here inflates more than it was allowed to.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fsspec_avroglob.avro.container import (
+    SYNC_MARKER_BYTES,
+    Block,
+    CorruptBlockError,
+    NeedMoreBytes,
+    block_at,
+)
+
+MAX_BLOCK_BYTES = 1 << 30
+"""Default bound of a block's inflated size: the longest sync interval of Avro's Java writer."""
+
+_SNAPPY_CRC_BYTES = 4
+
+# Taken from a decompressor at a time when only the number of bytes matters.
+_MEASURED_BYTES = 1 << 20
+
+# What one byte can inflate to at the most. A match of deflate is up to 258 bytes and takes two
+# bits, a block of zstandard up to 128 KiB and takes four bytes.
+_HIGHEST_RATIO = {"null": 1, "deflate": 1032, "zstandard": 32 * 1024}
+
+# The window of `xz -9` takes 65 MiB; a header may ask for 4 GiB.
+_XZ_MEMORY_BYTES = 256 << 20
+
+
+class CodecError(ValueError):
+    """Data that its codec cannot inflate, or a codec that is not known or not installed."""
+
+
+class BlockTooLargeError(CodecError):
+    """Data that inflates to more bytes than were allowed."""
+
+    def __init__(self, codec: str, max_bytes: int) -> None:
+        super().__init__(codec, max_bytes)
+        self.codec = codec
+        self.max_bytes = max_bytes
+
+    def __str__(self) -> str:
+        return (
+            f"its data ({self.codec}) inflates to more than {self.max_bytes} bytes; "
+            "raise max_block_size if the file is to be trusted"
+        )
+
+
+def decompress(codec: str, data: bytes, max_bytes: int = MAX_BLOCK_BYTES) -> bytes:
+    """The data of a block, inflated.
+
+    - ``codec``: a name from the specification: null, deflate, bzip2, snappy, xz or zstandard.
+    - ``data``: as it is stored, for snappy with the checksum behind it.
+    - ``max_bytes``: most bytes to inflate to.
+
+    Raises BlockTooLargeError, having inflated at most one byte more than *max_bytes*, and
+    CodecError for data that is damaged or incomplete, a wrong checksum, and an unknown or missing
+    codec.
+    """
+    if codec == "snappy":
+        return _inflate_snappy(data, max_bytes)
+    if codec != "null":
+        return b"".join(_inflate(codec, data, max_bytes, max_bytes + 1))
+    if len(data) > max_bytes:
+        raise BlockTooLargeError(codec, max_bytes)
+    return data
+
+
+def check_inflated_size(codec: str, data: bytes, max_bytes: int = MAX_BLOCK_BYTES) -> None:
+    """Raise BlockTooLargeError if *data* inflates to more than *max_bytes*.
+
+    For decoders that inflate by themselves and without bound. Data is inflated, a piece at a time,
+    only where its codec and length leave the question open. Raises CodecError for damage that is
+    seen on the way, which need not be all of it.
+    """
+    if codec == "snappy":
+        if _snappy_length(data) > max_bytes:
+            raise BlockTooLargeError(codec, max_bytes)
+        return
+    ratio = _HIGHEST_RATIO.get(codec)
+    if ratio is not None and len(data) * ratio <= max_bytes:
+        return
+    if codec == "null":
+        raise BlockTooLargeError(codec, max_bytes)
+    for _ in _inflate(codec, data, max_bytes, _MEASURED_BYTES):
+        pass
+
+
+class _Inflater(Protocol):
+    """What the decompressor objects of zlib, bz2, lzma and zstd have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+def _inflate(codec: str, data: bytes, max_bytes: int, step_bytes: int) -> Iterator[bytes]:
+    """Inflate in pieces of at most *step_bytes*. Errors as :func:`decompress`."""
+    new_inflater, error_types = _codec(codec)
+    total = 0
+    try:
+        inflater = new_inflater()
+        while True:
+            piece = inflater.decompress(data, min(step_bytes, max_bytes + 1 - total))
+            total += len(piece)
+            if total > max_bytes:
+                raise BlockTooLargeError(codec, max_bytes)
+            yield piece
+            # zlib hands back what it has not looked at, the others keep it.
+            data = getattr(inflater, "unconsumed_tail", b"")
+            if not inflater.eof:
+                if not piece and not data:
+                    raise CodecError(f"its data ends before its {codec} stream does")
+            elif codec != "deflate" and inflater.unused_data:
+                inflater, data = new_inflater(), inflater.unused_data
+            else:
+                return
+    except error_types as error:
+        raise CodecError(f"its data is not {codec}: {error}") from error
+
+
+def _codec(name: str) -> tuple[Callable[[], _Inflater], tuple[type[Exception], ...]]:
+    """What makes a decompressor for a codec, and the errors that it raises."""
+    match name:
+        case "deflate":
+            # A negative window size means a stream without zlib's header and checksum.
+            return lambda: zlib.decompressobj(-zlib.MAX_WBITS), (zlib.error,)
+        case "bzip2":
+            return bz2.BZ2Decompressor, (OSError,)
+        case "xz":
+            return lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY_BYTES), (lzma.LZMAError,)
+        case "zstandard":
+            zstd = _zstd()
+            return zstd.ZstdDecompressor, (zstd.ZstdError,)
+    raise CodecError(f"its codec {name!r} is none of Avro's; write the file with another one")
+
+
+def _zstd() -> Any:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        try:
+            from backports import zstd
+        except ImportError as error:
+            raise _missing("zstandard", "backports.zstd") from error
+    return zstd
+
+
+def _snappy() -> Any:
+    try:
+        from cramjam import snappy
+    except ImportError as error:
+        raise _missing("snappy", "cramjam") from error
+    return snappy
+
+
+def _missing(codec: str, package: str) -> CodecError:
+    return CodecError(
+        f"its codec {codec!r} needs the package {package}: pip install 'fastavro[{codec}]'"
+    )
+
+
+def _snappy_length(data: bytes) -> int:
+    """How many bytes snappy data says that it inflates to."""
+    if len(data) <= _SNAPPY_CRC_BYTES:
+        raise CodecError(f"its {len(data)} bytes are too few for snappy data and its checksum")
+    try:
+        length: int = _snappy().decompress_raw_len(data[:-_SNAPPY_CRC_BYTES])
+    except Exception as error:  # cramjam's own exceptions share no base but this
+        raise CodecError(f"its data is not snappy: {error}") from error
+    return length
+
+
+def _inflate_snappy(data: bytes, max_bytes: int) -> bytes:
+    if _snappy_length(data) > max_bytes:
+        raise BlockTooLargeError("snappy", max_bytes)
+    try:
+        inflated = bytes(_snappy().decompress_raw(data[:-_SNAPPY_CRC_BYTES]))
+    except Exception as error:
+        raise CodecError(f"its data is not snappy: {error}") from error
+    if zlib.crc32(inflated) != int.from_bytes(data[-_SNAPPY_CRC_BYTES:], "big"):
+        raise CodecError("its data does not have the checksum that follows it")
+    return inflated
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A part of a file that was left out because it is corrupt.
+
+    - ``path``: the file.
+    - ``block_index``: how many blocks come before it, None where blocks before it were lost too.
+    - ``offset``, ``size_bytes``: where it is.
+    - ``reason``: what is wrong with its first block.
+    """
+
+    path: str
+    block_index: int | None
+    offset: int
+    size_bytes: int
+    reason: str
+
+    def __str__(self) -> str:
+        block = "" if self.block_index is None else f" (block {self.block_index})"
+        return (
+            f"{self.path}: {self.size_bytes} bytes at {self.offset}{block} left out: {self.reason}"
+        )
+
+
+def salvage_blocks(
+    data: bytes,
+    sync_marker: bytes,
+    *,
+    path: str,
+    base: int,
+    dropped: list[Dropped],
+    start: int = 0,
+    block_index: int | None = 0,
+    file_bytes: int | None = None,
+) -> Iterator[Block]:
+    """The good blocks of *data*; what lies between them is reported.
+
+    - ``data``, ``base``, ``start``: as :func:`walk_blocks` takes them.
+    - ``path``: of the file, for the reports.
+    - ``dropped``: gets a :class:`Dropped` for each stretch of bytes that is left out.
+    - ``block_index``: number of the block at *start*, None if not known.
+    - ``file_bytes``: size of the file; by default *data* reaches to its end.
+
+    Goes on at the next sync marker that a whole block, or the end of the file, follows. Raises
+    NeedMoreBytes (counted from the start of *data*) where more of the file is needed to judge; all
+    before the last block yielded or stretch reported has then been dealt with.
+    """
+    file_bytes = base + len(data) if file_bytes is None else file_bytes
+    while start < len(data):
+        try:
+            block = block_at(data, start, sync_marker, base=base, file_bytes=file_bytes)
+        except CorruptBlockError as error:
+            after = _next_start(data, start, sync_marker, base, file_bytes)
+            size_bytes = after - start
+            dropped.append(Dropped(path, block_index, error.offset, size_bytes, error.reason))
+            start, block_index = after, None
+            continue
+        yield block
+        start = block.end - base
+        block_index = None if block_index is None else block_index + 1
+
+
+def _next_start(data: bytes, start: int, sync_marker: bytes, base: int, file_bytes: int) -> int:
+    """Where in *data* blocks go on after a corrupt one at *start*; its end if they do not."""
+    while (marker := data.find(sync_marker, start)) >= 0:
+        candidate = marker + SYNC_MARKER_BYTES
+        if base + candidate == file_bytes:
+            return candidate
+        try:
+            block_at(data, candidate, sync_marker, base=base, file_bytes=file_bytes)
+        except CorruptBlockError:
+            start = marker + 1
+        else:
+            return candidate
+    if base + len(data) < file_bytes:
+        raise NeedMoreBytes(len(data) + 1)
+    return len(data)
