@@ -44,7 +44,7 @@ class Requests:
     """The requests of one instance.
 
     policy: what they are repeated by. ceiling: most in flight at once. hooks: called with each
-    :class:`~fsspec_avroglob.retry.RetryEvent`; what one raises is logged.
+    :class:`~fsspec_avroglob.retry.RetryEvent`; what one raises is logged. clock: tells seconds.
     """
 
     def __init__(
@@ -52,10 +52,12 @@ class Requests:
         policy: RetryPolicy,
         ceiling: int,
         hooks: Sequence[Callable[[RetryEvent], object]] = (),
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.policy = policy
         self.hooks = tuple(hooks)
-        self.window = RequestWindow(ceiling)
+        self.clock = clock
+        self.window = RequestWindow(ceiling, clock)
         self.stats = Stats(self.window)
 
     async def run(
@@ -137,4 +139,6 @@ class _Admitted:
         finally:
             window.release(slot, accepted=accepted, throttled=throttled)
             if logger.isEnabledFor(logging.DEBUG):
-                logger.debug("%s: %s in %.3f s", self._request, outcome, monotonic() - slot.since)
+                logger.debug(
+                    "%s: %s in %.3f s", self._request, outcome, self._requests.clock() - slot.since
+                )

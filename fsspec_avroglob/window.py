@@ -18,15 +18,25 @@ the window; a server that takes less refuses these few, and each of them is sent
 PROBE_ROUNDS = 8
 """Rounds that a higher level must hold without a refusal before it counts as one that fits."""
 
-PLATEAU_ROUNDS = 32
+PLATEAU_ROUNDS = 8
 """Rounds at the level that fits before more is tried; doubled each time that more is refused."""
 
 LONGEST_PLATEAU_ROUNDS = 1024
 
-PACED_BELOW = 8
-"""Below this limit requests are also spaced out, since one more or less is a large step there."""
+OFTEN = 0.15
+"""The share of requests refused one by one from which on there are pauses between them."""
 
-LEAST = 1 / 64
+STREAK = 3
+"""As many refusals without a success between them are not by chance."""
+
+MEMORY = 32
+"""So many answers make up the share of them that were refused."""
+
+LONGEST_PAUSE_S = 0.1
+"""Most seconds from one request's answer to the next request's start."""
+
+TIMER_S = 0.002
+"""How late a timer may be. Starts that are late by less are made up for."""
 
 
 class Slot:
@@ -46,7 +56,9 @@ class Congestion:
     Until the first refusal the limit doubles with each round trip that it holds something back. A
     refusal halves it, once for all requests that were in flight. It is then known what fits: of
     the requests in flight, those that were not refused. Up to there the limit doubles, then it
-    stays, and tries more only now and then (the plateau of TCP's CUBIC, counted in rounds).
+    stays, and tries more only now and then (the plateau of TCP's CUBIC, counted in rounds). From
+    then on requests are spaced out evenly too, as servers that count requests a second ask for;
+    where even single requests are refused, pauses between them make a window below 1.
 
     limit: the window; below 1 it stands for pauses between single requests.
     fits: the level that is known to be accepted; infinite as long as nothing was refused.
@@ -58,6 +70,8 @@ class Congestion:
         self.fits = math.inf
         self.round = 0
         self._round_trip_s = 0.0
+        self._refused_share = 0.0
+        self._in_a_row = 0
         self._plateau = PLATEAU_ROUNDS
         self._before = self.limit
         self._refusals = self._crowd = 0
@@ -70,7 +84,7 @@ class Congestion:
     @property
     def paced(self) -> bool:
         """Whether requests are spaced out."""
-        return self.limit < PACED_BELOW and self.fits < math.inf
+        return self.fits < math.inf
 
     @property
     def places(self) -> int:
@@ -84,6 +98,8 @@ class Congestion:
 
     def succeeded(self, slot: Slot, now: float, *, full: bool) -> None:
         """Note that a request was accepted. full: whether the window held others back."""
+        self._refused_share -= self._refused_share / MEMORY
+        self._in_a_row = 0
         took = now - slot.since
         self._round_trip_s += (took - self._round_trip_s) / (8 if self._round_trip_s else 1)
         if not full or slot.round != self.round:
@@ -111,6 +127,8 @@ class Congestion:
 
     def refused(self, slot: Slot) -> None:
         """Note that a request was throttled."""
+        self._refused_share += (1 - self._refused_share) / MEMORY
+        self._in_a_row += 1
         if slot.round == self.round:
             self._begin_round()
         elif slot.round != self.round - 1:
@@ -118,9 +136,22 @@ class Congestion:
         self._refusals += 1
         self._crowd = max(self._crowd, slot.level)
         accepted = self._crowd - self._refusals
-        self.fits = min(self._before, float(accepted)) if accepted > 0 else self._before / 2
-        self.fits = max(self.fits, 2 * LEAST)
-        self.limit = self.fits / 2
+        if accepted > 0:
+            self.fits = min(self._before, float(accepted))
+        else:
+            self.fits = self._with_pauses()
+        self.limit = max(self.fits / 2, min(self.fits, 1.0))
+
+    def _with_pauses(self) -> float:
+        """What fits where a request was refused though it was alone: 1 unless that is frequent."""
+        fits = min(self._before, 1.0)
+        least = min(fits, self._round_trip_s / LONGEST_PAUSE_S)
+        if self._in_a_row >= STREAK:
+            return max(fits / 2, least)
+        if self._refused_share > OFTEN:
+            fits *= 1 - self._refused_share
+            self._refused_share = 0.0
+        return max(fits, least)
 
     def _begin_round(self) -> None:
         """The first refusal among the requests in flight."""
@@ -212,9 +243,7 @@ class RequestWindow:
         self.in_flight += 1
         now = self._clock()
         if self.congestion.paced:
-            # A start that came late does not move the later ones, but nor does idleness pile up.
-            gap_s = self.congestion.gap_s
-            self._next_start = max(self._next_start, now - gap_s) + gap_s
+            self._next_start = max(self._next_start, now - TIMER_S) + self.congestion.gap_s
         return Slot(self.congestion.round, self.in_flight, now)
 
     def _delay_s(self, refusals: int) -> float:
@@ -224,7 +253,10 @@ class RequestWindow:
             places = max(1, places >> refusals)
         if self.in_flight >= places:
             return math.inf
-        return max(0.0, self._next_start - self._clock()) if self.congestion.paced else 0.0
+        if not self.congestion.paced:
+            return 0.0
+        pause_s = self.congestion.gap_s * ((1 << refusals) - 1)
+        return max(0.0, self._next_start + pause_s - self._clock())
 
     def _admit(self) -> None:
         """Give leave to whoever is next, as long as there is room."""
