@@ -6,7 +6,7 @@ import s3fs.core
 from botocore.exceptions import ClientError
 from s3fs.errors import translate_boto_error
 
-from fsspec_avroglob.retry import retry_cause
+from fsspec_avroglob.classification import retry_cause
 
 _STOCK_RETRYABLE = frozenset(s3fs.core.S3_RETRYABLE_ERRORS)
 

@@ -9,8 +9,9 @@ from functools import cache
 from time import monotonic
 from typing import Any, NamedTuple
 
+from fsspec_avroglob.classification import THROTTLED
 from fsspec_avroglob.errors import classify, translated_error
-from fsspec_avroglob.retry import THROTTLED, RetryEvent, RetryPolicy, with_retry
+from fsspec_avroglob.retry import RetryEvent, RetryPolicy, with_retry
 from fsspec_avroglob.stats import Stats
 from fsspec_avroglob.window import RequestWindow
 

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
-import errno
-import http.client
 import logging
 import math
 import random
-import re
-import socket
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Generic, TypeVar
 
-import botocore.exceptions
-import botocore.parsers
+from fsspec_avroglob.classification import is_retryable, retry_cause
+
+__all__ = ["RetryEvent", "RetryPolicy", "convert", "is_retryable", "retry_after", "with_retry"]
 
 logger = logging.getLogger("fsspec_avroglob")
 
@@ -127,184 +123,6 @@ def convert(
     object.__setattr__(record, name, value)
 
 
-# --- classification ------------------------------------------------------------------------------
-
-THROTTLED = "throttled"
-SERVER_ERROR = "server error"
-TIMEOUT = "timeout"
-CONNECTION = "connection"
-TRUNCATED = "truncated"
-
-RETRYABLE_CODES: Mapping[str, str] = {
-    "SlowDown": THROTTLED,
-    "RequestLimitExceeded": THROTTLED,
-    "BandwidthLimitExceeded": THROTTLED,
-    "PriorRequestNotComplete": THROTTLED,
-    "LimitExceededException": THROTTLED,
-    "ServiceUnavailable": SERVER_ERROR,
-    "InternalError": SERVER_ERROR,
-    "InternalFailure": SERVER_ERROR,
-    "RequestTimeout": TIMEOUT,
-    "RequestTimeoutException": TIMEOUT,
-    "XAmzContentSHA256Mismatch": TRUNCATED,
-    "IncompleteBody": TRUNCATED,
-}
-"""S3 error codes that a later attempt may not meet; ``Throttl*`` and ``TooManyRequests*`` too."""
-
-RETRYABLE_STATUS: Mapping[int, str] = {
-    408: TIMEOUT,
-    429: THROTTLED,
-    500: SERVER_ERROR,
-    502: SERVER_ERROR,
-    503: THROTTLED,
-    504: TIMEOUT,
-}
-"""HTTP status codes that are retried when the error code does not decide."""
-
-FINAL_CODES = frozenset(
-    {
-        "AccessDenied",
-        "AllAccessDisabled",
-        "ExpiredToken",
-        "InvalidAccessKeyId",
-        "InvalidToken",
-        "NoSuchBucket",
-        "NoSuchKey",
-        "NoSuchUpload",
-        "NotImplemented",
-        "PreconditionFailed",
-        "SignatureDoesNotMatch",
-    }
-)
-"""S3 error codes that no retry can mend, whatever status a server sends them with."""
-
-_EXCEPTION_CAUSES: tuple[tuple[type[BaseException], str], ...] = (
-    (botocore.exceptions.ConnectTimeoutError, TIMEOUT),
-    (botocore.exceptions.ReadTimeoutError, TIMEOUT),
-    (botocore.exceptions.IncompleteReadError, TRUNCATED),
-    (botocore.exceptions.ResponseStreamingError, TRUNCATED),
-    (botocore.exceptions.ProxyConnectionError, CONNECTION),
-    (botocore.exceptions.EndpointConnectionError, CONNECTION),
-    (botocore.exceptions.ConnectionClosedError, CONNECTION),
-    (botocore.exceptions.HTTPClientError, CONNECTION),
-    (botocore.parsers.ResponseParserError, TRUNCATED),
-    (asyncio.IncompleteReadError, TRUNCATED),
-    (http.client.IncompleteRead, TRUNCATED),
-    (TimeoutError, TIMEOUT),
-    (ConnectionError, CONNECTION),
-    (socket.gaierror, CONNECTION),
-)
-
-# Mistakes in a program or a request, whatever their text says.
-_NEVER_TRANSIENT = (
-    botocore.exceptions.BotoCoreError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    NameError,
-    NotImplementedError,
-    RecursionError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
-
-_TRANSIENT_ERRNO = {
-    errno.ETIMEDOUT: TIMEOUT,
-    errno.ECONNRESET: CONNECTION,
-    errno.EHOSTUNREACH: CONNECTION,
-    errno.ENETUNREACH: CONNECTION,
-}
-
-# Only where neither type, status nor code decide: servers and proxies that send nothing better.
-_MESSAGES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"slow ?down|reduce your request rate|throttl|too many requests", re.I), THROTTLED),
-    (
-        re.compile(r"\b50[0234]\b|internal ?error|service unavailable|bad gateway", re.I),
-        SERVER_ERROR,
-    ),
-    (re.compile(r"timed? ?out", re.I), TIMEOUT),
-    (re.compile(r"dispatch failure|connection (reset|closed|aborted|refused)", re.I), CONNECTION),
-)
-_FINAL_MESSAGES = re.compile(
-    r"\b40[1-7]\b|not found|no such (key|bucket)|access denied|forbidden|credential|signature", re.I
-)
-
-
-def retry_cause(error: BaseException) -> str | None:
-    """Why a later attempt may succeed, in a word for logs and counters; None if none can.
-
-    Decided by the S3 error code and HTTP status, then by the exception's type, and by its message
-    only where those say nothing.
-    """
-    if not isinstance(error, Exception):
-        return None
-    if isinstance(error, botocore.exceptions.ClientError):
-        return _response_cause(error.response)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return None
-    if isinstance(error, botocore.exceptions.SSLError | ssl.SSLError):
-        return None if "certificate" in str(error).lower() else CONNECTION
-    if isinstance(error, FileNotFoundError | PermissionError | FileExistsError | IsADirectoryError):
-        return None
-    for kind, cause in _EXCEPTION_CAUSES:
-        if isinstance(error, kind):
-            return cause
-    if type(error).__module__.startswith("aiohttp."):
-        return _aiohttp_cause(error)
-    if isinstance(error, OSError):
-        if isinstance(error.__cause__, botocore.exceptions.ClientError):
-            return _response_cause(error.__cause__.response)
-        if error.errno is not None:
-            return _TRANSIENT_ERRNO.get(error.errno)
-    if isinstance(error, _NEVER_TRANSIENT):
-        return None
-    return _message_cause(str(error))
-
-
-def is_retryable(error: BaseException) -> bool:
-    """Whether a later attempt may succeed where this one failed with *error*.
-
-    True for time-outs, refused and dropped connections, bodies cut short, throttling and the
-    statuses 408, 429, 500, 502, 503, 504; False for missing objects and buckets, refused or missing
-    credentials, every other 4xx, invalid parameters and cancellation.
-    """
-    return retry_cause(error) is not None
-
-
-def _aiohttp_cause(error: Exception) -> str | None:
-    """As :func:`retry_cause`, for what aiohttp raises when botocore has not made it its own."""
-    status = getattr(error, "status", None)
-    if status:
-        return RETRYABLE_STATUS.get(status)
-    if isinstance(error, ValueError):
-        return None
-    return TRUNCATED if "Payload" in type(error).__name__ else CONNECTION
-
-
-def _response_cause(response: Mapping[str, Any]) -> str | None:
-    code = str(response.get("Error", {}).get("Code", ""))
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    if code in FINAL_CODES:
-        return None
-    if code in RETRYABLE_CODES:
-        return RETRYABLE_CODES[code]
-    if code.startswith(("Throttl", "TooManyRequests")):
-        return THROTTLED
-    if status is None and code.isdigit():
-        status = int(code)
-    return RETRYABLE_STATUS.get(status) if isinstance(status, int) else None
-
-
-def _message_cause(message: str) -> str | None:
-    if _FINAL_MESSAGES.search(message):
-        return None
-    return next((cause for pattern, cause in _MESSAGES if pattern.search(message)), None)
-
-
 def retry_after(error: BaseException, now: float | None = None) -> float | None:
     """The seconds that the server asks to wait (``Retry-After``, a number or a date), or None."""
     response = getattr(error, "response", None)
@@ -334,7 +152,7 @@ class RetryEvent:
 
     operation: what was tried ("HeadObject"); target: on what ("bucket/key"), "" if not told.
     retry: the number of this retry, from 1, of at most max_retries.
-    cause: one word of :func:`retry_cause`.
+    cause: one word of :func:`~fsspec_avroglob.classification.retry_cause`.
     wait_s: seconds until the retry; elapsed_s: seconds since the first attempt began.
     error: the exception that ended the attempt.
     """

@@ -27,12 +27,12 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from s3fs.errors import translate_boto_error
 from yarl import URL
 
+from fsspec_avroglob.classification import retry_cause
 from fsspec_avroglob.retry import (
     RetryEvent,
     RetryPolicy,
     is_retryable,
     retry_after,
-    retry_cause,
     with_retry,
 )
 
