@@ -7,10 +7,11 @@ differ, as may namespaces, aliases, docs, defaults and unknown attributes. It ta
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import fastavro.schema
 
@@ -22,15 +23,21 @@ MAX_NESTING = 300
 
 _NAMED_TYPES = frozenset({"record", "error", "enum", "fixed"})
 
-# A reader must ignore logical types that it does not know, so only these tell two types apart.
-_LOGICAL_TYPES = frozenset(
-    {"decimal", "big-decimal", "uuid", "date", "duration", "time-millis", "time-micros"}
-    | {
-        f"{kind}-{unit}"
-        for kind in ("timestamp", "local-timestamp")
-        for unit in ("millis", "micros", "nanos")
-    }
-)
+# The underlying types of each logical type; decimal and those of a fixed have further conditions.
+_UNDERLYING: Mapping[str, frozenset[str]] = {
+    "decimal": frozenset({"bytes", "fixed"}),
+    "big-decimal": frozenset({"bytes"}),
+    "uuid": frozenset({"string", "fixed"}),
+    "date": frozenset({"int"}),
+    "time-millis": frozenset({"int"}),
+    "time-micros": frozenset({"long"}),
+    "duration": frozenset({"fixed"}),
+} | {
+    f"{family}-{unit}": frozenset({"long"})
+    for family in ("timestamp", "local-timestamp")
+    for unit in ("millis", "micros", "nanos")
+}
+_FIXED_SIZES = {"uuid": 16, "duration": 12}
 
 
 class InvalidSchemaError(ValueError):
@@ -82,7 +89,7 @@ class ParsedSchema:
     @property
     def is_record(self) -> bool:
         """Whether the top level is a record, whose fields are the columns of a table."""
-        return _kind(self.root) == "record"
+        return kind_of(self.root) == "record"
 
     @cached_property
     def fields(self) -> Mapping[str, AvroSchema]:
@@ -104,12 +111,41 @@ def parse_schema(schema: AvroSchema) -> ParsedSchema:
     _refuse_deep_nesting(schema)
     names: dict[str, Any] = {}
     try:
-        root = fastavro.schema.parse_schema(schema, named_schemas=names, _write_hint=False)
+        root = fastavro.schema.parse_schema(
+            _without_invalid_logical_types(schema), named_schemas=names, _write_hint=False
+        )
     except KeyError as error:
         raise InvalidSchemaError(f"invalid Avro schema: {error} is missing in a type") from error
     except Exception as error:  # fastavro has its own exceptions and lets Python's through
         raise InvalidSchemaError(f"invalid Avro schema: {error}") from error
     return ParsedSchema(schema, root, names)
+
+
+def standalone(schema: ParsedSchema, part: AvroSchema) -> AvroSchema:
+    """A type of *schema* as a schema of its own: named types are defined where first used."""
+    defined: set[str] = set()
+
+    def complete(type_: AvroSchema) -> AvroSchema:
+        if isinstance(type_, list):
+            return [complete(branch) for branch in type_]
+        type_ = schema.definition(type_)
+        if isinstance(type_, str):
+            return type_
+        if "name" in type_:
+            if type_["name"] in defined:
+                return type_["name"]
+            defined.add(type_["name"])
+        match kind_of(type_):
+            case "record" | "error":
+                fields = [{**field, "type": complete(field["type"])} for field in type_["fields"]]
+                return {**type_, "fields": fields}
+            case "array":
+                return {**type_, "items": complete(type_["items"])}
+            case "map":
+                return {**type_, "values": complete(type_["values"])}
+        return type_
+
+    return complete(part)
 
 
 def column_mapping(
@@ -139,7 +175,7 @@ def describe_type(schema: AvroSchema) -> str:
         return schema
     if isinstance(schema, list):
         return f"[{', '.join(map(describe_type, schema))}]"
-    match _kind(schema):
+    match kind_of(schema):
         case "array":
             return f"array of {describe_type(schema['items'])}"
         case "map":
@@ -152,8 +188,8 @@ def describe_type(schema: AvroSchema) -> str:
             return f"record {schema['name']}"
         case text:
             pass
-    logical = _logical_type(schema)
-    return text if logical is None else f"{text} ({', '.join(map(str, logical))})"
+    logical = logical_type(schema)
+    return text if logical is None else f"{text} ({logical})"
 
 
 @dataclass(frozen=True)
@@ -177,7 +213,7 @@ class _Comparison:
 
     def difference(self, field: str, first: AvroSchema, other: AvroSchema) -> _Difference | None:
         first, other = self._first.definition(first), self._other.definition(other)
-        kind = _kind(first)
+        kind = kind_of(first)
         if _signature(first) != _signature(other):
             return _Difference(field, describe_type(first), describe_type(other))
         match kind:
@@ -214,8 +250,8 @@ class _Comparison:
 
     def _union_difference(self, field: str, first: Any, other: Any) -> _Difference | None:
         # A union holds each unnamed type, and each name, once: a branch has at most one partner.
-        first_branches = {_branch_key(self._first.definition(b)): b for b in first}
-        other_branches = {_branch_key(self._other.definition(b)): b for b in other}
+        first_branches = {branch_key(self._first.definition(b)): b for b in first}
+        other_branches = {branch_key(self._other.definition(b)): b for b in other}
         if first_branches.keys() != other_branches.keys():
             return _Difference(field, describe_type(first), describe_type(other))
         self._note_order(list(first_branches), list(other_branches))
@@ -229,37 +265,87 @@ class _Comparison:
         self.reordered = self.reordered or first != other
 
 
-def _kind(schema: AvroSchema) -> str:
+def kind_of(schema: AvroSchema) -> str:
+    """The name of a type's kind: ``"union"``, ``"record"``, ``"long"``, or a named type's name."""
     if isinstance(schema, list):
         return "union"
     return str(schema["type"] if isinstance(schema, dict) else schema)
 
 
-def _branch_key(schema: AvroSchema) -> tuple[str, str]:
+def branch_key(schema: AvroSchema) -> tuple[str, str]:
     """What tells the branches of a union apart: the type, and the simple name if it has one."""
-    kind = _kind(schema)
+    kind = kind_of(schema)
     return kind, schema["name"].rpartition(".")[2] if kind in _NAMED_TYPES else ""
 
 
 def _signature(schema: AvroSchema) -> tuple[Any, ...]:
     """What must be equal in two types, apart from the types that they are made of."""
-    kind = _kind(schema)
+    kind = kind_of(schema)
     details: Any = None
     if kind == "enum":
         details = frozenset(schema["symbols"])
     elif kind == "fixed":
         details = schema["size"]
-    return *_branch_key(schema), details, _logical_type(schema)
+    return *branch_key(schema), details, logical_type(schema)
 
 
-def _logical_type(schema: AvroSchema) -> tuple[Any, ...] | None:
-    """Logical type with what belongs to it; None without one, and for one that Avro lacks."""
+class LogicalType(NamedTuple):
+    """A logical type that is valid where it stands; precision and scale are those of a decimal."""
+
+    name: str
+    precision: int = 0
+    scale: int = 0
+
+    def __str__(self) -> str:
+        if self.name != "decimal":
+            return self.name
+        return f"decimal, {self.precision}, {self.scale}"
+
+
+def logical_type(schema: AvroSchema) -> LogicalType | None:
+    """The logical type of a type, None without one.
+
+    As the specification asks for, one that is unknown or invalid where it stands is ignored.
+    """
     name = schema.get("logicalType") if isinstance(schema, dict) else None
-    if name not in _LOGICAL_TYPES:
+    if not isinstance(name, str) or kind_of(schema) not in _UNDERLYING.get(name, ()):
         return None
-    if name == "decimal":
-        return name, schema.get("precision"), schema.get("scale", 0)
-    return (name,)
+    size = schema.get("size")
+    if kind_of(schema) == "fixed" and size != _FIXED_SIZES.get(name, size):
+        return None
+    if name != "decimal":
+        return LogicalType(name)
+    precision, scale = schema.get("precision"), schema.get("scale", 0)
+    if type(precision) is not int or type(scale) is not int or not 0 <= scale <= precision:
+        return None
+    if precision == 0 or precision > _most_digits(schema):
+        return None
+    return LogicalType(name, precision, scale)
+
+
+def _most_digits(schema: AvroSchema) -> float:
+    """The decimal digits that always fit into the two's complement number of a decimal's bytes."""
+    if kind_of(schema) == "bytes":
+        return math.inf
+    size: int = schema["size"]
+    return math.floor((8 * size - 1) * math.log10(2)) if size > 0 else 0
+
+
+def _without_invalid_logical_types(schema: AvroSchema) -> AvroSchema:
+    """The schema without what fastavro would refuse although it is to be ignored."""
+    if isinstance(schema, list):
+        return [_without_invalid_logical_types(branch) for branch in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {
+        key: _without_invalid_logical_types(value)
+        if key in ("type", "items", "values", "fields")
+        else value
+        for key, value in schema.items()
+    }
+    if "logicalType" in kept and logical_type(kept) is None:
+        del kept["logicalType"]
+    return kept
 
 
 def _refuse_deep_nesting(schema: AvroSchema) -> None:

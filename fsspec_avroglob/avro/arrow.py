@@ -1,0 +1,256 @@
+"""Avro types as Arrow types, and the Arrow schema of a table of Avro records.
+
+The whole table, with what pandas and Polars make of it, is in the documentation ("Types").
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import operator
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from fsspec_avroglob.avro.physical import non_null
+from fsspec_avroglob.avro.schema import (
+    AvroSchema,
+    ParsedSchema,
+    describe_type,
+    kind_of,
+    logical_type,
+    parse_schema,
+    standalone,
+)
+
+VALUE_COLUMN = "value"
+"""The one column of a table read from files whose top-level schema is no record."""
+
+MAX_DECIMAL_PRECISION = 76
+"""Most digits of an Arrow decimal."""
+
+MAX_ARROW_FIELDS = 100_000
+"""Most fields, nested ones included, that a schema may have once names are replaced by types."""
+
+_PRIMITIVES: Mapping[str, pa.DataType] = {
+    "null": pa.null(),
+    "boolean": pa.bool_(),
+    "int": pa.int32(),
+    "long": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "bytes": pa.binary(),
+    "string": pa.string(),
+}
+
+_LOGICAL: Mapping[str, pa.DataType] = {
+    "uuid": pa.string(),
+    "date": pa.date32(),
+    "time-millis": pa.time32("ms"),
+    "time-micros": pa.time64("us"),
+    "timestamp-millis": pa.timestamp("ms", "UTC"),
+    "timestamp-micros": pa.timestamp("us", "UTC"),
+    "timestamp-nanos": pa.timestamp("ns", "UTC"),
+    "local-timestamp-millis": pa.timestamp("ms"),
+    "local-timestamp-micros": pa.timestamp("us"),
+    "local-timestamp-nanos": pa.timestamp("ns"),
+    "duration": pa.month_day_nano_interval(),
+    "big-decimal": pa.binary(),
+}
+
+
+class UnsupportedTypeError(ValueError):
+    """A field whose type no Arrow type can represent.
+
+    - ``field``: its dotted name, ``[]`` after it for items and ``{}`` for values of maps.
+    - ``reason``: why not, and what can be done.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(field, reason)
+        self.field = field
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"field {self.field!r} has no Arrow type: {self.reason}"
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """The reader schema of a table and the Arrow schema that follows from it alone.
+
+    - ``avro``: the reader schema as JSON, reduced to the columns chosen.
+
+    Made by :meth:`of`.
+    """
+
+    avro: AvroSchema
+
+    @classmethod
+    def of(cls, schema: AvroSchema, columns: Iterable[str | int] | None = None) -> TableSchema:
+        """The table of a reader schema; *columns* as in :meth:`select`, all by default.
+
+        Raises InvalidSchemaError, and what :meth:`select` raises.
+        """
+        parsed = parse_schema(schema)
+        table = cls(standalone(parsed, parsed.root))
+        return table if columns is None else table.select(columns)
+
+    @cached_property
+    def parsed(self) -> ParsedSchema:
+        """The reader schema with its names resolved."""
+        return parse_schema(self.avro)
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns: the fields of the record, or the one column ``value``."""
+        return tuple(self.parsed.fields) if self.parsed.is_record else (VALUE_COLUMN,)
+
+    @cached_property
+    def types(self) -> Mapping[str, AvroSchema]:
+        """The columns' Avro types by name."""
+        return self.parsed.fields if self.parsed.is_record else {VALUE_COLUMN: self.parsed.root}
+
+    @cached_property
+    def arrow(self) -> pa.Schema:
+        """The Arrow schema; a field is nullable only if its Avro type has null.
+
+        Raises UnsupportedTypeError for the first column that has no Arrow type.
+        """
+        types = _ArrowTypes(self.parsed)
+        return pa.schema([types.field(name, name, type_) for name, type_ in self.types.items()])
+
+    @cached_property
+    def key(self) -> str:
+        """A text that is equal for equal tables."""
+        return json.dumps(self.avro)
+
+    def select(self, columns: Iterable[str | int]) -> TableSchema:
+        """The table of some columns, by name or by index (negative from the end), in that order.
+
+        Raises TypeError for a single name, ValueError for an unknown column and one named twice.
+        """
+        if isinstance(columns, str):
+            raise TypeError(f"columns is a list of names; write [{columns!r}] for one column")
+        names = [self._name(column) for column in columns]
+        if len(set(names)) < len(names):
+            raise ValueError(f"columns names a column twice: {names}")
+        if not self.parsed.is_record:
+            if not names:
+                raise ValueError("files that hold no records have one column, and no fewer")
+            return self
+        fields = {field["name"]: field for field in self.parsed.root["fields"]}
+        record = {**self.parsed.root, "fields": [fields[name] for name in names]}
+        return TableSchema(standalone(self.parsed, record))
+
+    def _name(self, column: str | int) -> str:
+        if not isinstance(column, str):
+            try:
+                return self.columns[operator.index(column)]
+            except IndexError:
+                count = len(self.columns)
+                raise ValueError(f"no column {column}: there are {count}, from 0 on") from None
+        if column not in self.types:
+            raise ValueError(unknown_column(column, self.columns))
+        return column
+
+
+def unknown_column(name: str, columns: Iterable[str]) -> str:
+    """The message for a column that does not exist: the ones like it, else all of them."""
+    names = list(columns)
+    near = difflib.get_close_matches(name, names) or names
+    return f"no column {name!r}; there is {', '.join(map(repr, near)) or 'none'}"
+
+
+def member_name(branch: AvroSchema) -> str:
+    """What a branch of a general union is called: as in Avro's JSON encoding, by type or name."""
+    return branch["name"] if isinstance(branch, dict) and "name" in branch else kind_of(branch)
+
+
+class _ArrowTypes:
+    """One translation of a schema; counts fields, since names used again and again multiply."""
+
+    def __init__(self, schema: ParsedSchema) -> None:
+        self._schema = schema
+        self._within: list[str] = [schema.root["name"]] if schema.is_record else []
+        self._fields = 0
+
+    def field(self, name: str, path: str, schema: AvroSchema, optional: bool = False) -> pa.Field:
+        """A field called *name* of an Avro type; *path* is its place in the table, for errors."""
+        self._fields += 1
+        if self._fields > MAX_ARROW_FIELDS:
+            raise UnsupportedTypeError(
+                path.partition(".")[0],
+                f"the schema has more than {MAX_ARROW_FIELDS} nested fields; "
+                "choose other columns, or use iter_avro_records",
+            )
+        schema = self._schema.definition(schema)
+        branches = schema if isinstance(schema, list) else [schema]
+        nullable = optional or any(kind_of(branch) == "null" for branch in branches)
+        return pa.field(name, self.type(path, schema), nullable=nullable)
+
+    def type(self, path: str, schema: AvroSchema) -> pa.DataType:
+        """The Arrow type of an Avro type, null in unions left out."""
+        schema = self._schema.definition(schema)
+        match kind_of(schema):
+            case "union":
+                return self._union(path, schema)
+            case "record" | "error":
+                return self._record(path, schema)
+            case "array":
+                return pa.list_(self.field("item", f"{path}[]", schema["items"]))
+            case "map":
+                values = self.field("value", f"{path}{{}}", schema["values"])
+                return pa.map_(pa.string(), values)
+            case "enum":
+                return pa.dictionary(pa.int32(), pa.string())
+        return self._leaf(path, schema)
+
+    def _leaf(self, path: str, schema: AvroSchema) -> pa.DataType:
+        logical = logical_type(schema)
+        if logical is None:
+            fixed = kind_of(schema) == "fixed"
+            return pa.binary(schema["size"]) if fixed else _PRIMITIVES[kind_of(schema)]
+        if logical.name != "decimal":
+            return _LOGICAL[logical.name]
+        if logical.precision <= 38:
+            return pa.decimal128(logical.precision, logical.scale)
+        if logical.precision <= MAX_DECIMAL_PRECISION:
+            return pa.decimal256(logical.precision, logical.scale)
+        raise UnsupportedTypeError(
+            path,
+            f"a decimal of {logical.precision} digits, and Arrow's have {MAX_DECIMAL_PRECISION} at "
+            "most; give a reader schema (schema=...) without this logicalType to get its bytes, or "
+            "choose other columns",
+        )
+
+    def _union(self, path: str, branches: list[AvroSchema]) -> pa.DataType:
+        kept = [self._schema.definition(branches[i]) for i in non_null(branches)]
+        if not kept:
+            return pa.null()
+        if len(kept) == 1:
+            return self.type(path, kept[0])
+        members = [member_name(branch) for branch in kept]
+        return pa.struct(
+            [
+                self.field(name, f"{path}.{name}", branch, optional=True)
+                for name, branch in zip(members, kept, strict=True)
+            ]
+        )
+
+    def _record(self, path: str, schema: Any) -> pa.DataType:
+        name = schema["name"]
+        if name in self._within:
+            raise UnsupportedTypeError(
+                path,
+                f"{describe_type(schema)} holds itself, and Arrow's types end somewhere; choose "
+                "other columns, give a reader schema (schema=...) without this field, or use "
+                "iter_avro_records",
+            )
+        self._within.append(name)
+        fields = [self.field(f["name"], f"{path}.{f['name']}", f["type"]) for f in schema["fields"]]
+        self._within.pop()
+        return pa.struct(fields)

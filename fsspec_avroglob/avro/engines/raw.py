@@ -1,0 +1,73 @@
+"""What an engine is: raw blocks of a physical schema in, a struct array out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import pyarrow as pa
+
+
+class RawBlock(NamedTuple):
+    """One block, inflated.
+
+    - ``value_count``: how many records it claims to hold.
+    - ``data``: their bytes.
+    """
+
+    value_count: int
+    data: bytes
+
+
+class RawEngine(Protocol):
+    """Decodes blocks of one physical schema; made for a schema by calling its class."""
+
+    name: str
+    parallel: bool
+
+    def __init__(self, schema: Any, columns: pa.StructType) -> None:
+        """*columns* are the top-level fields wanted, with the types that the fields should have.
+
+        Raises EngineNotAbleError if the engine cannot decode *schema*.
+        """
+
+    def decode(self, blocks: Sequence[RawBlock]) -> Iterator[pa.StructArray]:
+        """The records of *blocks* in order, as arrays of structs that have the columns at least.
+
+        Raises BlockDecodeError if the bytes are no such records, or are not all used up.
+        """
+
+
+class EngineNotAbleError(ValueError):
+    """An engine that is not installed, or that cannot decode files of a schema."""
+
+
+class BlockDecodeError(ValueError):
+    """Blocks whose bytes are not what their schema says.
+
+    - ``reason``: what is wrong.
+    - ``block_index``: which of the blocks, counted from 0; None if that is not known.
+    - ``offset``: where this block starts in the bytes given to ``decode``; None if not known.
+    """
+
+    def __init__(
+        self, reason: str, block_index: int | None = None, offset: int | None = None
+    ) -> None:
+        super().__init__(reason, block_index, offset)
+        self.reason = reason
+        self.block_index = block_index
+        self.offset = offset
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def encode_long(number: int) -> bytes:
+    """*number*, which is not negative, as Avro's zig-zag varint."""
+    rest = number << 1
+    encoded = bytearray()
+    while rest > 0x7F:
+        encoded.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    encoded.append(rest)
+    return bytes(encoded)

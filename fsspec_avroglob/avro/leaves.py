@@ -1,0 +1,198 @@
+"""Primitive, fixed and enum values: from raw numbers and bytes to their Arrow types, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fsspec_avroglob.avro.schema import AvroSchema, LogicalType, kind_of, logical_type
+
+
+class Leaf(NamedTuple):
+    """How one such type is converted.
+
+    - ``physical``: the Arrow type that is expected.
+    - ``convert``: makes an array of that type into one of the table's; raises ValueError,
+      IndexError or pyarrow's errors for values that have no place in it.
+    """
+
+    physical: pa.DataType
+    convert: Callable[[pa.Array], pa.Array]
+
+
+_PHYSICAL: Mapping[str, pa.DataType] = {
+    "null": pa.null(),
+    "boolean": pa.bool_(),
+    "int": pa.int32(),
+    "long": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "bytes": pa.binary(),
+    "string": pa.binary(),
+}
+
+_PER_SECOND = {"millis": 10**3, "micros": 10**6, "nanos": 10**9}
+
+
+def leaf(writer: AvroSchema, reader: AvroSchema, target: pa.DataType) -> Leaf:
+    """The conversion of a primitive or fixed type to *target*, the reader's Arrow type."""
+    kind = kind_of(writer)
+    physical = pa.binary(writer["size"]) if kind == "fixed" else _PHYSICAL[kind]
+    old, new = logical_type(writer), logical_type(reader)
+    if new is None:
+        return Leaf(physical, lambda array: _promoted(array, target))
+    match new.name:
+        case "decimal":
+            return Leaf(physical, lambda array: _decimals(array, old or new, new, target))
+        case "uuid" if kind == "fixed":
+            return Leaf(physical, _uuid_texts)
+        case "duration":
+            return Leaf(physical, _durations)
+        case "uuid" | "big-decimal":
+            return Leaf(physical, lambda array: _promoted(array, target))
+    factor = _factor(old, new)
+    storage = _PHYSICAL[kind_of(reader)]
+    return Leaf(physical, lambda array: _scaled(array, storage, factor).view(target))
+
+
+def enum(writer: Any, reader: Any, positions: tuple[int | None, ...]) -> Leaf:
+    """The conversion of an enum, whose raw values are places in the writer's symbols."""
+    symbols = pa.array(reader["symbols"], pa.string())
+    as_read = pa.array(positions, pa.int32())
+    unchanged = positions == tuple(range(len(positions)))
+
+    def convert(array: pa.Array) -> pa.Array:
+        if len(array) and array.null_count < len(array):
+            bounds = pc.min_max(array)
+            for bound in (bounds["min"].as_py(), bounds["max"].as_py()):
+                if not 0 <= bound < len(positions):
+                    raise ValueError(f"{bound} is no symbol of an enum of {len(positions)}")
+        if not unchanged:
+            taken = as_read.take(array)
+            if taken.null_count > array.null_count:
+                lost = pc.and_(taken.is_null(), array.is_valid())
+                symbol = writer["symbols"][array.filter(lost)[0].as_py()]
+                raise ValueError(
+                    f"the symbol {symbol!r} is not in the reader schema, which has no default"
+                )
+            array = taken
+        return pa.DictionaryArray.from_arrays(array, symbols)
+
+    return Leaf(pa.int32(), convert)
+
+
+def _promoted(array: pa.Array, target: pa.DataType) -> pa.Array:
+    if array.type == target:
+        return array
+    if pa.types.is_integer(array.type) and pa.types.is_floating(target):
+        converted = array.cast(target, safe=False)
+        same = pc.equal(converted.cast(array.type, safe=False), array)
+        if not pc.all(same, skip_nulls=True).as_py():
+            value = array.filter(pc.invert(same))[0]
+            raise ValueError(f"{value} is not exact as {target}")
+        return converted
+    return array.cast(target)
+
+
+def _factor(old: LogicalType | None, new: LogicalType) -> int:
+    """What numbers are multiplied by: 1000 from millis to micros."""
+    if old is None or old == new:
+        return 1
+    units = old.name.rpartition("-")[2], new.name.rpartition("-")[2]
+    return _PER_SECOND[units[1]] // _PER_SECOND[units[0]]
+
+
+def _scaled(array: pa.Array, storage: pa.DataType, factor: int) -> pa.Array:
+    array = _promoted(array, storage)
+    return array if factor == 1 else pc.multiply_checked(array, pa.scalar(factor, storage))
+
+
+def _decimals(array: pa.Array, old: LogicalType, new: LogicalType, target: pa.DataType) -> pa.Array:
+    stored = target if old == new else _decimal_type(old)
+    starts, ends, data = _bytes_of(array)
+    width = stored.byte_width
+    out = numpy.empty((len(array), width), numpy.uint8)
+    lengths = ends - starts
+    signs = numpy.zeros(len(array), numpy.uint8)
+    filled = lengths > 0
+    signs[filled] = numpy.where(data[starts[filled]] & 0x80, 0xFF, 0)
+    for place in range(width):  # from the least significant byte on
+        column = signs.copy()
+        there = lengths > place
+        column[there] = data[ends[there] - 1 - place]
+        out[:, place] = column
+    too_long = f"a number has more than the {old.precision} digits of its decimal"
+    for row in numpy.flatnonzero(lengths > width):
+        # Bytes above those kept must repeat the sign.
+        above = data[starts[row] : ends[row] - width]
+        if (above != signs[row]).any() or (out[row, -1] ^ signs[row]) & 0x80:
+            raise ValueError(too_long)
+    buffers = [array.buffers()[0], pa.py_buffer(out)]
+    decimals = pa.Array.from_buffers(stored, len(array), buffers)
+    try:
+        decimals.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise ValueError(too_long) from error
+    return decimals if stored == target else decimals.cast(target)
+
+
+def _decimal_type(logical: LogicalType) -> pa.DataType:
+    make = pa.decimal128 if logical.precision <= 38 else pa.decimal256
+    return make(logical.precision, logical.scale)
+
+
+def _bytes_of(array: pa.Array) -> tuple[Any, Any, Any]:
+    """Where the values of a binary array start and end in its data; nulls are empty."""
+    if pa.types.is_fixed_size_binary(array.type):
+        size = array.type.byte_width
+        data = numpy.frombuffer(array.buffers()[1] or b"", numpy.uint8)
+        starts = numpy.arange(len(array), dtype=numpy.int64) * size
+        ends = starts + size
+        if array.null_count:
+            ends = numpy.where(numpy.asarray(array.is_valid()), ends, starts)
+        return starts, ends, data
+    _, offsets, values = array.buffers()
+    places = numpy.frombuffer(offsets, numpy.int32)[: len(array) + 1].astype(numpy.int64)
+    return places[:-1], places[1:], numpy.frombuffer(values or b"", numpy.uint8)
+
+
+def _rows_of(array: pa.Array, size: int) -> Any:
+    """The bytes of a fixed type as a matrix with a row a value."""
+    data = numpy.frombuffer(array.buffers()[1] or b"", numpy.uint8)
+    return data[: len(array) * size].reshape(len(array), size)
+
+
+_HEX_DIGITS = numpy.frombuffer(bytes(range(256)).hex().encode(), numpy.uint8).reshape(256, 2)
+_UUID_GROUPS = ((0, 8, 0), (8, 12, 1), (12, 16, 2), (16, 20, 3), (20, 32, 4))
+
+
+def _uuid_texts(array: pa.Array) -> pa.Array:
+    digits = _HEX_DIGITS[_rows_of(array, 16)].reshape(len(array), 32)
+    texts = numpy.full((len(array), 36), ord("-"), numpy.uint8)
+    for start, stop, dashes in _UUID_GROUPS:
+        texts[:, start + dashes : stop + dashes] = digits[:, start:stop]
+    offsets = numpy.arange(len(array) + 1, dtype=numpy.int64) * 36
+    if offsets[-1] > numpy.iinfo(numpy.int32).max:
+        raise ValueError("more than 2 GiB of text; decode fewer blocks at once")
+    buffers = [array.buffers()[0], pa.py_buffer(offsets.astype(numpy.int32)), pa.py_buffer(texts)]
+    return pa.Array.from_buffers(pa.string(), len(array), buffers)
+
+
+_INTERVAL = numpy.dtype([("months", "<i4"), ("days", "<i4"), ("nanos", "<i8")])
+
+
+def _durations(array: pa.Array) -> pa.Array:
+    counts = _rows_of(array, 12).view("<u4")
+    if array.null_count:
+        counts = counts * numpy.asarray(array.is_valid())[:, None].astype(numpy.uint32)
+    if counts[:, :2].max(initial=0) > numpy.iinfo(numpy.int32).max:
+        raise ValueError("a duration has more months or days than Arrow's intervals (2**31 - 1)")
+    out = numpy.empty(len(array), _INTERVAL)
+    out["months"], out["days"] = counts[:, 0], counts[:, 1]
+    out["nanos"] = counts[:, 2].astype(numpy.int64) * 1_000_000
+    buffers = [array.buffers()[0], pa.py_buffer(out)]
+    return pa.Array.from_buffers(pa.month_day_nano_interval(), len(array), buffers)
