@@ -70,7 +70,7 @@ class SchemaMismatchError(ValueError):
             difference = f"{subject} ({self.type}) is not in {self.first_path}"
         else:
             difference = f"{subject} is {self.type}; it is {self.first_type} in {self.first_path}"
-        return f"{self.path} does not fit the files before it: {difference}"
+        return f"{self.path} does not fit {self.first_path}: {difference}"
 
 
 @dataclass(frozen=True)
