@@ -11,11 +11,20 @@ from fsspec_avroglob.classification import retry_cause
 _STOCK_RETRYABLE = frozenset(s3fs.core.S3_RETRYABLE_ERRORS)
 
 
+PRECONDITION_CODES = ("PreconditionFailed", "412")
+"""Error codes with which S3 refuses a request whose condition does not hold (HEAD has no body)."""
+
+
+def error_code(error: BaseException | None) -> str | None:
+    """The error code that S3 answered with, None for other errors."""
+    if not isinstance(error, ClientError):
+        return None
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
 def is_precondition(error: BaseException | None) -> bool:
     """Whether S3 refused a conditional request because its condition does not hold."""
-    return isinstance(error, ClientError) and (
-        error.response.get("Error", {}).get("Code") in ("PreconditionFailed", "412")
-    )
+    return error_code(error) in PRECONDITION_CODES
 
 
 def classify(error: BaseException) -> str | None:

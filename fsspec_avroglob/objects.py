@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,7 +98,14 @@ class ObjectRead:
 
 
 class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
-    """An S3 object as a file, read through :class:`ObjectRead`."""
+    """An S3 object as a file, read through :class:`ObjectRead`.
+
+    All that is read is of one version. A write that fails takes the upload back and closes the
+    file, so that nothing is stored by closing it again.
+    """
+
+    read_kw: dict[str, Any]
+    mpu: dict[str, Any] | None
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         if start >= end:
@@ -109,6 +117,34 @@ class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
         arguments = {"Bucket": self.bucket, "Key": self.key, **condition}
         if self.version_id:
             arguments["VersionId"] = self.version_id
-        part = f"bytes={start}-{end - 1}"
-        data: bytes = sync(self.fs.loop, self.fs._read, self.fs._object_read(arguments, part, etag))
+        read = self.fs._object_read(arguments, f"bytes={start}-{end - 1}", etag)
+        data: bytes = sync(self.fs.loop, self.fs._read, read)
+        if etag is None and read.etag is not None:
+            self.read_kw = {**self.read_kw, "IfMatch": read.etag}
         return data
+
+    def _upload_chunk(self, final: bool = False) -> Any:
+        with self._taken_back_on_failure():
+            return super()._upload_chunk(final)
+
+    def commit(self) -> None:
+        """Store what was written. Raises FileExistsError for mode "xb" if there is an object."""
+        with self._taken_back_on_failure():
+            if "x" in self.mode and self.tell() == 0:
+                # What s3fs does with an empty file overwrites.
+                self.fs.pipe_file(self.path, b"", mode="create", **self.kwargs)
+                self.buffer = None
+            else:
+                super().commit()
+
+    @contextmanager
+    def _taken_back_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self.closed = True
+            upload, self.mpu = self.mpu, None
+            if upload is not None:
+                withdraw = self.fs._withdraw
+                sync(self.fs.loop, withdraw, self.bucket, self.key, upload["UploadId"], error)
+            raise
