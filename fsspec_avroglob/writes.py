@@ -12,7 +12,7 @@ from typing import Any
 from fsspec.asyn import sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from s3fs import S3FileSystem
-from s3fs.core import MANAGED_COPY_THRESHOLD, calculate_chunksize
+from s3fs.core import MANAGED_COPY_THRESHOLD, MAX_UPLOAD_PARTS, calculate_chunksize
 
 from fsspec_avroglob.errors import translated_error
 from fsspec_avroglob.outcome import deletion_error
@@ -213,7 +213,7 @@ class ObjectWrites(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         """Copy an object of *size* bytes by parts of *block* bytes (5 MB to 5 GB)."""
         if not 5 * 2**20 <= block <= MAX_PUT_BYTES:
             raise ValueError(f"block={block!r} must lie between 5 MB and 5 GB")
-        block = max(block, calculate_chunksize(size))
+        block = max(block, -(-size // MAX_UPLOAD_PARTS))
         starts = range(0, size, block)
         ranges = [(start, min(start + block, size) - 1) for start in starts]
         await self._copy_ranges(path1, path2, ranges, kwargs)

@@ -10,65 +10,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
-from http import HTTPStatus
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from tests.support.faults import Gate, Match, Request, Response, Rule, draw
 from tests.support.operations import operation_name
 from tests.support.servers import LOOPBACK, Endpoint
 
 _READ_SIZE = 1 << 16
 _MAX_HEAD_SIZE = 1 << 20
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request as it reached the proxy."""
-
-    method: str
-    path: str
-    """Path of the URL, percent-decoded: `/bucket/key`."""
-    query: dict[str, str]
-    operation: str
-    headers: dict[str, str] = field(repr=False)
-    """Header values by lower-case name."""
-
-    @property
-    def bucket(self) -> str:
-        """Bucket in the path, "" when there is none."""
-        return self.path[1:].partition("/")[0]
-
-    @property
-    def key(self) -> str:
-        """Key in the path, "" when there is none."""
-        return self.path[1:].partition("/")[2]
-
-
-Match = Callable[[Request], bool]
-
-
-@dataclass
-class _Rule:
-    """What happens to requests of one operation, and to how many more of them."""
-
-    operation: str | None
-    match: Match | None
-    times: int | None
-    response: bytes | None = None
-    body: bytes = b""
-    delay_s: float = 0.0
-    drop: bool = False
-    body_limit: int | None = None
-
-    def applies_to(self, request: Request) -> bool:
-        return (
-            self.times != 0
-            and self.operation in (None, request.operation)
-            and (self.match is None or self.match(request))
-        )
+_SLOW_DOWN = Response.of_error(503, "SlowDown", {})
 
 
 class FaultProxy:
@@ -76,15 +31,20 @@ class FaultProxy:
 
     A context manager. Rules are looked at in the order they were made; the first that applies to a
     request decides, and one that has been used `times` times no longer applies. `operation=None` is
-    any operation, `times=None` any number of times, `match` a further condition on the request.
+    any operation, `times=None` any number of times, `match` a further condition on the request,
+    `share` the fraction of requests that a rule applies to. Which ones these are follows from
+    `seed`, the request and how often it came before.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, seed: int = 0) -> None:
+        self._seed = seed
+        self._seen: Counter[object] = Counter()
+        self._gate: Gate | None = None
         self._endpoint = endpoint
         self._upstream = urlsplit(endpoint.url)
         self._lock = threading.Lock()
         self._requests: list[Request] = []
-        self._rules: list[_Rule] = []
+        self._rules: list[Rule] = []
         self._connections: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy")
@@ -123,10 +83,18 @@ class FaultProxy:
         return sum(operation in (None, request.operation) for request in self.requests)
 
     def clear(self) -> None:
-        """Forget the requests that arrived and all rules."""
+        """Forget the requests that arrived, all rules and the limit."""
         with self._lock:
             self._requests.clear()
             self._rules.clear()
+            self._seen.clear()
+            self._gate = None
+
+    @property
+    def repeats(self) -> Counter[object]:
+        """How often each request arrived, by what it is (:attr:`Request.identity`)."""
+        with self._lock:
+            return Counter(self._seen)
 
     def fail(
         self,
@@ -136,21 +104,15 @@ class FaultProxy:
         times: int | None = None,
         match: Match | None = None,
         headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        share: float = 1.0,
     ) -> None:
-        """Answer with an S3 error instead of forwarding; with `status=200`, in a 200's body."""
-        body = (
-            '<?xml version="1.0" encoding="UTF-8"?>\n'
-            f"<Error><Code>{code}</Code><Message>Injected {code}</Message>"
-            "<RequestId>0</RequestId></Error>"
-        ).encode()
-        lines = [
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
-            "Content-Type: application/xml",
-            f"Content-Length: {len(body)}",
-            *(f"{name}: {value}" for name, value in (headers or {}).items()),
-        ]
-        response = "\r\n".join([*lines, "", ""]).encode("latin-1")
-        self._add(_Rule(operation, match, times, response=response, body=body))
+        """Answer with an S3 error, or `body`, instead of forwarding; `status=200` too."""
+        if body is None:
+            response = Response.of_error(status, code, headers or {})
+        else:
+            response = Response.of(status, body, headers or {})
+        self._add(Rule(operation, match, times, share, response=response))
 
     def delay(
         self,
@@ -158,43 +120,95 @@ class FaultProxy:
         seconds: float = 0.0,
         times: int | None = None,
         match: Match | None = None,
+        share: float = 1.0,
     ) -> None:
         """Forward only after `seconds`."""
-        self._add(_Rule(operation, match, times, delay_s=seconds))
+        self._add(Rule(operation, match, times, share, delay_s=seconds))
 
     def drop(
         self,
         operation: str | None = None,
         times: int | None = None,
         match: Match | None = None,
+        share: float = 1.0,
     ) -> None:
         """Read the request, then close the connection without an answer."""
-        self._add(_Rule(operation, match, times, drop=True))
+        self._add(Rule(operation, match, times, share, drop=True))
+
+    def lose(
+        self,
+        operation: str | None = None,
+        times: int | None = None,
+        match: Match | None = None,
+        after: int = 0,
+        share: float = 1.0,
+    ) -> None:
+        """Forward, and close the connection after `after` bytes of the head of the answer."""
+        self._add(Rule(operation, match, times, share, head_limit=after))
 
     def cut(
         self,
         operation: str | None = None,
-        after: int = 0,
+        after: int | None = 0,
         times: int | None = None,
         match: Match | None = None,
+        share: float = 1.0,
     ) -> None:
         """Forward, but close the connection after `after` bytes of the answer's body.
 
-        A body that is not longer than `after` arrives whole.
+        A body that is not longer than `after` arrives whole. `after=None` is any byte of it.
         """
-        self._add(_Rule(operation, match, times, body_limit=after))
+        rule = Rule(operation, match, times, share, body_limit=after, cut=after is None)
+        self._add(rule)
 
-    def _add(self, rule: _Rule) -> None:
+    def corrupt(
+        self,
+        operation: str | None = None,
+        at: int = 0,
+        times: int | None = None,
+        match: Match | None = None,
+        share: float = 1.0,
+    ) -> None:
+        """Forward, but change the byte `at` of the answer's body."""
+        self._add(Rule(operation, match, times, share, corrupt_at=at))
+
+    def throttle(
+        self,
+        operation: str | None = None,
+        in_flight: int | None = None,
+        rate: float | None = None,
+    ) -> Gate:
+        """Answer 503 SlowDown beyond `in_flight` requests at once or `rate` requests a second.
+
+        Comes before all rules; a delay counts as time in flight. Returns what counts them.
+        """
+        self._gate = Gate(operation, in_flight, rate)
+        return self._gate
+
+    def _add(self, rule: Rule) -> None:
         with self._lock:
             self._rules.append(rule)
 
-    def _record(self, request: Request) -> _Rule | None:
+    def _record(self, request: Request) -> Rule | None:
         with self._lock:
             self._requests.append(request)
-            rule = next((rule for rule in self._rules if rule.applies_to(request)), None)
-            if rule is not None and rule.times is not None:
-                rule.times -= 1
-            return rule
+            identity = request.identity
+            nth = self._seen[identity]
+            self._seen[identity] += 1
+            for index, rule in enumerate(self._rules):
+                drawn = draw(self._seed, index, identity, nth) if rule.share < 1 else 0.0
+                if rule.applies_to(request, drawn):
+                    if rule.times is not None:
+                        rule.times -= 1
+                    if rule.cut:
+                        share = draw(self._seed, index, "cut", identity, nth)
+                        return replace(rule, cut_share=share)
+                    return rule
+            return None
+
+    def _gate_of(self, request: Request) -> Gate | None:
+        gate = self._gate
+        return gate if gate is not None and gate.operation in (None, request.operation) else None
 
     async def _start(self) -> None:
         self._server = await asyncio.start_server(
@@ -217,6 +231,8 @@ class FaultProxy:
             await _Connection(self, _Peer(reader, writer)).run()
         except (OSError, asyncio.IncompleteReadError):
             pass  # either end closed the connection, which closes the other one too
+        except asyncio.CancelledError:
+            pass  # the proxy stops; asyncio's streams would log a task that was cancelled
         finally:
             writer.close()
             self._connections.discard(task)
@@ -333,29 +349,45 @@ class _Connection:
 
     async def _serve_one(self) -> bool:
         head = await _Head.read(self._client.reader)
-        rule = self._proxy._record(head.to_request())
+        request = head.to_request()
+        gate = self._proxy._gate_of(request)
+        if gate is None:
+            return await self._treat(head, self._proxy._record(request))
+        if not gate.enter(request):
+            self._proxy._record(request)
+            return await self._refuse(head, _SLOW_DOWN)
+        try:
+            return await self._treat(head, self._proxy._record(request))
+        finally:
+            gate.leave()
+
+    async def _treat(self, head: _Head, rule: Rule | None) -> bool:
         if rule is None:
-            return await self._forward(head, None)
+            return await self._forward(head, _AS_IT_IS)
         if rule.delay_s:
             await asyncio.sleep(rule.delay_s)
         if rule.response is None and not rule.drop:
-            return await self._forward(head, rule.body_limit)
+            return await self._forward(head, rule)
+        return await self._refuse(head, rule.response)
+
+    async def _refuse(self, head: _Head, response: Response | None) -> bool:
+        """Read the request, then send *response* or, without one, close the connection."""
         if head.headers.get("expect", "").lower() == "100-continue":
             await self._client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         async for _ in self._client.body(head, until_close=False):
             pass
-        if rule.response is None:
+        if response is None:
             return False
-        await self._client.send(rule.response + (b"" if head.start[0] == "HEAD" else rule.body))
+        await self._client.send(response.head + (b"" if head.start[0] == "HEAD" else response.body))
         return head.keeps_alive
 
-    async def _forward(self, head: _Head, body_limit: int | None) -> bool:
+    async def _forward(self, head: _Head, rule: Rule) -> bool:
         if self._upstream is None:
             self._upstream = await self._proxy._connect()
         await self._upstream.send(head.raw)
         upload = asyncio.create_task(self._upload(self._upstream, head))
         try:
-            answer = await self._download(self._upstream, head, body_limit)
+            answer = await self._download(self._upstream, head, rule)
             # An answer that came before the whole request leaves the connection of no further use.
             return answer.keeps_alive and head.keeps_alive and upload.done()
         finally:
@@ -367,20 +399,35 @@ class _Connection:
         async for data, _ in self._client.body(head, until_close=False):
             await upstream.send(data)
 
-    async def _download(self, upstream: _Peer, request: _Head, body_limit: int | None) -> _Head:
+    async def _download(self, upstream: _Peer, request: _Head, rule: Rule) -> _Head:
         while True:
             head = await _Head.read(upstream.reader)
-            await self._client.send(head.raw)
             status = int(head.start[1])
+            if rule.head_limit is not None and status >= 200:
+                await self._client.send(head.raw[: rule.head_limit])
+                raise ConnectionAbortedError("cut by rule")
+            await self._client.send(head.raw)
             if status >= 200:
                 break
         if request.start[0] == "HEAD" or status in (204, 304):
             return head
+        body_limit = rule.body_limit
+        if rule.cut_share is not None:
+            body_limit = int(rule.cut_share * int(head.headers.get("content-length", 1)))
         sent = 0
         async for data, size in upstream.body(head, until_close=True):
             if body_limit is not None and sent + size > body_limit:
                 await self._client.send(data[: body_limit - sent])
                 raise ConnectionAbortedError("cut by rule")
+            if rule.corrupt_at is not None and 0 <= rule.corrupt_at - sent < size:
+                data = _with_change(data, rule.corrupt_at - sent)
             sent += size
             await self._client.send(data)
         return head
+
+
+_AS_IT_IS = Rule(None, None, None)
+
+
+def _with_change(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
