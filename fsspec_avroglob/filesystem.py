@@ -8,7 +8,7 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from fsspec.asyn import sync, sync_wrapper
@@ -36,6 +36,10 @@ from fsspec_avroglob.tasks import gather
 from fsspec_avroglob.tokens import Text
 from fsspec_avroglob.wire import page_of, pages_wanted, take_pages_of
 from fsspec_avroglob.writes import ObjectWrites
+
+if TYPE_CHECKING:
+    from fsspec_avroglob.joined import JoinedFile
+    from fsspec_avroglob.lines import CompressedLines
 
 __all__ = ["AvroGlobFileSystem"]
 
@@ -209,27 +213,38 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
         requester_pays: bool | None = None,
         cache_options: dict[str, Any] | None = None,
         **kwargs: Any,
-    ) -> AvroGlobFile:
+    ) -> AvroGlobFile | JoinedFile | CompressedLines:
         """A file over one object, with s3fs's parameters and defaults.
 
-        Raises FileExistsError for mode "xb" and an object that exists.
+        A glob, unless an object has just that name, is read as one file over all that match (see
+        :func:`~fsspec_avroglob.opening.open_glob`). Raises FileExistsError for mode "xb" and an
+        object that exists.
         """
         if "x" in mode and self.exists(path):
             raise FileExistsError(errno.EEXIST, "the object exists", self._strip_protocol(path))
         if version_id and not self.version_aware:
             raise ValueError("version_id needs a filesystem with version_aware=True")
+        block_size = block_size or self.default_block_size
+        cache_type = cache_type or self.default_cache_type
+        if mode == "rb" and not self.version_aware and is_glob_pattern(path):
+            # Brings the Avro modules, which nothing else here needs.
+            from fsspec_avroglob.opening import open_glob
+
+            joined = open_glob(self, path, block_size, cache_type, cache_options)
+            if joined is not None:
+                return joined
         extra = {**self.s3_additional_kwargs, **kwargs}
         return AvroGlobFile(
             self,
             path,
             mode,
-            block_size=block_size or self.default_block_size,
+            block_size=block_size,
             acl=acl or extra.get("ACL") or extra.get("acl") or False,
             version_id=version_id,
             fill_cache=self.default_fill_cache if fill_cache is None else fill_cache,
             s3_additional_kwargs=extra,
             autocommit=autocommit,
-            cache_type=cache_type or self.default_cache_type,
+            cache_type=cache_type,
             requester_pays=bool(self.req_kw) if requester_pays is None else requester_pays,
             cache_options=cache_options,
             size=size,

@@ -144,12 +144,13 @@ def _codec(name: str) -> tuple[Callable[[], _Inflater], tuple[type[Exception], .
         case "xz":
             return lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY_BYTES), (lzma.LZMAError,)
         case "zstandard":
-            zstd = _zstd()
+            zstd = zstandard()
             return zstd.ZstdDecompressor, (zstd.ZstdError,)
     raise CodecError(f"its codec {name!r} is none of Avro's; write the file with another one")
 
 
-def _zstd() -> Any:
+def zstandard() -> Any:
+    """The module of the standard library (3.14), or its backport. Raises CodecError without it."""
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:

@@ -49,6 +49,7 @@ def avro_file(
     codec: str = "null",
     block_bytes: int = 16_000,
     metadata: Mapping[str, str] | None = None,
+    sync_marker: bytes = SYNC_MARKER,
 ) -> bytes:
     """A container file of *records*, with a new block whenever *block_bytes* are full."""
     out = io.BytesIO()
@@ -59,7 +60,7 @@ def avro_file(
         codec=codec,
         sync_interval=block_bytes,
         metadata=dict(metadata or {}),
-        sync_marker=SYNC_MARKER,
+        sync_marker=sync_marker,
     )
     return out.getvalue()
 
