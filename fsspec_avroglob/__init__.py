@@ -1,20 +1,24 @@
 """Fast globs, one retry layer and Avro tables over S3, for every fsspec-aware library."""
 
+from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.container import NotAvroError
 from fsspec_avroglob.avro.read import (
+    AvroBatches,
     AvroDecodeError,
+    AvroRecords,
+    aiter_avro_batches,
+    aiter_avro_records,
+    iter_avro_batches,
     iter_avro_records,
     read_avro,
+    read_avro_async,
     read_avro_schema,
+    read_avro_schema_async,
+    read_avro_table,
+    read_avro_table_async,
 )
 from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError
-from fsspec_avroglob.filesystem import AvroGlobFileSystem
-from fsspec_avroglob.options import S3Config
-from fsspec_avroglob.pattern import GlobPattern, PatternError, is_glob_pattern
-from fsspec_avroglob.retry import RetryEvent, RetryPolicy, is_retryable, with_retry
-from fsspec_avroglob.routing import S3Route, use_for_s3
-from fsspec_avroglob.sources import (
-    ResolvedSources,
+from fsspec_avroglob.expand import (
     S3GlobUri,
     expand_path,
     expand_path_async,
@@ -25,10 +29,19 @@ from fsspec_avroglob.sources import (
     is_s3_uri,
     parse_s3_glob_uri,
 )
+from fsspec_avroglob.filesystem import AvroGlobFileSystem
+from fsspec_avroglob.options import S3Config
+from fsspec_avroglob.pattern import GlobPattern, PatternError, is_glob_pattern
+from fsspec_avroglob.retry import RetryEvent, RetryPolicy, is_retryable, with_retry
+from fsspec_avroglob.routing import S3Route, use_for_s3
+from fsspec_avroglob.sources import ResolvedSources
 
 __all__ = [
+    "AvroBatches",
     "AvroDecodeError",
     "AvroGlobFileSystem",
+    "AvroRecords",
+    "Dropped",
     "GlobPattern",
     "InvalidSchemaError",
     "NotAvroError",
@@ -40,6 +53,8 @@ __all__ = [
     "S3GlobUri",
     "S3Route",
     "SchemaMismatchError",
+    "aiter_avro_batches",
+    "aiter_avro_records",
     "expand_path",
     "expand_path_async",
     "expand_paths",
@@ -49,10 +64,15 @@ __all__ = [
     "is_glob_pattern",
     "is_retryable",
     "is_s3_uri",
+    "iter_avro_batches",
     "iter_avro_records",
     "parse_s3_glob_uri",
     "read_avro",
+    "read_avro_async",
     "read_avro_schema",
+    "read_avro_schema_async",
+    "read_avro_table",
+    "read_avro_table_async",
     "use_for_s3",
     "with_retry",
 ]
