@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -112,13 +113,20 @@ def endpoint(pytestconfig: pytest.Config) -> Endpoint:
     return pytestconfig.stash[ENDPOINT].get()
 
 
-@pytest.fixture
-def bucket(endpoint: Endpoint) -> Iterator[str]:
-    """The name of a new, empty bucket, which is removed with its contents after the test."""
+@contextlib.contextmanager
+def new_bucket(endpoint: Endpoint) -> Iterator[str]:
+    """The name of a new, empty bucket, which is removed with its contents in the end."""
     name = f"test-{uuid.uuid4().hex}"
     endpoint.client().create_bucket(Bucket=name)
     yield name
     _remove_bucket(endpoint.client(), name)
+
+
+@pytest.fixture
+def bucket(endpoint: Endpoint) -> Iterator[str]:
+    """The name of a new, empty bucket, which is removed with its contents after the test."""
+    with new_bucket(endpoint) as name:
+        yield name
 
 
 def _remove_bucket(client: Any, name: str) -> None:
