@@ -1,47 +1,40 @@
 """Fast globs, one retry layer and Avro tables over S3, for every fsspec-aware library."""
 
-from fsspec_avroglob.avro.blocks import Dropped
-from fsspec_avroglob.avro.container import NotAvroError
-from fsspec_avroglob.avro.read import (
-    AvroBatches,
-    AvroDecodeError,
-    AvroRecords,
-    aiter_avro_batches,
-    aiter_avro_records,
-    iter_avro_batches,
-    iter_avro_records,
-    read_avro,
-    read_avro_async,
-    read_avro_schema,
-    read_avro_schema_async,
-    read_avro_table,
-    read_avro_table_async,
-)
-from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError
-from fsspec_avroglob.expand import (
-    S3GlobUri,
-    expand_path,
-    expand_path_async,
-    expand_paths,
-    expand_paths_async,
-    expand_s3_glob,
-    expand_s3_glob_async,
-    is_s3_uri,
-    parse_s3_glob_uri,
-)
-from fsspec_avroglob.filesystem import AvroGlobFileSystem
-from fsspec_avroglob.options import S3Config
-from fsspec_avroglob.pattern import GlobPattern, PatternError, is_glob_pattern
-from fsspec_avroglob.retry import RetryEvent, RetryPolicy, is_retryable, with_retry
-from fsspec_avroglob.routing import S3Route, use_for_s3
-from fsspec_avroglob.sources import ResolvedSources
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fsspec_avroglob.avro.container import NotAvroError
+    from fsspec_avroglob.avro.read import (
+        AvroDecodeError,
+        iter_avro_records,
+        read_avro,
+        read_avro_schema,
+    )
+    from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError
+    from fsspec_avroglob.filesystem import AvroGlobFileSystem
+    from fsspec_avroglob.options import S3Config
+    from fsspec_avroglob.pattern import GlobPattern, PatternError, is_glob_pattern
+    from fsspec_avroglob.retry import RetryEvent, RetryPolicy, is_retryable, with_retry
+    from fsspec_avroglob.routing import S3Route, use_for_s3
+    from fsspec_avroglob.sources import (
+        ResolvedSources,
+        S3GlobUri,
+        expand_path,
+        expand_path_async,
+        expand_paths,
+        expand_paths_async,
+        expand_s3_glob,
+        expand_s3_glob_async,
+        is_s3_uri,
+        parse_s3_glob_uri,
+    )
 
 __all__ = [
-    "AvroBatches",
     "AvroDecodeError",
     "AvroGlobFileSystem",
-    "AvroRecords",
-    "Dropped",
     "GlobPattern",
     "InvalidSchemaError",
     "NotAvroError",
@@ -53,8 +46,6 @@ __all__ = [
     "S3GlobUri",
     "S3Route",
     "SchemaMismatchError",
-    "aiter_avro_batches",
-    "aiter_avro_records",
     "expand_path",
     "expand_path_async",
     "expand_paths",
@@ -64,15 +55,36 @@ __all__ = [
     "is_glob_pattern",
     "is_retryable",
     "is_s3_uri",
-    "iter_avro_batches",
     "iter_avro_records",
     "parse_s3_glob_uri",
     "read_avro",
-    "read_avro_async",
     "read_avro_schema",
-    "read_avro_schema_async",
-    "read_avro_table",
-    "read_avro_table_async",
     "use_for_s3",
     "with_retry",
 ]
+
+# Where the public names come from, lightest first. They come when they are asked for: importing the
+# package imports neither s3fs nor fastavro.
+_HOMES = (
+    "fsspec_avroglob.retry",
+    "fsspec_avroglob.pattern",
+    "fsspec_avroglob.options",
+    "fsspec_avroglob.filesystem",
+    "fsspec_avroglob.routing",
+    "fsspec_avroglob.sources",
+    "fsspec_avroglob.avro.container",
+    "fsspec_avroglob.avro.schema",
+    "fsspec_avroglob.avro.read",
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name that is not there yet."""
+    for module in map(import_module, _HOMES if name in __all__ else ()):
+        if hasattr(module, name):
+            return globals().setdefault(name, getattr(module, name))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -17,7 +17,6 @@ from fsspec.json import FilesystemJSONEncoder
 from fsspec.utils import stringify_path
 from s3fs import S3FileSystem
 
-from fsspec_avroglob.drawing import GlobPlan
 from fsspec_avroglob.errors import is_precondition
 from fsspec_avroglob.listing import Found, Lister
 from fsspec_avroglob.matches import Matches, merged
@@ -40,6 +39,9 @@ from fsspec_avroglob.writes import ObjectWrites
 if TYPE_CHECKING:
     from fsspec_avroglob.joined import JoinedFile
     from fsspec_avroglob.lines import CompressedLines
+
+if TYPE_CHECKING:
+    from fsspec_avroglob.drawing import GlobPlan
 
 __all__ = ["AvroGlobFileSystem"]
 
@@ -297,6 +299,8 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
         request is sent. Raises ValueError as :meth:`glob` does.
         """
         path = stringify_path(path)
+        from fsspec_avroglob.drawing import GlobPlan  # seldom needed
+
         plan = GlobPlan(path, tuple(self._plans(path, maxdepth, withdirs)))
         if run:
             sync(self.loop, self._carry_out, plan.plans, False, DEFAULT_CALLBACK)

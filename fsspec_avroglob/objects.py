@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from botocore.exceptions import ClientError, IncompleteReadError
 from fsspec.asyn import sync
@@ -21,17 +21,6 @@ CHUNK_BYTES = 2**18
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
-class ObjectPart(NamedTuple):
-    """Bytes of an object, and what the answer that brought them says of the whole object.
-
-    - ``size``: of the object in bytes, ``etag``: of its version; None where not said.
-    """
-
-    data: bytes
-    size: int | None
-    etag: str | None
-
-
 @dataclass
 class ObjectRead:
     """One GET of an object or of a range of it, in as many requests as it takes.
@@ -43,8 +32,7 @@ class ObjectRead:
     max_bytes: a body that is longer is not read: :meth:`attempt` then leaves ``data`` empty.
     local_expiry_check: the version is compared here and not by the server.
 
-    After :meth:`attempt` has returned, ``data`` holds the bytes, ``size`` how many there are, and
-    ``object_size`` how many the whole object has (None where the server does not say).
+    After :meth:`attempt` has returned, ``data`` holds the bytes, ``size`` how many there are.
     """
 
     get_object: Callable[..., Awaitable[Any]]
@@ -55,7 +43,6 @@ class ObjectRead:
     local_expiry_check: bool = False
     data: bytearray = field(default_factory=bytearray)
     size: int | None = None
-    object_size: int | None = None
     start: int = 0
 
     def progress(self) -> int:
@@ -102,11 +89,8 @@ class ObjectRead:
         self.size = response.get("ContentLength")
         self.etag = response.get("ETag") or self.etag
         part = _CONTENT_RANGE.match(response.get("ContentRange") or "")
-        if part is None:
-            self.object_size = self.size
-        else:
+        if part is not None:
             self.start = int(part[1])
-            self.object_size = None if part[3] == "*" else int(part[3])
 
     def _expired(self) -> FileExpired:
         path = f"{self.arguments['Bucket']}/{self.arguments['Key']}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 from collections.abc import Mapping
@@ -289,6 +288,8 @@ def _shown(canonical: str, value: Any) -> str:
 
 
 def _unknown(name: object) -> str:
+    import difflib  # seldom needed
+
     close = difflib.get_close_matches(str(name).lower(), known_options(), n=1, cutoff=0.6)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"unknown storage option {name!r}{hint}"

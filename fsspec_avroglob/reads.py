@@ -12,7 +12,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from s3fs import S3FileSystem
 from s3fs.core import version_id_kw
 
-from fsspec_avroglob.objects import ObjectPart, ObjectRead
+from fsspec_avroglob.objects import ObjectRead
 from fsspec_avroglob.requests import S3Request
 from fsspec_avroglob.tasks import for_each
 
@@ -63,19 +63,6 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         pieces: dict[int, bytes] = {}
         await self._read_whole(arguments, chunksize, max_concurrency, pieces.__setitem__)
         return b"".join(pieces[offset] for offset in sorted(pieces))
-
-    async def _read_part(
-        self, path: str, start: int, end: int | None, etag: str | None = None
-    ) -> ObjectPart:
-        """The bytes [*start*, *end*) of an object, fewer where it ends, by one GET.
-
-        etag: the version that must be read. Raises FileExpired for another one.
-        """
-        bucket, key, version = self.split_path(path)
-        arguments = {"Bucket": bucket, "Key": key, **version_id_kw(version)}
-        part = f"bytes={start}-{'' if end is None else end - 1}"
-        read = self._object_read(arguments, part, etag)
-        return ObjectPart(await self._read(read), read.object_size, read.etag)
 
     async def _read_whole(
         self,

@@ -68,7 +68,7 @@ class Settings:
 
         Raises UsageProblem if ``-o`` repeats a named option with another value.
         """
-        from fsspec_avroglob.expand import is_s3_uri
+        from fsspec_avroglob.sources import is_s3_uri
 
         if not is_s3_uri(url):
             return dict(self.other_options)
@@ -119,7 +119,7 @@ def list_matches(
 
 
 def _entries(pattern: str, storage_options: dict[str, Any]) -> Iterator[output.Entry]:
-    from fsspec_avroglob.expand import filesystem_for, is_glob_pattern
+    from fsspec_avroglob.sources import filesystem_for, is_glob_pattern
 
     fs, path = filesystem_for(pattern, storage_options)
     infos = _glob(fs, pattern, path) if is_glob_pattern(path) else _literal(fs, pattern, path)
@@ -129,8 +129,8 @@ def _entries(pattern: str, storage_options: dict[str, Any]) -> Iterator[output.E
 
 
 def _glob(fs: Any, pattern: str, path: str) -> dict[str, dict[str, Any]]:
-    from fsspec_avroglob.expand import is_s3_uri
     from fsspec_avroglob.pattern import GlobPattern
+    from fsspec_avroglob.sources import is_s3_uri
 
     if pattern.endswith("/"):
         path = f"{path.rstrip('/')}/"  # asks for directories; stripping the protocol took it away
@@ -144,7 +144,7 @@ def _glob(fs: Any, pattern: str, path: str) -> dict[str, dict[str, Any]]:
 
 def _literal(fs: Any, pattern: str, path: str) -> dict[str, dict[str, Any]]:
     """A file's own info, or those of a directory's content; none if there is neither."""
-    from fsspec_avroglob.expand import is_s3_uri
+    from fsspec_avroglob.sources import is_s3_uri
 
     try:
         if is_s3_uri(pattern) and "/" not in path:  # a bucket, or all of them
@@ -164,7 +164,7 @@ def _literal(fs: Any, pattern: str, path: str) -> dict[str, dict[str, Any]]:
 
 def _naming(pattern: str, fs: Any) -> Callable[[str], str]:
     """How to write a path that ``fs`` returned: the way that the pattern was written."""
-    from fsspec_avroglob.expand import is_s3_uri
+    from fsspec_avroglob.sources import is_s3_uri
 
     if is_s3_uri(pattern):
         scheme = pattern.partition("://")[0]

@@ -9,8 +9,7 @@ from typing import Any
 import fastavro
 import pyarrow as pa
 
-from fsspec_avroglob.avro.container import encode_long
-from fsspec_avroglob.avro.engines.raw import BlockDecodeError, RawBlock
+from fsspec_avroglob.avro.engines.raw import BlockDecodeError, RawBlock, encode_long
 
 # Enough for the cost of an array to vanish, few enough for the records to stay in the cache.
 _RECORDS_AT_ONCE = 4096

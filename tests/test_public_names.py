@@ -1,0 +1,39 @@
+"""The package's public names: all there, and none loaded before it is asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import fsspec_avroglob
+
+
+def modules_after(statement: str) -> set[str]:
+    script = f"import sys; {statement}; print(*sys.modules)"
+    return set(subprocess.check_output([sys.executable, "-c", script], text=True).split())
+
+
+@pytest.mark.parametrize("name", fsspec_avroglob.__all__)
+def test_public_name_is_there(name: str) -> None:
+    assert getattr(fsspec_avroglob, name).__module__.startswith("fsspec_avroglob.")
+    assert name in dir(fsspec_avroglob)
+
+
+def test_other_names_are_not() -> None:
+    with pytest.raises(AttributeError, match="'fsspec_avroglob' has no attribute 'read_parquet'"):
+        fsspec_avroglob.read_parquet  # noqa: B018  # that it is looked up is the test
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    loaded = modules_after("import fsspec_avroglob")
+
+    assert not loaded & {"s3fs", "fsspec", "fastavro", "pandas", "pyarrow"}
+
+
+def test_filesystem_needs_no_readers() -> None:
+    loaded = modules_after("import fsspec; fsspec.get_filesystem_class('avroglob')")
+
+    assert "s3fs" in loaded
+    assert not loaded & {"fastavro", "pandas", "pyarrow", "fsspec_avroglob.sources"}
