@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,20 @@ CHUNK_BYTES = 2**18
 """How much of a body is taken at a time."""
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+
+
+@dataclass
+class Version:
+    """The version of an object that reads share: the first one whose answer arrives sets it."""
+
+    etag: str | None = None
+
+    def admits(self, etag: str | None) -> bool:
+        """Whether an answer with *etag* is of this version, which it sets if nothing has yet."""
+        if self.etag is None:
+            self.etag = etag
+        return etag is None or self.etag is None or etag.strip('"') == self.etag.strip('"')
 
 
 @dataclass
@@ -28,9 +43,9 @@ class ObjectRead:
     get_object: sends one GET with its arguments and returns what botocore does.
     arguments: of the request, ``Bucket`` and ``Key`` among them, without range and condition.
     first: the range asked for as an HTTP header value ("bytes=0-99", "bytes=-10"), None for all.
-    etag: the version that must be read; None takes the version that the first answer shows.
+    version: the version that must be read, the one of the first answer if it is not set.
     max_bytes: a body that is longer is not read: :meth:`attempt` then leaves ``data`` empty.
-    local_expiry_check: the version is compared here and not by the server.
+    local_expiry_check: the version is compared here alone, and not by the server too.
 
     After :meth:`attempt` has returned, ``data`` holds the bytes, ``size`` how many there are.
     """
@@ -38,7 +53,7 @@ class ObjectRead:
     get_object: Callable[..., Awaitable[Any]]
     arguments: Mapping[str, Any]
     first: str | None = None
-    etag: str | None = None
+    version: Version = field(default_factory=Version)
     max_bytes: int | None = None
     local_expiry_check: bool = False
     data: bytearray = field(default_factory=bytearray)
@@ -67,34 +82,55 @@ class ObjectRead:
 
     async def _request(self) -> Any:
         arguments = dict(self.arguments)
+        part = self.first
         if self.size is not None and self.data:
-            last = self.start + self.size - 1
-            arguments["Range"] = f"bytes={self.start + len(self.data)}-{last}"
-        elif self.first is not None:
-            arguments["Range"] = self.first
-        if self.etag is not None and not self.local_expiry_check:
-            arguments["IfMatch"] = self.etag
+            part = f"bytes={self.start + len(self.data)}-{self.start + self.size - 1}"
+        if part is not None:
+            arguments["Range"] = part
+        if self.version.etag is not None and not self.local_expiry_check:
+            arguments["IfMatch"] = self.version.etag
         try:
             response = await self.get_object(**arguments)
         except ClientError as error:
             if "IfMatch" in arguments and is_precondition(error):
                 raise self._expired() from error
             raise
-        if self.local_expiry_check and self.etag not in (None, response.get("ETag")):
+        try:
+            if not self.version.admits(response.get("ETag")):
+                raise self._expired()
+            self._check_range(part, response)
+        except OSError:
             response["Body"].close()
-            raise self._expired()
+            raise
         return response
+
+    def _check_range(self, part: str | None, response: Mapping[str, Any]) -> None:
+        """Raise OSError for an answer that holds other bytes than were asked for."""
+        asked = _RANGE.fullmatch(part or "")
+        if asked is None:
+            return
+        sent = _CONTENT_RANGE.match(response.get("ContentRange") or "")
+        first, length = int(sent[1]) if sent else 0, response.get("ContentLength") or 0
+        most = int(asked[2]) - int(asked[1]) + 1 if asked[2] else length
+        if first != int(asked[1]) or length > most:
+            raise OSError(
+                errno.EIO,
+                f"asked for {part} and was sent {length} bytes from {first} on",
+                self._path,
+            )
 
     def _begin(self, response: Mapping[str, Any]) -> None:
         self.size = response.get("ContentLength")
-        self.etag = response.get("ETag") or self.etag
-        part = _CONTENT_RANGE.match(response.get("ContentRange") or "")
-        if part is not None:
-            self.start = int(part[1])
+        sent = _CONTENT_RANGE.match(response.get("ContentRange") or "")
+        if sent is not None:
+            self.start = int(sent[1])
+
+    @property
+    def _path(self) -> str:
+        return f"{self.arguments['Bucket']}/{self.arguments['Key']}"
 
     def _expired(self) -> FileExpired:
-        path = f"{self.arguments['Bucket']}/{self.arguments['Key']}"
-        return FileExpired(filename=path, e_tag=self.etag)
+        return FileExpired(filename=self._path, e_tag=self.version.etag)
 
 
 class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
@@ -117,10 +153,11 @@ class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
         arguments = {"Bucket": self.bucket, "Key": self.key, **condition}
         if self.version_id:
             arguments["VersionId"] = self.version_id
-        read = self.fs._object_read(arguments, f"bytes={start}-{end - 1}", etag)
+        version = Version(etag)
+        read = self.fs._object_read(arguments, f"bytes={start}-{end - 1}", version)
         data: bytes = sync(self.fs.loop, self.fs._read, read)
-        if etag is None and read.etag is not None:
-            self.read_kw = {**self.read_kw, "IfMatch": read.etag}
+        if version.etag is not None and not self.fs.local_expiry_check:
+            self.read_kw = {**self.read_kw, "IfMatch": version.etag}
         return data
 
     def _upload_chunk(self, final: bool = False) -> Any:

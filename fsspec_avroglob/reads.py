@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
+from fsspec.implementations.local import make_path_posix, trailing_sep
+from fsspec.utils import other_paths
 from s3fs import S3FileSystem
 from s3fs.core import version_id_kw
 
-from fsspec_avroglob.objects import ObjectRead
+from fsspec_avroglob.objects import ObjectRead, Version
+from fsspec_avroglob.pattern import is_glob_pattern
 from fsspec_avroglob.requests import S3Request
+from fsspec_avroglob.targets import (
+    RefusedKeysError,
+    Targets,
+    folds_case,
+    longest_name,
+    may_collide_on_case,
+    with_ancestors,
+)
 from fsspec_avroglob.tasks import for_each
 
 
@@ -27,13 +40,18 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         self,
         arguments: Mapping[str, Any],
         first: str | None = None,
-        etag: str | None = None,
+        version: Version | None = None,
         max_bytes: int | None = None,
     ) -> ObjectRead:
         """A GET that is yet to be carried out (see :class:`ObjectRead` for the arguments)."""
         get_object = partial(self._request, "get_object")
         return ObjectRead(
-            get_object, arguments, first, etag, max_bytes, bool(self.local_expiry_check)
+            get_object,
+            arguments,
+            first,
+            version or Version(),
+            max_bytes,
+            bool(self.local_expiry_check),
         )
 
     async def _read(self, read: ObjectRead) -> bytes:
@@ -51,18 +69,30 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         end: int | None = None,
         chunksize: int | None = None,
         max_concurrency: int | None = None,
+        versions: Mapping[str, Version] | None = None,
     ) -> bytes:
-        """The bytes [*start*, *end*) of an object, by one GET (large objects: concurrent ones)."""
+        """The bytes [*start*, *end*) of an object, by one GET (large objects: concurrent ones).
+
+        versions: which version of each path must be read. Raises FileExpired for another one.
+        """
+        one = Version() if versions is None else versions[path]
         bucket, key, version = self.split_path(path)
         arguments = {"Bucket": bucket, "Key": key, **version_id_kw(version_id or version)}
         if start is not None or end is not None:
             if end is not None and (start or 0) * end >= 0 and (start or 0) >= end:
                 return b""
             part = await self._process_limits(path, start, end)
-            return await self._read(self._object_read(arguments, part))
+            return await self._read(self._object_read(arguments, part, one))
         pieces: dict[int, bytes] = {}
-        await self._read_whole(arguments, chunksize, max_concurrency, pieces.__setitem__)
+        take = pieces.__setitem__
+        await self._read_whole(arguments, chunksize, max_concurrency, take, version=one)
         return b"".join(pieces[offset] for offset in sorted(pieces))
+
+    async def _cat_ranges(self, paths: list[str], *args: Any, **kwargs: Any) -> list[Any]:
+        """As fsspec's; the ranges of one object are all of one version, else FileExpired."""
+        versions: defaultdict[str, Version] = defaultdict(Version)
+        ranges: list[Any] = await super()._cat_ranges(paths, *args, versions=versions, **kwargs)
+        return ranges
 
     async def _read_whole(
         self,
@@ -71,6 +101,7 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         max_concurrency: int | None,
         take: Callable[[int, bytes], object],
         sized: Callable[[int], object] = lambda size: None,
+        version: Version | None = None,
     ) -> None:
         """Read an object, a large one by ranges at once; ``take(offset, data)`` gets its bytes.
 
@@ -78,7 +109,7 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         """
         chunksize = chunksize or self.default_block_size
         concurrency = max_concurrency or self.max_concurrency
-        whole = self._object_read(arguments, max_bytes=chunksize)
+        whole = self._object_read(arguments, None, version, chunksize)
         data = await self._read(whole)
         size = len(data) if whole.size is None else whole.size
         sized(size)
@@ -88,7 +119,7 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
 
         async def read_part(start: int) -> None:
             part = f"bytes={start}-{min(start + chunksize, size) - 1}"
-            take(start, await self._read(self._object_read(arguments, part, whole.etag)))
+            take(start, await self._read(self._object_read(arguments, part, whole.version)))
 
         await for_each(range(0, size, chunksize), read_part, concurrency)
 
@@ -108,7 +139,9 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         bucket, key, version = self.split_path(rpath)
         arguments = {"Bucket": bucket, "Key": key, **version_id_kw(version_id or version)}
         special = os.path.exists(lpath) and not os.path.isfile(lpath)
-        target = lpath if special else f"{lpath}.{uuid.uuid4().hex}.part"
+        # A name of its own: the object's may be as long as the file system allows.
+        part = os.path.join(os.path.dirname(lpath), f".{uuid.uuid4().hex}.part")
+        target = lpath if special else part
         try:
             with open(target, "wb") as file:
 
@@ -126,3 +159,83 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             if not special and os.path.exists(target):
                 os.remove(target)
             raise
+
+    async def _get(
+        self,
+        rpath: Any,
+        lpath: Any,
+        recursive: bool = False,
+        callback: Callback = DEFAULT_CALLBACK,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Copy objects to local files, as fsspec does; nothing is written outside *lpath*.
+
+        Raises RefusedKeysError, after all others have been copied, for keys that stand for no file
+        of their own there.
+        """
+        if isinstance(lpath, list):
+            return await super()._get(rpath, lpath, recursive, callback, maxdepth, **kwargs)
+        lpath = make_path_posix(lpath)
+        rpaths, lpaths = await self._paired(rpath, lpath, recursive, maxdepth)
+        root = lpath.rstrip("/")
+        files = await self._only_files(dict(zip(rpaths, lpaths, strict=True)))
+        targets = Targets(root)
+        directory = _existing(root)
+        fold = may_collide_on_case(list(files.values())) and folds_case(directory)
+        targets.add(files, longest_name(directory), fold)
+        for path, local in list(targets.files.items()):
+            try:
+                os.makedirs(os.path.dirname(local), exist_ok=True)
+                if local.endswith("/"):
+                    del targets.files[path]
+                elif os.path.isdir(local):
+                    raise IsADirectoryError(errno.EISDIR, "a directory of its name exists")
+            except OSError as error:
+                del targets.files[path]
+                targets.refused[path] = str(error)
+        copied = await super()._get(
+            list(targets.files), list(targets.files.values()), callback=callback, **kwargs
+        )
+        if targets.refused:
+            raise RefusedKeysError(root, targets.refused)
+        return copied
+
+    async def _paired(
+        self, rpath: Any, lpath: str, recursive: bool, maxdepth: int | None
+    ) -> tuple[list[str], list[str]]:
+        """The objects and directories that *rpath* stands for, and where fsspec would put each."""
+        alone = isinstance(rpath, str)
+        enters = alone and not trailing_sep(rpath)
+        stripped = self._strip_protocol(rpath)
+        rpaths = await self._expand_path(stripped, recursive=recursive, maxdepth=maxdepth)
+        if alone and (not recursive or maxdepth is not None):
+            rpaths = [p for p in rpaths if not (trailing_sep(p) or await self._isdir(p))]
+        if not rpaths:
+            return [], []
+        into_directory = trailing_sep(lpath) or os.path.isdir(lpath)
+        if alone and is_glob_pattern(stripped) and stripped not in rpaths:
+            exists = len(rpaths) == 1
+        else:
+            exists = alone and into_directory and enters
+        return rpaths, other_paths(rpaths, lpath, exists=exists, flatten=not alone)
+
+    async def _only_files(self, paths: dict[str, str]) -> dict[str, str]:
+        """The entries of *paths* (by ``bucket/key``) that are objects, and not only directories."""
+        parents = with_ancestors(path.rpartition("/")[0] for path in paths)
+        files = dict(paths)
+
+        async def judge(path: str) -> None:
+            # An empty object of a directory's name only marks it; nothing is lost with it.
+            if not (await self._info(path))["size"]:
+                del files[path]
+
+        await for_each([path for path in paths if path in parents], judge, self.max_concurrency)
+        return files
+
+
+def _existing(path: str) -> str:
+    """The directory *path*, or the nearest one above it that exists."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path) or "."
+    return path

@@ -42,7 +42,7 @@ class FaultProxy:
         self._gate: Gate | None = None
         self._endpoint = endpoint
         self._upstream = urlsplit(endpoint.url)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._requests: list[Request] = []
         self._rules: list[Rule] = []
         self._connections: set[asyncio.Task[None]] = set()

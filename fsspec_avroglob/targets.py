@@ -1,0 +1,136 @@
+"""Where on the local disk objects may be written: below the target, one file for one key."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+_SHOWN_KEYS = 20
+_WINDOWS_CHARACTERS = frozenset('\\:*?"<>|') | frozenset(map(chr, range(32)))
+_WINDOWS_DEVICES = frozenset(
+    ["CON", "PRN", "AUX", "NUL"] + [f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10)]
+)
+
+
+class RefusedKeysError(ValueError):
+    """Objects that were not copied, as their keys stand for no file below the target.
+
+    Attributes: ``root`` (the target) and ``refused``, the reason by path (``bucket/key``).
+    """
+
+    def __init__(self, root: str, refused: Mapping[str, str]) -> None:
+        self.root, self.refused = root, dict(refused)
+        shown = [f"{path!r}: {reason}" for path, reason in list(refused.items())[:_SHOWN_KEYS]]
+        if len(refused) > _SHOWN_KEYS:
+            shown.append(f"and {len(refused) - _SHOWN_KEYS} more")
+        super().__init__(f"not copied to {root!r}:\n  " + "\n  ".join(shown))
+
+    def __reduce__(self) -> tuple[type[RefusedKeysError], tuple[str, dict[str, str]]]:
+        return type(self), (self.root, self.refused)
+
+
+@dataclass
+class Targets:
+    """Files for objects, below the directory (or at the file) *root*.
+
+    After :meth:`add`, ``files`` holds the local path of each object and ``refused`` the reasons of
+    those that have none.
+    """
+
+    root: str
+    windows: bool = os.name == "nt"
+    files: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def add(self, paths: Mapping[str, str], name_bytes: int = 255, fold: bool = False) -> None:
+        """Take local paths by object (``bucket/key``), where no two may be one file.
+
+        name_bytes: longest name that the file system takes. fold: names that differ in case alone
+        are one to it.
+        """
+        key = _folded if fold else _unchanged
+        sound = [
+            os.path.normpath(local)
+            for local in paths.values()
+            if self._reason(local[len(self.root) :], name_bytes) is None
+        ]
+        parents = set(map(key, with_ancestors(map(os.path.dirname, sound))))
+        taken: dict[str, str] = {}
+        for path, local in paths.items():
+            place = key(os.path.normpath(local))
+            reason = self._reason(local[len(self.root) :], name_bytes)
+            if reason is None and place in parents:
+                reason = "it is also a directory of other keys"
+            if reason is None and place in taken:
+                reason = f"its file is that of {taken[place]!r}"
+            if reason is None:
+                taken[place] = path
+                self.files[path] = local
+            else:
+                self.refused[path] = reason
+
+    def _reason(self, relative: str, name_bytes: int) -> str | None:
+        names = relative.split("/")
+        if "\0" in relative:
+            return "it holds a NUL"
+        if ".." in names or "." in names:
+            return "'.' and '..' as names lead elsewhere"
+        if any(len(os.fsencode(name)) > name_bytes for name in names):
+            return f"a name is longer than {name_bytes} bytes"
+        if self.windows and not all(map(_is_windows_name, names)):
+            return "Windows does not allow a name in it"
+        return None
+
+
+def folds_case(directory: str) -> bool:
+    """Whether names that differ in case alone are one to the file system of a directory."""
+    probe = os.path.join(directory, f".avroglob-probe-{uuid.uuid4().hex}")
+    with open(probe, "xb"):
+        pass
+    try:
+        return os.path.exists(os.path.join(directory, os.path.basename(probe).upper()))
+    finally:
+        os.remove(probe)
+
+
+def may_collide_on_case(paths: Iterable[str]) -> bool:
+    """Whether two of the paths, or a path and a directory of another, differ in case alone."""
+    places = with_ancestors(paths)
+    return len(set(map(_folded, places))) < len(places)
+
+
+def with_ancestors(paths: Iterable[str]) -> set[str]:
+    """The paths and all directories that they lie in."""
+    found: set[str] = set()
+    for path in paths:
+        while path and path not in found:
+            found.add(path)
+            path = path.rpartition("/")[0]
+    return found
+
+
+def longest_name(directory: str) -> int:
+    """The most bytes that a name in *directory* may have."""
+    try:
+        return os.pathconf(directory, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):
+        return 255
+
+
+def _is_windows_name(name: str) -> bool:
+    return (
+        _WINDOWS_CHARACTERS.isdisjoint(name)
+        and not name.endswith((".", " "))
+        and name.partition(".")[0].upper() not in _WINDOWS_DEVICES
+    )
+
+
+def _folded(path: str) -> str:
+    return unicodedata.normalize("NFC", path).casefold()
+
+
+def _unchanged(path: str) -> str:
+    return path
