@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from fsspec.asyn import sync
 from fsspec.spec import AbstractBufferedFile
 
+from fsspec_avroglob.objects import Version
 from fsspec_avroglob.tasks import gather
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class Source(NamedTuple):
     async def _request(self, fs: AvroGlobFileSystem, start: int, stop: int) -> bytes:
         bucket, key, _ = fs.split_path(self.path)
         arguments = {"Bucket": bucket, "Key": key}
-        return await fs._read(fs._object_read(arguments, f"bytes={start}-{stop - 1}", self.etag))
+        part = f"bytes={start}-{stop - 1}"
+        return await fs._read(fs._object_read(arguments, part, Version(self.etag)))
 
 
 class Stretch(Protocol):
