@@ -48,6 +48,29 @@ def physical_schema(schema: ParsedSchema) -> AvroSchema:
     return {"type": "record", "name": "top", "fields": _fields([physical.of(schema.root)])}
 
 
+def endless_array(schema: ParsedSchema) -> AvroSchema | None:
+    """An array in *schema* whose items take no bytes, so that any number fits in; None without."""
+    for part in _parts(schema):
+        if kind_of(part) == "array" and _takes_no_bytes(schema, part["items"], ()):
+            return part
+    return None
+
+
+def _takes_no_bytes(schema: ParsedSchema, type_: AvroSchema, within: tuple[str, ...]) -> bool:
+    type_ = schema.definition(type_)
+    match kind_of(type_):
+        case "null":
+            return True
+        case "fixed":
+            return bool(type_["size"] == 0)
+        case "record" | "error":
+            if type_["name"] in within:
+                return True
+            within = (*within, type_["name"])
+            return all(_takes_no_bytes(schema, field["type"], within) for field in type_["fields"])
+    return False
+
+
 def zero_width(schema: ParsedSchema) -> bool:
     """Whether *schema* holds a type whose values take no byte, outside of unions."""
     return any(

@@ -12,19 +12,20 @@ from typing import Any
 import pyarrow as pa
 
 from fsspec_avroglob.avro.arrow import VALUE_COLUMN, TableSchema
-from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, decompress
+from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, CodecError, decompress
 from fsspec_avroglob.avro.container import SYNC_MARKER_BYTES, ContainerHeader, parse_block_header
 from fsspec_avroglob.avro.convert import Conversion, compile_step
 from fsspec_avroglob.avro.engines.columnar import PolarsAvroEngine
 from fsspec_avroglob.avro.engines.raw import (
+    BlockDecodeError,
     EngineNotAbleError,
     RawBlock,
     RawEngine,
 )
 from fsspec_avroglob.avro.engines.records import FastavroEngine
-from fsspec_avroglob.avro.physical import is_recursive, physical_schema, zero_width
+from fsspec_avroglob.avro.physical import endless_array, is_recursive, physical_schema, zero_width
 from fsspec_avroglob.avro.resolution import FieldStep, RecordStep, resolve
-from fsspec_avroglob.avro.schema import ParsedSchema, parse_schema
+from fsspec_avroglob.avro.schema import ParsedSchema, describe_type, parse_schema
 
 logger = logging.getLogger("fsspec_avroglob")
 
@@ -56,17 +57,18 @@ class Decoder:
         - ``rows``: most rows to return; blocks after the last of them are not looked at.
 
         The batch has exactly ``table.arrow`` as its schema. Raises BlockDecodeError for bytes that
-        cannot be decoded, and its subclasses' fellow ValueErrors ConversionError for a value that
-        has no place in the table and CodecError for data that cannot be inflated.
+        cannot be inflated or decoded, and ConversionError for a value that has no place in the
+        table.
         """
-        raw = list(self._inflated(blocks, rows))
+        offsets: list[int] = []
+        raw = list(self._inflated(blocks, rows, offsets))
         try:
-            parts = [self._converted(part) for part in self._raw.decode(raw)]
+            parts = self._parts(self._raw, raw, offsets)
         except ValueError as error:
             if self._fallback is None:
                 raise
             # The reference has the last word, on what is wrong and on whether anything is.
-            parts = [self._converted(part) for part in self._fallback.decode(raw)]
+            parts = self._parts(self._fallback, raw, offsets)
             logger.info("%s failed where fastavro did not: %s", self.engine, error)
         if len(parts) == 1:
             whole = parts[0]
@@ -79,19 +81,31 @@ class Decoder:
     def _target(self) -> pa.StructType:
         return pa.struct(list(self.table.arrow))
 
-    def _converted(self, array: pa.StructArray) -> pa.StructArray:
-        return self._conversion.convert(array, None)
+    def _parts(
+        self, engine: RawEngine, blocks: list[RawBlock], offsets: list[int]
+    ) -> list[pa.StructArray]:
+        try:
+            return [self._conversion.convert(part, None) for part in engine.decode(blocks)]
+        except BlockDecodeError as error:
+            if error.block_index is not None:
+                error.offset = offsets[error.block_index]
+            raise
 
-    def _inflated(self, blocks: bytes, rows: int | None) -> Iterator[RawBlock]:
-        offset, found, index = 0, 0, 0
+    def _inflated(self, blocks: bytes, rows: int | None, offsets: list[int]) -> Iterator[RawBlock]:
+        """The blocks needed for *rows*; where they start in *blocks* is appended to *offsets*."""
+        offset, found = 0, 0
         while offset < len(blocks) and (rows is None or found < rows):
+            offsets.append(offset)
             header = parse_block_header(blocks, offset)
             end = header.data_offset + header.size_bytes
-            data = bytes(memoryview(blocks)[header.data_offset : end])
-            yield RawBlock(header.value_count, decompress(self.codec, data, self.max_block_size))
+            stored = bytes(memoryview(blocks)[header.data_offset : end])
+            try:
+                data = decompress(self.codec, stored, self.max_block_size)
+            except CodecError as error:
+                raise BlockDecodeError(str(error), len(offsets) - 1, offset) from error
+            yield RawBlock(header.value_count, data)
             found += header.value_count
             offset = end + SYNC_MARKER_BYTES
-            index += 1
 
 
 def decoder(
@@ -134,6 +148,12 @@ class _Keyed:
 def _decoder(schema_text: str, codec: str, keyed: _Keyed, engine: str, max_bytes: int) -> Decoder:
     table = keyed.table
     writer = parse_schema(json.loads(schema_text))
+    endless = endless_array(writer)
+    if endless is not None:
+        raise EngineNotAbleError(
+            f"{describe_type(endless)}: its items take no bytes, so a few bytes may claim any "
+            "number of them; such files are not decoded"
+        )
     conversion = _conversion(writer, table)
     schema = physical_schema(writer)
     fast: RawEngine | None = None
@@ -146,7 +166,9 @@ def _decoder(schema_text: str, codec: str, keyed: _Keyed, engine: str, max_bytes
                 raise
             reason = str(error)
             logger.info("fastavro decodes, not polars-avro: %s", reason)
-    slow = FastavroEngine(schema, conversion.physical) if engine != "polars-avro" else None
+    slow = None
+    if engine != "polars-avro":
+        slow = FastavroEngine(schema, conversion.physical, recursive=is_recursive(writer))
     raw, fallback = (fast, slow) if fast is not None else (slow, None)
     assert raw is not None
     return Decoder(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -20,16 +20,14 @@ class RawBlock(NamedTuple):
 
 
 class RawEngine(Protocol):
-    """Decodes blocks of one physical schema; made for a schema by calling its class."""
+    """Decodes blocks of one physical schema.
+
+    Made from this schema and a struct of the top-level fields that are wanted, with the types that
+    they should have. Raises EngineNotAbleError then if it cannot decode the schema.
+    """
 
     name: str
     parallel: bool
-
-    def __init__(self, schema: Any, columns: pa.StructType) -> None:
-        """*columns* are the top-level fields wanted, with the types that the fields should have.
-
-        Raises EngineNotAbleError if the engine cannot decode *schema*.
-        """
 
     def decode(self, blocks: Sequence[RawBlock]) -> Iterator[pa.StructArray]:
         """The records of *blocks* in order, as arrays of structs that have the columns at least.
