@@ -119,7 +119,7 @@ class _Compiler:
 
         def convert(array: pa.Array, live: Live) -> pa.Array:
             array = _unsliced(array)
-            entries = _unsliced(array.values)
+            entries = _values(array)
             columns = [
                 keys.convert(entries.field(KEY), None),
                 values.convert(entries.field(VALUE), None),
@@ -321,7 +321,7 @@ def _field(name: str, conversion: Conversion) -> Callable[[pa.Array, Live], pa.A
 def _list(items: Conversion, target: pa.DataType) -> Callable[[pa.Array, Live], pa.Array]:
     def convert(array: pa.Array, live: Live) -> pa.Array:
         array = _unsliced(array)
-        children = [items.convert(array.values, None)]
+        children = [items.convert(_values(array), None)]
         return pa.Array.from_buffers(target, len(array), array.buffers()[:2], children=children)
 
     return convert
@@ -330,6 +330,11 @@ def _list(items: Conversion, target: pa.DataType) -> Callable[[pa.Array, Live], 
 def _unsliced(array: pa.Array) -> pa.Array:
     """The array with its buffers starting at its first row, which whoever takes them relies on."""
     return array.take(pa.array(numpy.arange(len(array)))) if array.offset else array
+
+
+def _values(array: pa.ListArray) -> pa.Array:
+    """The items of all lists, without what the array holds of lists cut off behind its last."""
+    return _unsliced(array.values.slice(0, array.offsets[len(array)].as_py()))
 
 
 def _both(first: pa.DataType | None, second: pa.DataType) -> pa.DataType:

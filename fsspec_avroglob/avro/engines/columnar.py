@@ -19,7 +19,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 
@@ -33,6 +33,11 @@ from fsspec_avroglob.avro.engines.raw import (
 
 _SYNC_MARKER = bytes(SYNC_MARKER_BYTES)
 
+# A record that is not the sentinel passes for it once in 2**24 times.
+_SENTINEL_BITS = 24
+
+_SMALLEST = {"null": b"", "float": bytes(4), "double": bytes(8)}
+
 
 class PolarsAvroEngine:
     """Decodes schemas that are not recursive and whose every value takes at least a byte."""
@@ -43,11 +48,13 @@ class PolarsAvroEngine:
     def __init__(self, schema: Any, columns: pa.StructType) -> None:
         self._source = _native_source()
         self._names = [field.name for field in columns]
-        self._sentinel = _sentinel(schema, self._names)
-        self._wanted = sorted({*self._names, self._sentinel.column})
         text = json.dumps(schema).encode()
         entry = [encode_long(len(part)) + part for part in (b"avro.schema", text)]
         self._header = b"".join([MAGIC, encode_long(1), *entry, encode_long(0), _SYNC_MARKER])
+        marked, self._sentinel = _sentinel(schema, self._names)
+        self._wanted = sorted({*self._names, marked})
+        self._mark = self._wanted.index(marked)
+        self._expected = self._batch([self._sentinel], 1).column(self._mark)
 
     def decode(self, blocks: Sequence[RawBlock]) -> Iterator[pa.StructArray]:
         """See :class:`RawEngine`."""
@@ -55,25 +62,15 @@ class PolarsAvroEngine:
             if block.value_count > len(block.data):
                 raise BlockDecodeError("it claims more records than it has bytes", index)
         rows = sum(block.value_count for block in blocks)
-        size = sum(len(block.data) for block in blocks) + len(self._sentinel.data)
-        batch = self._batch(
-            b"".join(
-                [
-                    self._header,
-                    encode_long(rows + 1) + encode_long(size),
-                    *(block.data for block in blocks),
-                    self._sentinel.data,
-                    _SYNC_MARKER,
-                ]
-            ),
-            rows + 1,
-        )
-        last = batch.column(self._wanted.index(self._sentinel.column))[-1]
-        if len(batch) != rows + 1 or last.as_py() != self._sentinel.value:
+        batch = self._batch([*(block.data for block in blocks), self._sentinel], rows + 1)
+        if len(batch) != rows + 1 or batch.column(self._mark).slice(rows) != self._expected:
             raise BlockDecodeError("the records do not end where their blocks do")
         yield batch.slice(0, rows).to_struct_array()
 
-    def _batch(self, data: bytes, rows: int) -> pa.RecordBatch:
+    def _batch(self, records: list[bytes], rows: int) -> pa.RecordBatch:
+        size = sum(map(len, records))
+        block = [encode_long(rows) + encode_long(size), *records, _SYNC_MARKER]
+        data = b"".join([self._header, *block])
         try:
             source = self._source([lambda: nullcontext(io.BytesIO(data))], False, False)
             return pa.record_batch(next(source.batch_iter(rows, self._wanted)))
@@ -84,65 +81,72 @@ class PolarsAvroEngine:
             raise
 
 
-class _Sentinel(NamedTuple):
-    """The record behind the last: its bytes, and the column that tells it from all others."""
+def _sentinel(schema: Any, preferred: Sequence[str]) -> tuple[str, bytes]:
+    """A record with random values in one column, *preferred* where possible: that, and its bytes.
 
-    data: bytes
-    column: str
-    value: Any
-
-
-def _sentinel(schema: Any, preferred: Sequence[str]) -> _Sentinel:
-    """A sentinel of a physical schema, its column one of the *preferred* where that can be."""
+    Raises EngineNotAbleError for a schema that has no column with enough different values.
+    """
     types = {field["name"]: field["type"] for field in schema["fields"]}
-    for column in sorted(types, key=lambda name: name not in preferred):
-        branches = types[column] if isinstance(types[column], list) else [types[column]]
-        for position, branch in enumerate(branches):
-            found = _random_value(branch)
-            if found is not None:
-                index = encode_long(position) if branches is types[column] else b""
-                named: dict[str, Any] = {}
-                parts = [
-                    index + found[0] if name == column else _least(type_, named)
-                    for name, type_ in types.items()
-                ]
-                return _Sentinel(b"".join(parts), column, found[1])
-    raise EngineNotAbleError("polars-avro would not notice records that end in the wrong place")
+    for marked in sorted(types, key=lambda name: name not in preferred):
+        encoder = _Encoder()
+        parts = [encoder.value(type_, name == marked) for name, type_ in types.items()]
+        if encoder.random_bits >= _SENTINEL_BITS:
+            return marked, b"".join(parts)
+    raise EngineNotAbleError("polars-avro would not notice if records of so few values ended early")
 
 
-def _random_value(type_: Any) -> tuple[bytes, Any] | None:
-    """A random value of a physical type and its encoding; None if the type has too few values."""
-    noise = os.urandom(16)
-    match type_:
-        case "bytes":
-            return encode_long(len(noise)) + noise, noise
-        case "int" | "long":
-            number = int.from_bytes(noise[:4]) >> 1
-            return encode_long(number), number
-        case "double":
-            number = int.from_bytes(noise[:4])
-            return struct.pack("<d", number), float(number)
-        case {"type": "fixed", "size": size} if size >= 4:
-            data = (noise * size)[:size]
-            return data, data
-    return None
+class _Encoder:
+    """Encodes values of a physical schema: small ones, or random ones whose bits are counted."""
 
+    def __init__(self) -> None:
+        self.random_bits = 0
+        self._named: dict[str, Any] = {}
 
-def _least(type_: Any, named: dict[str, Any]) -> bytes:
-    """The encoding of a small value of a physical type; *named* are the types defined so far."""
-    if isinstance(type_, list):
-        return b"\x00" + _least(type_[0], named)
-    if isinstance(type_, str) and type_ not in named:
-        return {"null": b"", "float": bytes(4), "double": bytes(8)}.get(type_, b"\x00")
-    type_ = named[type_] if isinstance(type_, str) else type_
-    if "name" in type_:
-        named[type_["name"]] = type_
-    match type_["type"]:
-        case "record":
-            return b"".join([_least(field["type"], named) for field in type_["fields"]])
-        case "fixed":
-            return bytes(type_["size"])
-    return b"\x00"  # an array without items
+    def value(self, type_: Any, random: bool) -> bytes:
+        """A value of a type; arrays are empty unless it is to be random."""
+        if isinstance(type_, list):
+            position = len(type_) - 1 if random else 0
+            if random and type_[position] == "null":
+                position = 0
+            # Types are known by name from where they are defined, whichever branch is taken.
+            parts = [self.value(branch, random and i == position) for i, branch in enumerate(type_)]
+            return encode_long(position) + parts[position]
+        if isinstance(type_, dict):
+            self._named[type_.get("name", "")] = type_
+        type_ = self._named.get(type_, type_) if isinstance(type_, str) else type_
+        match type_:
+            case {"type": "record", "fields": fields}:
+                return b"".join([self.value(field["type"], random) for field in fields])
+            case {"type": "array", "items": items}:
+                if not random:
+                    self.value(items, False)
+                    return encode_long(0)
+                values = [self.value(items, True) for _ in range(_SENTINEL_BITS)]
+                return encode_long(len(values)) + b"".join(values) + encode_long(0)
+            case {"type": "fixed", "size": size} if not random:
+                return bytes(size)
+        return self._noise(type_) if random else _SMALLEST.get(type_, b"\x00")
+
+    def _noise(self, type_: Any) -> bytes:
+        number = int.from_bytes(os.urandom(3))
+        match type_:
+            case "null":
+                return b""
+            case "boolean":
+                self.random_bits += 1
+                return (number & 1).to_bytes()
+        self.random_bits += 24
+        match type_:
+            case "bytes":
+                return encode_long(3) + number.to_bytes(3)
+            case "float":
+                return struct.pack("<f", number)
+            case "double":
+                return struct.pack("<d", number)
+            case {"size": size}:
+                self.random_bits += 8 * min(size, 3) - 24
+                return number.to_bytes(3)[:size].ljust(size, b"\x00")
+        return encode_long(number)
 
 
 @cache

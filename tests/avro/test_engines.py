@@ -1,0 +1,209 @@
+"""Engines: which is chosen, what they do with damaged blocks, and life without polars-avro."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+import pytest
+
+from fsspec_avroglob.avro.arrow import TableSchema
+from fsspec_avroglob.avro.container import parse_header
+from fsspec_avroglob.avro.engines import BlockDecodeError, EngineNotAbleError, decoder
+from tests.support.avro_data import (
+    USER_SCHEMA,
+    avro_file,
+    record_schema,
+    user_file,
+    users,
+)
+from tests.support.avro_tables import ENGINES, block, decoded, decoder_of, encoded
+
+NODE = record_schema({"value": "int", "next": ["null", "Node"]}, "Node")
+NUMBERS = record_schema({"x": "long"})
+
+# What polars-avro cannot do, each with values.
+FOR_FASTAVRO_ALONE: list[tuple[Any, list[Any]]] = [
+    (record_schema({"x": "null"}), [{"x": None}]),
+    (record_schema({"x": record_schema({}, "Empty"), "y": "int"}), [{"x": {}, "y": 1}]),
+    (record_schema({"x": {"type": "fixed", "name": "F", "size": 0}}), [{"x": b""}]),
+    (record_schema({"x": "boolean"}), [{"x": True}, {"x": False}]),
+]
+
+
+@pytest.mark.parametrize("codec", ["null", "deflate", "bzip2", "snappy", "xz", "zstandard"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_codec_is_decoded(engine: str, codec: str) -> None:
+    data = user_file(500, codec=codec, block_bytes=1000)
+
+    assert decoded(data, engine=engine).to_pylist() == users(500)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("rows", [0, 1, 63, 500, 501])
+def test_no_more_than_the_rows_asked_for_are_returned(engine: str, rows: int) -> None:
+    data = user_file(500, block_bytes=1000)
+
+    assert decoded(data, engine=engine, rows=rows).to_pylist() == users(500)[:rows]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_blocks_and_empty_blocks_hold_no_rows(engine: str) -> None:
+    decode = decoder_of(NUMBERS, engine).decode
+
+    assert decode(b"").num_rows == 0
+    assert decode(block(0, b"") + block(1, b"\x02") + block(0, b"")).to_pylist() == [{"x": 1}]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_table_without_columns_has_rows(engine: str) -> None:
+    batch = decoded(user_file(20), columns=[], engine=engine)
+
+    assert (batch.num_rows, batch.num_columns) == (20, 0)
+
+
+def test_auto_takes_the_columnar_engine() -> None:
+    chosen = decoder_of(USER_SCHEMA)
+
+    assert (chosen.engine, chosen.reason) == ("polars-avro", None)
+
+
+@pytest.mark.parametrize(("schema", "values"), FOR_FASTAVRO_ALONE, ids=str)
+def test_auto_takes_fastavro_where_the_other_is_not_able_and_says_why(
+    schema: Any, values: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    data = avro_file(values, schema)
+    header = parse_header(data)
+
+    with caplog.at_level(logging.INFO, "fsspec_avroglob"):
+        chosen = decoder(header, TableSchema.of(schema))
+
+    assert chosen.engine == "fastavro"
+    assert chosen.reason is not None
+    assert f"fastavro decodes, not polars-avro: {chosen.reason}" in caplog.text
+    assert chosen.decode(data[header.size_bytes :]).to_pylist() == values
+    with pytest.raises(EngineNotAbleError):
+        decoder(header, TableSchema.of(schema), "polars-avro")
+
+
+def test_an_unknown_engine_is_an_error() -> None:
+    with pytest.raises(ValueError, match="auto, fastavro, polars-avro, not 'java'"):
+        decoder_of(NUMBERS, "java")
+
+
+DAMAGED = {
+    "record cut short": block(2, encoded("long", 300) + b"\x80"),
+    "fewer records than bytes": block(1, b"\x02\x04"),
+    "bytes without a record": block(0, b"\x02"),
+    "more records than bytes": block(2**40, b"\x02"),
+}
+
+
+@pytest.mark.parametrize("engine", ["auto", *ENGINES])
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_blocks_are_errors(engine: str, name: str) -> None:
+    good = block(2, b"\x02\x04")
+
+    with pytest.raises(BlockDecodeError) as caught:
+        decoder_of(NUMBERS, engine).decode(good + DAMAGED[name])
+
+    if engine != "polars-avro":
+        assert (caught.value.block_index, caught.value.offset) == (1, len(good))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("type_", "data"),
+    [
+        ("string", b"\x64ab"),
+        ("bytes", b"\xfe\xff\xff\xff\xff\xff\xff\x0fab"),
+        ("bytes", b"\x01"),
+        ({"type": "array", "items": "long"}, b"\xfe\xff\xff\xff\xff\xff\xff\x0f\x02\x02"),
+        ({"type": "array", "items": "long"}, b"\x04\x02\x02"),
+        ({"type": "map", "values": "long"}, b"\x02\x02k"),
+        (["int", "string"], b"\x04\x02"),
+        ({"type": "fixed", "name": "F", "size": 4}, b"abc"),
+        ("double", b"abc"),
+        ("int", b"\xfe\xff\xff\xff\xff\x01"),
+    ],
+    ids=str,
+)
+def test_lengths_and_branches_that_lie_are_errors(engine: str, type_: Any, data: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  the reason is the engine's
+        decoder_of(record_schema({"x": type_}), engine).decode(block(1, data))
+
+
+@pytest.mark.parametrize("engine", ["auto", *ENGINES])
+def test_a_block_that_inflates_too_far_is_refused(engine: str) -> None:
+    data = user_file(500, codec="deflate")
+    header = parse_header(data)
+    table = TableSchema.of(USER_SCHEMA)
+
+    with pytest.raises(BlockDecodeError, match="max_block_size") as caught:
+        decoder(header, table, engine, max_block_size=1000).decode(data[header.size_bytes :])
+
+    assert caught.value.offset == 0
+
+
+def test_records_within_records_without_end_are_refused() -> None:
+    data = b"\x02\x02" * 100_000 + b"\x02\x00"
+    header = parse_header(avro_file([], NODE))
+
+    with pytest.raises(BlockDecodeError, match="deeper than"):
+        decoder(header, TableSchema.of(NODE, ["value"])).decode(block(1, data))
+
+
+def test_records_of_no_bytes_are_counted_within_bounds() -> None:
+    empty = decoder_of(record_schema({"x": "null"}))
+
+    assert empty.decode(block(1_000_000, b"")).num_rows == 1_000_000
+    with pytest.raises(BlockDecodeError, match="in no bytes"):
+        empty.decode(block(2**40, b""))
+
+
+def test_arrays_whose_items_take_no_bytes_are_refused() -> None:
+    with pytest.raises(EngineNotAbleError, match="array of null"):
+        decoder_of(record_schema({"x": {"type": "array", "items": "null"}}))
+
+
+def test_auto_asks_fastavro_when_polars_avro_fails(caplog: pytest.LogCaptureFixture) -> None:
+    # A negative place of a branch counts from the last for fastavro alone.
+    schema = record_schema({"x": ["long", "string"]})
+    data = block(1, b"\x03\x0e")
+
+    with pytest.raises(BlockDecodeError):
+        decoder_of(schema, "polars-avro").decode(data)
+    with caplog.at_level(logging.INFO, "fsspec_avroglob"):
+        batch = decoder_of(schema).decode(data)
+
+    assert batch.to_pylist() == [{"x": {"long": 7, "string": None}}]
+    assert "polars-avro failed where fastavro did not" in caplog.text
+
+
+def test_without_polars_avro_fastavro_decodes() -> None:
+    program = """
+        import logging, sys
+        sys.modules["polars_avro"] = sys.modules["polars"] = None
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        from tests.avro.test_types import VALUES, column
+        from tests.support.avro_tables import decoder_of
+        from fsspec_avroglob.avro.engines import EngineNotAbleError
+        for type_, values, expected in VALUES:
+            assert column(type_, values).to_pylist() == expected, type_
+        print(decoder_of({"type": "record", "name": "R", "fields": []}).engine)
+        try:
+            decoder_of("long", "polars-avro")
+        except EngineNotAbleError as error:
+            print(error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("fastavro\n")
+    assert "pip install 'fsspec-avroglob[polars]'" in done.stdout
+    assert "fastavro decodes, not polars-avro: polars-avro cannot be imported" in done.stderr
