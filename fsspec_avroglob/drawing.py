@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
-from fsspec_avroglob.outline import Node, braced, costed, lines, printable, total
+from fsspec_avroglob.outline import Node, braced, costed, counted, lines, printable, total
 from fsspec_avroglob.plan import Cost, Descend, Level, ListingPlan
 
 MAX_STEPS = 60
@@ -123,13 +123,9 @@ def _summary(plan: ListingPlan) -> str:
         return f"bucket {plan.bucket} · not run"
     cost = total(plan.costs.values())
     return (
-        f"bucket {plan.bucket} · {_count(cost.requests, 'request')} · "
-        f"{_count(cost.keys_seen, 'key')} seen · {cost.keys_kept:,} kept"
+        f"bucket {plan.bucket} · {counted(cost.requests, 'request')} · "
+        f"{counted(cost.keys_seen, 'key')} seen · {cost.keys_kept:,} kept"
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _columns(text: str) -> int:
@@ -251,8 +247,8 @@ def _figures(card: _Card, top: int, width: int, most: int) -> Iterator[str]:
         f'<rect x="{right - bar:.1f}" y="{top + 11}" width="{bar:.1f}" height="9" rx="2" '
         f'fill="{_COLOURS[card.kind]}"/>'
     )
-    yield _text(right - 68, top + 20, _count(card.cost.requests, "request"), size=12, end=True)
-    keys = f"{_count(card.cost.keys_seen, 'key')} seen, {card.cost.keys_kept:,} kept"
+    yield _text(right - 68, top + 20, counted(card.cost.requests, "request"), size=12, end=True)
+    keys = f"{counted(card.cost.keys_seen, 'key')} seen, {card.cost.keys_kept:,} kept"
     yield _text(right, top + 37, keys, size=11.5, soft=True, end=True)
 
 
@@ -333,7 +329,7 @@ def _flowchart(root: str, plan: ListingPlan) -> Iterator[str]:
     above = [root]
     for number, card in enumerate(_cards(plan)):
         name = f"{root}s{number}"
-        cost = "" if card.cost is None else _count(card.cost.requests, "request")
+        cost = "" if card.cost is None else counted(card.cost.requests, "request")
         label = _label(f"{_VERBS[card.kind]} {card.where}", card.how, cost)
         yield f'  {above[card.depth]} --> {name}["{label}"]:::{card.kind}'
         del above[card.depth + 1 :]

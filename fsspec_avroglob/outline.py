@@ -132,7 +132,13 @@ def cost_text(cost: Cost | None) -> str:
     """What follows a step that was taken."""
     if cost is None:
         return ""
-    return f"  [{cost.requests} requests, {cost.keys_seen} keys seen, {cost.keys_kept} kept]"
+    requests, keys = counted(cost.requests, "request"), counted(cost.keys_seen, "key")
+    return f"  [{requests}, {keys} seen, {cost.keys_kept:,} kept]"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: ``1 key``, ``1,000 keys``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def braced(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import json
 import math
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -136,15 +136,76 @@ def json_line(value: Any) -> str:
     return json.dumps(_to_json(value), ensure_ascii=False)
 
 
+def print_rows(
+    rows: Sequence[Mapping[str, Any]],
+    as_json: bool,
+    *,
+    sizes: Collection[str] = (),
+    total: bool = False,
+) -> None:
+    """Print results: a table on a terminal, tab-separated into a pipe, or JSON lines.
+
+    sizes: columns with numbers of bytes that are to be printed in short. total: whether several
+    rows are followed by their sum, on a terminal and in a pipe.
+    """
+    if as_json:
+        for row in rows:
+            print(json_line(row))
+        return
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if total and len(rows) > 1:
+        rows = [*rows, {name: _sum_of(name, rows) for name in names}]
+    shown = [
+        {name: human_size(row[name]) if name in sizes else row.get(name) for name in names}
+        for row in rows
+    ]
+    if not sys.stdout.isatty():
+        for row in shown:
+            print(*(_cell(row[name]) for name in names), sep="\t")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        text = any(isinstance(row.get(name), str) for row in rows)
+        table.add_column(name, justify="left" if text else "right", overflow="fold")
+    for number, row in enumerate(shown):
+        last = total and len(rows) > 1 and number == len(rows) - 1
+        cells = (_number_or_text(row[name]) for name in names)
+        table.add_row(*cells, style="bold" if last else "")
+    _console().print(table)
+
+
+def _sum_of(name: str, rows: Sequence[Mapping[str, Any]]) -> Any:
+    values = [row.get(name) for row in rows]
+    if any(isinstance(value, str) for value in values):
+        return "total"
+    return sum(value for value in values if value is not None)
+
+
+def _number_or_text(value: Any) -> Text:
+    return Text(f"{value:,}" if isinstance(value, int) else _cell(value))
+
+
+def print_fields(fields: Mapping[str, Any]) -> None:
+    """Print one thing's fields below one another, names on the left."""
+    console, width = _console(), max(map(len, fields))
+    for name, value in fields.items():
+        line = Text(f"{name:>{width}}  ", style="bold cyan")
+        line.append(_cell(value), style="default")
+        console.print(line)
+
+
+UNITS = ("", "K", "M", "G", "T", "P")
+
+
 def human_size(size_bytes: int) -> str:
     """A size in powers of 1024 with at most three digits before the unit: 999, 1.5K, 20M."""
     amount = float(size_bytes)
-    for unit in ("", "K", "M", "G", "T"):
+    for unit in UNITS[:-1]:
         if round(amount) < 1024:
             one_decimal = unit and round(amount, 1) < 10
             return f"{amount:.1f}{unit}" if one_decimal else f"{amount:.0f}{unit}"
         amount /= 1024
-    return f"{amount:.0f}P"
+    return f"{amount:.0f}{UNITS[-1]}"
 
 
 def _console() -> Console:
