@@ -6,7 +6,7 @@ import asyncio
 import errno
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -31,17 +31,15 @@ from fsspec_avroglob.reads import ObjectReads
 from fsspec_avroglob.requests import Requests, S3Request
 from fsspec_avroglob.retry import RetryPolicy
 from fsspec_avroglob.stats import Stats
-from fsspec_avroglob.tasks import gather
+from fsspec_avroglob.tasks import gather, iterate
 from fsspec_avroglob.tokens import Text
 from fsspec_avroglob.wire import page_of, pages_wanted, take_pages_of
 from fsspec_avroglob.writes import ObjectWrites
 
 if TYPE_CHECKING:
+    from fsspec_avroglob.drawing import GlobPlan
     from fsspec_avroglob.joined import JoinedFile
     from fsspec_avroglob.lines import CompressedLines
-
-if TYPE_CHECKING:
-    from fsspec_avroglob.drawing import GlobPlan
 
 __all__ = ["AvroGlobFileSystem"]
 
@@ -333,15 +331,9 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
     ) -> Iterator[Any]:
         """As :meth:`_iglob`, for code without coroutines. Closing the iterator ends the listing."""
         batches = self._iglob_batches(path, maxdepth, withdirs, detail)
-        try:
-            while True:
-                try:
-                    batch = sync(self.loop, batches.__anext__)
-                except StopAsyncIteration:
-                    return
+        with closing(iterate(self.loop, batches)) as found:
+            for batch in found:
                 yield from batch
-        finally:
-            sync(self.loop, batches.aclose)
 
     async def _iglob_batches(
         self, path: str, maxdepth: int | None, withdirs: bool, detail: bool

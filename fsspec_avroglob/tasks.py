@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Sequence,
+)
 from typing import Any, TypeVar
+
+from fsspec.asyn import sync
 
 T = TypeVar("T")
 
@@ -38,6 +48,38 @@ async def for_each(
             await visit(item)
 
     await gather(work() for _ in range(min(len(items), concurrency)))
+
+
+def iterate(
+    loop: asyncio.AbstractEventLoop, items: AsyncGenerator[T, None]
+) -> Generator[T, None, None]:
+    """Iterate over what a generator yields on another thread's loop.
+
+    Closing the iterator closes the generator, also while it is running: an interrupted caller
+    leaves it in the middle of a step.
+    """
+    steps: list[asyncio.Task[Any] | None] = []
+
+    async def step() -> T:
+        steps[:] = [asyncio.current_task()]
+        return await anext(items)
+
+    async def close() -> None:
+        running = [task for task in steps if task is not None and not task.done()]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await items.aclose()
+
+    try:
+        while True:
+            try:
+                item = sync(loop, step)
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        sync(loop, close)
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

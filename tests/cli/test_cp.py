@@ -1,0 +1,192 @@
+"""`avroglob cp`: many files to a local directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from tests.conftest import PutObjects
+from tests.support.command import Cli, popen
+from tests.support.proxy import FaultProxy, Request
+from tests.support.servers import Endpoint
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    """All that lies below a directory, hidden and partial files too."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def source(bucket: str, put: PutObjects) -> str:
+    put({"d/a/1.avro": b"one", "d/b/1.avro": b"two", "d/b/x.txt": b"", "d/top": b"top"})
+    return f"s3://{bucket}"
+
+
+def test_a_pattern_keeps_the_directories_below_its_literal_part(
+    cli: Cli, source: str, tmp_path: Path
+) -> None:
+    outcome = cli("cp", f"{source}/d/*/1.avro", tmp_path / "out")
+    assert outcome == (0, "", "2 files, 6, checked\n")
+    assert files(tmp_path / "out") == {"a/1.avro": b"one", "b/1.avro": b"two"}
+
+
+def test_one_file_goes_to_the_name_given_or_into_a_directory(
+    cli: Cli, source: str, tmp_path: Path
+) -> None:
+    cli("cp", f"{source}/d/top", tmp_path / "name")
+    cli("cp", f"{source}/d/top", tmp_path)
+    cli("cp", f"{source}/d/top", f"{tmp_path}/new/")
+    assert set(files(tmp_path)) == {"name", "top", "new/top"}
+
+
+def test_directories_need_and_take_recursive(cli: Cli, source: str, tmp_path: Path) -> None:
+    outcome = cli("cp", f"{source}/d", tmp_path / "out")
+    assert outcome.code == 2
+    assert "-r" in outcome.err
+    assert cli("cp", "-r", f"{source}/d", tmp_path / "out").code == 0
+    assert set(files(tmp_path / "out")) == {"a/1.avro", "b/1.avro", "b/x.txt", "top"}
+
+
+def test_every_source_is_copied(cli: Cli, source: str, tmp_path: Path) -> None:
+    local = tmp_path / "local.txt"
+    local.write_bytes(b"local")
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/cp-test/m", b"memory")
+    try:
+        outcome = cli("cp", f"{source}/d/to*", local, "memory://cp-test/m", f"{tmp_path}/out/")
+    finally:
+        memory.rm("/cp-test", recursive=True)
+    assert outcome.code == 0
+    assert files(tmp_path / "out") == {"top": b"top", "local.txt": b"local", "m": b"memory"}
+
+
+def test_flat_puts_names_into_the_target_and_refuses_two_of_one_name(
+    cli: Cli, source: str, tmp_path: Path
+) -> None:
+    assert cli("cp", "--flat", f"{source}/d/*/x*", tmp_path / "out").code == 0
+    assert set(files(tmp_path / "out")) == {"x.txt"}
+    outcome = cli("cp", "--flat", f"{source}/d/*/1.avro", tmp_path / "out")
+    assert outcome.code == 2
+    assert "d/a/1.avro" in outcome.err
+    assert set(files(tmp_path / "out")) == {"x.txt"}
+
+
+def test_json_tells_what_was_checked(cli: Cli, source: str, tmp_path: Path) -> None:
+    told = json.loads(cli("cp", "--json", f"{source}/d/to*", tmp_path).out)
+    assert told == {
+        "source": f"{source}/d/top",
+        "target": f"{tmp_path}/top",
+        "checked": "size, md5",
+    }
+
+
+def test_a_dry_run_writes_nothing(cli: Cli, source: str, tmp_path: Path) -> None:
+    outcome = cli("cp", "-n", f"{source}/d/to*", tmp_path / "out")
+    assert outcome.lines == [f"{source}/d/top -> {tmp_path}/out/top"]
+    assert files(tmp_path) == {}
+
+
+def test_existing_files_are_replaced_or_on_demand_left(
+    cli: Cli, source: str, tmp_path: Path
+) -> None:
+    (tmp_path / "top").write_bytes(b"old")
+    assert cli("cp", "--skip-existing", f"{source}/d/to*", tmp_path).code == 0
+    assert (tmp_path / "top").read_bytes() == b"old"
+    assert cli("cp", f"{source}/d/to*", tmp_path).code == 0
+    assert (tmp_path / "top").read_bytes() == b"top"
+
+
+@pytest.mark.parametrize("key", ["d/../../up", "d//x", "d/./x"])
+def test_no_key_leads_out_of_the_target(
+    cli: Cli, bucket: str, put: PutObjects, tmp_path: Path, key: str
+) -> None:
+    put({key: b"evil", "d/good": b""})
+    outcome = cli("cp", f"s3://{bucket}/d/**", tmp_path / "in" / "out")
+    assert outcome.code == 2
+    assert "no place below" in outcome.err
+    assert files(tmp_path) == {}
+
+
+def test_no_link_leads_out_of_the_target(cli: Cli, source: str, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out" / "a").symlink_to(tmp_path / "elsewhere")
+    outcome = cli("cp", f"{source}/d/*/1.avro", tmp_path / "out")
+    assert outcome.code == 2
+    assert files(tmp_path / "elsewhere") == {}
+
+
+def test_a_file_where_another_needs_a_directory_is_refused(
+    cli: Cli, bucket: str, put: PutObjects, tmp_path: Path
+) -> None:
+    put({"d/x": b"", "d/x/y": b""})
+    outcome = cli("cp", f"s3://{bucket}/d/**", tmp_path / "out")
+    assert outcome.code == 2
+    assert "a directory" in outcome.err
+
+
+def test_a_target_that_is_a_file_or_not_local_is_refused(
+    cli: Cli, source: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    assert cli("cp", f"{source}/d/*/*", tmp_path / "file").code == 2
+    assert cli("cp", f"{source}/d/*/*", f"{source}/e").code == 2
+
+
+def test_nothing_matched_exits_1(cli: Cli, source: str, tmp_path: Path) -> None:
+    assert cli("cp", f"{source}/none*", tmp_path).code == 1
+    assert cli("cp", f"{source}/none", tmp_path).code == 1
+
+
+def test_an_object_that_changes_under_the_copy_is_an_error_and_leaves_nothing(
+    cli: Cli, source: str, bucket: str, endpoint: Endpoint, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    def change(request: Request) -> bool:
+        endpoint.client().put_object(Bucket=bucket, Key="d/top", Body=b"new")
+        return False
+
+    proxy.delay("GetObject", 0, match=change)
+    outcome = cli("cp", "--endpoint-url", proxy.url, f"{source}/d/to*", tmp_path)
+    assert outcome.code == 3
+    assert "d/top" in outcome.err
+    assert files(tmp_path) == {}
+
+
+def test_a_failure_leaves_nothing_half_written(
+    cli: Cli, source: str, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    proxy.fail("GetObject", status=403, code="AccessDenied")
+    outcome = cli("cp", "--endpoint-url", proxy.url, "-r", f"{source}/d", tmp_path / "out")
+    assert outcome.code == 3
+    assert files(tmp_path) == {}
+
+
+def test_ctrl_c_ends_a_copy_and_leaves_nothing_half_written(
+    source: str, endpoint: Endpoint, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    proxy.delay("GetObject", 30)
+    environment = {
+        "AWS_ACCESS_KEY_ID": endpoint.key,
+        "AWS_SECRET_ACCESS_KEY": endpoint.secret,
+        "AWS_ENDPOINT_URL": proxy.url,
+    }
+    arguments = ["cp", "-r", f"{source}/d", str(tmp_path / "out")]
+    with popen(*arguments, stdout=subprocess.PIPE, env=environment) as process:
+        while not proxy.count("GetObject"):
+            os.sched_yield()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.strip().endswith("avroglob: interrupted")
+    assert "Traceback" not in errors
+    assert files(tmp_path) == {}

@@ -1,0 +1,89 @@
+"""`avroglob explain` and `bench`."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PutObjects
+from tests.support.command import Cli
+from tests.support.proxy import FaultProxy
+
+
+def test_explain_prints_the_plan_and_sends_nothing(
+    cli: Cli, bucket: str, proxy: FaultProxy
+) -> None:
+    outcome = cli("explain", "--endpoint-url", proxy.url, f"s3://{bucket}/a/*/x*")
+    assert outcome == (
+        0,
+        f"{bucket}/a/*/x* in {bucket}\n"
+        "└ descend into a/ (not listed)\n"
+        "  └ level: LIST prefix=a/ delimiter=/\n"
+        "    └ match: LIST prefix=a/*/x delimiter=/\n",
+        "",
+    )
+    assert proxy.requests == []
+
+
+def test_explain_run_tells_the_cost(cli: Cli, tree: str) -> None:
+    outcome = cli("explain", "--run", f"s3://{tree}/*/*.avro")
+    assert "[1 request, 4 keys seen, 2 kept]" in outcome.out
+    assert outcome.lines[-1].startswith("1 request in ")
+
+
+def test_explain_json_is_one_step_a_line(cli: Cli, tree: str) -> None:
+    steps = [
+        json.loads(x) for x in cli("explain", "--run", "--json", f"s3://{tree}/*/*.avro").lines
+    ]
+    assert [(step["step"], step["prefix"], step["depth"]) for step in steps] == [
+        ("level", "", 0),
+        ("match", "*/", 1),
+    ]
+    assert steps[0]["requests"] == 1
+    assert steps[1]["keeps"] == ["*.avro"]
+
+
+def test_explain_draws(cli: Cli, bucket: str, tmp_path: Path) -> None:
+    drawing = tmp_path / "plan.svg"
+    assert cli("explain", "--svg", drawing, f"s3://{bucket}/*/x") == (0, "", "")
+    assert ET.parse(drawing).getroot().tag.endswith("svg")
+    assert cli("explain", "--mermaid", f"s3://{bucket}/*/x").out.startswith("flowchart ")
+
+
+@pytest.mark.parametrize("command", ["explain", "bench"])
+def test_plans_are_for_s3(cli: Cli, tmp_path: Path, command: str) -> None:
+    outcome = cli(command, f"{tmp_path}/*")
+    assert outcome.code == 2
+    assert "s3://" in outcome.err
+
+
+def test_a_drawing_that_cannot_be_written_exits_3(cli: Cli, bucket: str, tmp_path: Path) -> None:
+    outcome = cli("explain", "--svg", tmp_path / "no" / "x.svg", f"s3://{bucket}/*")
+    assert outcome.code != 0
+    assert "x.svg" in outcome.err
+
+
+def test_bench_counts_the_requests_of_both(
+    cli: Cli, bucket: str, put: PutObjects, proxy: FaultProxy
+) -> None:
+    put({f"{a}/{b}/x": b"" for a in "abc" for b in "de"})
+    outcome = cli(
+        "bench", "--json", "--repeat", 2, "--endpoint-url", proxy.url, f"s3://{bucket}/*/{{d,e}}/x"
+    )
+    ours, theirs = [json.loads(line) for line in outcome.lines]
+    assert outcome.code == 0
+    assert (ours["tool"], theirs["tool"]) == ("avroglob", "s3fs")
+    assert ours["matches"] == theirs["matches"] == 6
+    sent = sum(int(one["requests"].split()[0]) for one in (ours, theirs))
+    assert proxy.count("ListObjectsV2") == 2 * sent
+
+
+def test_bench_gives_up_in_time(cli: Cli, tree: str) -> None:
+    outcome = cli("bench", "--json", "--timeout", "0.000001", f"s3://{tree}/*/*")
+    ours, theirs = [json.loads(line) for line in outcome.lines]
+    assert outcome.code == 0
+    assert ours["matches"] is theirs["matches"] is None
+    assert "cut off" in ours["requests"]
