@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from fsspec_avroglob.cli import avro, bench, listing, plans, tools, transfer
+from fsspec_avroglob.cli import avro, bench, listing, plans, scan, tools, transfer
 from fsspec_avroglob.cli.command import (
     broken_pipe,
     examples,
@@ -55,6 +55,7 @@ Exit codes:
   1    nothing matched
   2    usage: unknown option, invalid pattern, not an Avro file
   3    the storage refused or could not be reached
+  4    check found damage, bench a difference
   130  interrupted
 """
 
@@ -110,6 +111,8 @@ for _command in (
     plans.explain,
     avro.schema,
     avro.head,
+    scan.count,
+    scan.check,
     bench.bench,
     tools.demo,
     tools.completion,

@@ -11,13 +11,11 @@ import click
 
 from fsspec_avroglob.cli import output
 from fsspec_avroglob.cli.command import AvroglobCommand, examples, json_option
-from fsspec_avroglob.cli.errors import EXIT_OK, fail
+from fsspec_avroglob.cli.errors import EXIT_FOUND, EXIT_OK, fail
 from fsspec_avroglob.cli.locate import s3_place
 from fsspec_avroglob.cli.progress import progress
 from fsspec_avroglob.cli.settings import Settings
 from fsspec_avroglob.pattern import GlobPattern
-
-EXIT_DISAGREEMENT = 4
 
 
 @click.command(
@@ -46,7 +44,7 @@ def bench(settings: Settings, /, pattern: str, repeat: int, timeout: float, as_j
     results = [row.pop("paths") for row in rows]
     output.print_rows(rows, as_json)
     if all(found is not None for found in results) and results[0] != results[1]:
-        return fail(EXIT_DISAGREEMENT, "the two found different paths; please report this")
+        return fail(EXIT_FOUND, "the two found different paths; please report this")
     return EXIT_OK
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from fsspec_avroglob.cli.errors import EXIT_BROKEN_PIPE, EXIT_BUG, explain, fail
+from fsspec_avroglob.cli.output import UNITS
 from fsspec_avroglob.cli.settings import Settings
 
 
@@ -141,3 +142,14 @@ def size_options(function: Callable[..., int]) -> Callable[..., int]:
     return click.option("-h", "--human-readable", is_flag=True, help="Print sizes such as 1.5K.")(
         function
     )
+
+
+def size_in_bytes(text: str) -> int:
+    """A number of bytes as people write it: 512, 10K, 1.5M, 2G."""
+    number, unit = text.upper().removesuffix("B").removesuffix("I"), 0
+    if number[-1:] in UNITS[1:]:
+        number, unit = number[:-1], UNITS.index(number[-1])
+    try:
+        return int(float(number) * 1024**unit)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"{text!r} is not a size such as 512, 10K or 1.5M") from None

@@ -13,6 +13,7 @@ from fsspec_avroglob.cli.command import (
     examples,
     json_option,
     patterns_argument,
+    size_in_bytes,
     size_options,
 )
 from fsspec_avroglob.cli.errors import EXIT_NO_MATCH, EXIT_OK, UsageProblem, fail
@@ -61,17 +62,6 @@ def ls(
         if not found:
             code = fail(EXIT_NO_MATCH, f"nothing matches {pattern}")
     return code
-
-
-def size_in_bytes(text: str) -> int:
-    """A number of bytes as people write it: 512, 10K, 1.5M, 2G."""
-    number, unit = text.upper().removesuffix("B").removesuffix("I"), 0
-    if number[-1:] in output.UNITS[1:]:
-        number, unit = number[:-1], output.UNITS.index(number[-1])
-    try:
-        return int(float(number) * 1024**unit)
-    except (ValueError, OverflowError):
-        raise click.BadParameter(f"{text!r} is not a size such as 512, 10K or 1.5M") from None
 
 
 @click.command(

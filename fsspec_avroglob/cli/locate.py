@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from typing import Any, NamedTuple
 
 from fsspec_avroglob.cli.errors import EXIT_NO_MATCH, UsageProblem, explain
@@ -51,6 +51,31 @@ def s3_place(settings: Settings, typed: str) -> Place:
     if not is_s3_uri(typed):
         raise UsageProblem(f"{typed} is not on S3; write it as s3://bucket/key")
     return place(settings, typed)
+
+
+async def system_for(settings: Settings, typed: str, sessions: AsyncExitStack) -> Any:
+    """The filesystem of a path, for the running loop; its session ends with the stack.
+
+    With one in this thread's own loop, Ctrl-C cancels what is under way.
+    """
+    fs, _ = filesystem_for(typed, settings.storage_options(typed), asynchronous=True)
+    if fs.async_impl and hasattr(fs, "set_session"):
+        session = await fs.set_session()
+        sessions.push_async_callback(session.close)
+    return fs
+
+
+def files(at: Place) -> list[Info]:
+    """Infos of the files that match, sorted. Raises FileNotFoundError if there are none."""
+    found = [info for info in matches(at, directories=False)] if at.is_pattern else []
+    if not at.is_pattern:
+        info = at.fs.info(at.path)
+        if info["type"] == "directory":
+            raise IsADirectoryError(f"{at.typed} is a directory; write {at.typed.rstrip('/')}/*")
+        found = [info]
+    if not found:
+        raise FileNotFoundError(f"nothing matches {at.typed}")
+    return sorted(found, key=lambda info: str(info["name"]))
 
 
 def matches(at: Place, pattern: str | None = None, *, directories: bool = True) -> Iterator[Info]:

@@ -21,10 +21,9 @@ from fsspec.callbacks import Callback
 from fsspec_avroglob.cli import output
 from fsspec_avroglob.cli.command import AvroglobCommand, examples, json_option
 from fsspec_avroglob.cli.errors import EXIT_NO_MATCH, EXIT_OK, UsageProblem, fail
-from fsspec_avroglob.cli.locate import Info, Place, below, matches, place
+from fsspec_avroglob.cli.locate import Info, Place, below, matches, place, system_for
 from fsspec_avroglob.cli.progress import Advance, progress
 from fsspec_avroglob.cli.settings import Settings
-from fsspec_avroglob.sources import filesystem_for
 from fsspec_avroglob.tasks import for_each
 
 _AT_ONCE = 16
@@ -209,22 +208,13 @@ async def _carry_out(
     async with AsyncExitStack() as sessions:
         systems = {}
         for typed in {copy.at.typed for copy in copies}:
-            systems[typed] = await _system(settings, typed, sessions)
+            systems[typed] = await system_for(settings, typed, sessions)
 
         async def one(copy: Copy) -> None:
             checked[copy.target] = await _copy_one(systems[copy.at.typed], copy, advance)
 
         await for_each(copies, one, _AT_ONCE)
     return checked
-
-
-async def _system(settings: Settings, typed: str, sessions: AsyncExitStack) -> Any:
-    """The filesystem of a path, for the running loop; its session ends with the stack."""
-    fs, _ = filesystem_for(typed, settings.storage_options(typed), asynchronous=True)
-    if fs.async_impl and hasattr(fs, "set_session"):
-        session = await fs.set_session()
-        sessions.push_async_callback(session.close)
-    return fs
 
 
 async def _copy_one(fs: Any, copy: Copy, advance: Advance) -> Checked:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fsspec_avroglob.cli.listing import size_in_bytes
+from fsspec_avroglob.cli.command import size_in_bytes
 from tests.conftest import PutObjects
 from tests.support.command import Cli
 from tests.support.proxy import FaultProxy

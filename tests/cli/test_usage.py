@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fsspec_avroglob.cli.app import app
 from fsspec_avroglob.cli.errors import UsageProblem
 from fsspec_avroglob.cli.settings import Settings
 from tests.support.command import Cli
@@ -64,7 +65,7 @@ def test_no_arguments_show_the_help_and_exit_2(cli: Cli) -> None:
     assert "Usage: avroglob" in outcome.err
 
 
-@pytest.mark.parametrize("command", ["", "ls", "schema", "head", "demo"])
+@pytest.mark.parametrize("command", ["", *app.commands])
 def test_help_has_examples_and_exits_0(cli: Cli, command: str) -> None:
     outcome = cli(*command.split(), "--help")
     assert (outcome.code, outcome.err) == (0, "")

@@ -1,0 +1,184 @@
+"""`avroglob count` and `check`, and the walk over blocks beneath them."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from pathlib import Path
+
+import fastavro
+import fsspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fsspec_avroglob.avro.blocks import CodecError, Dropped, decompress, salvage_blocks
+from fsspec_avroglob.avro.container import parse_header, walk_blocks
+from fsspec_avroglob.cli.blocks import Findings, Window, examine
+from tests.conftest import PutObjects
+from tests.support.command import Cli, avro
+from tests.support.proxy import FaultProxy
+
+SCHEMA = {"type": "record", "name": "R", "fields": [{"name": "b", "type": "bytes"}]}
+
+
+def container(*sizes: int, codec: str = "null") -> bytes:
+    """A file with a block of one record for each size."""
+    body = io.BytesIO()
+    rows = [{"b": bytes(i % 251 for i in range(size))} for size in sizes]
+    fastavro.writer(body, SCHEMA, rows, codec=codec, sync_interval=1)
+    return body.getvalue()
+
+
+def examined(data: bytes, max_block_bytes: int = 1 << 20, **sizes: int) -> Findings:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/scan-test", data)
+    try:
+        window = Window(memory, "/scan-test", len(data), **sizes)
+        return asyncio.run(examine(window, max_block_bytes, lambda amount: None))
+    finally:
+        memory.rm("/scan-test")
+
+
+# --- count ---------------------------------------------------------------------------------------
+
+
+def test_count_tells_records_and_blocks_of_each_file(cli: Cli, tree: str) -> None:
+    assert cli("count", f"s3://{tree}/**/*.avro").lines == [
+        f"2\t1\ts3://{tree}/a/1.avro",
+        f"1\t1\ts3://{tree}/a/2.avro",
+        f"1\t1\ts3://{tree}/b/c/3.avro",
+        "4\t3\ttotal",
+    ]
+    assert cli("count", "--total", f"s3://{tree}/**/*.avro") == (0, "4\n", "")
+    assert json.loads(cli("count", "--json", f"s3://{tree}/a/1.avro").out) == {
+        "records": 2,
+        "blocks": 1,
+        "path": f"s3://{tree}/a/1.avro",
+    }
+
+
+def test_count_takes_one_get_for_a_small_file_and_no_head(
+    cli: Cli, tree: str, proxy: FaultProxy
+) -> None:
+    cli("count", "--endpoint-url", proxy.url, f"s3://{tree}/**/*.avro")
+    assert proxy.count("GetObject") == 3
+    assert proxy.count() == proxy.count("GetObject") + proxy.count("ListObjectsV2")
+
+
+def test_count_reads_little_of_large_blocks(
+    cli: Cli, bucket: str, put: PutObjects, proxy: FaultProxy
+) -> None:
+    put({"large.avro": container(*[3 << 20] * 3)})
+    outcome = cli("count", "--total", "--endpoint-url", proxy.url, f"s3://{bucket}/large.avro")
+    assert outcome == (0, "3\n", "")
+    asked = [r.headers["range"] for r in proxy.requests if r.operation == "GetObject"]
+    spans = [part.removeprefix("bytes=").split("-") for part in asked]
+    assert sum(int(last) - int(first) + 1 for first, last in spans) < 200_000
+
+
+def test_count_names_file_block_and_byte_of_a_corrupt_block(
+    cli: Cli, bucket: str, put: PutObjects
+) -> None:
+    data = container(10, 10, 10)
+    put({"x.avro": data[:-1] + b"?"})
+    outcome = cli("count", f"s3://{bucket}/*.avro")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "x.avro: block 2 at byte" in outcome.err
+
+
+@pytest.mark.parametrize("command", ["count", "check"])
+def test_nothing_matched_exits_1_and_a_directory_2(cli: Cli, tree: str, command: str) -> None:
+    assert cli(command, f"s3://{tree}/none*").code == 1
+    assert cli(command, f"s3://{tree}/none").code == 1
+    assert cli(command, f"s3://{tree}/a").code == 2
+
+
+def test_local_files_are_counted(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "x.avro").write_bytes(avro(1, 2, 3))
+    assert cli("count", "--total", tmp_path / "x.avro").out == "3\n"
+    assert cli("check", tmp_path / "x.avro").code == 0
+
+
+# --- check ---------------------------------------------------------------------------------------
+
+
+def test_check_says_nothing_of_good_files(cli: Cli, tree: str) -> None:
+    assert cli("check", "--values", f"s3://{tree}/**/*.avro") == (
+        0,
+        "",
+        "3 files, 3 good blocks, 4 values; 0 corrupt places\n",
+    )
+
+
+def test_check_tells_what_is_damaged_and_exits_4(cli: Cli, bucket: str, put: PutObjects) -> None:
+    good, damaged = container(10, 1000, 10, codec="deflate"), bytearray(container(10, 1000, 10))
+    header = parse_header(bytes(damaged))
+    _, second, _ = walk_blocks(bytes(damaged), header.sync_marker, start=header.size_bytes)
+    damaged[second.data_offset] ^= 0x70  # the length of its value: only decoding can tell
+    shortened = good[:-5]
+    put({"good": good, "value": bytes(damaged), "short": shortened, "no": b"text", "empty": b""})
+    outcome = cli("check", "--json", f"s3://{bucket}/*")
+    assert outcome.code == 4
+    told = {one["path"].rpartition("/")[2]: one for one in map(json.loads, outcome.lines)}
+    assert set(told) == {"short", "no", "empty"}
+    assert told["short"]["block"] == 2
+    assert "not an Avro file" in told["no"]["reason"]
+    values = cli("check", "--json", "--values", f"s3://{bucket}/value")
+    assert json.loads(values.out)["block"] == 1
+    assert "cannot be decoded" in values.out
+
+
+def test_check_refuses_blocks_that_inflate_too_much(cli: Cli, bucket: str, put: PutObjects) -> None:
+    put({"bomb": container(300_000, codec="deflate"), "fits": container(90_000)})
+    outcome = cli("check", "--max-block-size", "100K", f"s3://{bucket}/*")
+    assert outcome.code == 4
+    assert [line.split("\t")[0] for line in outcome.lines] == [f"s3://{bucket}/bomb"]
+
+
+def test_a_block_larger_than_the_bound_is_reported_unread() -> None:
+    found = examined(container(10, 5000, 10), max_block_bytes=1000)
+    assert found.blocks == 2
+    assert "5,0" in found.dropped[0].reason
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.integers(0, 120), min_size=1, max_size=8),
+    st.sampled_from(["null", "deflate"]),
+    st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=6)), max_size=3),
+    st.sampled_from([(20, 40, 10, 5), (64, 4096, 64, 36), (1 << 16, 1 << 16, 1 << 16, 64)]),
+)
+def test_check_finds_what_salvaging_the_whole_file_in_memory_finds(
+    sizes: list[int], codec: str, damage: list[tuple[float, bytes]], window: tuple[int, ...]
+) -> None:
+    data = container(*sizes, codec=codec)
+    header = parse_header(data)
+    for place, junk in damage:
+        at = header.size_bytes + int(place * (len(data) - header.size_bytes))
+        data = data[:at] + junk + data[at + len(junk) :]
+    dropped: list[Dropped] = []
+    good = []
+    for block in salvage_blocks(
+        data,
+        header.sync_marker,
+        path="/scan-test",
+        base=0,
+        dropped=dropped,
+        start=header.size_bytes,
+    ):
+        try:
+            decompress(codec, data[block.data_offset : block.data_offset + block.size_bytes])
+        except CodecError:
+            dropped.append(Dropped("", None, block.offset, block.end - block.offset, ""))
+        else:
+            good.append(block.value_count)
+
+    first, chunk, hop, probe = window
+    found = examined(data, first_bytes=first, chunk_bytes=chunk, hop_bytes=hop, probe_bytes=probe)
+
+    assert (found.blocks, found.values) == (len(good), sum(good))
+    assert sorted((d.offset, d.size_bytes) for d in found.dropped) == sorted(
+        (d.offset, d.size_bytes) for d in dropped
+    )
