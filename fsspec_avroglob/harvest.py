@@ -7,7 +7,7 @@ import errno
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import compress, islice
 from operator import gt
 from typing import NamedTuple, Protocol
 
@@ -145,19 +145,25 @@ class Harvest:
             await self._emit(Found(page, indices, directories))
 
     def _matching(self, keys: Sequence[str], area: Area) -> Sequence[int] | None:
+        own = not area.level_only or not _spread(keys, area)
+        if own and self._keeps_every(keys, area):
+            return None
         if self.plan.keeps_all(area.state):
-            if not area.level_only:
-                return None
             indices = list(range(len(keys)))
-        elif self.plan.limited:
-            indices = [i for i, key in enumerate(keys) if self.plan.keeps_file(key)]
         else:
-            match = self.plan.file_pattern.fullmatch
-            indices = [i for i, key in enumerate(keys) if match(key)]
-        if area.level_only and _spread(keys, area):
+            keeps = self.plan.keeps_file if self.plan.limited else self.plan.file_pattern.fullmatch
+            indices = list(compress(range(len(keys)), map(keeps, keys)))
+        if not own:
             start = len(area.directory)
             indices = [i for i in indices if "/" not in keys[i][start:]]
         return indices
+
+    def _keeps_every(self, keys: Sequence[str], area: Area) -> bool:
+        """Whether all *keys* match, as is plain without a look at each."""
+        if self.plan.keeps_all(area.state):
+            return True
+        level = area.level_only and self.plan.keeps_level(area.state)
+        return level and bool(keys) and keys[0] > area.directory
 
     def _new_directories(self, paths: Iterable[str]) -> list[str]:
         """Those of *paths* ("" or ending in "/") that match and were not found before."""

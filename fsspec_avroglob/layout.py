@@ -115,12 +115,14 @@ class Element:
     key: the field that is wanted alone.
     fields: those of interest. Others are passed over if they hold nothing but text.
     required: fields without which an element is not accepted.
+    reserved: names of entries that the items' dicts have for others to fill in.
     """
 
     tag: str
     key: str
     fields: Mapping[str, Field]
     required: frozenset[str]
+    reserved: tuple[str, ...] = ()
 
 
 # --- layouts --------------------------------------------------------------------------------------
@@ -176,7 +178,9 @@ class Layout:
         """The same with all fields of the elements, the key raw, the others converted."""
         stride = len(self._names) + 1
         pieces = self._split_at_items(text)
-        items: list[dict[str, Any]] = [{} for _ in range(len(pieces) // stride)]
+        # Copies of a dict that has all entries: none has to grow.
+        form: dict[str, Any] = dict.fromkeys(self._names + self._element.reserved)
+        items = [form.copy() for _ in range(len(pieces) // stride)]
         for offset, (name, convert) in enumerate(zip(self._names, self._converters, strict=True)):
             column: Iterable[Any] = pieces[offset + 1 :: stride]
             if convert is not str:
@@ -190,7 +194,9 @@ class Layout:
         match = self._match(element)
         if match is None:
             return None
-        return dict(zip(self._names, map(call, self._converters, match.groups()), strict=True))
+        item: dict[str, Any] = dict.fromkeys(self._names + self._element.reserved)
+        item.update(zip(self._names, map(call, self._converters, match.groups()), strict=True))
+        return item
 
 
 def _names(parts: Iterable[_Part]) -> tuple[str, ...]:

@@ -37,9 +37,12 @@ class Matches:
         page, indices = found.page, found.indices
         names: list[str] = []
         if page is not None:
-            indices = range(len(page.keys)) if indices is None else indices
             start = self._bucket + "/"
-            names = [start + page.keys[index] for index in indices]
+            if indices is None:
+                indices = range(len(page.keys))
+                names = [start + key for key in page.keys]
+            else:
+                names = [start + page.keys[index] for index in indices]
             if self._detail and names:
                 self._infos += page.infos(self._bucket, indices)
         directories = [
@@ -85,4 +88,4 @@ def merged(parts: Sequence[Matches], detail: bool) -> Any:
         names.sort()
         return list(dict.fromkeys(names)) if any(part.has_directories for part in parts) else names
     infos = {info["name"]: info for part in parts for info in part.infos()}
-    return dict(sorted(infos.items()))
+    return {name: infos[name] for name in sorted(infos)}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from fsspec_avroglob.page import Page, info_of_directory
@@ -15,18 +16,99 @@ from fsspec_avroglob.page import Page, info_of_directory
 MAX_PATHS = 200_000
 """Most paths that are remembered; the oldest pages are forgotten first."""
 
+MAX_ROWS = 16
+"""How many listings whose ranges of paths overlap are remembered at once."""
 
-@dataclass(eq=False, frozen=True)
+
+@dataclass(eq=False)
 class _Batch:
-    """The paths that one page brought, remembered together."""
+    """The paths that one page brought, sorted, and what was forgotten of them since.
 
-    bucket: str
-    page: Page | None
+    serial: larger for what was learned later. page: None if the paths are directories.
+    """
+
+    serial: int
     names: Sequence[str]
-    indices: Sequence[int]
-    with_directories: bool
-    flat: bool
     due: float
+    bucket: str = ""
+    page: Page | None = None
+    indices: Sequence[int] = ()
+    with_directories: bool = True
+    flat: bool = False
+    forgotten: set[str] = field(default_factory=set)
+
+    @property
+    def first(self) -> str:
+        return self.names[0]
+
+    def place(self, path: str) -> int | None:
+        """Where *path* stands among the names; None if it does not."""
+        place = bisect_left(self.names, path)
+        found = place < len(self.names) and self.names[place] == path
+        return place if found and path not in self.forgotten else None
+
+
+_first: Callable[[_Batch], str] = attrgetter("first")
+
+
+class _Index:
+    """Finds the batches that a path is in, by the first and last path of each.
+
+    Batches are kept in rows, sorted, and in a row none overlaps with another. Pages of a listing
+    do not, so they share a row; what lists the same range again needs a further one.
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[list[_Batch]] = []
+
+    def add(self, batch: _Batch) -> Sequence[_Batch]:
+        """Take a batch in. Returns batches that had to leave for it."""
+        places = [_overlap(row, batch) for row in self._rows]
+        for row, place in zip(self._rows, places, strict=True):
+            if place.start == place.stop:
+                row.insert(place.start, batch)
+                return ()
+        if len(self._rows) < MAX_ROWS:
+            self._rows.append([batch])
+            return ()
+        row, place = min(zip(self._rows, places, strict=True), key=_latest)
+        left = row[place]
+        row[place] = [batch]
+        return left
+
+    def remove(self, batch: _Batch) -> None:
+        """Take a batch out, if it is there."""
+        for row in self._rows:
+            place = bisect_left(row, batch.first, key=_first)
+            if row[place : place + 1] == [batch]:
+                del row[place]
+
+    def holding(self, path: str) -> Iterator[_Batch]:
+        """The batches that *path* is in."""
+        for row in self._rows:
+            place = bisect_right(row, path, key=_first) - 1
+            if place >= 0 and row[place].place(path) is not None:
+                yield row[place]
+
+    def newest(self, path: str) -> _Batch | None:
+        """The batch that told of *path* last."""
+        return max(self.holding(path), key=_serial, default=None)
+
+
+def _overlap(row: list[_Batch], batch: _Batch) -> slice:
+    """The batches of a row that overlap with *batch*; empty at the place where it belongs."""
+    start = bisect_left(row, batch.first, key=_first)
+    if start and row[start - 1].names[-1] >= batch.first:
+        start -= 1
+    return slice(start, max(start, bisect_right(row, batch.names[-1], key=_first)))
+
+
+_serial: Callable[[_Batch], int] = attrgetter("serial")
+
+
+def _latest(place: tuple[list[_Batch], slice]) -> int:
+    row, overlapping = place
+    return max(batch.serial for batch in row[overlapping])
 
 
 class ListingMemory:
@@ -50,14 +132,17 @@ class ListingMemory:
         self._max_paths = max_paths
         self._clock = clock
         self._lock = threading.Lock()
-        self._files: dict[str, _Batch] = {}
-        self._directories: dict[str, _Batch] = {}
+        self._forget_all()
+
+    def _forget_all(self) -> None:
+        self._files, self._directories = _Index(), _Index()
         self._batches: deque[_Batch] = deque()
+        self._serial = 0
         # Paths in all batches, those that a later batch has brought again included.
         self._held = 0
 
     def __len__(self) -> int:
-        return len(self._files) + len(self._directories)
+        return self._held
 
     def remember(
         self,
@@ -70,7 +155,7 @@ class ListingMemory:
         with_directories: bool = True,
         flat: bool = False,
     ) -> None:
-        """Remember directories and files: *names*, which stand at *indices* of the page.
+        """Remember directories and files: *names*, sorted, which stand at *indices* of the page.
 
         with_directories: whether the listing would have told of a directory of a file's name.
         flat: whether the page lists all keys in order, those in subdirectories too.
@@ -79,39 +164,40 @@ class ListingMemory:
             return
         due = float("inf") if self._expiry_s is None else self._clock() + self._expiry_s
         with self._lock:
-            if names:
-                batch = _Batch(bucket, page, names, indices, with_directories, flat, due)
-                self._hold(batch)
-                self._files.update(dict.fromkeys(names, batch))
+            if names and page is not None:
+                if 2 * len(names) < len(page.keys):
+                    page, indices = page.only(indices), range(len(names))
+                self._serial += 1
+                batch = _Batch(self._serial, names, due, bucket, page, indices)
+                batch.with_directories, batch.flat = with_directories, flat
+                self._hold(self._files, batch)
             if directories:
-                batch = _Batch(bucket, None, directories, (), True, False, due)
-                self._hold(batch)
-                self._directories.update(dict.fromkeys(directories, batch))
+                self._serial += 1
+                self._hold(self._directories, _Batch(self._serial, sorted(directories), due))
             while self._held > self._max_paths:
-                self._forget(self._batches.popleft())
+                batch = self._batches.popleft()
+                self._index_of(batch).remove(batch)
+                self._held -= len(batch.names)
 
-    def _hold(self, batch: _Batch) -> None:
+    def _hold(self, index: _Index, batch: _Batch) -> None:
+        for left in index.add(batch):
+            self._batches.remove(left)
+            self._held -= len(left.names)
         self._batches.append(batch)
         self._held += len(batch.names)
 
-    def _forget(self, batch: _Batch) -> None:
-        self._held -= len(batch.names)
-        for name in batch.names:
-            for known in (self._files, self._directories):
-                if known.get(name) is batch:
-                    del known[name]
+    def _index_of(self, batch: _Batch) -> _Index:
+        return self._directories if batch.page is None else self._files
 
     def info(self, path: str) -> dict[str, Any] | None:
         """The info dict of *path* (``bucket/key``), or None when it is not remembered."""
         with self._lock:
             batch = self._current(self._files, path) or self._current(self._directories, path)
-        if batch is None:
+            place = batch and batch.place(path)
+        if batch is None or place is None:
             return None
         if batch.page is None:
             return info_of_directory(path)
-        place = bisect_left(batch.names, path)
-        if place == len(batch.names) or batch.names[place] != path:
-            place = batch.names.index(path)  # a page that was not in order
         return batch.page.infos(batch.bucket, [batch.indices[place]])[0]
 
     def is_directory(self, path: str) -> bool | None:
@@ -126,8 +212,8 @@ class ListingMemory:
             return False
         return _flat_page_tells(batch, path) if batch.flat else None
 
-    def _current(self, known: dict[str, _Batch], path: str) -> _Batch | None:
-        batch = known.get(path)
+    def _current(self, index: _Index, path: str) -> _Batch | None:
+        batch = index.newest(path)
         expired = batch is not None and self._expiry_s is not None and batch.due < self._clock()
         return None if expired else batch
 
@@ -135,13 +221,11 @@ class ListingMemory:
         """Forget *path*, or everything."""
         with self._lock:
             if path is None:
-                self._files.clear()
-                self._directories.clear()
-                self._batches.clear()
-                self._held = 0
-            else:
-                self._files.pop(path, None)
-                self._directories.pop(path, None)
+                self._forget_all()
+                return
+            for index in (self._files, self._directories):
+                for batch in index.holding(path):
+                    batch.forgotten.add(path)
 
 
 def _flat_page_tells(batch: _Batch, path: str) -> bool | None:

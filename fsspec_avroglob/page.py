@@ -11,11 +11,10 @@ Formats followed: the ListObjectsV2 response of the Amazon S3 API reference; XML
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 from fsspec_avroglob.layout import (
@@ -52,7 +51,7 @@ class Page:
     keys: list[str]
     prefixes: list[str]
     next_token: str | None
-    _items: Callable[[Iterable[int]], Iterator[dict[str, Any]]] = field(repr=False, compare=False)
+    _items: _Items = field(repr=False, compare=False)
 
     @property
     def key_count(self) -> int:
@@ -67,13 +66,17 @@ class Page:
         """
         chosen = range(len(self.keys)) if indices is None else list(indices)
         infos = []
-        for index, info in zip(chosen, self._items(chosen), strict=True):
+        for index, info in zip(chosen, self._items.take(chosen), strict=True):
             info["Key"] = path = f"{bucket}/{self.keys[index]}"
             info["type"] = "file"
             info["size"] = info["Size"]
             info["name"] = path
             infos.append(info)
         return infos
+
+    def only(self, indices: Sequence[int]) -> Page:
+        """The keys at `indices` as a page that holds no more memory than they need."""
+        return Page([self.keys[i] for i in indices], [], None, self._items.only(indices))
 
 
 def directory_info(bucket: str, prefix: str) -> dict[str, Any]:
@@ -107,7 +110,7 @@ def page_from_response(response: Mapping[str, Any]) -> Page:
             truncated=response.get("IsTruncated", False),
             token=response.get("NextContinuationToken"),
         ),
-        _items=partial(_copies, contents),
+        _items=_ParsedItems(contents),
     )
 
 
@@ -133,10 +136,10 @@ def parse_page(body: bytes, *, detail: bool = False) -> Page:
     url_encoded = top_level.get("EncodingType") == "url"
     if detail:
         raw_keys = [item["Key"] for item in contents.values]
-        items = partial(_copies, contents.values)
+        items: _Items = _ParsedItems(contents.values)
     else:
         raw_keys = contents.values
-        items = partial(_decoded, text, contents.layouts)
+        items = _TextItems(text, contents.layouts, raw_keys)
     return Page(
         keys=_decode(raw_keys, url_encoded),
         prefixes=_decode(common.values, url_encoded),
@@ -156,22 +159,66 @@ def _next_token(*, truncated: bool, token: str | None) -> str | None:
     return token
 
 
-def _copies(items: Sequence[Mapping[str, Any]], indices: Iterable[int]) -> Iterator[dict[str, Any]]:
-    return (dict(items[index]) for index in indices)
+class _Items(Protocol):
+    """The items of a page."""
+
+    def take(self, indices: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Those at `indices`, as new dicts."""
+        ...
+
+    def only(self, indices: Sequence[int]) -> _Items:
+        """Those at `indices`, without what the others need."""
+        ...
 
 
-def _decoded(
-    text: str, layouts: tuple[Layout, ...], indices: Iterable[int]
-) -> Iterator[dict[str, Any]]:
-    """Items of the text of a page that was recognised."""
-    chosen = list(indices)
-    elements = text.split("<Contents>")[1:]
-    if 2 * len(chosen) > len(elements):
-        return _copies(extract(text, _CONTENTS, _KEY_MARK, Layout.take_items).values, chosen)
-    return (
-        next(item for layout in layouts if (item := layout.item(elements[index])) is not None)
-        for index in chosen
-    )
+@dataclass(frozen=True, slots=True)
+class _ParsedItems:
+    items: Sequence[Mapping[str, Any]]
+
+    def take(self, indices: Sequence[int]) -> Iterator[dict[str, Any]]:
+        return (dict(self.items[index]) for index in indices)
+
+    def only(self, indices: Sequence[int]) -> _Items:
+        return _ParsedItems([self.items[index] for index in indices])
+
+
+@dataclass(frozen=True, slots=True)
+class _TextItems:
+    """Items in the text of a page that was recognised, decoded when they are asked for."""
+
+    text: str
+    layouts: tuple[Layout, ...]
+    raw_keys: Sequence[str]
+
+    def take(self, indices: Sequence[int]) -> Iterator[dict[str, Any]]:
+        if 2 * len(indices) > len(self.raw_keys):
+            values = extract(self.text, _CONTENTS, _KEY_MARK, Layout.take_items).values
+            return _ParsedItems(values).take(indices)
+        return (
+            next(item for form in self.layouts if (item := form.item(element)) is not None)
+            for element in self._elements(indices)
+        )
+
+    def only(self, indices: Sequence[int]) -> _Items:
+        text = "".join(_START_TAG + element for element in self._elements(indices))
+        return _TextItems(text, self.layouts, [self.raw_keys[index] for index in indices])
+
+    def _elements(self, indices: Sequence[int]) -> Iterator[str]:
+        """The text of elements, from behind the start tag on."""
+        number = len(self.raw_keys)
+        if _MANY * len(indices) > number or len(set(self.raw_keys)) < number:
+            elements = self.text.split(_START_TAG)
+            yield from (elements[index + 1] for index in indices)
+            return
+        # The search goes on where the last one ended, as indices mostly rise.
+        position = 0
+        for index in indices:
+            wanted = f"<Key>{self.raw_keys[index]}</Key>"
+            found = self.text.find(wanted, position)
+            position = self.text.find(wanted) if found < 0 else found
+            start = self.text.rfind(_START_TAG, 0, position) + len(_START_TAG)
+            end = self.text.find(_START_TAG, position)
+            yield self.text[start : end if end >= 0 else None]
 
 
 # --- keys -----------------------------------------------------------------------------------------
@@ -181,7 +228,11 @@ def _decode(raw: list[str], url_encoded: bool) -> list[str]:
     """Decode all keys at once: an operation on one long string costs less than a thousand."""
     if not raw:
         return []
-    keys = _decode_text("\n".join(raw), url_encoded).split("\n")
+    joined = "\n".join(raw)
+    decoded = _decode_text(joined, url_encoded)
+    if decoded == joined:
+        return raw
+    keys = decoded.split("\n")
     if len(keys) != len(raw):  # some keys hold newlines themselves
         return [_decode_text(key, url_encoded) for key in raw]
     return keys
@@ -246,7 +297,11 @@ _CONTENTS = Element(
         ),
     },
     required=frozenset({"Key", "Size"}),  # without a size s3fs cannot make an info dict
+    reserved=("type", "size", "name"),  # filled in by Page.infos
 )
+_START_TAG = f"<{_CONTENTS.tag}>"
+# One in so many elements, or more: the text is split at all of them, instead of searched for each.
+_MANY = 20
 _COMMON_PREFIXES = Element("CommonPrefixes", "Prefix", {"Prefix": Field()}, frozenset({"Prefix"}))
 _NUMBERS = ("MaxKeys", "KeyCount")
 _TOP_LEVEL = (

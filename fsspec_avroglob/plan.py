@@ -189,6 +189,10 @@ class ListingPlan:
             return True
         return state == EVERYTHING and not self.limited and not self.directories_only
 
+    def keeps_level(self, state: State) -> bool:
+        """Whether every file right in a directory in *state*, its own marker aside, is a match."""
+        return ONE_LEVEL[0] in state and not self.limited and not self.directories_only
+
     @cached_property
     def limited(self) -> bool:
         """Whether a depth limit has to be looked at."""

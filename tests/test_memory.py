@@ -124,16 +124,6 @@ def test_what_is_told_may_be_changed_by_the_asker() -> None:
         assert again["size"] != -1
 
 
-@pytest.mark.parametrize("order", [["z", "a", "m"], ["b", "a"], ["a", "\ufffd", "b"]])
-def test_a_page_that_is_not_sorted_is_told_right(order: list[str]) -> None:
-    memory = ListingMemory()
-    remember(memory, order)
-
-    told = [memory.info(f"b/{key}") for key in order]
-
-    assert [info and info["name"] for info in told] == [f"b/{key}" for key in order]
-
-
 @given(st.sets(st.text(min_size=1, max_size=6), min_size=1, max_size=20), st.data())
 def test_any_selection_of_any_keys_is_told_right(keys: set[str], data: st.DataObject) -> None:
     ordered = sorted(keys)
