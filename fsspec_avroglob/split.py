@@ -27,60 +27,63 @@ class KeySpace:
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
-        self._seen: list[set[str]] = [set() for _ in range(WIDTH)]
-        self._alphabets: list[list[str] | None] = [None] * WIDTH
+        self._seen: list[set[str]] = []
+        self._changed = True
 
     def observe(self, keys: Iterable[str]) -> None:
         """Learn the characters of *keys*, which start with the prefix."""
         start = len(self.prefix)
         for key in keys:
-            for place, character in enumerate(key[start : start + WIDTH]):
-                if character not in self._seen[place]:
-                    self._seen[place].add(character)
-                    self._alphabets[place] = None
+            suffix = key[start : start + WIDTH]
+            self._seen += (set() for _ in range(len(suffix) - len(self._seen)))
+            for seen, character in zip(self._seen, suffix, strict=False):
+                if character not in seen:
+                    seen.add(character)
+                    self._changed = True
 
-    def _alphabet(self, place: int) -> list[str]:
-        alphabet = self._alphabets[place]
-        if alphabet is None:
-            alphabet = self._alphabets[place] = sorted(_widened(self._seen[place]))
-        return alphabet
+    def _places(self) -> list[tuple[list[str], int]]:
+        """Of each place the characters, sorted, and the worth of the next greater digit there."""
+        if self._changed:
+            self._digits: list[tuple[list[str], int]] = []
+            self._size = 1
+            for seen in reversed(self._seen):
+                alphabet = sorted(_widened(seen))
+                self._digits.append((alphabet, self._size))
+                self._size *= len(alphabet) + 1
+            self._digits.reverse()
+            self._changed = False
+        return self._digits
 
     def position(self, key: str) -> int:
         """Where *key* lies, as an integer in [0, size)."""
-        suffix = key[len(self.prefix) :]
         position = 0
-        exact, beyond = True, False
-        for place in range(WIDTH):
-            alphabet = self._alphabet(place)
-            digit = len(alphabet) if beyond else 0
-            if exact and place < len(suffix):
-                digit = bisect_right(alphabet, suffix[place])
-                exact = digit > 0 and alphabet[digit - 1] == suffix[place]
+        for character, (alphabet, worth) in zip(
+            key[len(self.prefix) :], self._places(), strict=False
+        ):
+            digit = bisect_right(alphabet, character)
+            position += digit * worth
+            if digit == 0:
+                break
+            if alphabet[digit - 1] != character:
                 # A character that was never seen comes after all that the next lower one starts.
-                beyond = digit > 0 and not exact
-            position = position * (len(alphabet) + 1) + digit
+                return position + worth - 1
         return position
 
     def key(self, position: int) -> str:
         """The shortest key at *position*."""
-        digits = []
-        for place in reversed(range(WIDTH)):
-            position, digit = divmod(position, len(self._alphabet(place)) + 1)
-            digits.append(digit)
         characters = []
-        for place, digit in enumerate(reversed(digits)):
+        for alphabet, worth in self._places():
+            digit, position = divmod(position, worth)
             if digit == 0:
                 break
-            characters.append(self._alphabet(place)[digit - 1])
+            characters.append(alphabet[digit - 1])
         return self.prefix + "".join(characters)
 
     @property
     def size(self) -> int:
         """One more than the greatest position."""
-        size = 1
-        for place in range(WIDTH):
-            size *= len(self._alphabet(place)) + 1
-        return size
+        self._places()
+        return self._size
 
 
 def divide(space: KeySpace, after: str, until: str | None, stride: int, pages: int) -> str | None:
