@@ -14,6 +14,9 @@ from typing import NamedTuple, Protocol
 from fsspec_avroglob.page import Page
 from fsspec_avroglob.plan import ListingPlan, State, Step
 
+FEW = 8
+"""One key in so many, or fewer, are found through their common end."""
+
 
 class FetchPage(Protocol):
     """Fetches one page of a bucket's listing; every retry is its business."""
@@ -152,7 +155,11 @@ class Harvest:
             indices = list(range(len(keys)))
         else:
             keeps = self.plan.keeps_file if self.plan.limited else self.plan.file_pattern.fullmatch
-            indices = list(compress(range(len(keys)), map(keeps, keys)))
+            few = _ending_in(self.plan.file_suffix, keys)
+            if few is None:
+                indices = list(compress(range(len(keys)), map(keeps, keys)))
+            else:
+                indices = [i for i in few if keeps(keys[i])]
         if not own:
             start = len(area.directory)
             indices = [i for i in indices if "/" not in keys[i][start:]]
@@ -178,6 +185,23 @@ class Harvest:
         """Emit those of *paths*, "" or ending in "/", that match and were not found before."""
         if self.plan.with_directories and (found := self._new_directories(paths)):
             await self._emit(Found(None, (), found))
+
+
+def _ending_in(suffix: str, keys: Sequence[str]) -> list[int] | None:
+    """Which keys end in *suffix*, when they are few; None otherwise.
+
+    All keys are searched as one text, in a fraction of the time that a look at each takes.
+    """
+    text, wanted = "\n".join(keys) + "\n", suffix + "\n"
+    if not suffix or text.count("\n") > len(keys) or text.count(wanted) * FEW > len(keys):
+        return None
+    indices = []
+    index = position = 0
+    while (found := text.find(wanted, position)) >= 0:
+        index += text.count("\n", position, found)
+        indices.append(index)
+        position = found + len(suffix)
+    return indices
 
 
 def _spread(keys: Sequence[str], area: Area) -> bool:

@@ -205,20 +205,19 @@ class _TextItems:
 
     def _elements(self, indices: Sequence[int]) -> Iterator[str]:
         """The text of elements, from behind the start tag on."""
-        number = len(self.raw_keys)
+        text, number = self.text, len(self.raw_keys)
         if _MANY * len(indices) > number or len(set(self.raw_keys)) < number:
-            elements = self.text.split(_START_TAG)
+            elements = text.split(_START_TAG)
             yield from (elements[index + 1] for index in indices)
             return
-        # The search goes on where the last one ended, as indices mostly rise.
-        position = 0
         for index in indices:
             wanted = f"<Key>{self.raw_keys[index]}</Key>"
-            found = self.text.find(wanted, position)
-            position = self.text.find(wanted) if found < 0 else found
-            start = self.text.rfind(_START_TAG, 0, position) + len(_START_TAG)
-            end = self.text.find(_START_TAG, position)
-            yield self.text[start : end if end >= 0 else None]
+            # Elements are of much the same length, so this is a little before the right place.
+            place = text.find(wanted, max(0, index * len(text) // number - _SLACK))
+            place = place if place >= 0 else text.find(wanted)
+            start = text.rfind(_START_TAG, 0, place) + len(_START_TAG)
+            end = text.find(_START_TAG, place)
+            yield text[start : end if end >= 0 else None]
 
 
 # --- keys -----------------------------------------------------------------------------------------
@@ -302,6 +301,7 @@ _CONTENTS = Element(
 _START_TAG = f"<{_CONTENTS.tag}>"
 # One in so many elements, or more: the text is split at all of them, instead of searched for each.
 _MANY = 20
+_SLACK = 2000
 _COMMON_PREFIXES = Element("CommonPrefixes", "Prefix", {"Prefix": Field()}, frozenset({"Prefix"}))
 _NUMBERS = ("MaxKeys", "KeyCount")
 _TOP_LEVEL = (

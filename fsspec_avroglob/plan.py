@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from os.path import commonprefix
 from typing import ClassVar, TypeAlias
 
 from fsspec_avroglob.pattern import (
@@ -27,7 +28,7 @@ from fsspec_avroglob.pattern import (
     is_recursive,
     path_regex,
 )
-from fsspec_avroglob.tokens import AnyRun, disjoint_prefixes
+from fsspec_avroglob.tokens import AnyRun, Text, disjoint_prefixes
 
 State: TypeAlias = tuple[Branch, ...]
 
@@ -167,6 +168,15 @@ class ListingPlan:
     def file_pattern(self) -> re.Pattern[str]:
         """Matches a file's whole key (depth aside)."""
         return re.compile(path_regex(self.branches, directories_only=self.directories_only))
+
+    @cached_property
+    def file_suffix(self) -> str:
+        """What the key of every file that matches ends in, as far as the pattern states it."""
+        ends = []
+        for branch in self.branches:
+            last = branch[-1].tokens[-1:]
+            ends.append(last[0].text[::-1] if last and isinstance(last[0], Text) else "")
+        return "" if self.directories_only else commonprefix(ends)[::-1]
 
     @cached_property
     def directory_pattern(self) -> re.Pattern[str]:

@@ -137,7 +137,10 @@ def test_random_globs_equal_those_of_s3fs(
 
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(
-        brace_free_patterns.filter(is_glob_pattern),
+        brace_free_patterns.filter(is_glob_pattern).filter(
+            # In fsspec's regular expressions these sets match a slash, which no name holds.
+            lambda text: "[.-0]" not in text and "[!" not in text
+        ),
         st.sampled_from(["", "", "/"]),
         st.none() | st.integers(1, 4),
         st.booleans(),
