@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from contextlib import aclosing, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 from fsspec.asyn import sync, sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
@@ -33,7 +32,7 @@ from fsspec_avroglob.retry import RetryPolicy
 from fsspec_avroglob.stats import Stats
 from fsspec_avroglob.tasks import gather, iterate
 from fsspec_avroglob.tokens import Text
-from fsspec_avroglob.wire import page_of, pages_wanted, take_pages_of
+from fsspec_avroglob.wire import PageReader
 from fsspec_avroglob.writes import ObjectWrites
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
         super().__init__(loop=loop, session=session, **self.config.s3fs_options())
         self.requests = Requests(self.config.retry, self.config.max_pool_connections)
         self.batch_size = self.config.batch_size
-        self._prepared_clients: WeakSet[Any] = WeakSet()
+        self._pages = PageReader()
         self.memory = ListingMemory(
             expiry_s=self.config.others.get("listings_expiry_time"),
             enabled=self.config.others.get("use_listings_cache", True) and not self.version_aware,
@@ -123,10 +122,17 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
 
     async def _request(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         """Send one request with a method of the S3 client. Raises what botocore raises."""
+        client, arguments = await self._client_for(method, *akwarglist, **kwargs)
+        return await getattr(client, method)(**arguments)
+
+    async def _client_for(
+        self, method: str, *akwarglist: Any, **kwargs: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """The S3 client for a request, and its arguments with those that this instance adds."""
         await self.set_session()
         client = await self.get_s3(kwargs.get("Bucket"))
-        call = getattr(client, method)
-        return await call(**self._get_s3_method_kwargs(call, *akwarglist, **kwargs))
+        arguments = self._get_s3_method_kwargs(getattr(client, method), *akwarglist, **kwargs)
+        return client, arguments
 
     async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         """Call a method of the S3 client, again after transient failures."""
@@ -182,20 +188,19 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
         detail: bool = False,
     ) -> Page:
         """One page of ListObjectsV2, decoded from its bytes where these are understood."""
-        request: dict[str, str] = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter}
+        arguments: dict[str, str] = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter}
         if token is not None:
-            request["ContinuationToken"] = token
+            arguments["ContinuationToken"] = token
         elif start_after is not None:
-            request["StartAfter"] = start_after
-        await self.set_session()
-        client = await self.get_s3(bucket)
-        if client not in self._prepared_clients:
-            take_pages_of(client)
-            self._prepared_clients.add(client)
-        with pages_wanted(detail=detail):
-            page = page_of(await self._call_s3("list_objects_v2", **request))
+            arguments["StartAfter"] = start_after
+        read = partial(self._read_page, arguments, detail)
+        page: Page = await self._retried(read, S3Request.of("list_objects_v2", arguments))
         self.stats.keys += len(page.keys)
         return page
+
+    async def _read_page(self, arguments: dict[str, str], detail: bool) -> Page:
+        client, arguments = await self._client_for("list_objects_v2", **arguments)
+        return await self._pages.page(client, arguments, detail=detail)
 
     # -- objects --
 

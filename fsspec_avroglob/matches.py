@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from fsspec.callbacks import Callback
 
@@ -11,6 +12,14 @@ from fsspec_avroglob.harvest import Found
 from fsspec_avroglob.memory import ListingMemory
 from fsspec_avroglob.page import info_of_directory
 from fsspec_avroglob.plan import EVERYTHING, ListingPlan
+
+
+class Batch(NamedTuple):
+    """Sorted paths that a page brought; their info dicts, if these are wanted."""
+
+    names: list[str]
+    infos: list[dict[str, Any]]
+    are_directories: bool = False
 
 
 class Matches:
@@ -28,9 +37,7 @@ class Matches:
         self._memory = memory
         self._detail = detail
         self._callback = callback
-        self._names: list[str] = []
-        self._infos: list[dict[str, Any]] = []
-        self._directories: list[str] = []
+        self.batches: list[Batch] = []
 
     async def add(self, found: Found) -> None:
         """Take in the matches of a page."""
@@ -38,18 +45,23 @@ class Matches:
         names: list[str] = []
         if page is not None:
             start = self._bucket + "/"
-            if indices is None:
-                indices = range(len(page.keys))
+            infos: list[dict[str, Any]] = []
+            if self._detail:
+                infos = page.infos(self._bucket, indices)
+                names = [info["name"] for info in infos]
+            elif indices is None:
                 names = [start + key for key in page.keys]
             else:
                 names = [start + page.keys[index] for index in indices]
-            if self._detail and names:
-                self._infos += page.infos(self._bucket, indices)
-        directories = [
+            if names:
+                self.batches.append(Batch(names, infos))
+            indices = range(len(names)) if indices is None else indices
+        directories = sorted(
             f"{self._bucket}/{path}" if path else self._bucket for path in found.directories
-        ]
-        self._names += names
-        self._directories += directories
+        )
+        if directories:
+            told = list(map(info_of_directory, directories)) if self._detail else []
+            self.batches.append(Batch(directories, told, are_directories=True))
         if self._memory is not None:
             self._memory.remember(
                 self._bucket,
@@ -62,20 +74,13 @@ class Matches:
             )
         self._callback.relative_update(len(names) + len(directories))
 
-    @property
-    def has_directories(self) -> bool:
-        """Whether directories are among the matches."""
-        return bool(self._directories)
-
     def names(self) -> list[str]:
-        """Paths, files before directories."""
-        return self._names + self._directories
+        """Paths, in no particular order."""
+        return [name for batch in self.batches for name in batch.names]
 
-    def infos(self) -> Iterator[dict[str, Any]]:
-        """Info dicts, those of files first."""
-        yield from self._infos
-        for path in self._directories:
-            yield info_of_directory(path)
+    def infos(self) -> list[dict[str, Any]]:
+        """Info dicts, in the same order."""
+        return [info for batch in self.batches for info in batch.infos]
 
 
 def merged(parts: Sequence[Matches], detail: bool) -> Any:
@@ -83,9 +88,19 @@ def merged(parts: Sequence[Matches], detail: bool) -> Any:
 
     A directory is preferred to a file of the same path, as fsspec's glob does.
     """
+    batches = [batch for part in parts for batch in part.batches]
+    batches.sort(key=_order)
+    names = [name for batch in batches for name in batch.names]
+    apart = all(one.names[-1] < other.names[0] for one, other in pairwise(batches))
     if not detail:
-        names = [name for part in parts for name in part.names()]
-        names.sort()
-        return list(dict.fromkeys(names)) if any(part.has_directories for part in parts) else names
-    infos = {info["name"]: info for part in parts for info in part.infos()}
-    return {name: infos[name] for name in sorted(infos)}
+        # Pages rarely overlap; where they do not, sorted pages are sorted paths.
+        if not apart:
+            names.sort()
+            names = list(dict.fromkeys(names))
+        return names
+    infos = dict(zip(names, (info for batch in batches for info in batch.infos), strict=True))
+    return infos if apart else {name: infos[name] for name in sorted(infos)}
+
+
+def _order(batch: Batch) -> tuple[bool, str]:
+    return batch.are_directories, batch.names[0]

@@ -193,7 +193,7 @@ class ListingMemory:
         """The info dict of *path* (``bucket/key``), or None when it is not remembered."""
         with self._lock:
             batch = self._current(self._files, path) or self._current(self._directories, path)
-            place = batch and batch.place(path)
+            place = None if batch is None else batch.place(path)
         if batch is None or place is None:
             return None
         if batch.page is None:

@@ -64,14 +64,15 @@ class Page:
         indices: positions in `keys`, not negative, in any order; None means all.
         Every call returns new dicts, which the caller may change.
         """
-        chosen = range(len(self.keys)) if indices is None else list(indices)
-        infos = []
-        for index, info in zip(chosen, self._items.take(chosen), strict=True):
-            info["Key"] = path = f"{bucket}/{self.keys[index]}"
+        keys = self.keys
+        chosen = range(len(keys)) if indices is None else list(indices)
+        infos = self._items.take(chosen)
+        start = bucket + "/"
+        for index, info in zip(chosen, infos, strict=True):
+            info["Key"] = path = start + keys[index]
             info["type"] = "file"
             info["size"] = info["Size"]
             info["name"] = path
-            infos.append(info)
         return infos
 
     def only(self, indices: Sequence[int]) -> Page:
@@ -134,12 +135,10 @@ def parse_page(body: bytes, *, detail: bool = False) -> Page:
     if top_level.get("EncodingType", "") not in ("", "url"):
         reject("EncodingType is not url")
     url_encoded = top_level.get("EncodingType") == "url"
+    raw_keys = [item["Key"] for item in contents.values] if detail else contents.values
+    items: _Items = _TextItems(text, contents.layouts, raw_keys)
     if detail:
-        raw_keys = [item["Key"] for item in contents.values]
-        items: _Items = _ParsedItems(contents.values)
-    else:
-        raw_keys = contents.values
-        items = _TextItems(text, contents.layouts, raw_keys)
+        items = _FreshItems([contents.values], items)
     return Page(
         keys=_decode(raw_keys, url_encoded),
         prefixes=_decode(common.values, url_encoded),
@@ -162,7 +161,7 @@ def _next_token(*, truncated: bool, token: str | None) -> str | None:
 class _Items(Protocol):
     """The items of a page."""
 
-    def take(self, indices: Sequence[int]) -> Iterator[dict[str, Any]]:
+    def take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         """Those at `indices`, as new dicts."""
         ...
 
@@ -175,11 +174,38 @@ class _Items(Protocol):
 class _ParsedItems:
     items: Sequence[Mapping[str, Any]]
 
-    def take(self, indices: Sequence[int]) -> Iterator[dict[str, Any]]:
-        return (dict(self.items[index]) for index in indices)
+    def take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        return [dict(self.items[index]) for index in indices]
 
     def only(self, indices: Sequence[int]) -> _Items:
         return _ParsedItems([self.items[index] for index in indices])
+
+
+@dataclass(frozen=True, slots=True)
+class _FreshItems:
+    """Items of which all have been decoded: the first to ask gets them, others what `later` has.
+
+    fresh: a list of the items, in a list that is empty once they were given away.
+    """
+
+    fresh: list[list[dict[str, Any]]]
+    later: _Items
+
+    def take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        try:
+            items = self.fresh.pop()
+        except IndexError:
+            return self.later.take(indices)
+        return _chosen(items, indices)
+
+    def only(self, indices: Sequence[int]) -> _Items:
+        return self.later.only(indices)
+
+
+def _chosen(items: list[dict[str, Any]], indices: Sequence[int]) -> list[dict[str, Any]]:
+    if indices == range(len(items)):
+        return items
+    return [dict(items[index]) for index in indices]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,14 +216,14 @@ class _TextItems:
     layouts: tuple[Layout, ...]
     raw_keys: Sequence[str]
 
-    def take(self, indices: Sequence[int]) -> Iterator[dict[str, Any]]:
+    def take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         if 2 * len(indices) > len(self.raw_keys):
-            values = extract(self.text, _CONTENTS, _KEY_MARK, Layout.take_items).values
-            return _ParsedItems(values).take(indices)
-        return (
+            items = extract(self.text, _CONTENTS, _KEY_MARK, Layout.take_items).values
+            return _chosen(items, indices)
+        return [
             next(item for form in self.layouts if (item := form.item(element)) is not None)
             for element in self._elements(indices)
-        )
+        ]
 
     def only(self, indices: Sequence[int]) -> _Items:
         text = "".join(_START_TAG + element for element in self._elements(indices))

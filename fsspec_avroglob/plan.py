@@ -17,7 +17,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from os.path import commonprefix
 from typing import ClassVar, TypeAlias
 
 from fsspec_avroglob.pattern import (
@@ -172,11 +171,11 @@ class ListingPlan:
     @cached_property
     def file_suffix(self) -> str:
         """What the key of every file that matches ends in, as far as the pattern states it."""
-        ends = []
-        for branch in self.branches:
-            last = branch[-1].tokens[-1:]
-            ends.append(last[0].text[::-1] if last and isinstance(last[0], Text) else "")
-        return "" if self.directories_only else commonprefix(ends)[::-1]
+        ends = {branch[-1].tokens[-1:] for branch in self.branches}
+        match ends.pop():
+            case (Text(text),) if not ends and not self.directories_only:
+                return text
+        return ""
 
     @cached_property
     def directory_pattern(self) -> re.Pattern[str]:

@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import botocore.handlers
 
 from fsspec_avroglob.page import Page, UnrecognizedPage, page_from_response, parse_page
+from fsspec_avroglob.prepared import PreparedLists
 
 _PAGE = "fsspec_avroglob.page"
 
 _wanted: ContextVar[str | None] = ContextVar("wanted", default=None)
 
 
-@contextmanager
-def pages_wanted(*, detail: bool) -> Iterator[None]:
-    """Within it, listings of a client that :func:`take_pages_of` prepared bring a :class:`Page`.
+class PageReader:
+    """Gets pages of listings through clients of S3, each of which it makes ready once."""
 
-    detail: whether the info dicts of all keys will be asked for.
-    """
-    before = _wanted.set("infos" if detail else "keys")
-    try:
-        yield
-    finally:
-        _wanted.reset(before)
+    def __init__(self) -> None:
+        self.clients: WeakKeyDictionary[Any, PreparedLists] = WeakKeyDictionary()
+
+    async def page(self, client: Any, arguments: Mapping[str, str], *, detail: bool) -> Page:
+        """The page that ``client.list_objects_v2(**arguments)`` brings, from its bytes if possible.
+
+        detail: whether the info dicts of all keys will be asked for. Raises what botocore raises.
+        """
+        lists = self.clients.get(client)
+        if lists is None:
+            _take_pages_of(client)
+            lists = self.clients[client] = PreparedLists(client)
+        before = _wanted.set("infos" if detail else "keys")
+        try:
+            response = await lists.send(client, arguments)
+        finally:
+            _wanted.reset(before)
+        page: Page | None = response.get(_PAGE)
+        return page_from_response(response) if page is None else page
 
 
-def page_of(response: Mapping[str, Any]) -> Page:
-    """The page in what the client returned, decoded by us or, failing that, by botocore."""
-    page: Page | None = response.get(_PAGE)
-    return page_from_response(response) if page is None else page
-
-
-def take_pages_of(client: Any) -> None:
+def _take_pages_of(client: Any) -> None:
     """Have :func:`_take_page` see the responses of *client* before botocore's handlers do.
 
     Botocore parses each body once more beforehand, to find errors behind status 200. Handlers run

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsspec_avroglob.memory import ListingMemory
-from fsspec_avroglob.page import Page, directory_info, page_from_response
+from fsspec_avroglob.memory import MAX_ROWS, ListingMemory
+from fsspec_avroglob.page import Page, directory_info, page_from_response, parse_page
 
 
 def page_of(keys: Sequence[str]) -> Page:
@@ -299,3 +298,53 @@ def test_many_threads_may_use_it_at_once() -> None:
 
     assert all(info["name"].startswith("b/") for told in results for info in told)
     assert len(memory) <= 50
+
+
+# --- beside a dict of every path ------------------------------------------------------------------
+
+_listing = st.tuples(st.sets(st.text("ab/", min_size=1, max_size=4), min_size=1), st.booleans())
+_event = st.tuples(st.just("list"), _listing) | st.tuples(
+    st.just("forget"), st.text("ab/", min_size=1, max_size=4)
+)
+
+
+@given(st.lists(_event, max_size=30))
+def test_within_its_bounds_it_tells_what_a_dict_of_every_path_would(
+    events: list[tuple[str, Any]],
+) -> None:
+    memory, known = ListingMemory(), {}
+    for number, (what, of) in enumerate(events):
+        if what == "forget":
+            memory.forget(f"b/{of}")
+            known.pop(of, None)
+            continue
+        keys, half = sorted(of[0]), of[1]
+        page = page_from_response(
+            {"Contents": [{"Key": key, "Size": number} for key in keys], "IsTruncated": False}
+        )
+        indices = range(0, len(keys), 2 if half else 1)
+        memory.remember("b", page, [f"b/{keys[i]}" for i in indices], indices, ())
+        known.update((keys[i], number) for i in indices)
+
+    told = {key: memory.info(f"b/{key}") for key in known}
+    # More than so many listings of one range may push out an older one, never falsify it.
+    sizes = {key: info["size"] for key, info in told.items() if info is not None}
+    assert sizes == {key: known[key] for key in sizes}
+    assert len(events) > MAX_ROWS or sizes == known
+    assert all(memory.info(f"b/{key}") is None for key in ("", "ab/ab", "c") if key not in known)
+
+
+def test_few_keys_of_a_page_are_told_right() -> None:
+    memory = ListingMemory()
+    body = "".join(
+        f"<Contents><Key>k{number:03}</Key><Size>{number}</Size></Contents>"
+        for number in range(500)
+    )
+    page = parse_page(
+        f"<ListBucketResult><IsTruncated>false</IsTruncated>{body}</ListBucketResult>".encode()
+    )
+
+    memory.remember("b", page, ["b/k007", "b/k400"], [7, 400], ())
+
+    infos = [memory.info(f"b/k{number:03}") for number in (7, 400, 8)]
+    assert [info and info["Size"] for info in infos] == [7, 400, None]

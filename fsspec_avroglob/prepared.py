@@ -1,0 +1,265 @@
+"""LIST requests as botocore prepared an earlier one, with only what differs made anew.
+
+For each request botocore validates and serialises the arguments, resolves the endpoint by its rules
+and builds a header that names the versions of everything: half a millisecond in which nothing
+changes between the pages of a listing but three query parameters. What an ordinary call came to is
+kept here, and later requests take it over. Sending, with all of signing, credentials, redirects,
+parsing and the handlers of events that belong to it, remains botocore's.
+
+An ordinary call is made wherever it might come to something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from copy import deepcopy
+from dataclasses import dataclass, field
+from types import FunctionType
+from typing import Any, NamedTuple, TypeAlias
+
+from botocore.useragent import UserAgentString
+from botocore.utils import percent_encode_sequence
+
+try:
+    from botocore import context as features
+except ImportError:  # an older botocore, for which all calls are ordinary
+    features = None
+
+Kind: TypeAlias = tuple[tuple[str, str | None], ...]
+
+_OPERATION = "s3.ListObjectsV2"
+_BEFORE_CALL = f"before-call.{_OPERATION}"
+
+# What may differ between requests of one kind, and the query parameter that tells it.
+_VARYING = {
+    "Prefix": "prefix",
+    "StartAfter": "start-after",
+    "ContinuationToken": "continuation-token",
+}
+
+# What comes before the point at which a prepared request joins in.
+_EARLIER_EVENTS = (
+    f"provide-client-params.{_OPERATION}",
+    f"before-parameter-build.{_OPERATION}",
+    "before-endpoint-resolution.s3",
+)
+
+# The context of a request that needs nothing but a signature; others are left alone.
+_CONTEXT = frozenset(
+    {
+        *("auth_options", "auth_type", "client_config", "client_region", "encoding_type_auto_set"),
+        *("endpoint_properties", "has_streaming_input", "input_params", "s3_redirect", "signing"),
+        "unsigned_payload",
+    }
+)
+_SIGNING = frozenset({"disableDoubleEncoding", "region", "signing_name"})
+
+
+@dataclass
+class _Call:
+    """What is noted of an ordinary call while it is under way.
+
+    request: as it was before the call. context: the one that redirects will be told in.
+    """
+
+    model: Any = None
+    request: dict[str, Any] = field(default_factory=dict)
+    context: dict[str, Any] = field(default_factory=dict)
+    features: frozenset[str] = frozenset()
+
+
+_under_way: ContextVar[_Call | None] = ContextVar("under_way", default=None)
+
+
+class PreparedLists:
+    """Sends ListObjectsV2 requests with one client, and keeps what it prepared for them.
+
+    The client is handed in with each request: it may go when nobody else has it any more.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._templates: dict[Kind, _Template | None] = {}
+        client.meta.events.register_first(_BEFORE_CALL, _note)
+        _remember_user_agent(client)
+
+    @property
+    def prepared(self) -> int:
+        """How many kinds of requests have been prepared."""
+        return sum(template is not None for template in self._templates.values())
+
+    async def send(self, client: Any, arguments: Mapping[str, str]) -> Any:
+        """As ``client.list_objects_v2(**arguments)``, and with the same result."""
+        kind = tuple((name, None if name in _VARYING else arguments[name]) for name in arguments)
+        template = self._templates.get(kind)
+        if template is None or template.skipped != _skipped(client):
+            return await self._ordinarily(client, kind, arguments)
+        request = template.request(arguments)
+        try:
+            return await self._send(client, template, request)
+        finally:
+            if request["context"]["s3_redirect"]["redirected"]:
+                self._templates.pop(kind, None)
+
+    async def _ordinarily(self, client: Any, kind: Kind, arguments: Mapping[str, str]) -> Any:
+        call = _Call()
+        before = _under_way.set(call)
+        try:
+            parsed = await client.list_objects_v2(**arguments)
+        finally:
+            _under_way.reset(before)
+        self._templates[kind] = _template(client, call, arguments)
+        return parsed
+
+    async def _send(self, client: Any, template: _Template, request: dict[str, Any]) -> Any:
+        """What follows in the client's own method once it has prepared a request."""
+        model, context = template.model, request["context"]
+        before = features.set_context(features.ClientContext(set(template.features)))
+        try:
+            _, answer = await client.meta.events.emit_until_response(
+                _BEFORE_CALL,
+                model=model,
+                params=request,
+                request_signer=client._request_signer,
+                context=context,
+            )
+            if answer is None:
+                answer = await client._make_request(model, request, context)
+            http, parsed = answer
+            await client.meta.events.emit(
+                f"after-call.{_OPERATION}",
+                http_response=http,
+                parsed=parsed,
+                model=model,
+                context=context,
+            )
+        finally:
+            features.reset_context(before)
+        if http.status_code >= 300:
+            code = context.get("error_code_override") or parsed.get("Error", {}).get("Code")
+            raise client.exceptions.from_code(code)(parsed, model.name)
+        return parsed
+
+
+class _Skipped(NamedTuple):
+    """What a prepared request passes by, and others may have put something of theirs in.
+
+    handlers: botocore's collections of the handlers of each earlier event, None where a change has
+    been made since the last ordinary call. methods: those of the client.
+    """
+
+    handlers: tuple[Any, ...]
+    methods: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class _Template:
+    """A request that was sent, and what was seen of the client that sent it.
+
+    url: the request's without what its query parameters add. features: what botocore counted as in
+    use, for its User-Agent. skipped: see :func:`_skipped`.
+    """
+
+    model: Any
+    prepared: Mapping[str, Any]
+    url: str
+    features: frozenset[str]
+    skipped: _Skipped
+
+    def request(self, arguments: Mapping[str, str]) -> dict[str, Any]:
+        """The request for *arguments*, which are of the same kind."""
+        changed = {name: arguments[name] for name in _VARYING if name in arguments}
+        query = {**self.prepared["query_string"]}
+        query.update((_VARYING[name], value) for name, value in changed.items())
+        context = {**self.prepared["context"]}
+        redirect, inputs = context["s3_redirect"], context["input_params"]
+        context["s3_redirect"] = {**redirect, "params": {**redirect["params"], **changed}}
+        context["input_params"] = {name: arguments.get(name, inputs[name]) for name in inputs}
+        context["signing"] = {**context["signing"]}
+        return {
+            **self.prepared,
+            "headers": {**self.prepared["headers"]},
+            "query_string": query,
+            "url": self.url + percent_encode_sequence(query),
+            "context": context,
+        }
+
+
+def _note(params: dict[str, Any], model: Any, **_: Any) -> None:
+    """Botocore's ``before-call`` handler: keep what it prepared."""
+    call = _under_way.get()
+    if call is None or features is None:
+        return
+    call.model, call.context = model, params["context"]
+    call.features = _features_in_use()
+    config = params["context"].get("client_config")
+    call.request = deepcopy(params, {id(config): config})
+
+
+def _remember_user_agent(client: Any) -> None:
+    """Have a client's User-Agent built once for each set of features, and not for each request."""
+    creator: Any = getattr(client, "_user_agent_creator", None)
+    unusual = features is None or type(creator) is not UserAgentString
+    if unusual or "to_string" in vars(creator):
+        return
+    build: Callable[[], str] = creator.to_string
+    known: dict[Any, str] = {}
+
+    def to_string() -> str:
+        key = _features_in_use(), frozenset(getattr(creator, "_client_features", None) or ())
+        if key not in known:
+            known[key] = build()
+        return known[key]
+
+    creator.to_string = to_string
+
+
+def _features_in_use() -> frozenset[str]:
+    """What botocore has counted as in use for the current request."""
+    context = features.get_context()
+    return frozenset() if context is None else frozenset(context.features)
+
+
+def _template(client: Any, call: _Call, arguments: Mapping[str, str]) -> _Template | None:
+    """A template made of a call; None where another call might not be like it."""
+    try:
+        request, context = call.request, call.request["context"]
+        query = percent_encode_sequence(request["query_string"])
+        skipped = _skipped(client)
+        usual = (
+            set(context) <= _CONTEXT
+            and not call.context["s3_redirect"]["redirected"]
+            and set(context["signing"]) <= _SIGNING
+            and set(request["headers"]) <= {"User-Agent"}
+            and query != ""
+            and client._request_signer is not None
+            and request["url"].endswith(query)
+            and all(isinstance(value, str) for value in arguments.values())
+            and all(map(_is_botocores, (*skipped.methods, client._make_request)))
+            and all(_is_botocores(one) for handlers in skipped.handlers for one in handlers)
+        )
+        if not usual:
+            return None
+        url = request["url"][: -len(query)]
+        template = _Template(call.model, request, url, call.features, skipped)
+        return template if template.request(arguments) == request else None
+    except (AttributeError, KeyError, TypeError):  # botocore's private parts have changed
+        return None
+
+
+def _skipped(client: Any) -> _Skipped:
+    known = client.meta.events._emitter._lookup_cache
+    return _Skipped(
+        tuple(map(known.get, _EARLIER_EVENTS)),
+        (type(client).list_objects_v2, type(client)._make_api_call),
+    )
+
+
+def _is_botocores(handler: Any) -> bool:
+    """Whether botocore or aiobotocore defined a function, method or callable object."""
+    function = getattr(handler, "__func__", handler)
+    if isinstance(function, FunctionType):
+        module: str = function.__globals__["__name__"]
+    else:
+        module = type(handler).__module__
+    return module.split(".")[0] in ("botocore", "aiobotocore")

@@ -1,0 +1,267 @@
+"""Requests sent from what an earlier one was prepared to, beside those that botocore prepares."""
+
+from __future__ import annotations
+
+import functools
+import gc
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from aiobotocore.client import AioBaseClient
+from aiobotocore.credentials import AioCredentials
+from botocore.exceptions import ClientError
+from fsspec.asyn import sync
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fsspec_avroglob.filesystem import AvroGlobFileSystem
+from fsspec_avroglob.page import Page, page_from_response
+from fsspec_avroglob.wire import PageReader
+from tests.conftest import PutObjects
+from tests.support.proxy import FaultProxy
+
+OPERATION = "s3.ListObjectsV2"
+
+# Differ from one request to the next, whoever prepares them.
+PASSING = {"X-Amz-Date", "Authorization", "amz-sdk-invocation-id", "User-Agent"}
+
+Arguments = dict[str, str]
+
+
+class Client:
+    """An S3 client, pages read through it, and the requests that it sends."""
+
+    def __init__(self, fs: AvroGlobFileSystem) -> None:
+        self.fs = fs
+        self.client = sync(fs.loop, fs.set_session)
+        self.events = self.client.meta.events
+        self.reader = PageReader()
+
+    def page(self, arguments: Arguments) -> Page:
+        page: Page = sync(
+            self.fs.loop, self.reader.page, self.client, dict(arguments), detail=False
+        )
+        return page
+
+    def ordinary_page(self, arguments: Arguments) -> Page:
+        async def ask() -> Page:
+            return page_from_response(await self.client.list_objects_v2(**arguments))
+
+        page: Page = sync(self.fs.loop, ask)
+        return page
+
+    @contextmanager
+    def sent(self) -> Iterator[list[Any]]:
+        """Lists the requests that are sent within it."""
+        requests: list[Any] = []
+
+        def note(request: Any, **_: Any) -> None:
+            requests.append(request)
+
+        self.events.register(f"before-send.{OPERATION}", note)
+        try:
+            yield requests
+        finally:
+            self.events.unregister(f"before-send.{OPERATION}", note)
+
+
+@pytest.fixture
+def client(
+    proxy: FaultProxy, make_fs: Callable[..., AvroGlobFileSystem], bucket: str, put: PutObjects
+) -> Client:
+    put(dict.fromkeys(["a/1", "a/2", "a/b/3", "c d/é", "z"], b""))
+    return Client(make_fs(proxy.storage_options))
+
+
+def outcome(ask: Callable[[Arguments], Page], arguments: Arguments) -> Any:
+    """What asking for a page comes to, an error included."""
+    try:
+        page = ask(arguments)
+    except Exception as error:
+        return type(error), str(error)
+    return page.keys, page.prefixes, page.next_token
+
+
+def features(request: Any) -> set[str]:
+    """What the User-Agent says is in use; a set, written in any order."""
+    agent = request.headers["User-Agent"].decode()
+    return set(agent.partition(" m/")[2].partition(" ")[0].split(","))
+
+
+def shown(requests: list[Any]) -> list[tuple[str, str, Mapping[str, Any], set[str]]]:
+    """Requests as far as they do not differ anyway, and the features in use."""
+    return [
+        (
+            request.method,
+            request.url,
+            {name: value for name, value in request.headers.items() if name not in PASSING},
+            features(request),
+        )
+        for request in requests
+    ]
+
+
+def test_prepared_requests_are_those_of_botocore(client: Client, bucket: str) -> None:
+    text = st.text(max_size=8) | st.sampled_from(["a/", "a/1", "c d/", "é+%/&="])
+    varying = st.fixed_dictionaries(
+        {"Prefix": text, "Delimiter": st.sampled_from(["", "/"])},
+        optional={"StartAfter": text, "ContinuationToken": text},
+    )
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(varying)
+    def compare(arguments: Arguments) -> None:
+        arguments = {"Bucket": bucket, **arguments}
+        requests.clear()
+        found = outcome(client.page, arguments)
+        prepared = shown(requests)
+        requests.clear()
+        expected = outcome(client.ordinary_page, arguments)
+        assert found == expected
+        assert prepared == shown(requests)
+
+    with client.sent() as requests:
+        compare()
+    assert client.reader.clients[client.client].prepared
+
+
+def counted(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The operations that come to pass through the client's own method, from now on."""
+    calls: list[str] = []
+    ordinary = AioBaseClient._make_api_call
+
+    @functools.wraps(ordinary)
+    def counting(self: Any, name: str, arguments: Any) -> Awaitable[Any]:
+        calls.append(name)
+        return ordinary(self, name, arguments)
+
+    monkeypatch.setattr(AioBaseClient, "_make_api_call", counting)
+    return calls
+
+
+def test_what_is_put_around_the_client_sees_every_request(
+    client: Client, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = {"Bucket": bucket, "Prefix": "a/"}
+    client.page(arguments)
+
+    calls = counted(client, monkeypatch)
+    for _ in range(3):
+        client.page(arguments)
+
+    assert calls == ["ListObjectsV2"] * 3
+
+
+@pytest.mark.parametrize("event", ["provide-client-params", "before-parameter-build"])
+def test_a_handler_registered_later_changes_the_request(
+    client: Client, bucket: str, event: str
+) -> None:
+    arguments = {"Bucket": bucket, "Prefix": "a/"}
+    client.page(arguments)
+
+    def redirect(params: dict[str, Any], **_: Any) -> None:
+        params["Prefix"] = "c d/"
+
+    client.events.register(f"{event}.{OPERATION}", redirect)
+
+    assert [client.page(arguments).keys for _ in range(3)] == [["c d/é"]] * 3
+
+
+def test_a_handler_before_the_call_may_change_the_headers(client: Client, bucket: str) -> None:
+    arguments = {"Bucket": bucket, "Prefix": "a/"}
+    client.page(arguments)
+
+    def add(params: dict[str, Any], **_: Any) -> None:
+        params["headers"]["x-amz-note"] = "seen"
+
+    client.events.register(f"before-call.{OPERATION}", add)
+    with client.sent() as requests:
+        client.page(arguments)
+        client.page(arguments)
+
+    assert [request.headers["x-amz-note"] for request in requests] == [b"seen"] * 2
+
+
+def test_prepared_requests_are_signed_with_the_credentials_of_the_day(
+    client: Client, bucket: str
+) -> None:
+    arguments = {"Bucket": bucket, "Prefix": "a/"}
+    client.page(arguments)
+
+    client.client._request_signer._credentials = AioCredentials("TOMORROW", "secret")
+    with client.sent() as requests:
+        client.page(arguments)
+        client.page(arguments)
+
+    assert b"Credential=TOMORROW/" in requests[1].headers["Authorization"]
+
+
+def test_errors_are_those_of_the_ordinary_call(
+    client: Client, proxy: FaultProxy, bucket: str
+) -> None:
+    arguments = {"Bucket": bucket, "Prefix": "a/"}
+    client.page(arguments)
+    proxy.fail("ListObjectsV2", 403, "AccessDenied")
+
+    errors = []
+    for ask in (client.page, client.ordinary_page):
+        with pytest.raises(ClientError) as failure:
+            ask(arguments)
+        errors.append((type(failure.value), str(failure.value), failure.value.operation_name))
+
+    assert errors[0] == errors[1]
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_bucket_that_moved_is_followed_and_asked_there_from_then_on(
+    client: Client, proxy: FaultProxy, bucket: str, before: int
+) -> None:
+    arguments = {"Bucket": bucket, "Prefix": "a/"}
+    region = {"x-amz-bucket-region": "eu-west-3"}
+
+    with client.sent() as requests:
+        keys = [client.page(arguments).keys for _ in range(before)]
+        proxy.fail("ListObjectsV2", 301, "PermanentRedirect", times=1, headers=region)
+        keys += [client.page(arguments).keys for _ in range(3)]
+
+    assert keys == [["a/1", "a/2", "a/b/3"]] * (before + 3)
+    regions = [request.headers["Authorization"].decode().split("/")[2] for request in requests]
+    assert regions == [*["us-east-1"] * (before + 1), *["eu-west-3"] * 3]
+
+
+def test_the_user_agent_is_that_of_the_ordinary_call(client: Client, bucket: str) -> None:
+    arguments = {"Bucket": bucket, "Prefix": "a/"}
+    creator = client.client._user_agent_creator
+    with client.sent() as requests:
+        client.ordinary_page(arguments)
+        for _ in range(2):
+            client.page(arguments)
+
+    def words(request: Any) -> list[str]:
+        # The features are a set, written in any order.
+        return [w for w in request.headers["User-Agent"].decode().split() if w[:2] != "m/"]
+
+    assert words(requests[0]) == words(requests[1]) == words(requests[2])
+    assert "to_string" in vars(creator)
+
+
+def test_a_client_that_nobody_needs_any_more_is_let_go(client: Client, bucket: str) -> None:
+    arguments = {"Bucket": bucket, "Prefix": "a/"}
+
+    async def use_another() -> None:
+        async with client.fs.session.create_client(
+            "s3",
+            endpoint_url=client.client.meta.endpoint_url,
+            aws_access_key_id="k",
+            aws_secret_access_key="s",
+            region_name="us-east-1",
+        ) as other:
+            for _ in range(2):
+                await client.reader.page(other, arguments, detail=False)
+
+    sync(client.fs.loop, use_another)
+    gc.collect()
+
+    assert not client.reader.clients
