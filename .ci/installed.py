@@ -27,7 +27,7 @@ def main() -> int:
     """Print what does not belong. Returns the number of such distributions."""
     asked = required("fsspec-avroglob")
     installed = {normal(item.metadata["Name"]) for item in distributions()}
-    belonging, new = set(GIVEN), set(NAMED)
+    belonging, new = set(GIVEN), NAMED & installed
     while new:
         belonging |= new
         new = {name for item in new for name in required(item)} & installed - belonging
