@@ -10,12 +10,12 @@ from contextlib import aclosing, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fsspec.asyn import sync, sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.json import FilesystemJSONEncoder
 from fsspec.utils import stringify_path
 from s3fs import S3FileSystem
 
+from fsspec_avroglob.blocking import sync, with_sync_methods
 from fsspec_avroglob.errors import is_precondition
 from fsspec_avroglob.listing import Found, Lister
 from fsspec_avroglob.matches import Matches, merged
@@ -30,7 +30,7 @@ from fsspec_avroglob.reads import ObjectReads
 from fsspec_avroglob.requests import Requests, S3Request
 from fsspec_avroglob.retry import RetryPolicy
 from fsspec_avroglob.stats import Stats
-from fsspec_avroglob.tasks import gather, iterate
+from fsspec_avroglob.tasks import end_tasks_of, gather, iterate
 from fsspec_avroglob.tokens import Text
 from fsspec_avroglob.wire import PageReader
 from fsspec_avroglob.writes import ObjectWrites
@@ -49,6 +49,8 @@ _PARAMETERS = tuple(
 )
 
 
+@with_sync_methods
+@end_tasks_of("_cat", "_cat_ranges", "_copy", "_get", "_pipe", "_put", "_rm")
 class AvroGlobFileSystem(ObjectReads, ObjectWrites):
     """S3 with planned globs and one retry layer: everything s3fs does, and the same results.
 
@@ -150,8 +152,6 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
         finally:
             if not method.startswith(("get_", "head_", "list_")):
                 self._forget_written(kwargs)
-
-    call_s3 = sync_wrapper(_call_s3)
 
     async def _retried(
         self,
@@ -290,8 +290,6 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
         detail = kwargs.pop("detail", False)
         plans = self._plans(path, maxdepth, kwargs.pop("withdirs", True))
         return await self._carry_out(plans, detail, kwargs.pop("callback", DEFAULT_CALLBACK))
-
-    glob = sync_wrapper(_glob)
 
     def explain(
         self, path: str, maxdepth: int | None = None, withdirs: bool = True, *, run: bool = False
@@ -441,8 +439,6 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
             return {path: {**info, "Key": path}} if detail else [path]
         return found
 
-    find = sync_wrapper(_find)
-
     async def _du(
         self,
         path: str,
@@ -456,8 +452,6 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
         sizes = {name: info["size"] for name, info in found.items()}
         return sum(sizes.values()) if total else sizes
 
-    du = sync_wrapper(_du)
-
     async def _expand_path(
         self, path: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
     ) -> list[str]:
@@ -468,14 +462,10 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
         expanded: list[str] = await super()._expand_path(path, recursive, maxdepth, **kwargs)
         return expanded
 
-    expand_path = sync_wrapper(_expand_path)
-
     # -- methods of s3fs that take no URLs --
 
     async def _rmdir(self, path: str) -> None:
         await super()._rmdir(self._strip_protocol(path))
-
-    rmdir = sync_wrapper(_rmdir)
 
     # -- what listings have told --
 
@@ -496,8 +486,6 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
         info: dict[str, Any] = await super()._info(path, bucket, key, refresh, version_id)
         return info
 
-    info = sync_wrapper(_info)
-
     def _in_dircache(self, path: str) -> bool:
         """Whether s3fs's own cache of whole directories can tell of *path*."""
         try:
@@ -511,8 +499,6 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
         remembered = None if self._in_dircache(stripped) else self.memory.is_directory(stripped)
         found: bool = await super()._isdir(path) if remembered is None else remembered
         return found
-
-    isdir = sync_wrapper(_isdir)
 
     def invalidate_cache(self, path: str | None = None) -> None:
         """Forget listings of *path* and its parents, and all that globs have remembered."""

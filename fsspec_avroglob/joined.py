@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from fsspec.asyn import sync
 from fsspec.spec import AbstractBufferedFile
 
+from fsspec_avroglob.blocking import sync
 from fsspec_avroglob.objects import Version
 from fsspec_avroglob.tasks import gather
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError, IncompleteReadError
-from fsspec.asyn import sync
 from s3fs.core import S3File
 from s3fs.utils import FileExpired
 
+from fsspec_avroglob.blocking import sync
 from fsspec_avroglob.errors import is_precondition
 
 CHUNK_BYTES = 2**18

@@ -8,10 +8,9 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fsspec.asyn import sync
-
 from fsspec_avroglob.avro.concat import avro_stretches
 from fsspec_avroglob.avro.container import MAGIC
+from fsspec_avroglob.blocking import sync
 from fsspec_avroglob.joined import JoinedFile, ObjectPart, Source, Stretch
 from fsspec_avroglob.lines import CompressedLines, line_stretches
 from fsspec_avroglob.pattern import GlobPattern

@@ -13,6 +13,7 @@ from fsspec_avroglob.classification import THROTTLED
 from fsspec_avroglob.errors import classify, translated_error
 from fsspec_avroglob.retry import RetryEvent, RetryPolicy, with_retry
 from fsspec_avroglob.stats import Stats
+from fsspec_avroglob.tasks import in_family
 from fsspec_avroglob.window import RequestWindow
 
 logger = logging.getLogger("fsspec_avroglob")
@@ -77,16 +78,17 @@ class Requests:
         Raises the errors that s3fs's users know.
         """
         try:
-            return await with_retry(
-                _Admitted(self, request, attempt),
-                self.policy,
-                name=request.operation,
-                target=request.target,
-                on_retry=self._on_retry,
-                classify=classify,
-                progress=progress,
-                sleep=sleep,
-            )
+            with in_family():
+                return await with_retry(
+                    _Admitted(self, request, attempt),
+                    self.policy,
+                    name=request.operation,
+                    target=request.target,
+                    on_retry=self._on_retry,
+                    classify=classify,
+                    progress=progress,
+                    sleep=sleep,
+                )
         except Exception as error:
             self.stats.failures[request.operation] += 1
             translated = translated_error(error)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from fsspec import AbstractFileSystem, get_filesystem_class
-from fsspec.asyn import get_loop, sync
+from fsspec.asyn import get_loop
 from fsspec.core import split_protocol, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
@@ -34,6 +34,7 @@ from fsspec_avroglob.avro.schema import (
     column_mapping,
     parse_schema,
 )
+from fsspec_avroglob.blocking import sync
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from fsspec_avroglob.pattern import GlobPattern, is_glob_pattern
 

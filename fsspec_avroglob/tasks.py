@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import (
     AsyncGenerator,
     Awaitable,
@@ -10,13 +11,17 @@ from collections.abc import (
     Coroutine,
     Generator,
     Iterable,
+    Iterator,
     Sequence,
 )
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from fsspec.asyn import sync
+from fsspec_avroglob.blocking import sync
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 
 async def gather(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -88,3 +93,68 @@ def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+class _Family:
+    """Tasks that work for one call, those of them that :func:`in_family` has seen."""
+
+    def __init__(self) -> None:
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.ended = False
+
+
+_family: ContextVar[_Family | None] = ContextVar("family", default=None)
+
+
+def ends_its_tasks(method: F) -> F:
+    """Have a coroutine function end the tasks that it has made when it is cancelled itself.
+
+    For those of fsspec that start tasks and leave them behind. Only tasks that are
+    :func:`in_family` can be found; a task that is later finds itself cancelled.
+    """
+
+    @functools.wraps(method)
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        family = _Family()
+        before = _family.set(family)
+        try:
+            return await method(*args, **kwargs)
+        except asyncio.CancelledError:
+            family.ended = True
+            tasks = family.tasks - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+            raise
+        finally:
+            _family.reset(before)
+
+    return run  # type: ignore[return-value]  # functools.wraps keeps the signature
+
+
+def end_tasks_of(*names: str) -> Callable[[type[T]], type[T]]:
+    """Class decorator: :func:`ends_its_tasks` for the coroutine methods of these *names*."""
+
+    def decorate(cls: type[T]) -> type[T]:
+        for name in names:
+            setattr(cls, name, ends_its_tasks(getattr(cls, name)))
+        return cls
+
+    return decorate
+
+
+@contextmanager
+def in_family() -> Iterator[None]:
+    """Within it, the task ends with the call that it works for (:func:`ends_its_tasks`)."""
+    family, task = _family.get(), asyncio.current_task()
+    if family is None or task is None:
+        yield
+        return
+    if family.ended:
+        raise asyncio.CancelledError
+    family.tasks.add(task)
+    try:
+        yield
+    finally:
+        family.tasks.discard(task)

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from fsspec.asyn import sync_wrapper
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from s3fs import S3FileSystem
 from s3fs.core import MANAGED_COPY_THRESHOLD, MAX_UPLOAD_PARTS, calculate_chunksize
@@ -284,8 +283,6 @@ class ObjectWrites(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             return etag
 
         await self._upload(path, len(sources), send, create=kwargs)
-
-    merge = sync_wrapper(_merge)
 
     # -- removal --
 

@@ -1,0 +1,79 @@
+"""Coroutine methods for code without coroutines: as fsspec's, but interrupts end them too."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import fsspec.asyn
+
+STOP_S = 5.0
+"""Seconds that an interrupted coroutine has for cleaning up before the interrupt goes on alone."""
+
+C = TypeVar("C", bound=type)
+
+
+def sync(
+    loop: asyncio.AbstractEventLoop,
+    func: Callable[..., Any],
+    *args: Any,
+    timeout: float | None = None,
+    **kwargs: Any,
+) -> Any:
+    """Run ``func(*args, **kwargs)`` in *loop*, which runs in another thread, and return its result.
+
+    What interrupts the waiting, KeyboardInterrupt say, cancels the coroutine and goes on when that
+    has ended. Raises as fsspec.asyn.sync does.
+    """
+    running: list[asyncio.Task[Any]] = []
+    given_up, ended = threading.Event(), threading.Event()
+
+    async def run() -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        running.append(task)
+        try:
+            return None if given_up.is_set() else await func(*args, **kwargs)
+        finally:
+            ended.set()
+
+    try:
+        return fsspec.asyn.sync(loop, run, timeout=timeout)
+    except BaseException:
+        given_up.set()
+        if running and not ended.is_set():
+            loop.call_soon_threadsafe(running[0].cancel)
+            ended.wait(STOP_S)
+        raise
+
+
+def sync_wrapper(coroutine_method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method for code without coroutines that stands beside a coroutine method.
+
+    Unlike fsspec's, it calls what a subclass has put in that one's place.
+    """
+    name = coroutine_method.__name__
+
+    @functools.wraps(coroutine_method)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return sync(self.loop, getattr(self, name), *args, **kwargs)
+
+    return method
+
+
+def with_sync_methods(cls: C) -> C:
+    """Class decorator: every method that fsspec or s3fs make of a coroutine method is ours."""
+    for name, method in inspect.getmembers(cls, inspect.isfunction):
+        wrapped = getattr(method, "__wrapped__", None)
+        if inspect.iscoroutinefunction(wrapped) and not inspect.iscoroutinefunction(method):
+            setattr(cls, name, sync_wrapper(getattr(cls, wrapped.__name__)))
+    for name, method in inspect.getmembers(cls, inspect.iscoroutinefunction):
+        twin = name.removeprefix("_")
+        default = getattr(fsspec.AbstractFileSystem, twin, None)
+        if default is not None and inspect.getattr_static(cls, twin) is default:
+            setattr(cls, twin, sync_wrapper(method))
+    return cls

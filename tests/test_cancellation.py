@@ -1,0 +1,226 @@
+"""Whoever is interrupted, cancelled or closed stops at once and leaves nothing running."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from fsspec_avroglob.filesystem import AvroGlobFileSystem
+from tests.conftest import MakeFs, PutObjects
+from tests.support.proxy import FaultProxy, Request
+
+Operation = Callable[[AvroGlobFileSystem, str], object]
+
+
+def read(fs: AvroGlobFileSystem, bucket: str) -> bytes:
+    with fs.open(f"{bucket}/a/1") as file:
+        content: bytes = file.read()
+    return content
+
+
+BLOCKING: dict[str, Operation] = {
+    "glob": lambda fs, bucket: fs.glob(f"{bucket}/*/*"),
+    "iglob": lambda fs, bucket: list(fs.iglob(f"{bucket}/*/*")),
+    "find": lambda fs, bucket: fs.find(bucket),
+    "cat": lambda fs, bucket: fs.cat([f"{bucket}/a/{n}" for n in range(9)]),
+    "info": lambda fs, bucket: fs.info(f"{bucket}/a/1"),
+    "get": lambda fs, bucket: fs.get_file(f"{bucket}/a/1", "/dev/null"),
+    "open": read,
+    "pipe": lambda fs, bucket: fs.pipe_file(f"{bucket}/new", b"content"),
+    "pipe parts": lambda fs, bucket: fs.pipe_file(
+        f"{bucket}/new", b"12345678", chunksize=2, max_concurrency=3
+    ),
+    "put": lambda fs, bucket: fs.put([__file__] * 3, [f"{bucket}/{n}" for n in range(3)]),
+    "copy": lambda fs, bucket: fs.copy(f"{bucket}/a/", f"{bucket}/b/", recursive=True),
+    "rm": lambda fs, bucket: fs.rm(bucket, recursive=True),
+}
+COROUTINES: dict[str, Callable[[AvroGlobFileSystem, str], Any]] = {
+    "glob": lambda fs, bucket: fs._glob(f"{bucket}/*/*"),
+    "iglob": lambda fs, bucket: first_of(fs._iglob(f"{bucket}/*/*")),
+    "cat": lambda fs, bucket: fs._cat([f"{bucket}/a/{n}" for n in range(9)]),
+    "info": lambda fs, bucket: fs._info(f"{bucket}/a/1"),
+    "pipe": lambda fs, bucket: fs._pipe_file(f"{bucket}/new", b"content"),
+}
+
+
+async def first_of(matches: Any) -> object:
+    return await anext(matches)
+
+
+@pytest.fixture
+def bucket_of_nine(bucket: str, put: PutObjects) -> str:
+    put({f"a/{n}": b"content" for n in range(9)})
+    return bucket
+
+
+@pytest.fixture(autouse=True)
+def _nothing_unretrieved(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail where asyncio found an exception that nobody asked for, or a task destroyed."""
+    caplog.set_level(logging.ERROR, "asyncio")
+    yield
+    gc.collect()
+    found = [record.getMessage() for record in caplog.records if record.name == "asyncio"]
+    assert [message for message in found if "proxy.py" not in message] == []
+
+
+def ours(loop: asyncio.AbstractEventLoop) -> list[asyncio.Task[Any]]:
+    """Tasks of the package that are not done."""
+    return [
+        task
+        for task in asyncio.all_tasks(loop)
+        if "fsspec_avroglob" in task.get_coro().cr_code.co_filename  # type: ignore[union-attr]
+    ]
+
+
+def left_by(fs: AvroGlobFileSystem) -> tuple[list[object], int, int]:
+    """What the instance has left: tasks, requests in flight, connections in use."""
+    connectors = [s.connector for s in fs.s3._endpoint.http_session._sessions.values()]
+    in_use = sum(len(connector._acquired) for connector in connectors)
+    return list(ours(fs.loop)), fs.stats.in_flight + fs.stats.waiting, in_use
+
+
+def interrupt(main: int) -> Callable[[Request], bool]:
+    """A condition that, when a request meets it, interrupts the main thread as Ctrl-C does."""
+
+    def arrived(request: Request) -> bool:
+        signal.pthread_kill(main, signal.SIGINT)
+        return True
+
+    return arrived
+
+
+@pytest.mark.parametrize("run", BLOCKING.values(), ids=list(BLOCKING))
+def test_ctrl_c_ends_a_request_in_flight(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, run: Operation
+) -> None:
+    fs = make_fs(proxy.storage_options)
+    fs.exists(bucket_of_nine)  # starts what stays: the loop's thread and one that reads files
+    fs.invalidate_cache()
+    threads = threading.active_count()
+    main = threading.main_thread().ident
+    assert main is not None
+    proxy.delay(seconds=3600, match=interrupt(main), times=1)
+    proxy.delay(seconds=3600)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(fs, bucket_of_nine)
+
+    assert left_by(fs) == ([], 0, 0)
+    assert threading.active_count() == threads
+    proxy.clear()
+    assert fs.exists(f"{bucket_of_nine}/a/1")
+
+
+@pytest.mark.parametrize("run", BLOCKING.values(), ids=list(BLOCKING))
+def test_ctrl_c_ends_a_wait_before_a_retry(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, run: Operation
+) -> None:
+    fs = make_fs(proxy.storage_options, retry={"base_delay": 3600, "max_delay": 3600})
+    fs.connect()
+    main = threading.main_thread().ident
+    assert main is not None
+    waiting = []
+
+    async def sleep(seconds: float) -> None:
+        if not waiting:
+            signal.pthread_kill(main, signal.SIGINT)
+        waiting.append(seconds)
+        await asyncio.get_running_loop().create_future()
+
+    fs._sleep = sleep
+    proxy.fail()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(fs, bucket_of_nine)
+
+    assert left_by(fs) == ([], 0, 0)
+
+
+@pytest.mark.parametrize("start", COROUTINES.values(), ids=list(COROUTINES))
+async def test_a_cancelled_coroutine_ends_at_once(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, start: Callable[..., Any]
+) -> None:
+    fs = make_fs(proxy.storage_options, asynchronous=True)
+    session = await fs.set_session()
+    loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+
+    def told(request: Request) -> bool:
+        loop.call_soon_threadsafe(arrived.set)
+        return True
+
+    proxy.delay(seconds=3600, match=told)
+    task = asyncio.ensure_future(start(fs, bucket_of_nine))
+    await arrived.wait()
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert ours(loop) == []
+    assert (fs.stats.in_flight, fs.stats.waiting) == (0, 0)
+    await session.close()
+
+
+async def test_cancelled_while_it_waits_for_leave(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
+) -> None:
+    fs = make_fs(proxy.storage_options, asynchronous=True)
+    window = fs.requests.window
+    slots = [await window.acquire("other") for _ in range(window.congestion.places)]
+    task = asyncio.ensure_future(fs._cat_file(f"{bucket_of_nine}/a/1"))
+    while not fs.stats.waiting:
+        await asyncio.sleep(0)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert (fs.stats.waiting, proxy.count()) == (0, 0)
+    for slot in slots:
+        window.release(slot)
+    await (await fs.set_session()).close()
+
+
+def test_closing_iglob_ends_the_listing(
+    proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects
+) -> None:
+    put({f"{letter}/1": b"" for letter in "abc"})
+    fs = make_fs(proxy.storage_options)
+    matches = fs.iglob(f"{bucket}/{{a,b}}/*")
+    proxy.delay("ListObjectsV2", 3600, match=lambda request: request.query["prefix"] != "a/")
+    next(matches)
+
+    matches.close()
+
+    assert left_by(fs) == ([], 0, 0)
+
+
+def test_a_generator_that_is_dropped_ends_the_listing(make_fs: MakeFs, bucket_of_nine: str) -> None:
+    fs = make_fs()
+    next(fs.iglob(f"{bucket_of_nine}/*/*"))
+    gc.collect()
+
+    assert left_by(fs) == ([], 0, 0)
+
+
+def test_the_first_failure_of_many_reads_ends_the_others(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
+) -> None:
+    fs = make_fs(proxy.storage_options)
+    fs.connect()
+    proxy.fail("GetObject", 403, "AccessDenied", match=lambda request: request.key == "a/5")
+    proxy.delay("GetObject", 3600)
+
+    with pytest.raises(PermissionError):
+        fs.cat_file(f"{bucket_of_nine}/a/5")
+    with pytest.raises(PermissionError):
+        fs.get_file(f"{bucket_of_nine}/a/5", "/dev/null")
+
+    assert left_by(fs) == ([], 0, 0)
