@@ -5,23 +5,25 @@ from __future__ import annotations
 import asyncio
 import errno
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.json import FilesystemJSONEncoder
 from fsspec.utils import stringify_path
 from s3fs import S3FileSystem
 
+from fsspec_avroglob.answers import refuse_foreign_answers
 from fsspec_avroglob.blocking import sync, with_sync_methods
 from fsspec_avroglob.errors import is_precondition
 from fsspec_avroglob.listing import Found, Lister
 from fsspec_avroglob.matches import Matches, merged
 from fsspec_avroglob.memory import ListingMemory
 from fsspec_avroglob.objects import AvroGlobFile
-from fsspec_avroglob.options import S3Config, over_configuration
+from fsspec_avroglob.options import S3Config, over_configuration, plain
 from fsspec_avroglob.outcome import repeatable
 from fsspec_avroglob.page import Page
 from fsspec_avroglob.pattern import GlobPattern, Segment, is_glob_pattern
@@ -60,6 +62,8 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
     max_retries: retries after the first attempt of each operation (2).
     retry: a :class:`~fsspec_avroglob.retry.RetryPolicy`, or a dict of its fields.
     listing_concurrency: most LIST requests in flight for one listing (64).
+    on_retry: called with a :class:`~fsspec_avroglob.retry.RetryEvent` before each wait: a callable,
+        its name ("package.module:function", which JSON can hold), or a list of these.
 
     Raises ValueError for options that are unknown or contradict each other.
     """
@@ -78,9 +82,10 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
         self._effective = over_configuration(type(self), given)
         self.config = S3Config.from_storage_options(self._effective)
         super().__init__(loop=loop, session=session, **self.config.s3fs_options())
-        self.requests = Requests(self.config.retry, self.config.max_pool_connections)
+        self.requests = Requests(self.config)
         self.batch_size = self.config.batch_size
         self._pages = PageReader()
+        self._checked_clients: WeakSet[Any] = WeakSet()
         self.memory = ListingMemory(
             expiry_s=self.config.others.get("listings_expiry_time"),
             enabled=self.config.others.get("use_listings_cache", True) and not self.version_aware,
@@ -111,7 +116,7 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
         options = dict(self._effective)
         if not include_password:
             options.pop("password", None)
-        serializable: dict[str, Any] = FilesystemJSONEncoder().make_serializable(_plain(options))
+        serializable: dict[str, Any] = FilesystemJSONEncoder().make_serializable(plain(options))
         cls = type(self)
         return {
             "cls": f"{cls.__module__}:{cls.__name__}",
@@ -133,6 +138,9 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
         """The S3 client for a request, and its arguments with those that this instance adds."""
         await self.set_session()
         client = await self.get_s3(kwargs.get("Bucket"))
+        if client not in self._checked_clients:
+            refuse_foreign_answers(client)
+            self._checked_clients.add(client)
         arguments = self._get_s3_method_kwargs(getattr(client, method), *akwarglist, **kwargs)
         return client, arguments
 
@@ -514,15 +522,6 @@ def _by_name(args: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
     if twice := sorted(positional.keys() & options.keys()):
         raise TypeError(f"{', '.join(twice)}: given by position and by name")
     return {**positional, **options}
-
-
-def _plain(value: Any) -> Any:
-    """*value* with policies as their fields and without entries that are None, which JSON lacks."""
-    if isinstance(value, RetryPolicy):
-        value = value.to_dict()
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items() if item is not None}
-    return value
 
 
 async def _list_into(queue: asyncio.Queue[Found | None], lister: Lister) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+import pkgutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -14,7 +15,7 @@ import s3fs
 from aiobotocore.httpsession import AIOHTTPSession
 from fsspec.config import apply_config, conf
 
-from fsspec_avroglob.retry import RetryPolicy, convert
+from fsspec_avroglob.retry import RetryEvent, RetryPolicy, convert
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
 
@@ -88,6 +89,8 @@ class S3Config:
     retry: the policy for every request; ``max_retries`` is its number of retries.
     listing_concurrency: most LIST requests in flight at once for one listing.
     batch_size: most objects that fsspec's bulk operations treat at once.
+    on_retry: called with a :class:`~fsspec_avroglob.retry.RetryEvent` before each wait; the option
+        is a callable, its name as "package.module:function", or a list of these.
     others: every further option, as s3fs names it.
 
     Credentials never show in the repr.
@@ -103,6 +106,7 @@ class S3Config:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     listing_concurrency: int = 64
     batch_size: int | None = None
+    on_retry: tuple[Callable[[RetryEvent], object], ...] = ()
     others: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -112,6 +116,23 @@ class S3Config:
     def max_retries(self) -> int:
         """Retries after the first attempt of an operation (default 2)."""
         return self.retry.max_retries
+
+    @property
+    def credentials_source(self) -> str:
+        """Where credentials were looked for, in words; never what they are."""
+        if self.anon:
+            source = "requests are sent without credentials (anon=True)"
+        elif self.key is not None:
+            token = ", secret and token" if self.token is not None else " and secret"
+            source = f"the credentials were those of the options key{token}"
+        elif self.profile is not None:
+            source = f"credentials were looked for in the profile {self.profile!r} of AWS's files"
+        else:
+            source = (
+                "no key was given, so credentials were looked for in the environment "
+                "(AWS_ACCESS_KEY_ID), AWS's configuration files and the machine's role"
+            )
+        return f"{source}; options come from storage_options, then from fsspec's configuration"
 
     @property
     def max_pool_connections(self) -> int:
@@ -145,10 +166,11 @@ class S3Config:
         if "listings_expiry_time" in merged:
             merged["listings_expiry_time"] = _seconds(merged["listings_expiry_time"])
         _apply_object_store_options(merged)
+        hooks = _hooks(merged.pop("on_retry", ()))
         own = {name: merged.pop(name) for name in (*_IN_CLIENT_KWARGS, *_OWN) if name in merged}
         retry = _retry_policy(merged.pop("retry", None), merged.pop("max_retries", None))
         others = {name: value for name, value in merged.items() if name not in cls.__annotations__}
-        return cls(**own, retry=retry, others=others)
+        return cls(**own, retry=retry, on_retry=hooks, others=others)
 
     def s3fs_options(self) -> dict[str, Any]:
         """Keyword arguments for :class:`s3fs.S3FileSystem`, with botocore's own retries off."""
@@ -181,7 +203,7 @@ class S3Config:
 @cache
 def known_options() -> frozenset[str]:
     """Every option name that is understood, aliases included."""
-    own = {"retry", "max_retries", "listing_concurrency", "batch_size"}
+    own = {"retry", "max_retries", "on_retry", "listing_concurrency", "batch_size"}
     s3 = set(inspect.signature(s3fs.S3FileSystem.__init__).parameters) - {"self", "kwargs"}
     fsspec_ = {"use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache"}
     session = set(inspect.signature(aiobotocore.session.AioSession.__init__).parameters) - {"self"}
@@ -233,6 +255,37 @@ def over_configuration(cls: type[s3fs.S3FileSystem], given: Mapping[str, Any]) -
     effective = overlay(given, configured)
     effective.pop("skip_instance_cache", None)
     return effective
+
+
+def plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as JSON can hold them: policies as their fields, hooks by name, none that is None."""
+    hooks = _names(options["on_retry"]) if "on_retry" in options else None
+    made: dict[str, Any] = _plain({**options, "on_retry": hooks})
+    return made
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, RetryPolicy):
+        value = value.to_dict()
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items() if item is not None}
+    return value
+
+
+def _names(hooks: Any) -> list[str] | None:
+    """Hooks by the names that they can be imported by, which others lack; None for none."""
+    names = []
+    for hook in hooks if isinstance(hooks, list | tuple) else [hooks]:
+        name = hook
+        if not isinstance(hook, str):
+            name = f"{getattr(hook, '__module__', '')}:{getattr(hook, '__qualname__', '')}"
+        try:
+            found = pkgutil.resolve_name(name)
+        except (ImportError, AttributeError, ValueError):
+            continue
+        if found is hook or hook == name:
+            names.append(name)
+    return names or None
 
 
 def _canonical(name: str) -> str:
@@ -323,6 +376,22 @@ def _seconds(value: Any) -> float:
         return seconds
     except (TypeError, ValueError):
         raise OptionError(f"listings_expiry_time={value!r} is not a number of seconds") from None
+
+
+def _hooks(value: Any) -> tuple[Callable[[RetryEvent], object], ...]:
+    """Callables, given as such or by name."""
+    if callable(value) or isinstance(value, str):
+        value = (value,)
+    hooks = []
+    for hook in value:
+        try:
+            found = pkgutil.resolve_name(hook) if isinstance(hook, str) else hook
+        except (ImportError, AttributeError, ValueError) as error:
+            raise OptionError(f"on_retry={hook!r} cannot be imported: {error}") from None
+        if not callable(found):
+            raise OptionError(f"on_retry={hook!r} is not callable")
+        hooks.append(found)
+    return tuple(hooks)
 
 
 def _concurrency(options: Mapping[str, Any]) -> int:

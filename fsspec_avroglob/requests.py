@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from time import monotonic
 from typing import Any, NamedTuple
 
 from fsspec_avroglob.classification import THROTTLED
-from fsspec_avroglob.errors import classify, translated_error
-from fsspec_avroglob.retry import RetryEvent, RetryPolicy, with_retry
+from fsspec_avroglob.errors import advice, classify, translated_error, without_secrets
+from fsspec_avroglob.options import S3Config
+from fsspec_avroglob.retry import RetryEvent, with_retry
 from fsspec_avroglob.stats import Stats
 from fsspec_avroglob.tasks import in_family
 from fsspec_avroglob.window import RequestWindow
@@ -45,21 +46,13 @@ def _operation(method: str) -> str:
 class Requests:
     """The requests of one instance.
 
-    policy: what they are repeated by. ceiling: most in flight at once. hooks: called with each
-    :class:`~fsspec_avroglob.retry.RetryEvent`; what one raises is logged. clock: tells seconds.
+    config: its policy, hooks and most connections. clock: tells seconds.
     """
 
-    def __init__(
-        self,
-        policy: RetryPolicy,
-        ceiling: int,
-        hooks: Sequence[Callable[[RetryEvent], object]] = (),
-        clock: Callable[[], float] = monotonic,
-    ) -> None:
-        self.policy = policy
-        self.hooks = tuple(hooks)
+    def __init__(self, config: S3Config, clock: Callable[[], float] = monotonic) -> None:
+        self.config = config
         self.clock = clock
-        self.window = RequestWindow(ceiling, clock)
+        self.window = RequestWindow(config.max_pool_connections, clock)
         self.stats = Stats(self.window)
 
     async def run(
@@ -81,7 +74,7 @@ class Requests:
             with in_family():
                 return await with_retry(
                     _Admitted(self, request, attempt),
-                    self.policy,
+                    self.config.retry,
                     name=request.operation,
                     target=request.target,
                     on_retry=self._on_retry,
@@ -90,7 +83,11 @@ class Requests:
                     sleep=sleep,
                 )
         except Exception as error:
-            self.stats.failures[request.operation] += 1
+            if classify(error) is not None:
+                self.stats.failures[request.operation] += 1
+            hint = advice(error, request.target, self.config)
+            if hint is not None:
+                error.add_note(hint)
             translated = translated_error(error)
             if translated is error:
                 raise
@@ -98,7 +95,7 @@ class Requests:
 
     def _on_retry(self, event: RetryEvent) -> None:
         self.stats.retries[event.cause] += 1
-        for hook in self.hooks:
+        for hook in self.config.on_retry:
             try:
                 hook(event)
             except Exception:
@@ -131,6 +128,7 @@ class _Admitted:
             return result
         except BaseException as error:
             outcome = type(error).__name__
+            without_secrets(error, self._requests.config)
             cause = classify(error)
             throttled = cause == THROTTLED
             # What is final was a proper answer, of a server that was not too busy to give it.

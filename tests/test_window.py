@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from fsspec_avroglob.options import S3Config
 from fsspec_avroglob.requests import Requests, S3Request
 from fsspec_avroglob.retry import RetryPolicy
 from fsspec_avroglob.window import START, RequestWindow
@@ -90,7 +91,7 @@ def run(
 
     async def main() -> Requests:
         clock = asyncio.get_running_loop().time
-        requests = Requests(policy or RetryPolicy(), CEILING, clock=clock)
+        requests = Requests(S3Config(retry=policy or RetryPolicy()), clock)
         left = iter(range(operations))
 
         async def work() -> None:
