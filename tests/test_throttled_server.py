@@ -1,0 +1,88 @@
+"""Large globs and reads against a server that really takes only so many requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.endpoint import SyntheticEndpoint
+from fsspec_avroglob.filesystem import AvroGlobFileSystem
+from fsspec_avroglob.retry import RetryEvent
+
+LISTINGS, FILES = 2000, 500
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[SyntheticEndpoint]:
+    """Keys that are listed one by one, and files that are read."""
+    buckets = {
+        "keys": [f"events/{number:04}.avro" for number in range(LISTINGS)],
+        "files": [f"{number:03}" for number in range(FILES)],
+    }
+    with SyntheticEndpoint(buckets) as running:
+        yield running
+
+
+async def no_wait(seconds: float) -> None:
+    """Stand in for sleeping."""
+
+
+def instance(endpoint: SyntheticEndpoint, events: list[RetryEvent]) -> AvroGlobFileSystem:
+    """A filesystem with the default policy, which does not wait before a retry."""
+    fs = AvroGlobFileSystem(
+        **endpoint.storage_options, skip_instance_cache=True, on_retry=events.append
+    )
+    fs._sleep = no_wait
+    return fs
+
+
+def total(fs: AvroGlobFileSystem) -> int:
+    return sum(fs.stats.requests.values())
+
+
+def test_a_glob_of_two_thousand_lists_where_four_at_once_are_taken(
+    endpoint: SyntheticEndpoint,
+) -> None:
+    events: list[RetryEvent] = []
+    fs = instance(endpoint, events)
+    endpoint.configure(max_in_flight=4, max_rate=None, latency_s=0.002, page_size=1)
+
+    found = fs.glob("keys/**/*.avro")
+
+    assert len(found) == LISTINGS
+    served = endpoint.stats()
+    assert served["requests"]["ListObjectsV2"] == fs.stats.requests["ListObjectsV2"] >= LISTINGS
+    assert served["throttled"] == fs.stats.throttles == len(events)
+    assert max((event.retry for event in events), default=0) <= 2
+    assert fs.stats.window <= 8
+
+
+def test_a_read_of_five_hundred_files_where_four_at_once_are_taken(
+    endpoint: SyntheticEndpoint,
+) -> None:
+    events: list[RetryEvent] = []
+    fs = instance(endpoint, events)
+    endpoint.configure(max_in_flight=4, max_rate=None, latency_s=0.002, page_size=1000)
+    paths = [f"files/{number:03}" for number in range(FILES)]
+
+    contents = fs.cat_ranges(paths, 0, 10)
+
+    assert contents == [b"0123456789"] * FILES
+    served = endpoint.stats()
+    assert sum(served["requests"].values()) == total(fs) == FILES + len(events)
+    assert served["throttled"] == fs.stats.throttles == len(events) > 0
+    assert max(event.retry for event in events) <= 2
+
+
+def test_reads_where_so_many_a_second_are_taken(endpoint: SyntheticEndpoint) -> None:
+    events: list[RetryEvent] = []
+    fs = instance(endpoint, events)
+    endpoint.configure(max_in_flight=None, max_rate=40, latency_s=0.0, page_size=1000)
+    paths = [f"files/{number:03}" for number in range(80)]
+
+    contents = fs.cat_ranges(paths, 0, 10)
+
+    assert contents == [b"0123456789"] * 80
+    assert sum(endpoint.stats()["requests"].values()) == total(fs) == 80 + len(events)
+    assert max((event.retry for event in events), default=0) <= 2
