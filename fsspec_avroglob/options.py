@@ -380,7 +380,7 @@ def _seconds(value: Any) -> float:
 
 def _hooks(value: Any) -> tuple[Callable[[RetryEvent], object], ...]:
     """Callables, given as such or by name."""
-    if callable(value) or isinstance(value, str):
+    if not isinstance(value, list | tuple):
         value = (value,)
     hooks = []
     for hook in value:

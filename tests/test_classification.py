@@ -111,7 +111,6 @@ EXAMPLES: dict[str, tuple[str | None, list[BaseException]]] = {
             ConnectionResetError(),
         ],
     ),
-    "the system gave up waiting": (TIMEOUT, [OSError("x")]),
     "the system lost the way": (CONNECTION, [OSError(errno.EHOSTUNREACH, "x")]),
     "another error of the system": (None, [OSError(errno.ENOSPC, "timed out")]),
     "missing credentials, invalid parameters": (

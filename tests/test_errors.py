@@ -189,9 +189,11 @@ def test_no_secret_shows_in_any_text(
     said = [repr(fs), str(fs), repr(fs.config), repr(fs.stats)]
 
     for run in OPERATIONS.values():
-        with pytest.raises(Exception, match=r".") as caught:
+        try:
             run(fs, bucket)
-        said += texts(caught.value)
+        except (OSError, boto.BotoCoreError) as error:
+            said += texts(error)
+    assert len(said) > 8
     said += [caplog.text, *map(repr, events), *map(str, events)]
 
     shown = [text for text in said if "nowhere" in text.lower() or text == "X-Amz-Signature=***"]
