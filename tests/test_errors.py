@@ -191,13 +191,12 @@ def test_no_secret_shows_in_any_text(
     for run in OPERATIONS.values():
         try:
             run(fs, bucket)
-        except (OSError, boto.BotoCoreError) as error:
+        except Exception as error:
             said += texts(error)
     assert len(said) > 8
     said += [caplog.text, *map(repr, events), *map(str, events)]
 
-    shown = [text for text in said if "nowhere" in text.lower() or text == "X-Amz-Signature=***"]
-    assert shown == []
+    assert [text for text in said if "nowhere" in text.lower()] == []
 
 
 def test_signed_urls_and_users_in_urls_are_blackened() -> None:
