@@ -13,6 +13,7 @@ What a page brought is never asked for again: walking starts after the last key 
 
 from __future__ import annotations
 
+import errno
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
@@ -75,10 +76,20 @@ class Lister:
         self._spare = max(map(len, plan.branches))
 
     async def run(self) -> None:
-        """List until everything is found. Raises what the first request that failed raised."""
+        """List until everything is found. Raises what the first request that failed raised.
+
+        A FileNotFoundError, which only a bucket that does not exist can cause, names the bucket.
+        """
         if self.plan.limited:
             await self._harvest.tell_directories([""])
-        await self._explore("", self.plan.branches)
+        try:
+            await self._explore("", self.plan.branches)
+        except FileNotFoundError as error:
+            bucket = self.plan.bucket
+            missing = FileNotFoundError(errno.ENOENT, "the bucket does not exist", bucket)
+            for note in getattr(error, "__notes__", ()):
+                missing.add_note(note)
+            raise missing from error.__cause__
 
     async def run_level(self, directory: str, prefix: str = "") -> None:
         """List one directory ("" or ending in "/"), of it only what starts with *prefix*."""

@@ -152,6 +152,12 @@ def test_random_globs_equal_those_of_s3fs(
     compare()
 
 
+@pytest.mark.parametrize("method", ["glob", "iglob"])
+def test_a_missing_bucket_is_named(fs: AvroGlobFileSystem, method: str) -> None:
+    with pytest.raises(FileNotFoundError, match="bucket does not exist: 'no-such-bucket'"):
+        list(getattr(fs, method)("no-such-bucket/dir/*"))
+
+
 LISTINGS: dict[str, Callable[[s3fs.S3FileSystem, str], Any]] = {
     "find": lambda fs, path: fs.find(path),
     "find with directories": lambda fs, path: fs.find(path, withdirs=True),
