@@ -168,6 +168,24 @@ def test_single_calls_choose_by_the_option_protocol(url: str, options: dict[str,
     assert frames["n"].sum().compute(scheduler="sync") == 22
 
 
+@pytest.mark.consumers
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the cluster's sockets
+def test_workers_of_a_dask_cluster_are_served_by_its_configuration() -> None:
+    from distributed import Client, LocalCluster
+
+    preload = ["import fsspec_avroglob; fsspec_avroglob.use_for_s3()"]
+    with (
+        dask.config.set({"distributed.worker.preload": preload}),
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        classes = client.run(fsspec.get_filesystem_class, "s3")
+
+    assert list(classes.values()) == [AvroGlobFileSystem]
+
+
 # --- an environment -------------------------------------------------------------------------------
 
 ENTRY_POINTS = """\
