@@ -6,7 +6,7 @@ import asyncio
 import functools
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, TypeVar
 
 import fsspec.asyn
@@ -15,6 +15,7 @@ STOP_S = 5.0
 """Seconds that an interrupted coroutine has for cleaning up before the interrupt goes on alone."""
 
 C = TypeVar("C", bound=type)
+T = TypeVar("T")
 
 
 def sync(
@@ -51,6 +52,24 @@ def sync(
         raise
 
 
+def iterate(
+    loop: asyncio.AbstractEventLoop, items: AsyncGenerator[T, None]
+) -> Generator[T, None, None]:
+    """Iterate over what an asynchronous generator yields in *loop*.
+
+    Closing or interrupting the iterator closes the generator.
+    """
+    try:
+        while True:
+            try:
+                item = sync(loop, items.__anext__)
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        sync(loop, items.aclose)
+
+
 def sync_wrapper(coroutine_method: Callable[..., Any]) -> Callable[..., Any]:
     """The method for code without coroutines that stands beside a coroutine method.
 
@@ -65,15 +84,30 @@ def sync_wrapper(coroutine_method: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
+def _iterating(generator_method: Callable[..., Any]) -> Callable[..., Any]:
+    """As :func:`sync_wrapper`, for an asynchronous generator."""
+    name = generator_method.__name__
+
+    @functools.wraps(generator_method)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Generator[Any, None, None]:
+        return iterate(self.loop, getattr(self, name)(*args, **kwargs))
+
+    return method
+
+
 def with_sync_methods(cls: C) -> C:
     """Class decorator: every method that fsspec or s3fs make of a coroutine method is ours."""
     for name, method in inspect.getmembers(cls, inspect.isfunction):
         wrapped = getattr(method, "__wrapped__", None)
         if inspect.iscoroutinefunction(wrapped) and not inspect.iscoroutinefunction(method):
             setattr(cls, name, sync_wrapper(getattr(cls, wrapped.__name__)))
-    for name, method in inspect.getmembers(cls, inspect.iscoroutinefunction):
-        twin = name.removeprefix("_")
-        default = getattr(fsspec.AbstractFileSystem, twin, None)
-        if default is not None and inspect.getattr_static(cls, twin) is default:
-            setattr(cls, twin, sync_wrapper(method))
+    for kind, wrap in (
+        (inspect.iscoroutinefunction, sync_wrapper),
+        (inspect.isasyncgenfunction, _iterating),
+    ):
+        for name, method in inspect.getmembers(cls, kind):
+            twin = name.removeprefix("_")
+            default = getattr(fsspec.AbstractFileSystem, twin, None)
+            if default is not None and inspect.getattr_static(cls, twin) is default:
+                setattr(cls, twin, wrap(method))
     return cls

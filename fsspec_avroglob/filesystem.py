@@ -17,7 +17,7 @@ from fsspec.utils import stringify_path
 from s3fs import S3FileSystem
 
 from fsspec_avroglob.answers import refuse_foreign_answers
-from fsspec_avroglob.blocking import sync, with_sync_methods
+from fsspec_avroglob.blocking import iterate, sync, with_sync_methods
 from fsspec_avroglob.errors import is_precondition
 from fsspec_avroglob.listing import Found, Lister
 from fsspec_avroglob.matches import Matches, merged
@@ -32,7 +32,7 @@ from fsspec_avroglob.reads import ObjectReads
 from fsspec_avroglob.requests import Requests, S3Request
 from fsspec_avroglob.retry import RetryPolicy
 from fsspec_avroglob.stats import Stats
-from fsspec_avroglob.tasks import end_tasks_of, gather, iterate
+from fsspec_avroglob.tasks import end_tasks_of, gather
 from fsspec_avroglob.tokens import Text
 from fsspec_avroglob.wire import PageReader
 from fsspec_avroglob.writes import ObjectWrites

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import (
-    AsyncGenerator,
     Awaitable,
     Callable,
     Coroutine,
-    Generator,
     Iterable,
     Iterator,
     Sequence,
@@ -17,8 +15,6 @@ from collections.abc import (
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
-
-from fsspec_avroglob.blocking import sync
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
@@ -53,38 +49,6 @@ async def for_each(
             await visit(item)
 
     await gather(work() for _ in range(min(len(items), concurrency)))
-
-
-def iterate(
-    loop: asyncio.AbstractEventLoop, items: AsyncGenerator[T, None]
-) -> Generator[T, None, None]:
-    """Iterate over what a generator yields on another thread's loop.
-
-    Closing the iterator closes the generator, also while it is running: an interrupted caller
-    leaves it in the middle of a step.
-    """
-    steps: list[asyncio.Task[Any] | None] = []
-
-    async def step() -> T:
-        steps[:] = [asyncio.current_task()]
-        return await anext(items)
-
-    async def close() -> None:
-        running = [task for task in steps if task is not None and not task.done()]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        await items.aclose()
-
-    try:
-        while True:
-            try:
-                item = sync(loop, step)
-            except StopAsyncIteration:
-                return
-            yield item
-    finally:
-        sync(loop, close)
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

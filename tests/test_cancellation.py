@@ -29,6 +29,7 @@ BLOCKING: dict[str, Operation] = {
     "glob": lambda fs, bucket: fs.glob(f"{bucket}/*/*"),
     "iglob": lambda fs, bucket: list(fs.iglob(f"{bucket}/*/*")),
     "find": lambda fs, bucket: fs.find(bucket),
+    "walk": lambda fs, bucket: list(fs.walk(bucket)),
     "cat": lambda fs, bucket: fs.cat([f"{bucket}/a/{n}" for n in range(9)]),
     "info": lambda fs, bucket: fs.info(f"{bucket}/a/1"),
     "get": lambda fs, bucket: fs.get_file(f"{bucket}/a/1", "/dev/null"),
