@@ -112,7 +112,10 @@ def parse_schema(schema: AvroSchema) -> ParsedSchema:
     names: dict[str, Any] = {}
     try:
         root = fastavro.schema.parse_schema(
-            _without_invalid_logical_types(schema), named_schemas=names, _write_hint=False
+            _without_invalid_logical_types(schema),
+            named_schemas=names,
+            _write_hint=False,
+            _ignore_default_error=True,  # older writers let them pass, and few are ever needed
         )
     except KeyError as error:
         raise InvalidSchemaError(f"invalid Avro schema: {error} is missing in a type") from error

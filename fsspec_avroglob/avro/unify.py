@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from fsspec_avroglob.avro.resolution import PROMOTIONS, finer, resolve
@@ -115,13 +116,14 @@ class _Merge:
     """
 
     def __init__(self, first: ParsedSchema, second: ParsedSchema) -> None:
-        self.names: dict[str, AvroSchema] = dict(first.names)
+        self.names = {name: _definition(name, schema, {}) for name, schema in first.names.items()}
         self._first = first
         self._second = second
         self._renamed = _renamed(first, second)
         self._done: set[str] = set()
         for name, schema in second.names.items():
-            self.names.setdefault(self._renamed[name], schema)
+            name = self._renamed[name]
+            self.names.setdefault(name, _definition(name, schema, self._renamed))
 
     def schema(self) -> ParsedSchema:
         """Both schemas as one."""
@@ -179,7 +181,7 @@ class _Merge:
         for item in first["fields"]:
             other = others.pop(item["name"], None)
             if other is None:
-                fields.append(_optional(item))
+                fields.append(_optional({**item, "type": _by_name(item["type"])}))
                 continue
             path = f"{field}.{item['name']}" if field else item["name"]
             type_ = self.types(path, item["type"], other["type"])
@@ -187,23 +189,10 @@ class _Merge:
             if item.get("default") is not None or kind_of(_branches(type_)[0]) != "null":
                 merged.pop("default", None)  # the merged type may not have it, and no file lacks it
             fields.append(merged)
-        fields += [_optional({**f, "type": self._second_type(f["type"])}) for f in others.values()]
+        fields += [
+            _optional({**f, "type": _by_name(f["type"], self._renamed)}) for f in others.values()
+        ]
         return {**first, "fields": fields}
-
-    def _second_type(self, type_: AvroSchema) -> AvroSchema:
-        """A type that only the second has, by the names of the merged schema."""
-        if isinstance(type_, list):
-            return [self._second_type(branch) for branch in type_]
-        if isinstance(type_, str):
-            return self._renamed.get(type_, type_)
-        if "name" in type_:
-            return self._renamed[type_["name"]]
-        match kind_of(type_):
-            case "array":
-                return {**type_, "items": self._second_type(type_["items"])}
-            case "map":
-                return {**type_, "values": self._second_type(type_["values"])}
-        return type_
 
     def _unions(self, field: str, first: list[AvroSchema], second: list[AvroSchema]) -> AvroSchema:
         kept = [b for b in first if kind_of(b) != "null"]
@@ -211,23 +200,43 @@ class _Merge:
         if len(kept) == len(new) == 1:
             merged = [self.types(field, kept[0], new[0])]
         else:
-            merged = [self._first_type(branch) for branch in kept]
+            merged = [_by_name(branch) for branch in kept]
             places = {self._key(self._first, branch): i for i, branch in enumerate(kept)}
             for branch in new:
                 place = places.get(self._key(self._second, branch))
                 if place is None:
-                    merged.append(self._second_type(branch))
+                    merged.append(_by_name(branch, self._renamed))
                 else:
                     merged[place] = self.types(field, kept[place], branch)
         if len(kept) < len(first) or len(new) < len(second):
             merged = ["null", *merged]
         return merged if len(merged) > 1 else merged[0]
 
-    def _first_type(self, type_: AvroSchema) -> AvroSchema:
-        return type_["name"] if isinstance(type_, dict) and "name" in type_ else type_
-
     def _key(self, schema: ParsedSchema, branch: AvroSchema) -> tuple[str, str]:
         return branch_key(schema.definition(branch))
+
+
+def _by_name(type_: AvroSchema, renamed: Mapping[str, str] = MappingProxyType({})) -> AvroSchema:
+    """A type whose named types are references, by the names of the merged schema."""
+    if isinstance(type_, list):
+        return [_by_name(branch, renamed) for branch in type_]
+    name = type_ if isinstance(type_, str) else type_.get("name")
+    if name is not None:
+        return renamed.get(name, name)
+    match kind_of(type_):
+        case "array":
+            return {**type_, "items": _by_name(type_["items"], renamed)}
+        case "map":
+            return {**type_, "values": _by_name(type_["values"], renamed)}
+    return type_
+
+
+def _definition(name: str, schema: Any, renamed: Mapping[str, str]) -> AvroSchema:
+    """The definition of a named type, with references for those within it."""
+    if kind_of(schema) not in _RECORDS:
+        return {**schema, "name": name}
+    fields = [{**field, "type": _by_name(field["type"], renamed)} for field in schema["fields"]]
+    return {**schema, "name": name, "fields": fields}
 
 
 def _optional(field: Mapping[str, Any]) -> dict[str, Any]:

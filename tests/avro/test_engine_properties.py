@@ -1,0 +1,228 @@
+"""For any schema and records both engines give the same table, with the values fastavro reads."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, time
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import fastavro
+import pyarrow as pa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fsspec_avroglob.avro.arrow import TableSchema, member_name
+from fsspec_avroglob.avro.container import parse_header
+from fsspec_avroglob.avro.convert import ConversionError
+from fsspec_avroglob.avro.engines import BlockDecodeError, EngineNotAbleError, decoder
+from fsspec_avroglob.avro.schema import kind_of
+from tests.support.avro_data import avro_file, record_schema
+from tests.support.avro_tables import block, decoder_of
+
+
+class Kind(NamedTuple):
+    """A type and values of it, as fastavro writes them."""
+
+    schema: Any
+    values: st.SearchStrategy[Any]
+
+
+def _logical(kind: str, name: str, **attributes: Any) -> dict[str, Any]:
+    return {"type": kind, "logicalType": name, **attributes}
+
+
+INTS = st.integers(-(2**31), 2**31 - 1)
+LONGS = st.integers(-(2**63), 2**63 - 1)
+TIMES = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1))
+MILLIS = TIMES.map(lambda t: t.replace(microsecond=t.microsecond // 1000 * 1000))
+DECIMALS = st.integers(-(10**9) + 1, 10**9 - 1).map(lambda n: Decimal(n).scaleb(-2))
+
+PRIMITIVES = [
+    Kind("null", st.none()),
+    Kind("boolean", st.booleans()),
+    Kind("int", INTS),
+    Kind("long", LONGS),
+    Kind("float", st.floats(width=32, allow_nan=False)),
+    Kind("double", st.floats(allow_nan=False)),
+    Kind("bytes", st.binary(max_size=5)),
+    Kind("string", st.text(max_size=5)),
+]
+LOGICAL = [
+    Kind(_logical("bytes", "decimal", precision=9, scale=2), DECIMALS),
+    Kind(_logical("string", "uuid"), st.uuids()),
+    Kind(_logical("int", "date"), st.dates()),
+    Kind(_logical("int", "time-millis"), st.just(time(1, 2, 3, 4000))),
+    Kind(_logical("long", "time-micros"), st.times()),
+    Kind(_logical("long", "timestamp-millis"), MILLIS.map(lambda t: t.replace(tzinfo=UTC))),
+    Kind(_logical("long", "timestamp-micros"), TIMES.map(lambda t: t.replace(tzinfo=UTC))),
+    Kind(_logical("long", "local-timestamp-micros"), TIMES),
+    Kind(_logical("long", "timestamp-nanos"), LONGS),
+    Kind(_logical("int", "no-such-type"), INTS),
+]
+
+
+def _named(names: Iterator[int]) -> list[Kind]:
+    """An enum and fixed types with names of their own."""
+    enum = {"type": "enum", "name": f"E{next(names)}", "symbols": ["A", "B", "C"]}
+    fixed = {"type": "fixed", "name": f"F{next(names)}", "size": 5}
+    decimal = {**fixed, "name": f"F{next(names)}", "logicalType": "decimal", "precision": 9}
+    return [
+        Kind(enum, st.sampled_from(enum["symbols"])),
+        Kind(fixed, st.binary(min_size=5, max_size=5)),
+        Kind({**decimal, "scale": 2}, DECIMALS),
+    ]
+
+
+@st.composite
+def kinds(draw: st.DrawFn, names: Iterator[int], depth: int) -> Kind:
+    """A type, made of others up to a depth."""
+    form = draw(st.sampled_from(["leaf", "nullable", "array", "map", "record", "union"]))
+    if depth == 0 or form == "leaf":
+        return draw(st.sampled_from([*PRIMITIVES, *LOGICAL, *_named(names)]))
+    if form == "record":
+        return draw(records(names, depth))
+    if form == "union":
+        return draw(unions(names, depth))
+    inner = draw(kinds(names, depth - 1))
+    if form == "nullable" and kind_of(inner.schema) not in ("null", "union"):
+        branches = draw(st.permutations(["null", inner.schema]))
+        return Kind(branches, st.none() | inner.values)
+    if form == "map":
+        keys = st.text(max_size=3)
+        return Kind(
+            {"type": "map", "values": inner.schema},
+            st.dictionaries(keys, inner.values, max_size=3),
+        )
+    if inner.schema == "null":  # arrays of them are refused
+        return inner
+    return Kind({"type": "array", "items": inner.schema}, st.lists(inner.values, max_size=3))
+
+
+@st.composite
+def records(draw: st.DrawFn, names: Iterator[int], depth: int) -> Kind:
+    name = f"R{next(names)}"
+    fields = {f"f{i}": draw(kinds(names, depth - 1)) for i in range(draw(st.integers(1, 4)))}
+    schema = record_schema({field: kind.schema for field, kind in fields.items()}, name)
+    return Kind(schema, st.fixed_dictionaries({f: kind.values for f, kind in fields.items()}))
+
+
+@st.composite
+def unions(draw: st.DrawFn, names: Iterator[int], depth: int) -> Kind:
+    found: dict[str, Kind] = {}
+    for _ in range(draw(st.integers(1, 3))):
+        kind = draw(kinds(names, depth - 1))
+        if kind_of(kind.schema) != "union":
+            found.setdefault(kind_of(kind.schema), kind)
+    if not found:
+        return PRIMITIVES[2]
+    return Kind([k.schema for k in found.values()], st.one_of([k.values for k in found.values()]))
+
+
+@st.composite
+def files(draw: st.DrawFn) -> tuple[Any, bytes]:
+    """A schema, and a file of some records in blocks of some size."""
+    kind = draw(records(itertools.count(), 3))
+    values = draw(st.lists(kind.values, max_size=8))
+    codec = draw(st.sampled_from(["null", "deflate"]))
+    return kind.schema, avro_file(values, kind.schema, codec=codec, block_bytes=draw(BLOCK_BYTES))
+
+
+BLOCK_BYTES = st.sampled_from([1, 20, 16_000])
+
+
+def assert_same(schema: Any, avro: Any, arrow: Any) -> None:
+    """That a value from Arrow is the one that fastavro read."""
+    kind = kind_of(schema)
+    if kind == "union":
+        branches = [branch for branch in schema if branch != "null"]
+        if avro is None:
+            assert arrow is None
+        elif len(branches) == 1:
+            assert_same(branches[0], avro, arrow)
+        else:
+            [(name, value)] = [(n, v) for n, v in arrow.items() if v is not None]
+            assert_same(next(b for b in branches if member_name(b) == name), avro, value)
+    elif kind == "record":
+        assert avro.keys() == arrow.keys()
+        for field in schema["fields"]:
+            assert_same(field["type"], avro[field["name"]], arrow[field["name"]])
+    elif kind == "array":
+        for item, value in zip(avro, arrow, strict=True):
+            assert_same(schema["items"], item, value)
+    elif kind == "map":
+        assert avro.keys() == dict(arrow).keys()
+        for key, value in arrow:
+            assert_same(schema["values"], avro[key], value)
+    else:
+        value = arrow.value if hasattr(arrow, "value") else arrow  # pandas' for nanoseconds
+        assert (str(avro) if "uuid" in str(schema) else avro) == value
+
+
+def decoded_by(engine: str, schema: Any, data: bytes) -> pa.RecordBatch:
+    header = parse_header(data)
+    table = TableSchema.of(schema)
+    batch = decoder(header, table, engine).decode(data[header.size_bytes :])
+    batch.validate(full=True)
+    assert batch.schema.equals(table.arrow)
+    return batch
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@given(files())
+def test_engines_agree_with_each_other_and_with_fastavro(
+    file: tuple[Any, bytes],
+) -> None:
+    schema, data = file
+    expected = list(fastavro.reader(io.BytesIO(data)))
+
+    batch = decoded_by("fastavro", schema, data)
+
+    for avro, arrow in zip(expected, batch.to_pylist(), strict=True):
+        assert_same(schema, avro, arrow)
+    try:
+        other = decoded_by("polars-avro", schema, data)
+    except EngineNotAbleError:
+        return
+    assert other.equals(batch)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(files(), st.data())
+def test_columns_that_are_chosen_are_those_of_the_whole(
+    file: tuple[Any, bytes], data: st.DataObject
+) -> None:
+    schema, content = file
+    names = data.draw(st.lists(st.sampled_from([f["name"] for f in schema["fields"]]), unique=True))
+    header = parse_header(content)
+    table = TableSchema.of(schema, names)
+
+    batch = decoder(header, table).decode(content[header.size_bytes :])
+
+    assert batch.equals(decoded_by("auto", schema, content).select(names))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(files(), st.integers(0, 2**32))
+def test_damage_is_an_error_or_other_values_and_never_more(
+    file: tuple[Any, bytes], seed: int
+) -> None:
+    schema, content = file
+    header = parse_header(content)
+    chance = random.Random(seed)
+    data = bytearray(content[header.size_bytes :][:4000])
+    for _ in range(min(len(data), chance.randint(1, 3))):
+        data[chance.randrange(len(data))] = chance.choice([0, 1, 2, 0x7F, 0x80, 0xFF])
+    count = chance.randint(0, 9)
+
+    for engine in ("fastavro", "polars-avro"):
+        try:
+            chosen = decoder_of(schema, engine)
+        except EngineNotAbleError:
+            continue
+        with suppress(BlockDecodeError, ConversionError):
+            assert chosen.decode(block(count, bytes(data))).num_rows == count
