@@ -58,6 +58,13 @@ def test_no_blocks_and_empty_blocks_hold_no_rows(engine: str) -> None:
     assert decode(block(0, b"") + block(1, b"\x02") + block(0, b"")).to_pylist() == [{"x": 1}]
 
 
+def test_defaults_that_are_not_needed_may_be_wrong() -> None:
+    schema = {"type": "record", "name": "R", "fields": []}
+    schema["fields"] = [{"name": "x", "type": ["null", "long"], "default": "null"}]
+
+    assert decoder_of(schema).decode(block(1, b"\x02\x0e")).to_pylist() == [{"x": 7}]
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_table_without_columns_has_rows(engine: str) -> None:
     batch = decoded(user_file(20), columns=[], engine=engine)
@@ -183,27 +190,59 @@ def test_auto_asks_fastavro_when_polars_avro_fails(caplog: pytest.LogCaptureFixt
     assert "polars-avro failed where fastavro did not" in caplog.text
 
 
+def run(program: str) -> str:
+    """What a Python program prints to both streams."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
 def test_without_polars_avro_fastavro_decodes() -> None:
-    program = """
-        import logging, sys
+    printed = run(
+        """
+        import sys
         sys.modules["polars_avro"] = sys.modules["polars"] = None
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
-        from tests.avro.test_types import VALUES, column
+        from tests.avro.test_resolution import DEFAULTS, RESOLVED
+        from tests.avro.test_resolution import test_missing_fields_get_their_default as defaults
+        from tests.avro.test_resolution import test_values_are_read_with_another_schema as resolved
+        from tests.avro.test_types import VALUES, test_values_are_exact as exact
         from tests.support.avro_tables import decoder_of
         from fsspec_avroglob.avro.engines import EngineNotAbleError
-        for type_, values, expected in VALUES:
-            assert column(type_, values).to_pylist() == expected, type_
-        print(decoder_of({"type": "record", "name": "R", "fields": []}).engine)
+
+        for test, cases in [(exact, VALUES), (resolved, RESOLVED), (defaults, DEFAULTS)]:
+            for case in cases:
+                test("auto", *case)
+        print(decoder_of("long").engine, decoder_of("long").reason)
         try:
             decoder_of("long", "polars-avro")
         except EngineNotAbleError as error:
             print(error)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True
+        """
     )
 
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("fastavro\n")
-    assert "pip install 'fsspec-avroglob[polars]'" in done.stdout
-    assert "fastavro decodes, not polars-avro: polars-avro cannot be imported" in done.stderr
+    assert printed.startswith("fastavro polars-avro cannot be imported")
+    assert printed.count("pip install 'fsspec-avroglob[polars]'") == 2
+
+
+def test_a_polars_avro_with_another_interface_is_not_called() -> None:
+    printed = run(
+        """
+        import sys, types
+        module = types.ModuleType("polars_avro._avro_rs")
+        module.AvroSource = lambda paths: None
+        sys.modules["polars_avro._avro_rs"] = module
+        from tests.support.avro_tables import block, decoder_of
+
+        decoder = decoder_of("long")
+        print(decoder.engine, decoder.reason)
+        print(decoder.decode(block(1, b"\\x02")).to_pylist())
+        """
+    )
+
+    assert printed.startswith("fastavro polars-avro does not decode the schema")
+    assert printed.endswith("[{'value': 1}]\n")

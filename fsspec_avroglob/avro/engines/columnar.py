@@ -54,7 +54,11 @@ class PolarsAvroEngine:
         marked, self._sentinel = _sentinel(schema, self._names)
         self._wanted = sorted({*self._names, marked})
         self._mark = self._wanted.index(marked)
-        self._expected = self._batch([self._sentinel], 1).column(self._mark)
+        try:
+            self._expected = self._batch([self._sentinel], 1).column(self._mark)
+        except BlockDecodeError as error:
+            # The native module is no public interface: another version may have another one.
+            raise EngineNotAbleError(f"polars-avro does not decode the schema: {error}") from error
 
     def decode(self, blocks: Sequence[RawBlock]) -> Iterator[pa.StructArray]:
         """See :class:`RawEngine`."""
@@ -151,10 +155,7 @@ class _Encoder:
 
 @cache
 def _native_source() -> Any:
-    """The native module's reader; raises EngineNotAbleError unless it can be called as it is here.
-
-    It is no public interface, so another version may have another one.
-    """
+    """The native module's reader; raises EngineNotAbleError if there is none."""
     try:
         from polars_avro._avro_rs import AvroSource
     except ImportError as error:
