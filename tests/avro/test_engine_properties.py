@@ -80,16 +80,18 @@ def _named(names: Iterator[int]) -> list[Kind]:
 
 
 @st.composite
-def kinds(draw: st.DrawFn, names: Iterator[int], depth: int) -> Kind:
-    """A type, made of others up to a depth."""
+def kinds(draw: st.DrawFn, names: Iterator[int], depth: int, plain: bool = False) -> Kind:
+    """A type, made of others up to a depth; with *plain* without logical types anywhere."""
     form = draw(st.sampled_from(["leaf", "nullable", "array", "map", "record", "union"]))
     if depth == 0 or form == "leaf":
-        return draw(st.sampled_from([*PRIMITIVES, *LOGICAL, *_named(names)]))
+        enum, fixed, decimal = _named(names)
+        logical = [] if plain else [*LOGICAL, decimal]
+        return draw(st.sampled_from([*PRIMITIVES, enum, fixed, *logical]))
     if form == "record":
-        return draw(records(names, depth))
+        return draw(records(names, depth, plain))
     if form == "union":
         return draw(unions(names, depth))
-    inner = draw(kinds(names, depth - 1))
+    inner = draw(kinds(names, depth - 1, plain))
     if form == "nullable" and kind_of(inner.schema) not in ("null", "union"):
         branches = draw(st.permutations(["null", inner.schema]))
         return Kind(branches, st.none() | inner.values)
@@ -103,9 +105,10 @@ def kinds(draw: st.DrawFn, names: Iterator[int], depth: int) -> Kind:
 
 
 @st.composite
-def records(draw: st.DrawFn, names: Iterator[int], depth: int) -> Kind:
+def records(draw: st.DrawFn, names: Iterator[int], depth: int, plain: bool = False) -> Kind:
     name = f"R{next(names)}"
-    fields = {f"f{i}": draw(kinds(names, depth - 1)) for i in range(draw(st.integers(1, 4)))}
+    count = draw(st.integers(1, 4))
+    fields = {f"f{i}": draw(kinds(names, depth - 1, plain)) for i in range(count)}
     schema = record_schema({field: kind.schema for field, kind in fields.items()}, name)
     return Kind(schema, st.fixed_dictionaries({f: kind.values for f, kind in fields.items()}))
 
@@ -114,7 +117,8 @@ def records(draw: st.DrawFn, names: Iterator[int], depth: int) -> Kind:
 def unions(draw: st.DrawFn, names: Iterator[int], depth: int) -> Kind:
     found: dict[str, Kind] = {}
     for _ in range(draw(st.integers(1, 3))):
-        kind = draw(kinds(names, depth - 1))
+        # To find a value's branch fastavro tries them all, and fails in those of logical types.
+        kind = draw(kinds(names, depth - 1, plain=True))
         if kind_of(kind.schema) != "union":
             # fastavro writes bytes to the first branch of either kind, so there is one of them.
             name = kind_of(kind.schema)
@@ -174,7 +178,7 @@ def decoded_by(engine: str, schema: Any, data: bytes) -> pa.RecordBatch:
     return batch
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(files())
 def test_engines_agree_with_each_other_and_with_fastavro(
     file: tuple[Any, bytes],
