@@ -6,21 +6,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fsspec_avroglob.avro.blocks import Dropped
     from fsspec_avroglob.avro.container import NotAvroError
     from fsspec_avroglob.avro.read import (
+        AvroBatches,
         AvroDecodeError,
+        AvroRecords,
+        aiter_avro_batches,
+        aiter_avro_records,
+        iter_avro_batches,
         iter_avro_records,
         read_avro,
+        read_avro_async,
         read_avro_schema,
+        read_avro_schema_async,
+        read_avro_table,
+        read_avro_table_async,
     )
     from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError
-    from fsspec_avroglob.filesystem import AvroGlobFileSystem
-    from fsspec_avroglob.options import S3Config
-    from fsspec_avroglob.pattern import GlobPattern, PatternError, is_glob_pattern
-    from fsspec_avroglob.retry import RetryEvent, RetryPolicy, is_retryable, with_retry
-    from fsspec_avroglob.routing import S3Route, use_for_s3
-    from fsspec_avroglob.sources import (
-        ResolvedSources,
+    from fsspec_avroglob.expand import (
         S3GlobUri,
         expand_path,
         expand_path_async,
@@ -31,10 +35,19 @@ if TYPE_CHECKING:
         is_s3_uri,
         parse_s3_glob_uri,
     )
+    from fsspec_avroglob.filesystem import AvroGlobFileSystem
+    from fsspec_avroglob.options import S3Config
+    from fsspec_avroglob.pattern import GlobPattern, PatternError, is_glob_pattern
+    from fsspec_avroglob.retry import RetryEvent, RetryPolicy, is_retryable, with_retry
+    from fsspec_avroglob.routing import S3Route, use_for_s3
+    from fsspec_avroglob.sources import ResolvedSources
 
 __all__ = [
+    "AvroBatches",
     "AvroDecodeError",
     "AvroGlobFileSystem",
+    "AvroRecords",
+    "Dropped",
     "GlobPattern",
     "InvalidSchemaError",
     "NotAvroError",
@@ -46,6 +59,8 @@ __all__ = [
     "S3GlobUri",
     "S3Route",
     "SchemaMismatchError",
+    "aiter_avro_batches",
+    "aiter_avro_records",
     "expand_path",
     "expand_path_async",
     "expand_paths",
@@ -55,10 +70,15 @@ __all__ = [
     "is_glob_pattern",
     "is_retryable",
     "is_s3_uri",
+    "iter_avro_batches",
     "iter_avro_records",
     "parse_s3_glob_uri",
     "read_avro",
+    "read_avro_async",
     "read_avro_schema",
+    "read_avro_schema_async",
+    "read_avro_table",
+    "read_avro_table_async",
     "use_for_s3",
     "with_retry",
 ]
@@ -71,8 +91,10 @@ _HOMES = (
     "fsspec_avroglob.options",
     "fsspec_avroglob.filesystem",
     "fsspec_avroglob.routing",
+    "fsspec_avroglob.expand",
     "fsspec_avroglob.sources",
     "fsspec_avroglob.avro.container",
+    "fsspec_avroglob.avro.blocks",
     "fsspec_avroglob.avro.schema",
     "fsspec_avroglob.avro.read",
 )

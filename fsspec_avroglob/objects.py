@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError, IncompleteReadError
 from s3fs.core import S3File
@@ -36,6 +36,17 @@ class Version:
         return etag is None or self.etag is None or etag.strip('"') == self.etag.strip('"')
 
 
+class ObjectPart(NamedTuple):
+    """Bytes of an object, and what the answer that brought them says of the whole object.
+
+    - ``size``: of the object in bytes, ``etag``: of its version; None where not said.
+    """
+
+    data: bytes
+    size: int | None
+    etag: str | None
+
+
 @dataclass
 class ObjectRead:
     """One GET of an object or of a range of it, in as many requests as it takes.
@@ -47,7 +58,8 @@ class ObjectRead:
     max_bytes: a body that is longer is not read: :meth:`attempt` then leaves ``data`` empty.
     local_expiry_check: the version is compared here alone, and not by the server too.
 
-    After :meth:`attempt` has returned, ``data`` holds the bytes, ``size`` how many there are.
+    After :meth:`attempt` has returned, ``data`` holds the bytes, ``size`` how many there are, and
+    ``object_size`` how many the whole object has (None where the server does not say).
     """
 
     get_object: Callable[..., Awaitable[Any]]
@@ -58,6 +70,7 @@ class ObjectRead:
     local_expiry_check: bool = False
     data: bytearray = field(default_factory=bytearray)
     size: int | None = None
+    object_size: int | None = None
     start: int = 0
 
     def progress(self) -> int:
@@ -122,8 +135,11 @@ class ObjectRead:
     def _begin(self, response: Mapping[str, Any]) -> None:
         self.size = response.get("ContentLength")
         sent = _CONTENT_RANGE.match(response.get("ContentRange") or "")
-        if sent is not None:
+        if sent is None:
+            self.object_size = self.size
+        else:
             self.start = int(sent[1])
+            self.object_size = None if sent[3] == "*" else int(sent[3])
 
     @property
     def _path(self) -> str:

@@ -16,7 +16,7 @@ from fsspec.utils import other_paths
 from s3fs import S3FileSystem
 from s3fs.core import version_id_kw
 
-from fsspec_avroglob.objects import ObjectRead, Version
+from fsspec_avroglob.objects import ObjectPart, ObjectRead, Version
 from fsspec_avroglob.pattern import is_glob_pattern
 from fsspec_avroglob.requests import S3Request
 from fsspec_avroglob.targets import (
@@ -93,6 +93,19 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         versions: defaultdict[str, Version] = defaultdict(Version)
         ranges: list[Any] = await super()._cat_ranges(paths, *args, versions=versions, **kwargs)
         return ranges
+
+    async def _read_part(
+        self, path: str, start: int, end: int | None, etag: str | None = None
+    ) -> ObjectPart:
+        """The bytes [*start*, *end*) of an object, fewer where it ends, by one GET.
+
+        etag: the version that must be read. Raises FileExpired for another one.
+        """
+        bucket, key, version = self.split_path(path)
+        arguments = {"Bucket": bucket, "Key": key, **version_id_kw(version)}
+        part = f"bytes={start}-{'' if end is None else end - 1}"
+        read = self._object_read(arguments, part, Version(etag))
+        return ObjectPart(await self._read(read), read.object_size, read.version.etag)
 
     async def _read_whole(
         self,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import weakref
+from collections import deque
 from collections.abc import (
+    AsyncGenerator,
     Awaitable,
     Callable,
     Coroutine,
@@ -12,11 +15,14 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar, cast
+
+from fsspec.asyn import get_loop
 
 T = TypeVar("T")
+U = TypeVar("U")
 F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 
@@ -49,6 +55,176 @@ async def for_each(
             await visit(item)
 
     await gather(work() for _ in range(min(len(items), concurrency)))
+
+
+async def collect(
+    items: Sequence[T], function: Callable[[T], Awaitable[U]], concurrency: int
+) -> list[U]:
+    """The results of ``function(item)`` for every item, at most *concurrency* at once, in order."""
+    results: dict[int, U] = {}
+
+    async def one(index: int) -> None:
+        results[index] = await function(items[index])
+
+    await for_each(range(len(items)), one, concurrency)
+    return [results[index] for index in range(len(items))]
+
+
+class Budget:
+    """A number of bytes, of which users may hold so many at once; one who takes at a time.
+
+    What is more than the whole budget is granted when nothing else is held.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+        self._given_back = asyncio.Event()
+
+    async def take(self, amount: int) -> None:
+        """Wait until *amount* is left, and hold it."""
+        while self._held and self._held + amount > self._limit:
+            self._given_back.clear()
+            await self._given_back.wait()
+        self._held += amount
+
+    def give_back(self, amount: int) -> None:
+        """Hold *amount* no longer."""
+        self._held -= amount
+        self._given_back.set()
+
+
+async def ordered(
+    items: AsyncGenerator[T, None],
+    work: Callable[[T], Awaitable[U]],
+    ahead: Callable[[], int],
+) -> AsyncGenerator[tuple[T, U], None]:
+    """Each item with the result of ``work(item)``, in the items' order, whatever is done first.
+
+    ahead: how many items to begin beyond the one that is waited for; asked before each is begun.
+    With 0, nothing happens that was not asked for.
+
+    A failure is raised at its place. Closing the generator ends all work and closes *items*.
+    """
+    begun: deque[tuple[T, asyncio.Future[U]]] = deque()
+    changed, asked = asyncio.Event(), asyncio.Event()
+    waiting = 0
+
+    async def begin() -> None:
+        try:
+            async with aclosing(items) as source:
+                while True:
+                    while len(begun) >= waiting + ahead():
+                        asked.clear()
+                        await asked.wait()
+                    try:
+                        item = await anext(source)
+                    except StopAsyncIteration:
+                        return
+                    begun.append((item, asyncio.ensure_future(work(item))))
+                    changed.set()
+        finally:
+            changed.set()
+
+    producer = asyncio.create_task(begin())
+    try:
+        while True:
+            waiting = 1
+            asked.set()
+            while not begun and not producer.done():
+                changed.clear()
+                await changed.wait()
+            if not begun:
+                await producer
+                return
+            item, future = begun[0]
+            result = await future
+            begun.popleft()
+            waiting = 0
+            asked.set()
+            yield item, result
+    finally:
+        left: list[asyncio.Future[Any]] = [producer, *(future for _, future in begun)]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+async def on_io_loop(
+    function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any
+) -> T:
+    """Await ``function(...)`` on fsspec's I/O loop, whichever loop is running.
+
+    There, instances of filesystems and what they remember are those of the blocking functions.
+    """
+    job = function(*args, **kwargs)
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(job, get_loop()))
+
+
+def blocking(function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> T:
+    """The result of ``function(...)`` on fsspec's I/O loop; an interrupt here cancels it there.
+
+    Raises RuntimeError on that loop itself, where waiting would never end.
+    """
+    loop = get_loop()
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        running = None
+    if running is loop:
+        raise RuntimeError("fsspec's I/O loop cannot wait for itself; await the async twin")
+    future = asyncio.run_coroutine_threadsafe(function(*args, **kwargs), loop)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+class BlockingIterator(Iterator[T]):
+    """An async generator on fsspec's I/O loop for code without coroutines.
+
+    To be closed where it is not exhausted; a context manager. Dropped, it closes itself.
+    """
+
+    def __init__(self, source: AsyncGenerator[T, None]) -> None:
+        self._source = source
+        self._close_later = weakref.finalize(self, _close_soon, source)
+
+    def __next__(self) -> T:
+        async def step() -> T | object:
+            return await anext(self._source, _END)
+
+        item = blocking(step)
+        if item is _END:
+            self._close_later.detach()
+            raise StopIteration
+        return cast(T, item)
+
+    def close(self) -> None:
+        """End what is under way; returns when it has ended."""
+        if self._close_later.detach():
+            blocking(_closed, self._source)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+_END = object()
+
+
+async def _closed(source: AsyncGenerator[Any, None]) -> None:
+    await source.aclose()
+
+
+def _close_soon(source: AsyncGenerator[Any, None]) -> None:
+    # Waiting could deadlock: this may run wherever garbage is collected.
+    loop = get_loop()
+    if loop.is_running():
+        asyncio.run_coroutine_threadsafe(_closed(source), loop)
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -16,10 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from fsspec_avroglob.avro.container import NotAvroError
 from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError
-from fsspec_avroglob.filesystem import AvroGlobFileSystem
-from fsspec_avroglob.pattern import is_glob_pattern
-from fsspec_avroglob.sources import (
-    ResolvedSources,
+from fsspec_avroglob.expand import (
     expand_path,
     expand_path_async,
     expand_paths,
@@ -30,6 +27,9 @@ from fsspec_avroglob.sources import (
     is_s3_uri,
     parse_s3_glob_uri,
 )
+from fsspec_avroglob.filesystem import AvroGlobFileSystem
+from fsspec_avroglob.pattern import is_glob_pattern
+from fsspec_avroglob.sources import ResolvedSources
 from tests.conftest import PutObjects
 from tests.support.avro_data import avro_file, header, record_schema, user_file
 from tests.support.proxy import FaultProxy

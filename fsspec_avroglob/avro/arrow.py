@@ -5,9 +5,7 @@ The whole table, with what pandas and Polars make of it, is in the documentation
 
 from __future__ import annotations
 
-import difflib
 import json
-import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from fsspec_avroglob.avro.columns import chosen_columns
 from fsspec_avroglob.avro.physical import non_null
 from fsspec_avroglob.avro.schema import (
     AvroSchema,
@@ -133,11 +132,7 @@ class TableSchema:
 
         Raises TypeError for a single name, ValueError for an unknown column and one named twice.
         """
-        if isinstance(columns, str):
-            raise TypeError(f"columns is a list of names; write [{columns!r}] for one column")
-        names = [self._name(column) for column in columns]
-        if len(set(names)) < len(names):
-            raise ValueError(f"columns names a column twice: {names}")
+        names = chosen_columns(columns, self.columns)
         if not self.parsed.is_record:
             if not names:
                 raise ValueError("files that hold no records have one column, and no fewer")
@@ -145,24 +140,6 @@ class TableSchema:
         fields = {field["name"]: field for field in self.parsed.root["fields"]}
         record = {**self.parsed.root, "fields": [fields[name] for name in names]}
         return TableSchema(standalone(self.parsed, record))
-
-    def _name(self, column: str | int) -> str:
-        if not isinstance(column, str):
-            try:
-                return self.columns[operator.index(column)]
-            except IndexError:
-                count = len(self.columns)
-                raise ValueError(f"no column {column}: there are {count}, from 0 on") from None
-        if column not in self.types:
-            raise ValueError(unknown_column(column, self.columns))
-        return column
-
-
-def unknown_column(name: str, columns: Iterable[str]) -> str:
-    """The message for a column that does not exist: the ones like it, else all of them."""
-    names = list(columns)
-    near = difflib.get_close_matches(name, names) or names
-    return f"no column {name!r}; there is {', '.join(map(repr, near)) or 'none'}"
 
 
 def member_name(branch: AvroSchema) -> str:

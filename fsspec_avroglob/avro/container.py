@@ -385,6 +385,17 @@ def _parse_long(data: bytes, offset: int) -> tuple[int, int]:
     raise NotAvroError("a number in it is longer than 64 bits")
 
 
+def encode_long(number: int) -> bytes:
+    """*number* as the zig-zag varint that Avro writes."""
+    rest = (number << 1) ^ (number >> 63)
+    out = bytearray()
+    while rest > 0x7F:
+        out.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    out.append(rest)
+    return bytes(out)
+
+
 def _text(value: bytes, what: str) -> str:
     try:
         return value.decode("utf-8")

@@ -1,137 +1,322 @@
-"""Readers over many Avro files: records, a pandas DataFrame, or just the schema.
+"""Readers over many Avro files: tables, frames, batches, records, or just the schema.
 
-Fetching is fsspec's, decoding fastavro's (:func:`_decoded` is the only place that knows it). The
-schemas of all files are read and compared before the first record is.
+Options are those of :class:`~fsspec_avroglob.avro.options.ReadOptions`; the functions name the ones
+that are theirs alone. Each has a twin for coroutines.
 """
 
 from __future__ import annotations
 
-import datetime
-import difflib
-import operator
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import aclosing
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
-import fastavro
-import fastavro.read
-
-from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, parse_schema
-from fsspec_avroglob.sources import ResolvedSources, Source, StorageOptions, filesystem_for
+from fsspec_avroglob.avro.blocks import Dropped
+from fsspec_avroglob.avro.decode import AvroDecodeError
+from fsspec_avroglob.avro.options import Columns, ReadOptions, SourceOptions, TableOptions
+from fsspec_avroglob.avro.reading import Located
+from fsspec_avroglob.avro.records import RecordReading
+from fsspec_avroglob.avro.schema import AvroSchema
+from fsspec_avroglob.expand import Sources, StorageOptions
+from fsspec_avroglob.sources import ResolvedSources
+from fsspec_avroglob.tasks import BlockingIterator, blocking, on_io_loop
 
 if TYPE_CHECKING:
     import pandas
+    import pyarrow
 
-Sources: TypeAlias = Source | Iterable[Source]
-"""One path, URL or glob, or several of them."""
+    from fsspec_avroglob.avro.frames import DtypeBackend
+    from fsspec_avroglob.avro.tables import TableReading
 
-VALUE_COLUMN = "value"
-"""The one column of a table read from files whose top-level schema is no record."""
+__all__ = [
+    "AvroBatches",
+    "AvroDecodeError",
+    "AvroRecords",
+    "aiter_avro_batches",
+    "aiter_avro_records",
+    "iter_avro_batches",
+    "iter_avro_records",
+    "read_avro",
+    "read_avro_async",
+    "read_avro_schema",
+    "read_avro_schema_async",
+    "read_avro_table",
+    "read_avro_table_async",
+]
 
-# Turned into columns at a time: enough to make the loop cheap, few enough for the CPU's cache.
-_BATCH_RECORDS = 1024
-
-_UTC_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-
-# What fastavro returns for a type, as far as pandas infers another dtype than object from it.
-_SAMPLE_VALUES: Mapping[str, Any] = {
-    "null": None,
-    "boolean": True,
-    "int": 0,
-    "long": 0,
-    "float": 0.0,
-    "double": 0.0,
-    "string": "",
-    "enum": "",
-    "timestamp-millis": _UTC_EPOCH,
-    "timestamp-micros": _UTC_EPOCH,
-    "local-timestamp-millis": _UTC_EPOCH.replace(tzinfo=None),
-    "local-timestamp-micros": _UTC_EPOCH.replace(tzinfo=None),
-}
+T = TypeVar("T")
 
 
-class AvroDecodeError(ValueError):
-    """A file that has an Avro header, but data that cannot be decoded.
-
-    - ``path``: the file.
-    - ``reason``: what was found wrong.
-    """
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path} could not be decoded: {self.reason}"
+# --- frames and tables ---------------------------------------------------------------------------
 
 
 def read_avro(
-    urlpath: Sources,
+    urlpath: Sources | ResolvedSources,
     storage_options: StorageOptions = None,
-    columns: Sequence[str] | None = None,
+    columns: Columns = None,
     n_rows: int | None = None,
     *,
-    glob: bool = True,
+    dtype_backend: DtypeBackend | None = None,
+    **options: Unpack[TableOptions],
 ) -> pandas.DataFrame:
     """Read Avro files as one pandas DataFrame with a row for each record.
 
     - ``urlpath``: path, URL or glob, or a list of them; rows are in the order of the files.
     - ``storage_options``: of the filesystem that serves the URLs.
-    - ``columns``: names of the fields wanted, in the order wanted; all by default.
-    - ``n_rows``: most rows to read, from the first on; no file after the last of them is opened.
-    - ``glob``: False takes paths literally.
+    - ``columns``, ``n_rows``, and more options: see :class:`ReadOptions`.
+    - ``dtype_backend``: as pandas has it: "numpy_nullable" or "pyarrow".
 
-    Dtypes are those that pandas infers from the values. Thus a nullable integer column without
-    nulls is ``int64`` and with them ``float64``, which is exact up to 2**53. A frame without rows
-    has what would be inferred for its schema. Values of a top level that is no record make the one
-    column ``value``.
+    Dtypes follow from the schema alone, never from the values (see the table in the guide). Values
+    of a top level that is no record make the one column ``value``. What ``ignore_errors`` has left
+    out is listed in ``frame.attrs["avroglob"]``.
 
-    Raises ImportError without pandas, ValueError for a column that does not exist or a negative
-    ``n_rows``, what :meth:`ResolvedSources.resolve` raises, and AvroDecodeError for corrupt data.
+    Raises ImportError without pandas or pyarrow, ValueError for options that cannot be, what
+    :meth:`ResolvedSources.resolve` raises, and AvroDecodeError for corrupt data.
     """
-    pandas = _import_pandas()
-    table = _Table.resolve(urlpath, storage_options, n_rows, glob=glob)
-    names = table.selected(columns)
-    values: dict[str, list[Any]] = {name: [] for name in names}
-    count = 0
-    with closing(table.records(None)) as records:
-        while batch := list(islice(records, _BATCH_RECORDS)):
-            count += len(batch)
-            if not table.schema.is_record:
-                batch = [{VALUE_COLUMN: value} for value in batch]
-            for name, column in values.items():
-                column.extend([record[name] for record in batch])
-    if count == 0:
-        return _empty_frame({name: table.column_types[name] for name in names}, table.schema)
-    return pandas.DataFrame(values, columns=names, index=pandas.RangeIndex(count))
+    frame = _frames().frame
+    chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
+    opened = _prepared(urlpath, storage_options, chosen)
+    holder, errors, categories = blocking(_held_table, *opened)
+    return frame(holder, errors, dtype_backend, categories)
+
+
+async def read_avro_async(
+    urlpath: Sources | ResolvedSources,
+    storage_options: StorageOptions = None,
+    columns: Columns = None,
+    n_rows: int | None = None,
+    *,
+    dtype_backend: DtypeBackend | None = None,
+    **options: Unpack[TableOptions],
+) -> pandas.DataFrame:
+    """:func:`read_avro` as a coroutine."""
+    frame = _frames().frame
+    chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
+    opened = await asyncio.to_thread(_prepared, urlpath, storage_options, chosen)
+    holder, errors, categories = await on_io_loop(_held_table, *opened)
+    return await asyncio.to_thread(frame, holder, errors, dtype_backend, categories)
+
+
+def read_avro_table(
+    urlpath: Sources | ResolvedSources,
+    storage_options: StorageOptions = None,
+    columns: Columns = None,
+    n_rows: int | None = None,
+    **options: Unpack[TableOptions],
+) -> pyarrow.Table:
+    """Read Avro files as one Arrow table; arguments and errors as of :func:`read_avro`.
+
+    What ``ignore_errors`` has left out is listed in the schema's metadata, under ``avroglob``.
+    """
+    _tables()
+    opened = _prepared(
+        urlpath, storage_options, ReadOptions(columns=columns, n_rows=n_rows, **options)
+    )
+    return _reported(*blocking(_table, *opened))
+
+
+async def read_avro_table_async(
+    urlpath: Sources | ResolvedSources,
+    storage_options: StorageOptions = None,
+    columns: Columns = None,
+    n_rows: int | None = None,
+    **options: Unpack[TableOptions],
+) -> pyarrow.Table:
+    """:func:`read_avro_table` as a coroutine."""
+    _tables()
+    chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
+    opened = await asyncio.to_thread(_prepared, urlpath, storage_options, chosen)
+    return _reported(*await on_io_loop(_table, *opened))
+
+
+async def _table(located: Located, options: ReadOptions) -> tuple[pyarrow.Table, list[Dropped]]:
+    reading = await _tables().TableReading.open(located, options)
+    return await reading.table(), reading.reading.errors
+
+
+async def _held_table(
+    located: Located, options: ReadOptions
+) -> tuple[list[pyarrow.Table], list[Dropped], dict[str, list[str]]]:
+    reading = await _tables().TableReading.open(located, options)
+    return [await reading.table()], reading.reading.errors, reading.layout.categories
+
+
+def _reported(table: pyarrow.Table, errors: list[Dropped]) -> pyarrow.Table:
+    if not errors:
+        return table
+    metadata = {**(table.schema.metadata or {}), b"avroglob": "\n".join(map(str, errors)).encode()}
+    return table.replace_schema_metadata(metadata)
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+class AvroBatches(Iterator["pyarrow.RecordBatch"]):
+    """Record batches of Avro files, in order; close it if it is not read to its end.
+
+    - ``schema``: the Arrow schema of every batch.
+    - ``errors``: what ``ignore_errors`` has left out so far.
+    """
+
+    def __init__(self, reading: TableReading, batch_size: int | None) -> None:
+        self.schema: pyarrow.Schema = reading.layout.arrow
+        self.errors: list[Dropped] = reading.reading.errors
+        self._batches = BlockingIterator(_cut(reading, batch_size))
+
+    def __next__(self) -> pyarrow.RecordBatch:
+        return next(self._batches)
+
+    def close(self) -> None:
+        """End the reading, what is being fetched and decoded included."""
+        self._batches.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def iter_avro_batches(
+    urlpath: Sources | ResolvedSources,
+    storage_options: StorageOptions = None,
+    columns: Columns = None,
+    n_rows: int | None = None,
+    *,
+    batch_size: int | None = None,
+    **options: Unpack[TableOptions],
+) -> AvroBatches:
+    """Read Avro files as Arrow record batches, in memory that does not grow with their number.
+
+    - ``batch_size``: rows of each batch but the last; by default what decoding gives.
+
+    Other arguments and errors as of :func:`read_avro`. All of it that does not need data (names,
+    headers, schemas) is checked by the call itself unless ``n_rows`` is given.
+    """
+    tables = _tables()
+    chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
+    opened = _prepared(urlpath, storage_options, chosen)
+    _check_batch_size(batch_size)
+    reading = blocking(tables.TableReading.open, *opened, check_first=True)
+    return AvroBatches(reading, batch_size)
+
+
+def aiter_avro_batches(
+    urlpath: Sources | ResolvedSources,
+    storage_options: StorageOptions = None,
+    columns: Columns = None,
+    n_rows: int | None = None,
+    *,
+    batch_size: int | None = None,
+    **options: Unpack[TableOptions],
+) -> AsyncItems[pyarrow.RecordBatch]:
+    """:func:`iter_avro_batches` for ``async for``; begins when the first is asked for."""
+    tables = _tables()
+    chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
+    _check_batch_size(batch_size)
+
+    async def open_() -> tuple[list[Dropped], AsyncGenerator[pyarrow.RecordBatch, None]]:
+        opened = await asyncio.to_thread(_prepared, urlpath, storage_options, chosen)
+        reading = await tables.TableReading.open(*opened, check_first=True)
+        return reading.reading.errors, _cut(reading, batch_size)
+
+    return AsyncItems(open_)
+
+
+def _check_batch_size(batch_size: int | None) -> None:
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, it is {batch_size}")
+
+
+def _cut(
+    reading: TableReading, batch_size: int | None
+) -> AsyncGenerator[pyarrow.RecordBatch, None]:
+    tables, schema = _tables(), reading.layout.arrow
+    batches: AsyncGenerator[pyarrow.RecordBatch, None] = reading.batches()
+    if batch_size is None:
+        batches = tables.joined(batches, schema)
+    else:
+        batches = tables.sized(batches, schema, batch_size)
+    return batches
+
+
+# --- records -------------------------------------------------------------------------------------
+
+
+class AvroRecords(Iterator[Any]):
+    """Records of Avro files, in order; close it if it is not read to its end.
+
+    - ``schema``: the Avro schema that the files have together.
+    - ``errors``: what ``ignore_errors`` has left out so far.
+    """
+
+    def __init__(self, reading: RecordReading) -> None:
+        self.schema: AvroSchema = reading.reading.fit.table.source
+        self.errors: list[Dropped] = reading.reading.errors
+        self._lists = BlockingIterator(reading.values())
+        self._values = chain.from_iterable(self._lists)
+
+    def __next__(self) -> Any:
+        return next(self._values)
+
+    def close(self) -> None:
+        """End the reading, what is being fetched and decoded included."""
+        self._lists.close()
+        self._values = chain.from_iterable(())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def iter_avro_records(
-    urlpath: Sources,
+    urlpath: Sources | ResolvedSources,
     storage_options: StorageOptions = None,
-    columns: Sequence[str] | None = None,
+    columns: Columns = None,
     n_rows: int | None = None,
-    *,
-    glob: bool = True,
-) -> Generator[Any, None, None]:
-    """Iterate over the records of Avro files as dicts, one file open at a time.
+    **options: Unpack[SourceOptions],
+) -> AvroRecords:
+    """Iterate over the records of Avro files as dicts, as fastavro makes them.
 
     Arguments and errors are those of :func:`read_avro`; all of it that does not need data (names,
-    headers, schemas) is checked by the call itself, before the first record is asked for. A dict
-    has the fields in the order of the first file's schema, or of ``columns``. Of a top level that
-    is no record the values themselves are yielded, and there are no columns to choose.
-
-    Closing the iterator closes the file.
+    headers, schemas) is checked by the call itself unless ``n_rows`` is given. A dict has the
+    fields in the order of the table's schema, or of ``columns``. Of a top level that is no record
+    the values themselves are yielded, and there are no columns to choose.
     """
-    table = _Table.resolve(urlpath, storage_options, n_rows, glob=glob)
-    if columns is None:
-        return table.records(None)
-    if not table.schema.is_record:
-        raise ValueError(f"{table.sources.paths[0]} holds no records to choose columns of")
-    return table.records(table.selected(columns))
+    chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
+    opened = _prepared(urlpath, storage_options, chosen)
+    return AvroRecords(blocking(RecordReading.open, *opened))
+
+
+def aiter_avro_records(
+    urlpath: Sources | ResolvedSources,
+    storage_options: StorageOptions = None,
+    columns: Columns = None,
+    n_rows: int | None = None,
+    **options: Unpack[SourceOptions],
+) -> AsyncIterator[Any]:
+    """:func:`iter_avro_records` for ``async for``; begins when the first is asked for."""
+    chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
+
+    async def open_() -> tuple[list[Dropped], AsyncGenerator[list[Any], None]]:
+        opened = await asyncio.to_thread(_prepared, urlpath, storage_options, chosen)
+        reading = await RecordReading.open(*opened)
+        return reading.reading.errors, reading.values()
+
+    return _flat(AsyncItems(open_))
+
+
+async def _flat(lists: AsyncItems[list[Any]]) -> AsyncGenerator[Any, None]:
+    async with aclosing(lists):
+        async for values in lists:
+            for value in values:
+                yield value
+
+
+# --- schemas -------------------------------------------------------------------------------------
 
 
 def read_avro_schema(
@@ -144,136 +329,86 @@ def read_avro_schema(
     return ResolvedSources.resolve(urlpath, storage_options, glob=glob).schema
 
 
-@dataclass(frozen=True)
-class _Table:
-    """Resolved sources with what is needed to read rows from them."""
-
-    sources: ResolvedSources
-    schema: ParsedSchema
-    storage_options: StorageOptions
-    n_rows: int | None
-
-    @classmethod
-    def resolve(
-        cls, urlpath: Sources, storage_options: StorageOptions, n_rows: int | None, *, glob: bool
-    ) -> _Table:
-        if n_rows is not None and operator.index(n_rows) < 0:
-            raise ValueError(f"n_rows must not be negative, it is {n_rows}")
-        sources = ResolvedSources.resolve(urlpath, storage_options, glob=glob)
-        return cls(sources, parse_schema(sources.schema), storage_options, n_rows)
-
-    @property
-    def column_types(self) -> Mapping[str, AvroSchema]:
-        return self.schema.fields if self.schema.is_record else {VALUE_COLUMN: self.schema.root}
-
-    def selected(self, columns: Sequence[str] | None) -> list[str]:
-        """The names of the columns asked for, all of which exist, once each."""
-        if columns is None:
-            return list(self.column_types)
-        if isinstance(columns, str):
-            raise TypeError(f"columns is a list of names; write [{columns!r}] for one column")
-        for name in columns:
-            if name not in self.column_types:
-                raise ValueError(_unknown_column(name, list(self.column_types)))
-        if len(set(columns)) < len(columns):
-            raise ValueError(f"columns names a column twice: {list(columns)}")
-        return list(columns)
-
-    def records(self, columns: Sequence[str] | None) -> Generator[Any, None, None]:
-        """The first ``n_rows`` records of the files: as they are, or dicts of some columns."""
-        with closing(self._all_records(columns)) as records:
-            yield from islice(records, self.n_rows)
-
-    def _all_records(self, columns: Sequence[str] | None) -> Generator[Any, None, None]:
-        for path, mapping in zip(self.sources.paths, self.sources.column_mappings, strict=True):
-            names = list(self.schema.fields) if columns is None and mapping else columns
-            with closing(_file_records(path, self.storage_options)) as records:
-                yield from records if names is None else map(_picker(names), records)
+async def read_avro_schema_async(
+    urlpath: Sources, storage_options: StorageOptions = None, *, glob: bool = True
+) -> AvroSchema:
+    """:func:`read_avro_schema` as a coroutine."""
+    return (await ResolvedSources.resolve_async(urlpath, storage_options, glob=glob)).schema
 
 
-def _file_records(path: str, storage_options: StorageOptions) -> Generator[Any, None, None]:
-    fs, path_in_fs = filesystem_for(path, storage_options)
-    with fs.open(path_in_fs, "rb") as file:
-        try:
-            yield from _decoded(file)
-        except (OSError, MemoryError):
-            raise  # says nothing about the data
-        except Exception as error:  # damaged bytes fail in whichever way the codec or type has
-            raise AvroDecodeError(path, str(error) or type(error).__name__) from error
+# --- between loops -------------------------------------------------------------------------------
 
 
-def _decoded(file: BinaryIO) -> Iterator[Any]:
-    # By blocks, since a block's sync marker is checked before any record of it is decoded.
-    reader = _BoundedReader(file)
-    blocks = fastavro.block_reader(cast(BinaryIO, reader))
-    end = reader.tell()
-    for block in blocks:
-        if block.num_records < 0:
-            raise ValueError(f"a block claims {block.num_records} values")
-        yield from block
-        end = block.offset + block.size
-    if reader.tell() != end:  # fastavro takes a count that is cut short for the end of the file
-        raise EOFError("it ends within the header of a block")
+class AsyncItems(AsyncIterator[T], Generic[T]):
+    """What an async generator on fsspec's I/O loop yields, for the running loop.
+
+    ``errors``: what ``ignore_errors`` has left out so far. Close it if it is not read to its end.
+    """
+
+    def __init__(
+        self,
+        open_: Callable[[], Coroutine[Any, Any, tuple[list[Dropped], AsyncGenerator[T, None]]]],
+    ) -> None:
+        self.errors: list[Dropped] = []
+        self._open = open_
+        self._items: AsyncGenerator[T, None] | None = None
+
+    async def __anext__(self) -> T:
+        if self._items is None:
+            self.errors, items = await on_io_loop(self._open)
+            self._items = items
+        else:
+            items = self._items
+
+        async def step() -> tuple[T, ...]:
+            async for item in items:
+                return (item,)
+            return ()
+
+        found = await on_io_loop(step)
+        if not found:
+            raise StopAsyncIteration
+        return found[0]
+
+    async def aclose(self) -> None:
+        """End the reading, what is being fetched and decoded included."""
+        items = self._items
+        if items is None:
+            return
+
+        async def close() -> None:
+            await items.aclose()
+
+        await on_io_loop(close)
 
 
-class _BoundedReader:
-    """A file from its start on, in which a length that lies allocates no more than the file has."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._position = 0
-        self._size = getattr(file, "size", None)  # None where fsspec cannot tell it, as in streams
-
-    def read(self, length: int) -> bytes:
-        if length < 0:
-            raise ValueError(f"something in it claims {length} bytes")
-        if self._size is not None:
-            length = min(length, self._size - self._position)
-        data = self._file.read(length)
-        self._position += len(data)
-        return data
-
-    def tell(self) -> int:
-        return self._position
+def _prepared(
+    urlpath: Sources | ResolvedSources, storage_options: StorageOptions, options: ReadOptions
+) -> tuple[Located, ReadOptions]:
+    return Located.of(urlpath, storage_options, options), options
 
 
-def _picker(names: Sequence[str]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    return lambda record: {name: record[name] for name in names}
-
-
-def _unknown_column(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(str(name), known) or known
-    return f"no column {name!r}; there is {', '.join(map(repr, near)) or 'none'}"
-
-
-def _empty_frame(types: Mapping[str, AvroSchema], schema: ParsedSchema) -> pandas.DataFrame:
-    """A frame without rows, with the dtypes that pandas infers from samples of each type."""
-    pandas = _import_pandas()
-    series = {name: pandas.Series(_samples(schema, type_)) for name, type_ in types.items()}
-    dtypes = {name: sample.dtype for name, sample in series.items()}
-    return pandas.DataFrame({n: pandas.Series([], dtype=d) for n, d in dtypes.items()})
-
-
-def _samples(schema: ParsedSchema, type_: AvroSchema) -> list[Any]:
-    """One value for each branch of a type, or for the type; bytes stand for what is an object."""
-    branches = type_ if isinstance(type_, list) else [type_]
-    return [_sample(schema.definition(branch)) for branch in branches]
-
-
-def _sample(type_: AvroSchema) -> Any:
-    if isinstance(type_, str):
-        return _SAMPLE_VALUES.get(type_, b"")
-    kind, logical = type_["type"], type_.get("logicalType")
-    converted = f"{kind}-{logical}" in fastavro.read.LOGICAL_READERS
-    return _SAMPLE_VALUES.get(logical if converted else kind, b"")
-
-
-def _import_pandas() -> Any:
+def _tables() -> Any:
     try:
-        import pandas
+        from fsspec_avroglob.avro import tables
     except ImportError as error:
-        raise ImportError(
-            "read_avro needs pandas, which is not installed: "
-            "pip install 'fsspec-avroglob[pandas]' (iter_avro_records does without)"
-        ) from error
-    return pandas
+        raise _missing("pyarrow", "arrow", error) from error
+    return tables
+
+
+def _frames() -> Any:
+    try:
+        import pandas  # noqa: F401
+    except ImportError as error:
+        raise _missing("pandas", "pandas", error) from error
+    _tables()
+    from fsspec_avroglob.avro import frames
+
+    return frames
+
+
+def _missing(package: str, extra: str, error: ImportError) -> ImportError:
+    return ImportError(
+        f"this reader needs {package}: pip install 'fsspec-avroglob[{extra}]' "
+        f"(iter_avro_records does without); {error}"
+    )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 import datetime
 import decimal
 import io
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -154,25 +154,17 @@ def test_objects_beyond_the_last_row_are_not_fetched(
     assert list(iter_avro_records(f"s3://{bucket}/*.avro", options, n_rows=5)) == users(5)
 
     bodies = [r.path.rpartition("/")[2] for r in proxy.requests if r.operation == "GetObject"]
-    assert sorted(bodies) == ["0.avro", "0.avro", "1.avro", "2.avro"]
+    assert bodies == ["0.avro"]
 
 
-def test_an_abandoned_iterator_closes_its_file(parts: str, monkeypatch: Any) -> None:
-    opened: list[io.IOBase] = []
-    real_open = builtins.open
-
-    def recording_open(*args: Any, **kwargs: Any) -> Any:
-        opened.append(real_open(*args, **kwargs))
-        return opened[-1]
-
+def test_an_abandoned_iterator_leaves_no_thread(parts: str) -> None:
     records = iter_avro_records(parts)
-    monkeypatch.setattr(builtins, "open", recording_open)
     next(records)
-    assert [file.closed for file in opened] == [False]
 
     records.close()
 
-    assert [file.closed for file in opened] == [True]
+    assert [t.name for t in threading.enumerate() if "avroglob" in t.name] == []
+    assert list(records) == []
 
 
 def test_values_of_files_without_records_are_yielded_as_they_are(tmp_path: Path) -> None:
@@ -196,7 +188,7 @@ def test_a_frame_has_a_row_for_each_record(parts: str) -> None:
     assert frame.index.equals(pandas.RangeIndex(30))
 
 
-def test_nested_and_logical_values_are_kept_as_fastavro_gives_them(tmp_path: Path) -> None:
+def test_nested_and_logical_values_are_kept(tmp_path: Path) -> None:
     schema = record_schema(
         {
             "tags": {"type": "array", "items": "string"},
@@ -219,6 +211,7 @@ def test_nested_and_logical_values_are_kept_as_fastavro_gives_them(tmp_path: Pat
 
     frame = read_avro(path)
 
+    row["props"] = list(row["props"].items())  # as Arrow has maps
     assert frame.to_dict("records") == [row, row]
     assert frame["at"].dtype.kind == "M"
 
@@ -371,15 +364,17 @@ def test_damaged_blocks_are_errors_that_name_the_file(tmp_path: Path, damage: by
 
 
 def test_an_unknown_codec_is_an_error_that_names_the_file_and_the_codec(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.avro", header("long", codec="made-up"))
+    block = encode_long(1) + encode_long(1) + b"\x02" + SYNC_MARKER
+    path = write(tmp_path / "x.avro", header("long", codec="made-up") + block)
 
     with pytest.raises(AvroDecodeError, match=r"x\.avro.*made-up"):
         list(iter_avro_records(path))
 
 
-def test_a_file_that_vanishes_is_not_taken_for_a_damaged_one(parts: str, tmp_path: Path) -> None:
-    records = iter_avro_records(parts)
-    (tmp_path / "part-0.avro").unlink()
+def test_a_file_that_vanishes_is_not_taken_for_a_damaged_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.avro", user_file(10_000))
+    records = iter_avro_records(path)
+    (tmp_path / "x.avro").unlink()
 
     with pytest.raises(FileNotFoundError):
         next(records)

@@ -23,12 +23,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from fsspec_avroglob.avro.container import MAGIC, SYNC_MARKER_BYTES
+from fsspec_avroglob.avro.container import MAGIC, SYNC_MARKER_BYTES, encode_long
 from fsspec_avroglob.avro.engines.raw import (
     BlockDecodeError,
     EngineNotAbleError,
     RawBlock,
-    encode_long,
 )
 
 _SYNC_MARKER = bytes(SYNC_MARKER_BYTES)

@@ -58,14 +58,3 @@ class BlockDecodeError(ValueError):
 
     def __str__(self) -> str:
         return self.reason
-
-
-def encode_long(number: int) -> bytes:
-    """*number*, which is not negative, as Avro's zig-zag varint."""
-    rest = number << 1
-    encoded = bytearray()
-    while rest > 0x7F:
-        encoded.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    encoded.append(rest)
-    return bytes(encoded)

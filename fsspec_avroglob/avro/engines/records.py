@@ -11,7 +11,8 @@ import fastavro._read_py
 import numpy
 import pyarrow as pa
 
-from fsspec_avroglob.avro.engines.raw import BlockDecodeError, RawBlock, encode_long
+from fsspec_avroglob.avro.container import encode_long
+from fsspec_avroglob.avro.engines.raw import BlockDecodeError, RawBlock
 
 # Enough for the cost of an array to vanish, few enough for the records to stay in the cache.
 _RECORDS_AT_ONCE = 4096

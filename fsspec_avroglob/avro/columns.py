@@ -1,0 +1,38 @@
+"""Choosing columns by name or by place."""
+
+from __future__ import annotations
+
+import difflib
+import operator
+from collections.abc import Iterable, Sequence
+
+
+def chosen_columns(columns: Iterable[str | int], known: Sequence[str]) -> tuple[str, ...]:
+    """The names of *columns*, each a name or an index (negative from the end) of *known*.
+
+    Raises TypeError for a single name, ValueError for an unknown column and one named twice.
+    """
+    if isinstance(columns, str):
+        raise TypeError(f"columns is a list of names; write [{columns!r}] for one column")
+    names = tuple(_name(column, known) for column in columns)
+    if len(set(names)) < len(names):
+        raise ValueError(f"columns names a column twice: {list(names)}")
+    return names
+
+
+def _name(column: str | int, known: Sequence[str]) -> str:
+    if isinstance(column, str):
+        if column not in known:
+            raise ValueError(unknown_column(column, known))
+        return column
+    place = operator.index(column)
+    if not -len(known) <= place < len(known):
+        raise ValueError(f"no column {place}: there are {len(known)}, from 0 on")
+    return known[place]
+
+
+def unknown_column(name: str, columns: Iterable[str]) -> str:
+    """The message for a column that does not exist: the ones like it, else all of them."""
+    names = list(columns)
+    near = difflib.get_close_matches(name, names) or names
+    return f"no column {name!r}; there is {', '.join(map(repr, near)) or 'none'}"

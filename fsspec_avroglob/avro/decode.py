@@ -1,0 +1,146 @@
+"""Decoding runs of blocks: within bounds, and with the place of what is wrong."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import fastavro
+
+from fsspec_avroglob.avro.blocks import Dropped, decompress
+from fsspec_avroglob.avro.container import CorruptBlockError, encode_long
+from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema
+from fsspec_avroglob.avro.stream import Run
+
+R = TypeVar("R")
+
+
+class AvroDecodeError(ValueError):
+    """A file that has an Avro header, but data that cannot be decoded.
+
+    - ``path``: the file.
+    - ``reason``: what was found wrong.
+    - ``block_index``: how many blocks come before the one at fault, None where not known.
+    - ``offset``: where in the file that block starts, in bytes; None where not known.
+    """
+
+    def __init__(
+        self, path: str, reason: str, block_index: int | None = None, offset: int | None = None
+    ) -> None:
+        super().__init__(path, reason, block_index, offset)
+        self.path = path
+        self.reason = reason
+        self.block_index = block_index
+        self.offset = offset
+
+    @classmethod
+    def of(cls, error: CorruptBlockError, path: str) -> AvroDecodeError:
+        """The error for a block that the file's structure shows to be corrupt."""
+        return cls(error.path or path, error.reason, error.block_index, error.offset)
+
+    def __str__(self) -> str:
+        block = "" if self.block_index is None else f"block {self.block_index} "
+        place = "" if self.offset is None else f" ({block}at byte {self.offset})"
+        return f"{self.path} could not be decoded{place}: {self.reason}"
+
+
+class RunDecoder(Generic[R]):
+    """Decodes runs of one file's blocks.
+
+    - ``path``: of the file.
+    - ``function``: decodes a run, of the first so many values if that is given; may raise anything
+      for damaged data.
+    - ``parallel``: whether it is worth while in several threads at once.
+    - ``dropped``: gets what cannot be decoded; None raises instead.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        function: Callable[[Run, int | None], R],
+        *,
+        parallel: bool,
+        dropped: list[Dropped] | None,
+    ) -> None:
+        self.parallel = parallel
+        self._path = path
+        self._function = function
+        self._dropped = dropped
+
+    def __call__(self, run: Run, rows: int | None) -> list[R]:
+        """What the run holds, in one part or in several.
+
+        Raises AvroDecodeError with the place of the block at fault.
+        """
+        try:
+            return [self._function(run, rows)]
+        except (OSError, MemoryError):
+            raise  # says nothing about the data
+        except Exception as error:  # damaged bytes fail in whichever way the codec or type has
+            if len(run.blocks) > 1:
+                return self._one_by_one(run, rows)
+            block = run.blocks[0]
+            reason = str(error) or type(error).__name__
+            if self._dropped is None:
+                raise AvroDecodeError(self._path, reason, run.first_index, block.offset) from error
+            size_bytes = block.end - block.offset
+            self._dropped.append(
+                Dropped(self._path, run.first_index, block.offset, size_bytes, reason)
+            )
+            return []
+
+    def _one_by_one(self, run: Run, rows: int | None) -> list[R]:
+        """The blocks each on its own, which shows the one at fault."""
+        found: list[R] = []
+        for place, block in enumerate(run.blocks):
+            limit = rows if rows is not None and rows < block.value_count else None
+            found += self(run.single(place), limit)
+            if rows is not None:
+                rows -= block.value_count
+                if rows <= 0:
+                    break
+        return found
+
+
+def record_function(
+    codec: str,
+    writer: ParsedSchema,
+    reader: ParsedSchema | None,
+    names: Sequence[str] | None,
+    max_block_bytes: int,
+) -> Callable[[Run, int | None], list[Any]]:
+    """Decodes runs as lists of values, records as dicts, with fastavro.
+
+    - ``codec``, ``writer``: of the file.
+    - ``reader``: what to resolve to, None for the values as they were written.
+    - ``names``: the fields that each dict gets, in order; None for all as they come.
+    """
+    # Values one after another are an array of them without its counts.
+    written = fastavro.parse_schema({"type": "array", "items": writer.root})
+    wanted = reader and fastavro.parse_schema({"type": "array", "items": reader.root})
+
+    def decode(run: Run, rows: int | None) -> list[Any]:
+        values: list[Any] = []
+        for count, data in run.stored():
+            inflated = decompress(codec, data, max_block_bytes)
+            values += _decoded(count, inflated, written, wanted)
+        if rows is not None:
+            del values[rows:]
+        if names is not None:
+            values = [{name: value[name] for name in names} for value in values]
+        return values
+
+    return decode
+
+
+def _decoded(count: int, data: bytes, written: AvroSchema, wanted: AvroSchema | None) -> list[Any]:
+    if count == 0:
+        if data:
+            raise ValueError(f"{len(data)} bytes hold no value")
+        return []
+    stream = io.BytesIO(encode_long(count) + data + b"\x00")
+    values: Any = fastavro.schemaless_reader(stream, written, wanted)
+    if len(values) != count or stream.read(1):
+        raise ValueError(f"its {count} values do not end where its data does")
+    return list(values)
