@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         read_avro_table_async,
     )
     from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError
+    from fsspec_avroglob.avro.write import write_avro
     from fsspec_avroglob.expand import (
         S3GlobUri,
         expand_path,
@@ -81,6 +82,7 @@ __all__ = [
     "read_avro_table_async",
     "use_for_s3",
     "with_retry",
+    "write_avro",
 ]
 
 # Where the public names come from, lightest first. They come when they are asked for: importing the
@@ -97,6 +99,7 @@ _HOMES = (
     "fsspec_avroglob.avro.blocks",
     "fsspec_avroglob.avro.schema",
     "fsspec_avroglob.avro.read",
+    "fsspec_avroglob.avro.write",
 )
 
 

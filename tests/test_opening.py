@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import fastavro
 import fsspec
 import pandas
+import polars
+import polars_avro
 import pytest
 
 from fsspec_avroglob.avro.concat import FilesDifferError
@@ -508,5 +510,11 @@ def test_any_reader_takes_a_glob_url(
         assert list(frame["a"]) == [1, 2, 3]
     with fsspec.open(f"{url}/day=*/*.avro", **options) as file:
         assert list(fastavro.reader(file)) == users(900)
+    assert polars_avro.read_avro(f"{url}/day=*/*.avro", storage_options=options).height == 900
+    # Polars's own CSV reader asks fsspec only where pyarrow does the parsing.
+    frame = polars.read_csv(f"{url}/*.csv", storage_options=options, use_pyarrow=True)
+    assert frame["a"].to_list() == [1, 2]
+    with fsspec.open(f"{url}/*.csv", **options) as file:
+        assert polars.read_csv(file)["b"].to_list() == ["x", "y"]
     with fsspec.open(f"{url}/*.csv.gz", "rt", compression="infer", **options) as text:
         assert text.read() == "a,b\n1,x\n2,y\n"

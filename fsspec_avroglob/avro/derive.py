@@ -1,0 +1,163 @@
+"""The Avro schema that a table is written with when none is given: derived from its Arrow schema.
+
+The inverse of :mod:`fsspec_avroglob.avro.arrow`: reading what was written gives the same values, in
+the Arrow types of that module (``int8`` comes back as ``int32``, ``large_string`` as ``string``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.types as types
+
+from fsspec_avroglob.avro.schema import AvroSchema
+
+ROW_NAME = "Row"
+"""Name of the record; types within are named for the fields that lead to them."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+_UNITS = {"s": "millis", "ms": "millis", "us": "micros", "ns": "nanos"}
+
+_SIMPLE: Sequence[tuple[Callable[[pa.DataType], bool], AvroSchema]] = (
+    (types.is_null, "null"),
+    (types.is_boolean, "boolean"),
+    (types.is_uint32, "long"),
+    (types.is_int64, "long"),
+    # Values beyond 2**63 - 1 are refused when they are written.
+    (types.is_uint64, "long"),
+    (types.is_integer, "int"),
+    (types.is_float64, "double"),
+    (types.is_floating, "float"),
+    (types.is_string, "string"),
+    (types.is_large_string, "string"),
+    (types.is_string_view, "string"),
+    (types.is_binary, "bytes"),
+    (types.is_large_binary, "bytes"),
+    (types.is_binary_view, "bytes"),
+    (types.is_date, {"type": "int", "logicalType": "date"}),
+    (types.is_time32, {"type": "int", "logicalType": "time-millis"}),
+)
+
+
+class NotWritableError(ValueError):
+    """A column that Avro has no type or no name for.
+
+    - ``field``: its dotted name, ``[]`` after it for items and ``{}`` for values of maps.
+    - ``reason``: why not, and what can be done.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(field, reason)
+        self.field = field
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"field {self.field!r} cannot be written to Avro: {self.reason}"
+
+
+def avro_schema_of(
+    schema: pa.Schema, symbols: Mapping[str, Sequence[str]] | None = None
+) -> AvroSchema:
+    """The Avro record for rows of an Arrow schema.
+
+    - ``symbols``: values of top-level dictionary columns that may become enums, by name. Without
+      them, and where a value is no Avro name, dictionaries become the type of their values.
+
+    Nullable fields become unions with null, which is their default. Time zones other than UTC are
+    not kept, the instants are. Raises NotWritableError for the first field that has no Avro type.
+    """
+    return _Derivation(symbols or {}).record(ROW_NAME, "", list(schema))
+
+
+class _Derivation:
+    def __init__(self, symbols: Mapping[str, Sequence[str]]) -> None:
+        self._symbols = symbols
+        self._names: set[str] = set()
+
+    def record(self, name: str, path: str, fields: Sequence[pa.Field]) -> AvroSchema:
+        """A record called *name* for the fields of a schema or struct."""
+        within = f"{path}." if path else ""
+        seen: set[str] = set()
+        for field in fields:
+            if not _NAME.match(field.name):
+                reason = "names are letters, digits and _, and begin with no digit; rename it"
+                raise NotWritableError(f"{within}{field.name}", reason)
+            if field.name in seen:
+                raise NotWritableError(f"{within}{field.name}", "there are two of this name")
+            seen.add(field.name)
+        return {
+            "type": "record",
+            "name": self._unique(name),
+            "fields": [self._field(f"{within}{field.name}", field) for field in fields],
+        }
+
+    def _field(self, path: str, field: pa.Field) -> dict[str, Any]:
+        type_ = self._optional(path, field)
+        default = {"default": None} if isinstance(type_, list) else {}
+        return {"name": field.name, "type": type_, **default}
+
+    def _optional(self, path: str, field: pa.Field) -> AvroSchema:
+        type_ = self._type(path, field.type)
+        return ["null", type_] if field.nullable and type_ != "null" else type_
+
+    def _type(self, path: str, type_: pa.DataType) -> AvroSchema:
+        for fits, schema in _SIMPLE:
+            if fits(type_):
+                return schema
+        if types.is_timestamp(type_):
+            kind = "local-timestamp" if type_.tz is None else "timestamp"
+            return {"type": "long", "logicalType": f"{kind}-{_UNITS[type_.unit]}"}
+        if types.is_decimal(type_) and 0 <= type_.scale <= type_.precision:
+            digits = {"precision": type_.precision, "scale": type_.scale}
+            return {"type": "bytes", "logicalType": "decimal", **digits}
+        if types.is_struct(type_):
+            return self.record(_type_name(path), path, list(type_))
+        if types.is_dictionary(type_):
+            return self._dictionary(path, type_)
+        return self._sized(path, type_)
+
+    def _sized(self, path: str, type_: pa.DataType) -> AvroSchema:
+        if types.is_time64(type_) and type_.unit == "us":
+            return {"type": "long", "logicalType": "time-micros"}
+        if types.is_fixed_size_binary(type_):
+            name = self._unique(_type_name(path))
+            return {"type": "fixed", "name": name, "size": type_.byte_width}
+        if types.is_interval(type_):
+            name = self._unique(_type_name(path))
+            return {"type": "fixed", "name": name, "size": 12, "logicalType": "duration"}
+        if types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_):
+            return {"type": "array", "items": self._optional(f"{path}[]", type_.value_field)}
+        if types.is_map(type_) and self._type(path, type_.key_type) == "string":
+            return {"type": "map", "values": self._optional(f"{path}{{}}", type_.item_field)}
+        if is_uuid(type_):
+            return {"type": "string", "logicalType": "uuid"}
+        raise NotWritableError(
+            path, f"Avro has no type for {type_}; cast the column, or leave it out"
+        )
+
+    def _dictionary(self, path: str, type_: pa.DataType) -> AvroSchema:
+        symbols = self._symbols.get(path, ())
+        values = self._type(path, type_.value_type)
+        if values == "string" and symbols and all(map(_NAME.match, symbols)):
+            name = self._unique(_type_name(path))
+            return {"type": "enum", "name": name, "symbols": list(symbols)}
+        return values
+
+    def _unique(self, name: str) -> str:
+        while name in self._names:
+            name += "_"
+        self._names.add(name)
+        return name
+
+
+def is_uuid(type_: pa.DataType) -> bool:
+    """Whether it is Arrow's own extension type for UUIDs, which older versions lack."""
+    return getattr(type_, "extension_name", None) == "arrow.uuid"
+
+
+def _type_name(path: str) -> str:
+    return f"{ROW_NAME}_{re.sub('[^A-Za-z0-9_]+', '_', path).strip('_')}"

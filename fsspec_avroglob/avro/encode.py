@@ -1,0 +1,219 @@
+"""Rows of an Arrow table as the values that fastavro writes.
+
+Arrow does the conversion of whole columns, first to the types that the table would be read back
+as, then to the numbers that Avro stores, so that no value passes through Python's coarser ones.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.types as types
+
+from fsspec_avroglob.avro.arrow import TableSchema, member_name
+from fsspec_avroglob.avro.derive import NotWritableError, is_uuid
+from fsspec_avroglob.avro.physical import non_null
+from fsspec_avroglob.avro.schema import (
+    AvroSchema,
+    ParsedSchema,
+    describe_type,
+    kind_of,
+    logical_type,
+)
+
+_ROWS_AT_ONCE = 10_000
+
+_NANOS_PER_MILLI = 1_000_000
+
+_Convert: TypeAlias = Callable[[Any], Any]
+
+
+def table_records(table: pa.Table, schema: TableSchema) -> Iterator[Any]:
+    """The rows of *table* as fastavro takes them for *schema*: dicts, or values if it is no record.
+
+    Columns are found by name. Raises NotWritableError for a column that is missing or not in the
+    schema, and for values that its type in the schema does not hold.
+    """
+    missing = [name for name in schema.columns if name not in table.column_names]
+    unknown = [name for name in table.column_names if name not in schema.columns]
+    for name in missing or unknown:
+        where = "the table" if missing else "the schema"
+        raise NotWritableError(name, f"it is not in {where}")
+    targets = [_Column(schema, field) for field in schema.arrow]
+    for batch in table.select(list(schema.columns)).to_batches(max_chunksize=_ROWS_AT_ONCE):
+        columns = [column.values(batch[column.name]) for column in targets]
+        if not schema.parsed.is_record:
+            yield from columns[0]
+        elif columns:
+            names = schema.columns
+            yield from (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
+        else:
+            yield from ({} for _ in range(batch.num_rows))
+
+
+class _Column:
+    """How the arrays of one column become lists of values."""
+
+    def __init__(self, schema: TableSchema, field: pa.Field) -> None:
+        self.name: str = field.name
+        self._avro = schema.types[field.name]
+        self._field = field
+        self._convert = _converter(schema.parsed, field.name, self._avro)
+
+    def values(self, array: pa.Array) -> list[Any]:
+        """The values of *array* as fastavro takes them."""
+        if array.null_count and not self._field.nullable:
+            raise NotWritableError(self.name, f"{array.null_count} nulls in a type without null")
+        try:
+            _must_have_the_fields_of(self.name, array.type, self._field.type)
+            array = _plain(array).cast(_decoded(self._field.type)).cast(_stored(self._field.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+            wanted = describe_type(self._avro)
+            raise NotWritableError(self.name, f"{array.type} as {wanted}: {error}") from error
+        values: list[Any] = array.to_pylist()
+        return values if self._convert is None else list(map(self._convert, values))
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    """Extension types as what they stand for."""
+    if is_uuid(array.type):
+        texts = [None if value is None else str(value) for value in array.to_pylist()]
+        return pa.array(texts, pa.string())
+    return array.storage if isinstance(array, pa.ExtensionArray) else array
+
+
+def _must_have_the_fields_of(path: str, given: pa.DataType, wanted: pa.DataType) -> None:
+    """Refuse structs whose fields differ, which Arrow would fill with nulls or drop."""
+    if types.is_struct(given) and types.is_struct(wanted):
+        names, expected = ({field.name for field in type_} for type_ in (given, wanted))
+        if names != expected:
+            listed = ", ".join(sorted(names ^ expected))
+            raise NotWritableError(path, f"only one of table and schema has its fields {listed}")
+        for field in wanted:
+            _must_have_the_fields_of(
+                f"{path}.{field.name}", given.field(field.name).type, field.type
+            )
+    elif types.is_nested(given) and types.is_nested(wanted):
+        for one, other in zip(_children(given), _children(wanted), strict=False):
+            _must_have_the_fields_of(f"{path}[]", one, other)
+
+
+def _children(type_: pa.DataType) -> list[pa.DataType]:
+    if types.is_map(type_):
+        return [type_.item_type]
+    return [type_.value_type] if hasattr(type_, "value_type") else []
+
+
+def _decoded(type_: pa.DataType) -> pa.DataType:
+    """*type_* with strings for dictionaries."""
+    return _replaced(type_, lambda leaf: pa.string() if types.is_dictionary(leaf) else leaf)
+
+
+def _stored(type_: pa.DataType) -> pa.DataType:
+    """*type_* with the numbers that Avro stores for dates and times."""
+
+    def number(leaf: pa.DataType) -> pa.DataType:
+        if types.is_date(leaf) or types.is_time32(leaf):
+            return pa.int32()
+        if types.is_timestamp(leaf) or types.is_time64(leaf):
+            return pa.int64()
+        return leaf
+
+    return _replaced(_decoded(type_), number)
+
+
+def _replaced(type_: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    def field(old: pa.Field) -> pa.Field:
+        return old.with_type(_replaced(old.type, leaf))
+
+    if types.is_struct(type_):
+        return pa.struct([field(child) for child in type_])
+    if types.is_map(type_):
+        return pa.map_(type_.key_type, field(type_.item_field))
+    if types.is_list(type_):
+        return pa.list_(field(type_.value_field))
+    return leaf(type_)
+
+
+def _converter(schema: ParsedSchema, path: str, type_: AvroSchema) -> _Convert | None:
+    """What turns an Arrow value into fastavro's; None if they are the same."""
+    type_ = schema.definition(type_)
+    match kind_of(type_):
+        case "union":
+            return _union(schema, path, type_)
+        case "array":
+            items = _converter(schema, f"{path}[]", type_["items"])
+            return None if items is None else lambda values: [items(value) for value in values]
+        case "map":
+            return _map(path, _converter(schema, f"{path}{{}}", type_["values"]))
+        case "record" | "error":
+            return _record(schema, path, type_)
+        case "fixed":
+            logical = logical_type(type_)
+            if logical is not None and logical.name == "duration":
+                return lambda value: _duration(path, value)
+            if logical is not None and logical.name == "uuid":
+                return lambda value: UUID(value).bytes
+    return None
+
+
+def _union(schema: ParsedSchema, path: str, branches: list[AvroSchema]) -> _Convert | None:
+    kept = [schema.definition(branches[i]) for i in non_null(branches)]
+    if len(kept) == 1:
+        only = _converter(schema, path, kept[0])
+        return None if only is None else lambda value: None if value is None else only(value)
+    converters = {member_name(b): _converter(schema, path, b) for b in kept}
+    if not converters:
+        return None
+
+    def choose(members: dict[str, Any] | None) -> Any:
+        present = [(n, v) for n, v in (members or {}).items() if v is not None]
+        if not present:
+            return None
+        if len(present) > 1:
+            names = " and ".join(name for name, _ in present)
+            raise NotWritableError(path, f"a union has one value, not both {names}")
+        name, value = present[0]
+        convert = converters[name]
+        return name, value if convert is None else convert(value)
+
+    return choose
+
+
+def _map(path: str, convert: _Convert | None) -> _Convert:
+    def as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = {key: value if convert is None else convert(value) for key, value in pairs}
+        if len(values) < len(pairs):
+            raise NotWritableError(path, "a map has a key twice")
+        return values
+
+    return as_dict
+
+
+def _record(schema: ParsedSchema, path: str, type_: Any) -> _Convert | None:
+    found = {
+        f["name"]: _converter(schema, f"{path}.{f['name']}", f["type"]) for f in type_["fields"]
+    }
+    converters = {name: convert for name, convert in found.items() if convert is not None}
+    if not converters:
+        return None
+
+    def convert(value: dict[str, Any]) -> dict[str, Any]:
+        return value | {name: converter(value[name]) for name, converter in converters.items()}
+
+    return convert
+
+
+def _duration(path: str, value: Any) -> bytes:
+    millis, rest = divmod(value.nanoseconds, _NANOS_PER_MILLI)
+    try:
+        if rest:
+            raise struct.error
+        return struct.pack("<III", value.months, value.days, millis)
+    except struct.error:
+        reason = f"{value} is no number of whole, not negative months, days and milliseconds"
+        raise NotWritableError(path, reason) from None

@@ -1,0 +1,457 @@
+"""What is written is read back as it was, and no file appears before it is whole."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import io
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fastavro
+import fsspec
+import pandas
+import polars
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fsspec_avroglob import InvalidSchemaError
+from fsspec_avroglob.avro.arrow import TableSchema
+from fsspec_avroglob.avro.derive import NotWritableError, avro_schema_of
+from fsspec_avroglob.avro.encode import table_records
+from fsspec_avroglob.avro.read import read_avro_schema, read_avro_table
+from fsspec_avroglob.avro.write import CODECS, write_avro
+from tests.conftest import MakeFs
+from tests.support.avro_data import USER_SCHEMA, record_schema, users
+from tests.support.proxy import FaultProxy
+from tests.support.servers import Endpoint
+
+if TYPE_CHECKING:
+    from fsspec_avroglob.filesystem import AvroGlobFileSystem
+
+UTC = datetime.UTC
+
+
+def round_trip(table: Any, path: Path, **options: Any) -> pa.Table:
+    target = str(path / "file.avro")
+    write_avro(table, target, **options)
+    return read_avro_table(target)
+
+
+def column(values: list[Any], type_: pa.DataType, *, nullable: bool = True) -> pa.Table:
+    return pa.table([pa.array(values, type_)], schema=pa.schema([pa.field("x", type_, nullable)]))
+
+
+# Types that come back as they are.
+KEPT: dict[str, tuple[pa.DataType, list[Any]]] = {
+    "null": (pa.null(), [None, None]),
+    "boolean": (pa.bool_(), [True, None, False]),
+    "int": (pa.int32(), [-(2**31), 2**31 - 1, None]),
+    "long": (pa.int64(), [-(2**63), 2**63 - 1, None]),
+    "float": (pa.float32(), [1.5, float("inf"), None]),
+    "double": (pa.float64(), [0.1, -0.0, 1e300, None]),
+    "string": (pa.string(), ["", "Grüße \U0001f600", None]),
+    "bytes": (pa.binary(), [b"", b"\x00\xff", None]),
+    "fixed": (pa.binary(3), [b"abc", None]),
+    "date": (pa.date32(), [datetime.date(1, 1, 1), datetime.date(9999, 12, 31), None]),
+    "time-millis": (pa.time32("ms"), [datetime.time(23, 59, 59, 999000), None]),
+    "time-micros": (pa.time64("us"), [datetime.time(0, 0, 0, 1), None]),
+    "timestamp-millis": (pa.timestamp("ms", "UTC"), [-62135596800000, 1, None]),
+    "timestamp-micros": (pa.timestamp("us", "UTC"), [-1, 253402300799999999, None]),
+    "timestamp-nanos": (pa.timestamp("ns", "UTC"), [-1, 2**63 - 1, None]),
+    "local-timestamp-millis": (pa.timestamp("ms"), [1, None]),
+    "local-timestamp-micros": (pa.timestamp("us"), [1, None]),
+    "local-timestamp-nanos": (pa.timestamp("ns"), [123456789, None]),
+    "decimal": (pa.decimal128(20, 4), [decimal.Decimal("-1234567890123456.7891"), None]),
+    "wide decimal": (pa.decimal256(76, 10), [decimal.Decimal("-0.0000000001"), None]),
+    "duration": (pa.month_day_nano_interval(), [(1, 2, 3_000_000), None]),
+    "array": (pa.list_(pa.int64()), [[1, None], [], None]),
+    "array of times": (pa.list_(pa.timestamp("ns", "UTC")), [[1, None], [], None]),
+    "map": (pa.map_(pa.string(), pa.date32()), [[("a", datetime.date(2020, 1, 1))], [], None]),
+    "record": (
+        pa.struct([("a", pa.int32()), ("b", pa.list_(pa.struct([("c", pa.time64("us"))])))]),
+        [{"a": 1, "b": [{"c": datetime.time(1)}, None]}, {"a": None, "b": None}, None],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_types_of_the_table_come_back_as_they_were(name: str, tmp_path: Path) -> None:
+    type_, values = KEPT[name]
+    table = column(values, type_)
+
+    assert round_trip(table, tmp_path).equals(table)
+
+
+@pytest.mark.parametrize("name", [name for name in KEPT if name != "null"])
+def test_columns_without_nulls_have_types_without_null(name: str, tmp_path: Path) -> None:
+    type_, values = KEPT[name]
+    table = column([value for value in values if value is not None], type_, nullable=False)
+
+    back = round_trip(table, tmp_path)
+
+    assert back.equals(table)
+    assert not back.schema.field("x").nullable
+
+
+@pytest.mark.parametrize(
+    ("type_", "values", "back"),
+    [
+        (pa.int8(), [-128, None], pa.int32()),
+        (pa.uint32(), [2**32 - 1], pa.int64()),
+        (pa.uint64(), [2**63 - 1], pa.int64()),
+        (pa.float16(), [1.5], pa.float32()),
+        (pa.large_string(), ["a"], pa.string()),
+        (pa.string_view(), ["a", None], pa.string()),
+        (pa.large_binary(), [b"a"], pa.binary()),
+        (pa.date64(), [86_400_000], pa.date32()),
+        (pa.time32("s"), [1], pa.time32("ms")),
+        (pa.timestamp("s"), [1], pa.timestamp("ms")),
+        (pa.timestamp("us", "Europe/Berlin"), [1], pa.timestamp("us", "UTC")),
+        (pa.large_list(pa.int8()), [[1]], pa.list_(pa.int32())),
+        (pa.list_(pa.int16(), 2), [[1, 2]], pa.list_(pa.int32())),
+        (pa.dictionary(pa.int8(), pa.int64()), [7, 7, None], pa.int64()),
+        (pa.dictionary(pa.int8(), pa.string()), ["not a name"], pa.string()),
+    ],
+    ids=str,
+)
+def test_other_types_come_back_as_the_nearest_that_holds_their_values(
+    type_: pa.DataType, values: list[Any], back: pa.DataType, tmp_path: Path
+) -> None:
+    table = column(values, type_)
+
+    read = round_trip(table, tmp_path)
+
+    plain = table["x"].cast(type_.value_type) if pa.types.is_dictionary(type_) else table["x"]
+    assert read["x"].type == back
+    assert read["x"].combine_chunks().equals(plain.cast(back).combine_chunks())
+
+
+def test_dictionaries_of_names_become_enums(tmp_path: Path) -> None:
+    chunks = [pa.array(["red", None]).dictionary_encode(), pa.array(["blue"]).dictionary_encode()]
+    table = pa.table({"color": pa.chunked_array(chunks)})
+
+    back = round_trip(table, tmp_path)
+
+    assert read_avro_schema(str(tmp_path / "file.avro"))["fields"][0]["type"][1]["symbols"] == [
+        "red",
+        "blue",
+    ]
+    assert back["color"].to_pylist() == ["red", None, "blue"]
+    assert pa.types.is_dictionary(back["color"].type)
+
+
+def test_uuids_come_back_as_texts(tmp_path: Path) -> None:
+    value = uuid.UUID(int=5)
+    table = pa.table({"x": pa.array([value.bytes, None], pa.uuid())})
+
+    assert round_trip(table, tmp_path)["x"].to_pylist() == [str(value), None]
+
+
+def test_pandas_and_polars_frames_are_written(tmp_path: Path) -> None:
+    values = {
+        "id": [1, 2],
+        "name": ["a", None],
+        "at": [datetime.datetime(2024, 1, 1, tzinfo=UTC)] * 2,
+    }
+
+    for frame in (pandas.DataFrame(values), polars.DataFrame(values)):
+        assert round_trip(frame, tmp_path).to_pylist() == [
+            {name: column[i] for name, column in values.items()} for i in range(2)
+        ]
+
+
+def test_records_without_a_schema_may_have_different_fields(tmp_path: Path) -> None:
+    back = round_trip([{"a": 1}, {"b": "x"}], tmp_path)
+
+    assert back.to_pylist() == [{"a": 1, "b": None}, {"a": None, "b": "x"}]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_records_are_written_with_a_schema_as_fastavro_does(codec: str, tmp_path: Path) -> None:
+    target = tmp_path / "users.avro"
+
+    write_avro(iter(users(500)), target, USER_SCHEMA, codec, metadata={"origin": "here"})
+
+    with target.open("rb") as file:
+        reader: Any = fastavro.reader(file)
+        assert list(reader) == users(500)
+        assert reader.codec == codec
+        assert reader.metadata["origin"] == "here"
+
+
+def test_a_schema_that_is_given_decides(tmp_path: Path) -> None:
+    decimals = {"type": "fixed", "name": "D", "size": 5, "logicalType": "decimal", "precision": 9}
+    schema = record_schema(
+        {
+            "b": ["null", {"type": "long", "logicalType": "timestamp-millis"}],
+            "a": {**decimals, "scale": 2},
+            "u": ["null", "int", {"type": "array", "items": "string"}],
+            "i": {"type": "fixed", "name": "U", "size": 16, "logicalType": "uuid"},
+            "e": {"type": "enum", "name": "E", "symbols": ["x", "y"]},
+        }
+    )
+    table = pa.table(
+        {
+            "a": pa.array([decimal.Decimal("1.50")], pa.decimal128(9, 2)),
+            "b": pa.array([1_000], pa.timestamp("us", "UTC")),
+            "u": pa.array([{"int": None, "array": ["p"]}]),
+            "i": [str(uuid.UUID(int=7))],
+            "e": ["y"],
+        }
+    )
+
+    back = round_trip(table, tmp_path, schema=schema)
+
+    assert back.schema == TableSchema.of(schema).arrow
+    assert back.to_pylist() == [
+        {
+            "b": datetime.datetime(1970, 1, 1, 0, 0, 0, 1000, tzinfo=UTC),
+            "a": decimal.Decimal("1.50"),
+            "u": {"int": None, "array": ["p"]},
+            "i": str(uuid.UUID(int=7)),
+            "e": "y",
+        }
+    ]
+
+
+def test_values_of_a_top_level_that_is_no_record_are_written(tmp_path: Path) -> None:
+    back = round_trip(pa.table({"value": ["a", None]}), tmp_path, schema=["null", "string"])
+
+    assert back.to_pylist() == [{"value": "a"}, {"value": None}]
+
+
+def test_tables_without_rows_or_columns_keep_their_shape(tmp_path: Path) -> None:
+    empty = pa.table({"x": pa.array([], pa.int64())})
+
+    assert round_trip(empty, tmp_path).equals(empty)
+
+
+# --- what cannot be written ---
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (pa.table({"my col": [1]}), r"field 'my col'.*names are letters"),
+        (pa.table({"x": pa.array([1], pa.duration("s"))}), r"no type for duration\[s\]"),
+        (pa.table({"x": pa.array([1], pa.time64("ns"))}), r"no type for time64\[ns\]"),
+        (pa.table({"x": pa.array([[{"y z": 1}]])}), r"'x\[\].y z'"),
+        (pa.table({"x": pa.array([[(1, 2)]], pa.map_(pa.int8(), pa.int8()))}), "no type for map"),
+        (pa.table({"x": pa.array([2**63], pa.uint64())}), "not in range"),
+        (
+            pa.table({"x": pa.array([(0, 0, 1)], pa.month_day_nano_interval())}),
+            "whole, not negative months, days and milliseconds",
+        ),
+        (
+            pa.table({"x": pa.array([[("k", 1), ("k", 2)]], pa.map_(pa.string(), pa.int8()))}),
+            "a key twice",
+        ),
+        (pa.table([[1], [2]], names=["x", "x"]), "two of this name"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_columns_that_avro_cannot_hold_are_named(
+    table: pa.Table, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(NotWritableError, match=message):
+        write_avro(table, tmp_path / "x.avro")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        (record_schema({"a": "int", "b": "int"}), "'b' cannot be .* it is not in the table"),
+        (record_schema({}), "'a' cannot be .* it is not in the schema"),
+        (record_schema({"a": "int"}), "1 nulls in a type without null"),
+        (record_schema({"a": ["null", "boolean"], "s": "int"}), "'s' cannot be"),
+        (
+            record_schema({"a": ["null", {"type": "enum", "name": "E", "symbols": ["q"]}]}),
+            "does not fit the schema",
+        ),
+    ],
+)
+def test_tables_that_do_not_fit_the_schema_are_refused(
+    schema: Any, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        write_avro(pa.table({"a": ["1", None]}), tmp_path / "x.avro", schema)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_structs_with_other_fields_than_the_schema_lose_nothing_silently() -> None:
+    inner = {"type": "record", "name": "I", "fields": [{"name": "p", "type": ["null", "long"]}]}
+    table = pa.table({"a": [[{"p": 1, "q": 2}]]})
+    schema = TableSchema.of(record_schema({"a": {"type": "array", "items": inner}}))
+
+    with pytest.raises(NotWritableError, match=r"'a\[\]'.* only one of .* has its fields q"):
+        list(table_records(table, schema))
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"id": 2**40}, "row 1 does not fit the schema"),
+        ({"id": "x"}, "row 1 does not fit the schema"),
+        ({}, "row 1 does not fit the schema"),
+        ({"id": 1, "more": 2}, "row 1 does not fit the schema.*more"),
+    ],
+)
+def test_records_that_do_not_fit_the_schema_are_refused(
+    record: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        write_avro([{"id": 1}, record], tmp_path / "x.avro", record_schema({"id": "int"}))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"codec": "lzo"}, ValueError, "'lzo' is none of null, deflate"),
+        ({"schema": {"type": "recrd"}}, InvalidSchemaError, "recrd"),
+        ({"max_rows_per_file": 5}, ValueError, "do not go together"),
+        ({"url": "x/*.avro"}, ValueError, "do not go together"),
+        ({"url": "x/*.avro", "max_rows_per_file": 0}, ValueError, "at least 1"),
+        ({"data": "text"}, TypeError, "not str"),
+        ({"data": 5}, TypeError, "not int"),
+        ({"data": []}, ValueError, "give schema"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(
+    arguments: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        write_avro(**{"data": [{"a": 1}], "url": tmp_path / "x.avro", **arguments})
+
+
+# --- files ---
+
+
+def test_rows_are_divided_among_files(tmp_path: Path) -> None:
+    table = pa.table({"n": range(25)})
+
+    names = write_avro(table, tmp_path / "part-*.avro", max_rows_per_file=10)
+
+    assert names == [str(tmp_path / f"part-0000{i}.avro") for i in range(3)]
+    assert [read_avro_table(name).num_rows for name in names] == [10, 10, 5]
+    assert read_avro_table(str(tmp_path / "part-*.avro"))["n"].to_pylist() == list(range(25))
+    assert len(write_avro(table, tmp_path / "all-*.avro", max_rows_per_file=25)) == 1
+
+
+def test_an_existing_file_stays_as_it_is_when_writing_fails(tmp_path: Path) -> None:
+    target = tmp_path / "file.avro"
+    target.write_bytes(b"before")
+
+    with pytest.raises(NotWritableError):
+        write_avro(pa.table({"a b": [1]}), target)
+    with pytest.raises(ValueError, match="row 1"):
+        write_avro(iter([{"a": 1}, {"a": "x"}]), target, record_schema({"a": "int"}))
+
+    assert target.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_objects_are_written_by_one_put_and_read_as_a_glob(
+    make_fs: MakeFs, proxy: FaultProxy, bucket: str
+) -> None:
+    url = f"avroglob://{bucket}/t/part-*.avro"
+    options = {**proxy.storage_options, "skip_instance_cache": True}
+
+    write_avro(users(30), url, USER_SCHEMA, max_rows_per_file=10, storage_options=options)
+
+    assert (proxy.count(), proxy.count("PutObject")) == (3, 3)
+    with make_fs().open(f"{bucket}/t/*.avro") as file:
+        assert list(fastavro.reader(file)) == users(30)
+
+
+def test_a_large_object_appears_when_it_is_complete(
+    fs: AvroGlobFileSystem, endpoint: Endpoint, bucket: str
+) -> None:
+    def records(fail: bool) -> Any:
+        for i in range(20):
+            yield bytes([i]) * (1 << 20)
+        # Most of it has been sent by now.
+        assert fs.find(bucket) == []
+        if fail:
+            raise RuntimeError("the source broke")
+
+    url, options = f"avroglob://{bucket}/large.avro", endpoint.storage_options
+
+    with pytest.raises(RuntimeError, match="the source broke"):
+        write_avro(records(True), url, "bytes", "null", storage_options=options)
+    assert fs.find(bucket) == []
+    uploads = endpoint.client().list_multipart_uploads(Bucket=bucket)
+    assert "Uploads" not in uploads
+
+    write_avro(records(False), url, "bytes", "null", storage_options=options)
+    fs.invalidate_cache()
+    with fs.open(f"{bucket}/large.avro") as file:
+        assert [value[:1] for value in fastavro.reader(file)] == [bytes([i]) for i in range(20)]
+
+
+# --- any table ---
+
+TYPES = st.recursive(
+    st.sampled_from(
+        [
+            *(pa.bool_(), pa.int32(), pa.int64(), pa.float64(), pa.string(), pa.binary()),
+            *(pa.date32(), pa.timestamp("ns"), pa.timestamp("us", "UTC"), pa.decimal128(10, 3)),
+        ]
+    ),
+    lambda inner: st.one_of(
+        inner.map(pa.list_),
+        inner.map(lambda type_: pa.map_(pa.string(), type_)),
+        st.lists(inner, min_size=1, max_size=3).map(
+            lambda found: pa.struct([(f"f{i}", type_) for i, type_ in enumerate(found)])
+        ),
+    ),
+    max_leaves=5,
+)
+
+
+def values_of(type_: pa.DataType) -> st.SearchStrategy[Any]:
+    if pa.types.is_list(type_):
+        found: st.SearchStrategy[Any] = st.lists(values_of(type_.value_type), max_size=3)
+    elif pa.types.is_map(type_):
+        found = st.dictionaries(st.text(max_size=3), values_of(type_.item_type), max_size=3).map(
+            lambda values: list(values.items())
+        )
+    elif pa.types.is_struct(type_):
+        found = st.fixed_dictionaries({field.name: values_of(field.type) for field in type_})
+    elif pa.types.is_decimal(type_):
+        found = st.integers(-(10**10) + 1, 10**10 - 1).map(lambda n: decimal.Decimal(n).scaleb(-3))
+    elif pa.types.is_boolean(type_):
+        found = st.booleans()
+    elif pa.types.is_floating(type_):
+        found = st.floats(allow_nan=False)
+    elif pa.types.is_string(type_):
+        found = st.text(max_size=5)
+    elif pa.types.is_binary(type_):
+        found = st.binary(max_size=5)
+    else:
+        bits = 31 if type_ in (pa.int32(), pa.date32()) else 63
+        found = st.integers(-(2**bits), 2**bits - 1)
+    return st.none() | found
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_any_table_is_encoded_as_it_is_read(data: st.DataObject) -> None:
+    type_ = data.draw(TYPES)
+    values = data.draw(st.lists(values_of(type_), max_size=5))
+    table = pa.table({"x": pa.array(values, type_)})
+    schema = avro_schema_of(table.schema)
+    out = io.BytesIO()
+
+    fastavro.writer(out, schema, table_records(table, TableSchema.of(schema)))
+
+    fsspec.filesystem("memory").pipe_file("/any.avro", out.getvalue())
+    assert read_avro_table("memory://any.avro").equals(table)
