@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from s3fs import S3FileSystem
 
 from fsspec_avroglob.page import (
+    Page,
     UnrecognizedPage,
     directory_info,
     page_from_response,
@@ -749,3 +750,40 @@ def test_a_common_prefix_becomes_the_directory_of_s3fs(prefix: str) -> None:
     S3FileSystem._fill_info(expected, "b", versions=False)
 
     assert directory_info("b", prefix) == expected
+
+
+# --- items that are asked for again ---------------------------------------------------------------
+
+
+def _page_of_sizes(sizes: list[int], detail: bool) -> Page:
+    contents = "".join(
+        f"<Contents><Key>k%20{place:03}</Key><Size>{size}</Size></Contents>"
+        for place, size in enumerate(sizes)
+    )
+    head = "<IsTruncated>false</IsTruncated><EncodingType>url</EncodingType>"
+    body = f"<ListBucketResult>{head}{contents}</ListBucketResult>"
+    return parse_page(body.encode(), detail=detail)
+
+
+@given(st.data(), st.lists(st.integers(0, 10**9), min_size=1, max_size=90), st.booleans())
+def test_chosen_keys_alone_make_the_same_infos(
+    data: st.DataObject, sizes: list[int], detail: bool
+) -> None:
+    page = _page_of_sizes(sizes, detail)
+    chosen = sorted(data.draw(st.sets(st.sampled_from(range(len(sizes))), max_size=5)))
+
+    alone = page.only(chosen)
+
+    assert alone.keys == [page.keys[index] for index in chosen]
+    assert alone.infos("b") == page.infos("b", chosen)
+    assert [info["size"] for info in alone.infos("b")] == [sizes[index] for index in chosen]
+
+
+@pytest.mark.parametrize("detail", [False, True])
+def test_infos_are_new_each_time_they_are_asked_for(detail: bool) -> None:
+    page = _page_of_sizes([3, 1, 2], detail)
+    first = page.infos("b")
+    first[0]["size"] = -1
+
+    assert [info["size"] for info in page.infos("b")] == [3, 1, 2]
+    assert page.infos("b", [2, 0]) == [page.infos("b")[2], page.infos("b")[0]]
