@@ -176,6 +176,25 @@ def test_arrays_whose_items_take_no_bytes_are_refused() -> None:
         decoder_of(record_schema({"x": {"type": "array", "items": "null"}}))
 
 
+def test_deeply_nested_types_are_decoded() -> None:
+    type_: Any = "int"
+    for _ in range(200):
+        type_ = {"type": "array", "items": type_}
+
+    batch = decoder_of(record_schema({"x": type_})).decode(block(1, b"\x00"))
+
+    assert batch.to_pylist() == [{"x": []}]
+
+
+def test_schemas_nested_too_deep_for_python_are_refused() -> None:
+    type_: Any = "int"
+    for _ in range(148):
+        type_ = ["string", {"type": "map", "values": type_}]
+
+    with pytest.raises(EngineNotAbleError, match="nested deeper"):
+        decoder_of(record_schema({"x": type_}))
+
+
 def test_auto_asks_fastavro_when_polars_avro_fails(caplog: pytest.LogCaptureFixture) -> None:
     # A negative place of a branch counts from the last for fastavro alone.
     schema = record_schema({"x": ["long", "string"]})

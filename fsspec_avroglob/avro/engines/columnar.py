@@ -104,6 +104,7 @@ class _Encoder:
     def __init__(self) -> None:
         self.random_bits = 0
         self._named: dict[str, Any] = {}
+        self._items = _SENTINEL_BITS
 
     def value(self, type_: Any, random: bool) -> bytes:
         """A value of a type; arrays are empty unless it is to be random."""
@@ -124,8 +125,11 @@ class _Encoder:
                 if not random:
                     self.value(items, False)
                     return encode_long(0)
-                values = [self.value(items, True) for _ in range(_SENTINEL_BITS)]
-                return encode_long(len(values)) + b"".join(values) + encode_long(0)
+                # Arrays within it have one item, or their number would multiply.
+                count, self._items = self._items, 1
+                values = [self.value(items, True) for _ in range(count)]
+                self._items = count
+                return encode_long(count) + b"".join(values) + encode_long(0)
             case {"type": "fixed", "size": size} if not random:
                 return bytes(size)
         return self._noise(type_) if random else _SMALLEST.get(type_, b"\x00")

@@ -128,7 +128,12 @@ def decoder(
     """
     if engine not in ENGINES:
         raise ValueError(f"engine is one of {', '.join(ENGINES)}, not {engine!r}")
-    return _decoder(header.schema_text, header.codec, _Keyed(table), engine, max_block_size)
+    try:
+        return _decoder(header.schema_text, header.codec, _Keyed(table), engine, max_block_size)
+    except RecursionError as error:
+        raise EngineNotAbleError(
+            "the schema is nested deeper than sys.getrecursionlimit() allows"
+        ) from error
 
 
 @dataclass(frozen=True)
