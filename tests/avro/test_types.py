@@ -13,7 +13,6 @@ import pyarrow as pa
 import pytest
 
 from fsspec_avroglob.avro.arrow import TableSchema, UnsupportedTypeError
-from fsspec_avroglob.avro.frames import frame
 from tests.support.avro_data import avro_file, record_schema
 from tests.support.avro_tables import ENGINES, block, column, decoded, decoder_of, encoded
 
@@ -46,7 +45,10 @@ def test_the_documented_table_is_there() -> None:
 def test_types_are_as_documented(
     avro: str, arrow: str, pandas_dtype: str, polars_dtype: str
 ) -> None:
-    import polars  # here, since the values below are tested without it too
+    # Here, since the values below are tested without them too.
+    import polars
+
+    from fsspec_avroglob.avro.frames import frame
 
     schema = TableSchema.of(record_schema({"x": json.loads(avro)})).arrow
 
