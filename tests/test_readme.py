@@ -1,19 +1,10 @@
-"""Every example of the README, run in order against the demo's endpoint and data.
-
-Python blocks share one namespace; an expression with a comment ``# -> value`` must have that repr.
-In console blocks a command's output, where it is shown, must be what it prints.
-"""
+"""Every example of the README, run in order against the demo's endpoint and data."""
 
 from __future__ import annotations
 
-import ast
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 from s3fs import S3FileSystem
@@ -22,27 +13,11 @@ from fsspec_avroglob.demo import DemoServer, write_sample_events
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from fsspec_avroglob.options import ALIASES
 from fsspec_avroglob.retry import RetryPolicy
+from tests.support.examples import blocks, run_console, run_python, shell_environment
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
-SERVED_AT = "http://127.0.0.1:5555"  # where the README's reader keeps the demo's endpoint
-
-
-class Block(NamedTuple):
-    """A fenced block of the README."""
-
-    language: str
-    text: str
-    line: int
-
-
-def blocks(*languages: str) -> list[Block]:
-    fence = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-    found = (
-        Block(match[1], match[2], README.count("\n", 0, match.start()) + 2)
-        for match in fence.finditer(README)
-    )
-    return [block for block in found if block.language in languages]
+PATH = ROOT / "README.md"
+README = PATH.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -54,76 +29,19 @@ def server() -> Iterator[DemoServer]:
 
 
 def test_every_block_has_a_language_that_is_tested() -> None:
-    assert README.count("```") == 2 * len(blocks("python", "console", "sh"))
+    assert README.count("```") == 2 * len(blocks(README, "python", "console", "sh"))
 
 
 def test_python_examples_give_what_they_say(server: DemoServer) -> None:
-    namespace: dict[str, Any] = {}
-    for block in blocks("python"):
-        source = block.text.replace(SERVED_AT, server.endpoint_url)
-        lines = source.splitlines()
-        for statement in ast.parse(source).body:
-            place = f"README.md:{block.line + statement.lineno - 1}"
-            expected = lines[(statement.end_lineno or statement.lineno) - 1].partition("  # -> ")[2]
-            if isinstance(statement, ast.Expr):
-                code = compile(ast.Expression(statement.value), place, "eval")
-                value = eval(code, namespace)
-                assert not expected or _plain(value) == expected, place
-            else:
-                exec(compile(ast.Module([statement], []), place, "exec"), namespace)
+    run_python(PATH, server.endpoint_url)
 
 
-def _plain(value: object) -> str:
-    """The repr of a value, of a number of NumPy's as Python would write it."""
-    return repr(value.item() if hasattr(value, "item") else value)
-
-
-@pytest.fixture
-def shell_environment(server: DemoServer, tmp_path: Path) -> dict[str, str]:
-    """An environment in which `avroglob` is this checkout's and finds the demo's endpoint."""
-    command = tmp_path / "avroglob"
-    command.write_text(
-        f"#!{sys.executable}\nimport sys\nfrom fsspec_avroglob.cli import main\nsys.exit(main())\n"
-    )
-    command.chmod(0o755)
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, **server.environment, "PATH": path, "PYTHONPATH": str(ROOT)}
-
-
-def test_console_examples_print_what_they_show(shell_environment: dict[str, str]) -> None:
-    for block in blocks("console"):
-        commands, shown = _session(block.text)
-        script = "".join(
-            f"{c}\nstatus=$?; printf '\\0%s\\0' $status; (exit $status)\n" for c in commands
-        )
-        ended = subprocess.run(
-            ["bash"],
-            input=script,
-            env=shell_environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        printed = ended.stdout.split("\0")
-        for command, expected, output, status in zip(
-            commands, shown, printed[0::2], printed[1::2], strict=False
-        ):
-            if expected:
-                assert output == expected, command
-            else:
-                assert status == "0", f"{command}\n{output}"
-        assert len(printed) == 2 * len(commands) + 1, ended.stdout
-
-
-def _session(text: str) -> tuple[list[str], list[str]]:
-    """The commands of a console block, and what is shown below each."""
-    parts = re.split(r"^\$ (.*)\n", text, flags=re.MULTILINE)
-    return parts[1::2], parts[2::2]
+def test_console_examples_print_what_they_show(server: DemoServer, tmp_path: Path) -> None:
+    run_console(PATH, shell_environment(server, tmp_path), tmp_path)
 
 
 def test_the_two_commands_are_those_of_the_project() -> None:
-    assert [block.text.strip() for block in blocks("sh")] == [
+    assert [block.text.strip() for block in blocks(README, "sh")] == [
         "pip install '.[demo]' && avroglob demo",
         "pip install '.[test]' && python -m pytest",
     ]

@@ -26,9 +26,10 @@ out by the tests, against moto and against Ceph RGW, and its requests are counte
 the server; this page is made from them (`python -m tests.consumers.table`).
 
 `bucket/data/` holds three files of each format, `part-0` to `part-2`. `options` are the storage
-options: a dict of endpoint, keys and whatever else the [filesystem](guide.md) takes. Where a call
-does not work, the next row that does is the way. LIST, HEAD, GET and PUT count the requests of
-one call on a filesystem that remembers nothing yet.
+options: a dict of endpoint, keys and whatever else the
+[filesystem](reference/options.md) takes. Where a call does not work, the next row that does is the
+way. LIST, HEAD, GET and PUT count the requests of one call on a filesystem that remembers nothing
+yet.
 """
 
 

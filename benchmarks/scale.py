@@ -1,0 +1,282 @@
+"""`python -m benchmarks scale`: what globs cost on a hundred thousand to a billion keys.
+
+The planner and the lister run as they are, on keyspaces that make their keys when they are asked
+for, without a network and without waiting: a round of requests that are in flight together counts
+as one latency. Writes `docs/performance/scale.md`.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, overload
+
+from benchmarks.keyspace import Keyspace
+from fsspec_avroglob.listing import Found, Lister
+from fsspec_avroglob.page import Page, page_from_response
+from fsspec_avroglob.pattern import GlobPattern
+from fsspec_avroglob.plan import ListingPlan
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance" / "scale.md"
+SIZES = (10**5, 10**6, 10**7, 10**8, 10**9)
+CONCURRENCY = 64
+LATENCY_S = 0.03
+LIST_DOLLARS = 0.005 / 1000
+GET_DOLLARS = 0.0004 / 1000
+FILE_BYTES = 1 << 20
+LINK_BYTES_PER_S = 100e6
+SIMULATED_PAGES = 2000
+"""Where a pattern needs every page of more, they are counted and not made."""
+
+PATTERNS = {
+    "one directory": "events/year=2024/month=03/day=07/hour=12/*.avro",
+    "one day": "events/year=2024/month=03/day=07/*/*.avro",
+    "one hour of every day of a month": "events/year=2024/month=03/day=*/hour=12/*.avro",
+    "one part of every hour": "events/**/part-00000.avro",
+    "everything": "events/**/*.avro",
+}
+
+
+class Events(Sequence[str]):
+    """The keys of a Hive tree of hours, ten years long, made when they are asked for."""
+
+    YEARS, MONTHS, DAYS, HOURS = range(2016, 2026), range(1, 13), range(1, 29), range(24)
+    DIRECTORIES = len(YEARS) * len(MONTHS) * len(DAYS) * len(HOURS)
+
+    def __init__(self, keys: int) -> None:
+        """Have about so many keys: as many in each hour."""
+        self.parts = max(1, round(keys / self.DIRECTORIES))
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return self.DIRECTORIES * self.parts
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        """Return one key, or a list of the keys in a slice."""
+        if isinstance(index, slice):
+            return [self._key(number) for number in range(len(self))[index]]
+        return self._key(index)
+
+    def _key(self, number: int) -> str:
+        number, part = divmod(number, self.parts)
+        number, hour = divmod(number, len(self.HOURS))
+        number, day = divmod(number, len(self.DAYS))
+        year, month = divmod(number, len(self.MONTHS))
+        return (
+            f"events/year={self.YEARS[year]}/month={self.MONTHS[month]:02}/"
+            f"day={self.DAYS[day]:02}/hour={hour:02}/part-{part:05}.avro"
+        )
+
+
+class Rounds:
+    """Answers LIST requests from a keyspace; those that wait together are one round."""
+
+    def __init__(self, space: Keyspace) -> None:
+        """Count from zero."""
+        self.requests = self.rounds = 0
+        self._space = space
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def fetch(
+        self, prefix: str, *, delimiter: str, start_after: str | None, token: str | None
+    ) -> Page:
+        """One page, at the end of the round."""
+        self.requests += 1
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        await turn
+        listing = self._space.page(prefix, delimiter, token or start_after or "")
+        return page_from_response(
+            {
+                "Contents": [{"Key": key, "Size": FILE_BYTES} for key in listing.keys],
+                "CommonPrefixes": [{"Prefix": name} for name in listing.prefixes],
+                "IsTruncated": listing.truncated,
+                "NextContinuationToken": listing.next_marker,
+            }
+        )
+
+    async def drive(self, job: asyncio.Task[None]) -> None:
+        """End round after round until the job is done."""
+        while not job.done():
+            for _ in range(20):  # lets every task that can go on send its next request
+                await asyncio.sleep(0)
+            if self._waiting:
+                self.rounds += 1
+                waiting, self._waiting = self._waiting, []
+                for turn in waiting:
+                    turn.set_result(None)
+        await job
+
+
+class Cost(NamedTuple):
+    """What a glob comes to.
+
+    rounds: latencies one after another. name_bytes: of the list of paths. exact: whether all was
+    simulated.
+    """
+
+    matches: int
+    requests: int
+    rounds: int
+    name_bytes: int
+    exact: bool = True
+
+
+def cost(pattern: str, keys: int) -> Cost:
+    """Glob *pattern* over about so many keys."""
+    events = Events(keys)
+    pages = len(events) // 1000
+    if "**" in pattern and pages > SIMULATED_PAGES:
+        return _extrapolated(pattern, events)
+    return asyncio.run(_simulated(pattern, events))
+
+
+async def _simulated(pattern: str, events: Events) -> Cost:
+    [plan] = ListingPlan.for_pattern(GlobPattern.parse(f"bucket/{pattern}"))
+    server = Rounds(Keyspace(events))
+    matches = name_bytes = 0
+
+    async def emit(found: Found) -> None:
+        nonlocal matches, name_bytes
+        if found.page is not None:
+            indices = range(len(found.page.keys)) if found.indices is None else found.indices
+            matches += len(indices)
+            # A list's slot and a str of ASCII: 8 and 49 bytes beside the characters.
+            name_bytes += sum(57 + 7 + len(found.page.keys[index]) for index in indices)
+
+    job = asyncio.create_task(Lister(plan, server.fetch, emit, CONCURRENCY).run())
+    await server.drive(job)
+    return Cost(matches, server.requests, server.rounds, name_bytes)
+
+
+def _extrapolated(pattern: str, events: Events) -> Cost:
+    """Every page has to be read: as many requests a key as in a tree that can be simulated."""
+    small_keys = SIMULATED_PAGES * 500
+    small, scale = cost(pattern, small_keys), len(events) / len(Events(small_keys))
+    every = pattern.endswith("*.avro")
+    matches = len(events) if every else Events.DIRECTORIES
+    return Cost(
+        matches,
+        round(small.requests * scale),
+        max(round(small.requests * scale / CONCURRENCY), small.rounds),
+        round(small.name_bytes * matches / small.matches),
+        exact=False,
+    )
+
+
+_INTRODUCTION = f"""# Scale
+
+What a glob costs as buckets grow. Made by `python -m benchmarks scale`: the planner and the lister
+run as they are, on keys that are made up when asked for, without a network.
+
+The keys are `{Events(1)[0]}` and so on: ten years of hourly
+directories ({Events.DIRECTORIES:,} of them), filled evenly.
+
+- LIST: requests. They are exact, but for those with `≈`: every page is needed, of so many that a
+  smaller bucket was scaled up.
+- Time: that of the network alone, {LATENCY_S * 1000:.0f} ms for each round of at most
+  {CONCURRENCY} requests in flight. What the client takes for a key:
+  [Listing](listing.md).
+- Money: at S3's list price in us-east-1, $0.005 for 1,000 LIST requests.
+- Memory: that of the list of paths which `glob` returns. `iglob` holds a few pages, however many
+  match.
+"""
+
+_READING = f"""## Reading what was found
+
+The files of one day, on top of the glob, where each has {FILE_BYTES >> 20} MiB: at most two
+GET requests a file (its header, then the rest), $0.0004 for 1,000, over a link of
+{LINK_BYTES_PER_S / 1e6:.0f} MB/s. Memory is the resulting table.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the tables."""
+
+    keys: int
+    cost: Cost
+
+    def glob(self) -> list[str]:
+        """What listing costs."""
+        about = "" if self.cost.exact else "≈ "
+        return [
+            f"{self.keys:,}",
+            f"{self.cost.matches:,}",
+            f"{about}{self.cost.requests:,}",
+            _dollars(self.cost.requests * LIST_DOLLARS),
+            f"{about}{_seconds(self.cost.rounds * LATENCY_S)}",
+            _size(self.cost.name_bytes),
+        ]
+
+    def read(self) -> list[str]:
+        """What reading the files costs on top."""
+        requests, size = 2 * self.cost.matches, self.cost.matches * FILE_BYTES
+        return [
+            f"{self.cost.matches:,}",
+            _size(size),
+            f"{requests:,}",
+            _dollars(requests * GET_DOLLARS),
+            _seconds(max(size / LINK_BYTES_PER_S, requests / CONCURRENCY * LATENCY_S)),
+        ]
+
+
+def _dollars(amount: float) -> str:
+    return f"${amount:.2f}" if amount >= 0.995 else f"${amount:.6f}".rstrip("0")
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 200_000 else f"{seconds / 86400:.0f} days"
+
+
+def _size(size_bytes: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size_bytes < 1024:
+            return f"{size_bytes:.3g} {unit}"
+        size_bytes /= 1024
+    return f"{size_bytes:.3g} TiB" if size_bytes < 1024 else f"{size_bytes / 1024:.3g} PiB"
+
+
+def report(sizes: Sequence[int] = SIZES) -> str:
+    """Return the page."""
+    return "\n".join(_lines(sizes)) + "\n"
+
+
+def _lines(sizes: Sequence[int]) -> Iterator[str]:
+    yield from (_INTRODUCTION, "")
+    for name, pattern in PATTERNS.items():
+        rows = [Row(keys, cost(pattern, keys)) for keys in sizes]
+        header = ["keys", "matches", "LIST", "money", "time", "memory"]
+        yield f"## {name.capitalize()}\n\n`{pattern}`\n"
+        yield _table(header, [row.glob() for row in rows])
+        yield ""
+    yield from (_READING, "")
+    one_day = [Row(keys, cost(PATTERNS["one day"], keys)) for keys in sizes]
+    yield _table(["files", "bytes", "GET", "money", "time"], [row.read() for row in one_day])
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---:"] * len(header)
+    return "\n".join(f"| {' | '.join(line)} |" for line in [header, rule, *rows])
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or print it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks scale", description=__doc__)
+    parser.add_argument("--print", action="store_true", help="print the page, write nothing")
+    options = parser.parse_args(arguments)
+    if options.print:
+        sys.stdout.write(report())
+    else:
+        PAGE.write_text(report(), encoding="utf-8")
+    return 0
