@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -64,6 +64,24 @@ class TableLayout:
         layout = cls(table, hive, names, options.row_index_name, options.include_file_paths)
         _ = layout.arrow  # a type that Arrow lacks shows here
         return layout
+
+    def select(self, columns: Sequence[str]) -> TableLayout:
+        """The layout of these of the columns, in this order; paths of files stay last.
+
+        Raises ValueError for unknown columns and ones named twice.
+        """
+        names = chosen_columns(columns, self.arrow.names)
+        added = (self.row_index_name, self.include_file_paths)
+        table = self.table
+        held = [name for name in table.columns if name in names]
+        if held or table.parsed.is_record:
+            table = table.select(held)
+        return TableLayout(
+            table,
+            {name: kind for name, kind in self.hive.items() if name in names},
+            tuple(name for name in names if name not in added),
+            *(name if name in names else None for name in added),
+        )
 
     @cached_property
     def arrow(self) -> pa.Schema:
