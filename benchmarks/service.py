@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from benchmarks.content import Content
+from benchmarks.content import Content, from_name
 from benchmarks.keyspace import Keyspace, from_spec
 from benchmarks.rendering import (
     Objects,
@@ -52,16 +52,26 @@ class Service:
     """Buckets of generated keys behind the read-only part of S3's interface, path style."""
 
     def __init__(self, content: Content) -> None:
-        """Start without buckets, all objects holding `content`."""
+        """Start without buckets; objects of buckets that do not say otherwise hold `content`."""
         self.page_size = PAGE_SIZE_LIMIT
         self.buckets: dict[str, Keyspace] = {}
-        self._content = content
-        self._objects = Objects(content.size)
+        self._stored = _Stored(content)
+        self._stored_in: dict[str, _Stored] = {}
 
     def add_buckets(self, buckets: Mapping[str, str | list[str]]) -> None:
-        """Add or replace buckets, each given as a keyspace's spec or as the list of its keys."""
+        """Add or replace buckets, each given as a keyspace's spec or as the list of its keys.
+
+        A spec may say after an `@` what the objects hold: `counters:64@avro:rows=20000`.
+        """
         for name, keys in buckets.items():
-            self.buckets[name] = from_spec(keys) if isinstance(keys, str) else Keyspace.of(keys)
+            spec, _, content = keys.partition("@") if isinstance(keys, str) else ("", "", "")
+            self.buckets[name] = from_spec(spec) if spec else Keyspace.of(keys)
+            self._stored_in.pop(name, None)
+            if content:
+                self._stored_in[name] = _Stored(from_name(content))
+
+    def _of(self, bucket: str) -> "_Stored":
+        return self._stored_in.get(bucket, self._stored)
 
     def operation(self, request: Request) -> str:
         """Return S3's name for what `request` asks, or its method when it is no operation here."""
@@ -117,14 +127,15 @@ class Service:
         marker = _marker(token) if token else query.start_after
         listing = self.buckets[bucket].page(query.prefix, query.delimiter, marker, query.max_keys)
         next_token = _token(listing.next_marker) if listing.next_marker is not None else ""
-        return Response(200, list_result(query, listing, next_token, self._objects))
+        return Response(200, list_result(query, listing, next_token, self._of(bucket).objects))
 
     def _read(self, bucket: str, key: str, request: Request) -> Response:
         if key not in self.buckets[bucket]:
             message = "The specified key does not exist."
             raise _Refusal(HTTPStatus.NOT_FOUND, "NoSuchKey", message)
-        variant = self._objects.variant(key)
-        metadata = self._objects.variants[variant]
+        stored = self._of(bucket)
+        variant = stored.objects.variant(key)
+        metadata = stored.objects.variants[variant]
         start, stop = _range(request.headers.get("range", ""), metadata.size)
         headers = [
             ("Accept-Ranges", "bytes"),
@@ -135,8 +146,16 @@ class Service:
         if stop - start != metadata.size:
             status = HTTPStatus.PARTIAL_CONTENT
             headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{metadata.size}"))
-        body = self._content.read(variant, start, stop)
+        body = stored.content.read(variant, start, stop)
         return Response(status, body, tuple(headers), "binary/octet-stream")
+
+
+class _Stored:
+    """What the objects of a bucket hold, and their metadata."""
+
+    def __init__(self, content: Content) -> None:
+        self.content = content
+        self.objects = Objects(content.size)
 
 
 def _range(header: str, size: int) -> tuple[int, int]:

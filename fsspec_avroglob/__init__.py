@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         read_avro_table,
         read_avro_table_async,
     )
+    from fsspec_avroglob.avro.scan import scan_avro
     from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError
     from fsspec_avroglob.avro.write import write_avro
     from fsspec_avroglob.expand import (
@@ -80,6 +81,7 @@ __all__ = [
     "read_avro_schema_async",
     "read_avro_table",
     "read_avro_table_async",
+    "scan_avro",
     "use_for_s3",
     "with_retry",
     "write_avro",
@@ -99,6 +101,7 @@ _HOMES = (
     "fsspec_avroglob.avro.blocks",
     "fsspec_avroglob.avro.schema",
     "fsspec_avroglob.avro.read",
+    "fsspec_avroglob.avro.scan",
     "fsspec_avroglob.avro.write",
 )
 

@@ -28,11 +28,13 @@ Filters: TypeAlias = Sequence[Condition] | Sequence[Sequence[Condition]]
 """``[(key, operator, value), ...]``, all of which must hold, or a list of such lists, one of which
 must (pyarrow's disjunctive normal form). Operators: ``= == != < <= > >= in``, ``not in``."""
 
-_INT64 = re.compile(r"-?\d{1,18}")
+_INTEGER = re.compile(r"-?[0-9]+")
+_INT64 = re.compile(r"-?[0-9]{1,18}")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _OPEN_SEGMENT = re.compile(r"([^=/]+)=\*")
 _MAGIC = re.compile(r"[*?\[{},]")
-# A number of fewer digits may be written with zeros before it (month=03).
+# A number of fewer digits may be written with zeros before it (month=03). One of more may not, so
+# that its directory is named and not searched for.
 _UNPADDED_DIGITS = 4
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -102,8 +104,9 @@ class PartitionFilter:
     """Filters in disjunctive normal form: ``alternatives``, in one of which all conditions hold.
 
     A value decides how a directory's text is compared with it: numbers as numbers (``month=03`` is
-    3), dates as dates, text as text. A directory that is null or cannot be read as the value's type
-    fulfils no condition; ``=`` and ``!=`` with None ask for null.
+    3, but a number of four digits has no zeros before it), dates as dates, text as text. A
+    directory that is null or cannot be read as the value's type fulfils no condition; ``=`` and
+    ``!=`` with None ask for null.
     """
 
     alternatives: tuple[tuple[Condition, ...], ...]
@@ -199,7 +202,7 @@ def _read_as(value: Any) -> Callable[[str], Any]:
     if isinstance(value, bool):
         return partial(_truth, {"true": True, "false": False})
     if isinstance(value, int):
-        return int
+        return partial(_whole, str(value) if _is_long(value) else None)
     if isinstance(value, float):
         return float
     if isinstance(value, datetime.datetime):
@@ -207,6 +210,18 @@ def _read_as(value: Any) -> Callable[[str], Any]:
     if isinstance(value, datetime.date):
         return datetime.date.fromisoformat
     return str
+
+
+def _is_long(value: int) -> bool:
+    return value >= 0 and len(str(value)) >= _UNPADDED_DIGITS
+
+
+def _whole(unpadded: str | None, text: str) -> int:
+    """The number that a text is; the number *unpadded* is written in no other way."""
+    padded = unpadded is not None and text.lstrip("0") == unpadded != text
+    if padded or not _INTEGER.fullmatch(text):
+        raise ValueError(f"{text!r} is no whole number as one is written")
+    return int(text)
 
 
 def _truth(words: Mapping[str, bool], text: str) -> bool:
@@ -223,8 +238,7 @@ def _text_patterns(value: Any) -> list[str] | None:
         forms = {value, quote(value, safe="")}
         return sorted(map(_escaped, (form for form in forms if "/" not in form)))
     if isinstance(value, int) and not isinstance(value, bool):
-        long = value >= 0 and len(str(value)) >= _UNPADDED_DIGITS
-        return [f"{value}" if long else f"*{abs(value)}"]
+        return [f"{value}" if _is_long(value) else f"*{abs(value)}"]
     if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
         return [value.isoformat()]
     return None

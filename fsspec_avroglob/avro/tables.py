@@ -16,7 +16,7 @@ from fsspec_avroglob.avro.table import TableLayout
 from fsspec_avroglob.sources import OpenedFile
 
 # Batches of small files are joined, since what is done for each batch would outweigh its rows.
-_LEAST_BATCH_BYTES = 4 * 1024 * 1024
+_LEAST_BATCH_BYTES = 256 * 1024
 
 
 class TableReading:
@@ -89,48 +89,76 @@ async def joined(
     batches: AsyncGenerator[pa.RecordBatch, None], schema: pa.Schema
 ) -> AsyncGenerator[pa.RecordBatch, None]:
     """Neighbouring small batches made one."""
-    waiting: list[pa.RecordBatch] = []
-    size = 0
-    async with aclosing(batches):
-        async for batch in batches:
-            waiting.append(batch)
-            size += batch.nbytes
-            if size >= _LEAST_BATCH_BYTES:
-                for one in _one(waiting, schema):
+    waiting = _Waiting(schema)
+    async with aclosing(batches), aclosing(_failure_last(batches, waiting)) as all_batches:
+        async for batch in all_batches:
+            waiting.add(batch)
+            if waiting.size_bytes >= _LEAST_BATCH_BYTES:
+                for one in waiting.taken():
                     yield one
-                waiting, size = [], 0
-    for one in _one(waiting, schema):
+    for one in waiting.taken():
         yield one
+    waiting.fail()
 
 
 async def sized(
     batches: AsyncGenerator[pa.RecordBatch, None], schema: pa.Schema, rows: int
 ) -> AsyncGenerator[pa.RecordBatch, None]:
     """The same rows in batches of *rows*, the last one with what is left."""
-    waiting: list[pa.RecordBatch] = []
-    count = 0
-    async with aclosing(batches):
-        async for batch in batches:
-            while count + batch.num_rows >= rows:
-                head = batch.slice(0, rows - count)
-                batch = batch.slice(rows - count)
-                for one in _one([*waiting, head], schema):
+    waiting = _Waiting(schema)
+    async with aclosing(batches), aclosing(_failure_last(batches, waiting)) as all_batches:
+        async for batch in all_batches:
+            while waiting.rows + batch.num_rows >= rows:
+                count = rows - waiting.rows
+                waiting.add(batch.slice(0, count))
+                batch = batch.slice(count)
+                for one in waiting.taken():
                     yield one
-                waiting, count = [], 0
-            if batch.num_rows:
-                waiting.append(batch)
-                count += batch.num_rows
-    for one in _one(waiting, schema):
+            waiting.add(batch)
+    for one in waiting.taken():
         yield one
+    waiting.fail()
 
 
-def _one(batches: list[pa.RecordBatch], schema: pa.Schema) -> list[pa.RecordBatch]:
-    """The batches as one, or as few as hold them (an Arrow array holds 2 GiB of text)."""
-    if len(batches) < 2:
-        return batches
-    table = pa.Table.from_batches(batches, schema)
-    whole: list[pa.RecordBatch] = table.combine_chunks().to_batches()
-    return whole
+class _Waiting:
+    """Batches that are to be one, and the failure that comes after them."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._batches: list[pa.RecordBatch] = []
+        self.failure: Exception | None = None
+        self.rows = self.size_bytes = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Have *batch* wait."""
+        if batch.num_rows:
+            self._batches.append(batch)
+            self.rows += batch.num_rows
+            self.size_bytes += batch.nbytes
+
+    def taken(self) -> list[pa.RecordBatch]:
+        """All of them as one, or as few as hold them (an Arrow array holds 2 GiB of text)."""
+        found, self._batches = self._batches, []
+        self.rows = self.size_bytes = 0
+        if len(found) > 1:
+            found = pa.Table.from_batches(found, self._schema).combine_chunks().to_batches()
+        return found
+
+    def fail(self) -> None:
+        """Raise what ended the reading, if anything did."""
+        if self.failure is not None:
+            raise self.failure
+
+
+async def _failure_last(
+    batches: AsyncGenerator[pa.RecordBatch, None], waiting: _Waiting
+) -> AsyncGenerator[pa.RecordBatch, None]:
+    """The batches; a failure is kept until those before it have been passed on."""
+    try:
+        async for batch in batches:
+            yield batch
+    except Exception as error:
+        waiting.failure = error
 
 
 def _nbytes(batch: pa.RecordBatch) -> int:

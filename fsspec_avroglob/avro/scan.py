@@ -1,0 +1,96 @@
+"""Avro files as a Polars LazyFrame: columns, slices and predicates reach the reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Unpack
+
+from fsspec_avroglob.avro.options import ReadOptions, TableOptions
+from fsspec_avroglob.expand import Sources, StorageOptions
+from fsspec_avroglob.sources import ResolvedSources
+from fsspec_avroglob.tasks import BlockingIterator, blocking
+
+if TYPE_CHECKING:
+    import polars
+
+    from fsspec_avroglob.avro.table import TableLayout
+
+
+def scan_avro(
+    urlpath: Sources | ResolvedSources,
+    storage_options: StorageOptions = None,
+    n_rows: int | None = None,
+    **options: Unpack[TableOptions],
+) -> polars.LazyFrame:
+    """A LazyFrame over Avro files; arguments and errors as of :func:`read_avro`.
+
+    The headers of all files are read now, once. A query decodes the columns that it uses, fetches
+    no more than a slice needs, and filters batch by batch, so memory holds what is kept. Filters on
+    ``key=value`` directories that shall prune the listing go into ``filters``.
+
+    Raises ImportError without polars and pyarrow.
+    """
+    try:
+        import polars
+        from polars.io.plugins import register_io_source
+
+        from fsspec_avroglob.avro.reading import Located
+        from fsspec_avroglob.avro.table import TableLayout
+        from fsspec_avroglob.avro.tables import TableReading, joined, sized
+    except ImportError as error:
+        raise ImportError(
+            f"scan_avro needs polars and pyarrow: pip install 'fsspec-avroglob[polars]'; {error}"
+        ) from error
+    asked = ReadOptions(n_rows=n_rows, **options)
+    resolved = _resolved(urlpath, storage_options, asked)
+    asked = replace(asked, schema=None, filters=None)
+    layout = TableLayout.of(resolved.schema, resolved.partitions, asked)
+    schema = polars.DataFrame(layout.arrow.empty_table()).schema
+
+    def source(
+        with_columns: list[str] | None,
+        predicate: polars.Expr | None,
+        limit: int | None,
+        batch_size: int | None,
+    ) -> Iterator[polars.DataFrame]:
+        limits = [rows for rows in (asked.n_rows, limit) if rows is not None]
+        chosen = replace(
+            asked,
+            columns=_file_columns(layout, with_columns),
+            n_rows=min(limits, default=None),
+        )
+        located = Located.of(resolved, storage_options, chosen)
+        reading = blocking(TableReading.open, located, chosen)
+        batches, arrow = reading.batches(), reading.layout.arrow
+        cut = sized(batches, arrow, batch_size) if batch_size else joined(batches, arrow)
+        with BlockingIterator(cut) as found:
+            for batch in found:
+                frame = polars.DataFrame(batch)
+                if with_columns is not None:
+                    frame = frame.select(with_columns)
+                yield frame if predicate is None else frame.filter(predicate)
+
+    return register_io_source(source, schema=schema)
+
+
+def _file_columns(layout: TableLayout, wanted: list[str] | None) -> list[str] | None:
+    """The columns to read for *wanted*, which may also be a row index or path, or none at all."""
+    if wanted is None:
+        return None
+    return [name for name in layout.names if name in wanted]
+
+
+def _resolved(
+    urlpath: Sources | ResolvedSources, storage_options: StorageOptions, options: ReadOptions
+) -> ResolvedSources:
+    if isinstance(urlpath, ResolvedSources):
+        return urlpath
+    return ResolvedSources.resolve(
+        urlpath,
+        storage_options,
+        glob=options.glob,
+        schema=options.schema,
+        filters=options.filters,
+        ignore_errors=options.ignore_errors,
+    )

@@ -1,0 +1,127 @@
+"""Pieces of a table, read on their own, are the table."""
+
+from __future__ import annotations
+
+import pickle
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fsspec_avroglob.avro.container import parse_header
+from fsspec_avroglob.avro.decode import AvroDecodeError
+from fsspec_avroglob.avro.options import ReadOptions
+from fsspec_avroglob.avro.pieces import Piece, layout_of, pieces, read_piece
+from fsspec_avroglob.avro.read import read_avro_table
+from fsspec_avroglob.sources import ResolvedSources
+from tests.conftest import PutObjects
+from tests.support.avro_data import SYNC_MARKER, avro_file, record_schema, user_file
+from tests.support.proxy import FaultProxy
+
+
+def read_all(found: list[Piece], resolved: ResolvedSources) -> pa.Table:
+    layout = layout_of(resolved, ReadOptions(include_file_paths="file"))
+    return pa.concat_tables(read_piece(piece, layout) for piece in found)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Small files, one that is larger, one without blocks, one with sync markers in its data."""
+    directory = tmp_path_factory.mktemp("files")
+    for n, rows in enumerate([5, 5, 300, 0, 7]):
+        (directory / f"y={n}").mkdir()
+        content = user_file(rows, 1000 * n, block_bytes=64)
+        (directory / f"y={n}" / "x.avro").write_bytes(content)
+    return f"{directory}/y=*/x.avro"
+
+
+@settings(deadline=None, max_examples=15)
+@given(blocksize=st.integers(40, 20_000) | st.none())
+def test_all_pieces_have_every_row_once(files: str, blocksize: int | None) -> None:
+    resolved = ResolvedSources.resolve(files)
+    found = pickle.loads(pickle.dumps(pieces(resolved, blocksize)))
+
+    assert read_all(found, resolved) == read_avro_table(files, include_file_paths="file")
+
+
+@settings(
+    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(blocksize=st.integers(20, 400))
+def test_sync_markers_in_data_do_not_cost_or_double_a_row(tmp_path: Path, blocksize: int) -> None:
+    schema = record_schema({"raw": "bytes"})
+    rows = [{"raw": SYNC_MARKER * (n % 3) + bytes([n])} for n in range(40)]
+    path = tmp_path / "x.avro"
+    path.write_bytes(avro_file(rows, schema, block_bytes=50))
+    resolved = ResolvedSources.resolve(path)
+    layout = layout_of(resolved, ReadOptions())
+    found: list[bytes] = []
+
+    # What cannot be told apart must be refused.
+    with suppress(AvroDecodeError):
+        for piece in pieces(resolved, blocksize):
+            found += read_piece(piece, layout)["raw"].to_pylist()
+
+    assert found == [row["raw"] for row in rows][: len(found)]
+
+
+def test_small_files_are_put_together_and_large_ones_divided(files: str) -> None:
+    resolved = ResolvedSources.resolve(files)
+    found = pieces(resolved, 1000)
+
+    names = [{Path(span.file.path).parent.name for span in piece.spans} for piece in found]
+    assert names[0] == {"y=0", "y=1"}
+    assert names[-1] == {"y=3", "y=4"}
+    assert len(found) > 5
+    assert all(piece.size_bytes <= 1000 for piece in found)
+    assert len(pieces(resolved, None)) == 5
+
+
+def test_a_piece_carries_no_data_and_costs_its_bytes_alone(
+    put: PutObjects, bucket: str, proxy: FaultProxy
+) -> None:
+    put({"x.avro": user_file(20_000)})
+    options = {**proxy.storage_options, "skip_instance_cache": True}
+    resolved = ResolvedSources.resolve(f"s3://{bucket}/x.avro", options)
+    layout = layout_of(resolved, ReadOptions(columns=["id"]))
+    found = pieces(resolved, 100_000)
+    proxy.clear()
+
+    table = pa.concat_tables(read_piece(piece, layout, options) for piece in found)
+
+    assert table["id"].to_pylist() == list(range(20_000))
+    assert len(pickle.dumps(found)) < 20_000
+    assert {request.operation for request in proxy.requests} == {"GetObject"}
+    assert proxy.count() <= 2 * len(found)
+
+
+def test_row_numbers_cannot_be_had_of_pieces(files: str) -> None:
+    with pytest.raises(ValueError, match="row_index_name"):
+        layout_of(ResolvedSources.resolve(files), ReadOptions(row_index_name="row"))
+
+
+@pytest.mark.parametrize("blocksize", [300, 1000, None])
+def test_damage_is_an_error_or_left_out_and_reported(tmp_path: Path, blocksize: int | None) -> None:
+    content = bytearray(user_file(300, block_bytes=64))
+    place = content.index(SYNC_MARKER, parse_header(bytes(content)).size_bytes + 3000)
+    content[place + 3] ^= 0xFF
+    (tmp_path / "x.avro").write_bytes(content)
+    resolved = ResolvedSources.resolve(tmp_path / "x.avro")
+    layout = layout_of(resolved, ReadOptions())
+    found = pieces(resolved, blocksize)
+
+    with pytest.raises(AvroDecodeError, match=r"x\.avro"):
+        read_all(found, resolved)
+    errors: list[object] = []
+    ids = [
+        row
+        for piece in found
+        for row in read_piece(piece, layout, errors=errors, ignore_errors=True)["id"].to_pylist()
+    ]
+
+    assert errors
+    assert ids == sorted(set(ids))
+    assert 285 <= len(ids) < 300

@@ -1,0 +1,139 @@
+"""Blocks are followed through bytes that come a part at a time, whatever the parts."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fsspec_avroglob.avro.blocks import Dropped
+from fsspec_avroglob.avro.container import CorruptBlockError, parse_header, walk_blocks
+from fsspec_avroglob.avro.stream import BlockStream, Run
+from tests.support.avro_data import SYNC_MARKER, encode_long, user_file, users
+
+CONTENT = user_file(60, block_bytes=64)
+START = parse_header(CONTENT).size_bytes
+BODY = CONTENT[START:]
+BLOCKS = list(walk_blocks(BODY, SYNC_MARKER, base=START))
+
+CUTS = st.lists(st.integers(0, len(BODY)), max_size=8).map(lambda cuts: [0, *sorted(cuts)])
+
+
+def feed(
+    body: bytes,
+    cuts: list[int],
+    *,
+    dropped: list[Dropped] | None = None,
+    known_size: bool = True,
+    max_block_bytes: int = 1 << 20,
+) -> list[Run]:
+    size = START + len(body) if known_size else None
+    stream = BlockStream(
+        "x", SYNC_MARKER, START, size, dropped=dropped, max_block_bytes=max_block_bytes
+    )
+    runs = []
+    ends = [*cuts[1:], len(body)]
+    for number, (start, stop) in enumerate(zip(cuts, ends, strict=True)):
+        runs += stream.feed(body[start:stop], last=number == len(cuts) - 1)
+    return runs
+
+
+@settings(deadline=None)
+@given(cuts=CUTS, known_size=st.booleans())
+def test_every_block_comes_once_with_its_number(cuts: list[int], known_size: bool) -> None:
+    runs = feed(BODY, cuts, known_size=known_size)
+
+    assert [block for run in runs for block in run.blocks] == BLOCKS
+    assert b"".join(run.data for run in runs) == BODY
+    numbers = [run.index_of(place) for run in runs for place in range(len(run.blocks))]
+    assert numbers == list(range(len(BLOCKS)))
+
+
+@settings(deadline=None)
+@given(cuts=CUTS, place=st.integers(0, len(BODY) - 1), salvage=st.booleans())
+def test_damage_costs_the_blocks_that_it_touches(
+    cuts: list[int], place: int, salvage: bool
+) -> None:
+    body = BODY[:place] + bytes([BODY[place] ^ 0xFF]) + BODY[place + 1 :]
+    hit = next(n for n, block in enumerate(BLOCKS) if place + START < block.end)
+    dropped: list[Dropped] = []
+    inside = BLOCKS[hit].data_offset <= place + START < BLOCKS[hit].end - 16
+    if not salvage and not inside and place + START > BLOCKS[hit].offset:
+        with pytest.raises(CorruptBlockError) as caught:
+            feed(body, cuts)
+        error = caught.value
+        assert (error.path, error.block_index, error.offset) == ("x", hit, BLOCKS[hit].offset)
+        return
+    found = feed(body, cuts, dropped=dropped)
+    blocks = [block for run in found for block in run.blocks]
+    lost = [block.offset for block in BLOCKS if block not in blocks]
+    if inside:  # data is not looked at
+        assert not lost
+    # A count says nothing about itself: its block is another one then.
+    assert set(lost) <= {block.offset for block in BLOCKS[hit : hit + 2]}
+    reported = [range(one.offset, one.offset + one.size_bytes) for one in dropped]
+    assert all(
+        any(offset in part for part in reported) or offset == BLOCKS[hit].offset for offset in lost
+    )
+
+
+@settings(deadline=None)
+@given(cuts=CUTS, length=st.integers(0, len(BODY)))
+def test_a_file_that_is_cut_short_ends_with_an_error(cuts: list[int], length: int) -> None:
+    body = BODY[:length]
+    whole = [block for block in BLOCKS if block.end <= START + length]
+    cuts = [cut for cut in cuts if cut <= length]
+    complete = length == 0 or bool(whole and whole[-1].end == START + length)
+    dropped: list[Dropped] = []
+
+    if complete:
+        assert [b for run in feed(body, cuts) for b in run.blocks] == whole
+    else:
+        with pytest.raises(CorruptBlockError):
+            feed(body, cuts)
+        assert [b for run in feed(body, cuts, dropped=dropped) for b in run.blocks] == whole
+        assert sum(one.size_bytes for one in dropped) == len(body) - (
+            whole[-1].end - START if whole else 0
+        )
+
+
+def test_a_block_that_is_larger_than_allowed_is_refused_before_it_is_there() -> None:
+    lie = encode_long(1) + encode_long(1 << 30) + b"\x00" * 100
+
+    with pytest.raises(CorruptBlockError, match="raise max_block_size"):
+        feed(BODY + lie, [0, len(BODY) + 50], known_size=False, max_block_bytes=1000)
+
+
+def test_what_claims_too_much_is_left_out_and_reading_goes_on() -> None:
+    lie = encode_long(1) + encode_long(1 << 40) + b"\x00" * 100 + SYNC_MARKER
+    dropped: list[Dropped] = []
+
+    runs = feed(BODY + lie + BODY, [0, len(BODY) + 50], known_size=False, dropped=dropped)
+
+    assert sum(len(run.blocks) for run in runs) == 2 * len(BLOCKS)
+    assert dropped[0].offset == START + len(BODY)
+    assert sum(one.size_bytes for one in dropped) == len(lie)
+
+
+@settings(deadline=None)
+@given(stored=st.integers(1, 3000))
+def test_a_run_is_split_into_runs_that_are_the_same_blocks(stored: int) -> None:
+    (run,) = feed(BODY, [0])
+
+    parts = list(run.split(stored))
+
+    assert b"".join(part.data for part in parts) == run.data
+    assert [block for part in parts for block in part.blocks] == BLOCKS
+    assert all(len(part.data) >= stored for part in parts[:-1])
+
+
+@settings(deadline=None)
+@given(count=st.integers(1, 61))
+def test_the_first_values_of_a_run_are_its_first_blocks(count: int) -> None:
+    (run,) = feed(BODY, [0])
+
+    first = run.first_values(count)
+
+    assert first.value_count >= min(count, len(users(60)))
+    assert first.value_count - first.blocks[-1].value_count < count
+    assert BODY.startswith(first.data)
