@@ -1,10 +1,10 @@
-"""`python -m benchmarks {importtime,listing,overhead,scale} [OPTION...]`: run a benchmark."""
+"""`python -m benchmarks {avro,importtime,listing,overhead,scale} [OPTION...]`: run a benchmark."""
 
 import argparse
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("importtime", "listing", "overhead", "scale")
+BENCHMARKS = ("avro", "importtime", "listing", "overhead", "scale")
 
 
 def main() -> int:

@@ -10,7 +10,15 @@ from matplotlib.figure import Figure
 from benchmarks.report import Measurement
 from benchmarks.scenarios import ALL, LATENCY_SWEEP_KEYS
 
-COLOURS = dict(zip(ALL, ("#0b6e4f", "#3d6fb6", "#8e5ea2", "#d98b2b", "#b3362f"), strict=True))
+_PALETTE = ("#0b6e4f", "#3d6fb6", "#8e5ea2", "#d98b2b", "#b3362f")
+
+
+def colours_of(tools: Sequence[str]) -> dict[str, str]:
+    """Return a colour for each of five tools, the first of them this package."""
+    return dict(zip(tools, _PALETTE, strict=True))
+
+
+COLOURS = colours_of(ALL)
 Value = Callable[[Measurement], float | None]
 
 MEASURES: dict[str, tuple[str, Value]] = {
@@ -27,8 +35,7 @@ def write(measurements: Sequence[Measurement], directory: Path) -> list[Path]:
     Hollow markers and hatched bars stand for listings that were cut off: extrapolated, or a lower
     bound where that was impossible.
     """
-    # The same measurements give the same file: no date, no random identifiers.
-    matplotlib.rcParams.update({"svg.hashsalt": "benchmarks", "svg.fonttype": "none"})
+    reproducible()
     directory.mkdir(parents=True, exist_ok=True)
     found = [one for one in measurements if one.measured and one.tool in COLOURS]
     figures: dict[str, Figure | None] = {}
@@ -46,7 +53,12 @@ def write(measurements: Sequence[Measurement], directory: Path) -> list[Path]:
     over_latency = [one for one in swept if one.scenario.keys == LATENCY_SWEEP_KEYS]
     for name in ("requests", "wall", "cpu-per-key"):
         figures[f"{name}-by-latency"] = _lines(over_latency, name, *by_latency, logarithmic=False)
-    return [_save(figure, directory / f"{name}.svg") for name, figure in figures.items() if figure]
+    return [save(figure, directory / f"{name}.svg") for name, figure in figures.items() if figure]
+
+
+def reproducible() -> None:
+    """Have the same measurements give the same file: no random identifiers."""
+    matplotlib.rcParams.update({"svg.hashsalt": "benchmarks", "svg.fonttype": "none"})
 
 
 def _is(one: Measurement, group: str) -> bool:
@@ -63,7 +75,7 @@ def _lines(
 ) -> Figure | None:
     if len({x_of(one) for one in measurements}) < 2:
         return None
-    figure, axes = _axes(measure)
+    figure, axes = logarithmic_axes(MEASURES[measure][0])
     value_of = MEASURES[measure][1]
     for tool, colour in COLOURS.items():
         points = sorted(
@@ -77,14 +89,14 @@ def _lines(
     if logarithmic:
         axes.set_xscale("log")
     axes.set_xlabel(x_label)
-    _legend(axes)
+    legend(axes, len(COLOURS))
     return figure
 
 
 def _bars(measurements: Sequence[Measurement], measure: str) -> Figure | None:
     if not measurements:
         return None
-    figure, axes = _axes(measure)
+    figure, axes = logarithmic_axes(MEASURES[measure][0])
     names = list(dict.fromkeys(one.scenario.name for one in measurements))
     width = 0.8 / len(COLOURS)
     for place, (tool, colour) in enumerate(COLOURS.items()):
@@ -97,25 +109,28 @@ def _bars(measurements: Sequence[Measurement], measure: str) -> Figure | None:
         axes.bar(0, 0, color=colour, label=tool)
     axes.set_xticks(range(len(names)), names)
     axes.set_xlabel(f"pattern over {measurements[0].scenario.keys:,} keys")
-    _legend(axes)
+    legend(axes, len(COLOURS))
     return figure
 
 
-def _legend(axes: Any) -> None:
-    axes.legend(frameon=False, ncols=len(COLOURS), loc="upper center", bbox_to_anchor=(0.5, 1.12))
+def legend(axes: Any, columns: int) -> None:
+    """Add a legend of one line above the axes."""
+    axes.legend(frameon=False, ncols=columns, loc="upper center", bbox_to_anchor=(0.5, 1.12))
 
 
-def _axes(measure: str) -> tuple[Figure, Any]:
+def logarithmic_axes(label: str) -> tuple[Figure, Any]:
+    """Return a figure and its axes, whose y axis is logarithmic and has a label."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
     axes.set_yscale("log")
-    axes.set_ylabel(MEASURES[measure][0])
+    axes.set_ylabel(label)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure without its date; return the path."""
     figure.savefig(path, metadata={"Date": None})
     return path

@@ -163,11 +163,11 @@ def as_json(measurements: Sequence[Measurement]) -> dict[str, Any]:
     }
 
 
-def environment() -> dict[str, str | int]:
+def environment(packages: Sequence[str] = PACKAGES) -> dict[str, str | int]:
     """Return what the figures depend on: the machine's cores and the versions."""
     versions: dict[str, str | int] = {"cores": os.cpu_count() or 0}
     versions["python"] = platform.python_version()
-    for package in PACKAGES:
+    for package in packages:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
@@ -203,7 +203,7 @@ def _ratio_table(measurements: Sequence[Measurement]) -> str:
         if own is not None:
             cells = [_wall_and_ratio(of.get(tool), own) for tool in tools]
             rows.append([f"{scenario.name}, {_latency(scenario)}", *cells])
-    return _table(["", *tools], rows)
+    return table(["", *tools], rows)
 
 
 def _wall_and_ratio(one: Measurement | None, own: Measurement) -> str:
@@ -235,7 +235,7 @@ def _goal_table(measurements: Sequence[Measurement]) -> str:
                 "yes" if one.met else "no",
             ]
         )
-    return _table(["scenario", "goal", "measured", "met"], rows)
+    return table(["scenario", "goal", "measured", "met"], rows)
 
 
 def _scenario_section(scenario: Scenario, measurements: Iterable[Measurement]) -> str:
@@ -244,7 +244,7 @@ def _scenario_section(scenario: Scenario, measurements: Iterable[Measurement]) -
     title += f"`{scenario.pattern}`, {scenario.keys:,} keys in the bucket, {what}."
     header = ["tool", "matches", "requests", "in flight", "wall", "CPU", "CPU per key", "memory"]
     rows = [_row(one) for one in measurements if one.scenario == scenario]
-    return f"{title}\n\n{_table(header, rows)}"
+    return f"{title}\n\n{table(header, rows)}"
 
 
 def _row(one: Measurement) -> list[str]:
@@ -268,13 +268,14 @@ def _row(one: Measurement) -> list[str]:
 
 def _wall(one: Measurement) -> str:
     if one.status == "ok":
-        return _seconds(one.wall_s)
+        return seconds_text(one.wall_s)
     if one.estimated_wall_s is None:
-        return f"> {_seconds(one.wall_s)}"
-    return f"≈ {_seconds(one.estimated_wall_s)}"
+        return f"> {seconds_text(one.wall_s)}"
+    return f"≈ {seconds_text(one.estimated_wall_s)}"
 
 
-def _seconds(seconds: float) -> str:
+def seconds_text(seconds: float) -> str:
+    """Return a time in words, in milliseconds below one second."""
     return f"{seconds * 1000:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
 
 
@@ -286,6 +287,7 @@ def _scenarios(measurements: Iterable[Measurement]) -> list[Scenario]:
     return list(dict.fromkeys(one.scenario for one in measurements))
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
