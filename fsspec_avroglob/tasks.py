@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import weakref
 from collections import deque
 from collections.abc import (
@@ -225,6 +226,13 @@ def _close_soon(source: AsyncGenerator[Any, None]) -> None:
     loop = get_loop()
     if loop.is_running():
         asyncio.run_coroutine_threadsafe(_closed(source), loop)
+
+
+def usable_cpus() -> int:
+    """How many processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeAlias
 
 import pandas
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from fsspec_avroglob.avro.blocks import Dropped
+from fsspec_avroglob.tasks import usable_cpus
 
 DtypeBackend: TypeAlias = Literal["numpy_nullable", "pyarrow"]
 
@@ -29,6 +31,8 @@ _NUMPY_NULLABLE: dict[pa.DataType, Any] = {
 _TEXT = pandas.Series(["text"]).dtype
 if not isinstance(_TEXT, pandas.StringDtype):
     _TEXT = None
+_CELLS_FOR_THREADS = 1_000_000
+
 # What pandas has dtypes for; all else is Arrow's, which loses nothing.
 _PANDAS_HAS: tuple[Callable[[pa.DataType], bool], ...] = (
     types.is_integer,
@@ -57,16 +61,22 @@ def frame(
         known = "'numpy_nullable' or 'pyarrow'"
         raise ValueError(f"dtype_backend is {known}, not {dtype_backend!r}")
     table = holder.pop()
-    schema, rows, columns = table.schema, table.num_rows, table.columns[::-1]
+    schema, rows = table.schema, table.num_rows
+    columns = dict(zip(schema.names, table.columns, strict=True))
     del table
-    series = {}
-    for field in schema:
-        column = columns.pop()
+
+    def series_of(field: pa.Field) -> pandas.Series:
+        column = columns.pop(field.name)
         if types.is_dictionary(field.type) and dtype_backend != "pyarrow":
-            series[field.name] = _categorical(column, (categories or {}).get(field.name))
-        else:
-            dtype = dtype_of(field, dtype_backend)
-            series[field.name] = column.to_pandas(types_mapper=lambda _, dtype=dtype: dtype)
+            return _categorical(column, (categories or {}).get(field.name))
+        return column.to_pandas(types_mapper=lambda _: dtype_of(field, dtype_backend))
+
+    if rows * len(schema) < _CELLS_FOR_THREADS:
+        converted = list(map(series_of, schema))
+    else:  # Arrow and NumPy leave the GIL to others while they copy
+        with ThreadPoolExecutor(usable_cpus(), thread_name_prefix="avroglob-frame") as pool:
+            converted = list(pool.map(series_of, schema))
+    series = dict(zip(schema.names, converted, strict=True))
     result = pandas.DataFrame(series, index=pandas.RangeIndex(rows), copy=False)
     if not len(schema):
         result.columns = pandas.Index([], dtype=object)

@@ -7,7 +7,6 @@ files' order, so no block has to be searched for; runs of whole blocks are decod
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
@@ -18,7 +17,7 @@ from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, Dropped
 from fsspec_avroglob.avro.stream import BlockStream, Run
 from fsspec_avroglob.parts import read_part
 from fsspec_avroglob.sources import OpenedFile
-from fsspec_avroglob.tasks import Budget, ordered
+from fsspec_avroglob.tasks import Budget, ordered, usable_cpus
 
 MAX_CONCURRENCY = 64
 """Default of how many reads are under way at once."""
@@ -274,7 +273,7 @@ class _Threads:
     """The threads that decode; made when first needed."""
 
     def __init__(self) -> None:
-        self.count = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+        self.count = usable_cpus()
         self._pool: ThreadPoolExecutor | None = None
         self._running: set[Future[object]] = set()
 
