@@ -178,7 +178,7 @@ def markdown(measurements: Sequence[Measurement], *, elapsed_s: float) -> str:
     goals = [
         [one.goal, "not measured" if one.value is None else f"{one.value:.3g}{one.unit}", met]
         for one in verdicts(measurements)
-        for met in ["yes" if one.met else "no"]
+        for met in ["" if one.value is None else "yes" if one.met else "no"]
     ]
     scenarios = dict.fromkeys(one.scenario for one in measurements)
     sections = [

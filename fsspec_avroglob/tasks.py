@@ -22,6 +22,8 @@ from typing import Any, Self, TypeVar, cast
 
 from fsspec.asyn import get_loop
 
+from fsspec_avroglob.blocking import sync
+
 T = TypeVar("T")
 U = TypeVar("U")
 F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
@@ -163,23 +165,9 @@ async def on_io_loop(
 
 
 def blocking(function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> T:
-    """The result of ``function(...)`` on fsspec's I/O loop; an interrupt here cancels it there.
-
-    Raises RuntimeError on that loop itself, where waiting would never end.
-    """
-    loop = get_loop()
-    try:
-        running = asyncio.get_running_loop()
-    except RuntimeError:
-        running = None
-    if running is loop:
-        raise RuntimeError("fsspec's I/O loop cannot wait for itself; await the async twin")
-    future = asyncio.run_coroutine_threadsafe(function(*args, **kwargs), loop)
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise
+    """The result of ``function(...)`` on fsspec's I/O loop; an interrupt here cancels it there."""
+    result: T = sync(get_loop(), function, *args, **kwargs)
+    return result
 
 
 class BlockingIterator(Iterator[T]):
