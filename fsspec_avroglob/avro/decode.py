@@ -7,13 +7,23 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import fastavro
+import fastavro._read_py
 
 from fsspec_avroglob.avro.blocks import Dropped, decompress
 from fsspec_avroglob.avro.container import CorruptBlockError, encode_long
-from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema
+from fsspec_avroglob.avro.physical import endless_array, is_recursive
+from fsspec_avroglob.avro.schema import (
+    AvroSchema,
+    InvalidSchemaError,
+    ParsedSchema,
+    describe_type,
+)
 from fsspec_avroglob.avro.stream import Run
 
 R = TypeVar("R")
+
+# Values that take no bytes can be claimed in any number.
+_MOST_EMPTY_VALUES = 1 << 24
 
 
 class AvroDecodeError(ValueError):
@@ -116,6 +126,14 @@ def record_function(
     - ``reader``: what to resolve to, None for the values as they were written.
     - ``names``: the fields that each dict gets, in order; None for all as they come.
     """
+    endless = endless_array(writer)
+    if endless is not None:
+        raise InvalidSchemaError(
+            f"any number of items fits into no bytes of {describe_type(endless)}, so that damaged "
+            "data could not be told"
+        )
+    # fastavro's compiled reader would overflow the C stack, its Python one raises RecursionError.
+    reading = fastavro._read_py if is_recursive(writer) else fastavro
     # Values one after another are an array of them without its counts.
     written = fastavro.parse_schema({"type": "array", "items": writer.root})
     wanted = reader and fastavro.parse_schema({"type": "array", "items": reader.root})
@@ -124,7 +142,7 @@ def record_function(
         values: list[Any] = []
         for count, data in run.stored():
             inflated = decompress(codec, data, max_block_bytes)
-            values += _decoded(count, inflated, written, wanted)
+            values += _decoded(reading.schemaless_reader, count, inflated, written, wanted)
         if rows is not None:
             del values[rows:]
         if names is not None:
@@ -134,13 +152,21 @@ def record_function(
     return decode
 
 
-def _decoded(count: int, data: bytes, written: AvroSchema, wanted: AvroSchema | None) -> list[Any]:
+def _decoded(
+    read: Callable[..., Any],
+    count: int,
+    data: bytes,
+    written: AvroSchema,
+    wanted: AvroSchema | None,
+) -> list[Any]:
+    if count > (len(data) or _MOST_EMPTY_VALUES):
+        raise ValueError(f"it claims {count} values in {len(data)} bytes")
     if count == 0:
         if data:
             raise ValueError(f"{len(data)} bytes hold no value")
         return []
     stream = io.BytesIO(encode_long(count) + data + b"\x00")
-    values: Any = fastavro.schemaless_reader(stream, written, wanted)
+    values = read(stream, written, wanted)
     if len(values) != count or stream.read(1):
         raise ValueError(f"its {count} values do not end where its data does")
     return list(values)

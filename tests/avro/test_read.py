@@ -19,7 +19,7 @@ from fsspec_avroglob.avro.read import (
     read_avro,
     read_avro_schema,
 )
-from fsspec_avroglob.avro.schema import SchemaMismatchError
+from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError
 from tests.conftest import PutObjects
 from tests.support.avro_data import (
     SYNC_MARKER,
@@ -378,3 +378,31 @@ def test_a_file_that_vanishes_is_not_taken_for_a_damaged_one(tmp_path: Path) -> 
 
     with pytest.raises(FileNotFoundError):
         next(records)
+
+
+def test_records_within_records_without_end_are_an_error(tmp_path: Path) -> None:
+    schema = record_schema({"next": ["null", "R"]})
+    data = b"\x02" * 100_000
+    block = encode_long(1) + encode_long(len(data)) + data + SYNC_MARKER
+    path = write(tmp_path / "x.avro", header(schema) + block)
+
+    with pytest.raises(AvroDecodeError, match=r"x\.avro could not be decoded"):
+        list(iter_avro_records(path))
+
+
+@pytest.mark.parametrize("schema", ["null", "long"])
+def test_counts_that_no_data_can_hold_are_an_error(tmp_path: Path, schema: str) -> None:
+    block = encode_long(1 << 50) + encode_long(0) + SYNC_MARKER
+    path = write(tmp_path / "x.avro", header(schema) + block)
+
+    with pytest.raises(AvroDecodeError, match="claims"):
+        list(iter_avro_records(path))
+
+
+def test_arrays_of_items_without_bytes_are_refused(tmp_path: Path) -> None:
+    schema = {"type": "array", "items": "null"}
+    block = encode_long(1) + encode_long(9) + b"\xfe" * 9 + SYNC_MARKER
+    path = write(tmp_path / "x.avro", header(schema) + block)
+
+    with pytest.raises(InvalidSchemaError, match="fits into no bytes"):
+        list(iter_avro_records(path))
