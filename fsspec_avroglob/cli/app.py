@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from fsspec_avroglob.cli import avro, bench, listing, plans, scan, tools, transfer
+from fsspec_avroglob.cli import avro, bench, export, listing, plans, scan, tools, transfer
 from fsspec_avroglob.cli.command import (
     broken_pipe,
     examples,
@@ -111,6 +111,7 @@ for _command in (
     plans.explain,
     avro.schema,
     avro.head,
+    export.cat,
     scan.count,
     scan.check,
     bench.bench,

@@ -8,10 +8,14 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import os
 import sys
 import textwrap
-from collections.abc import Callable, Collection, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
@@ -194,6 +198,17 @@ def print_fields(fields: Mapping[str, Any]) -> None:
         console.print(line)
 
 
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """A path beside *target* to write to; it becomes *target* when the block ends well."""
+    partial = target.parent / f".{target.name[:60]}.{uuid.uuid4().hex}.part"
+    try:
+        yield partial
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 UNITS = ("", "K", "M", "G", "T", "P")
 
 
@@ -222,11 +237,16 @@ def _modified(info: Mapping[str, Any]) -> dt.datetime | None:
     return None
 
 
-def _cell(value: Any) -> str:
+def plain_text(value: Any) -> str:
+    """A value as text: null is empty, what is nested is JSON."""
     plain = _to_json(value)
     if plain is None:
         return ""
-    return printable(plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False))
+    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+
+
+def _cell(value: Any) -> str:
+    return printable(plain_text(value))
 
 
 def _to_json(value: Any) -> Any:

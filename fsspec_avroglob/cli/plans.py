@@ -46,7 +46,8 @@ def explain(
     plan: GlobPlan = at.fs.explain(at.path, run=run)
     elapsed_s = time.perf_counter() - started
     if svg is not None:
-        svg.write_text(plan.to_svg(), encoding="utf-8")
+        with output.whole_file(svg) as partial:
+            partial.write_text(plan.to_svg(), encoding="utf-8")
     if as_json:
         for fields in _steps(plan):
             print(output.json_line(fields))

@@ -25,7 +25,7 @@ Advance = Callable[[int], object]
 
 @contextmanager
 def progress(
-    what: str, unit: Literal["files", "bytes"], total: int | None = None
+    what: str, unit: Literal["files", "records", "bytes"], total: int | None = None
 ) -> Iterator[Advance]:
     """Show how far long work is; the function given is told of every step, from any thread.
 

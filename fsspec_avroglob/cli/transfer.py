@@ -8,7 +8,6 @@ import hashlib
 import os
 import re
 import sys
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -220,17 +219,12 @@ async def _carry_out(
 async def _copy_one(fs: Any, copy: Copy, advance: Advance) -> Checked:
     target = copy.target
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.parent / f".{target.name[:60]}.{uuid.uuid4().hex}.part"
-    try:
+    with output.whole_file(target) as partial:
         if fs.async_impl:
             await fs._get_file(copy.source, str(partial), callback=_Told(advance))
         else:
             fs.get_file(copy.source, str(partial), callback=_Told(advance))
-        checked = await _check(fs, copy, partial)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return checked
+        return await _check(fs, copy, partial)
 
 
 async def _check(fs: Any, copy: Copy, partial: Path) -> Checked:
