@@ -1,10 +1,10 @@
-"""`python -m benchmarks {avro,importtime,listing,overhead,scale} [OPTION...]`: run a benchmark."""
+"""`python -m benchmarks NAME [OPTION...]`: run a benchmark."""
 
 import argparse
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("avro", "importtime", "listing", "overhead", "scale")
+BENCHMARKS = ("avro", "importtime", "listing", "overhead", "scale", "soak")
 
 
 def main() -> int:

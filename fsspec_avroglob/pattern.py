@@ -58,8 +58,12 @@ MAX_BRANCHES = 1_024
 MAX_VALUES = 10_000
 """Most integers that one ``{first..last}`` may hold, and most brace-free forms of a pattern."""
 
+MAX_CHARACTERS = 2**18
+"""Longest text that is parsed as a pattern."""
+
 _MAGIC = frozenset("*?[{")
 _INTEGER_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
+_MAX_DIGITS = 18
 
 
 class PatternError(ValueError):
@@ -147,6 +151,9 @@ class GlobPattern:
         Raises :class:`PatternError` (a ValueError) for unbalanced braces, ``**`` beside other
         characters in a segment, and patterns that expand to more than :data:`MAX_BRANCHES`.
         """
+        if len(text) > MAX_CHARACTERS:
+            reason = f"it is longer than {MAX_CHARACTERS} characters"
+            raise PatternError(f"{text[:60]}...", 0, reason)
         body = text.rstrip("/")
         tokens = _Parser(body).parse()
         branches = []
@@ -293,6 +300,8 @@ class _Parser:
         match = _INTEGER_RANGE.match(self.text, self.at + 1)
         if match is None or not self.text.startswith("}", match.end()):
             return None
+        if max(map(len, match.groups())) > _MAX_DIGITS:
+            raise self._error(self.at, f"the range has numbers of more than {_MAX_DIGITS} digits")
         first, last = int(match[1]), int(match[2])
         if abs(last - first) >= MAX_VALUES:
             raise self._error(self.at, f"the range holds more than {MAX_VALUES} integers")

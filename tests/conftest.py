@@ -69,6 +69,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--s3") != "rgw":
+        others = [item for item in items if item.get_closest_marker("rgw") is None]
+        config.hook.pytest_deselected(items=[item for item in items if item not in others])
+        items[:] = others
     if not config.getoption("--server-only"):
         return
     asking = [item for item in items if "endpoint" in getattr(item, "fixturenames", ())]

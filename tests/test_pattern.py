@@ -402,3 +402,43 @@ def test_disjoint_prefixes_cover_all_and_never_one_another(prefixes: list[str]) 
 )
 def test_hostile_paths_are_matched_in_bounded_work(pattern: str, path: str) -> None:
     assert not GlobPattern.parse(pattern).matches(path)
+
+
+# --- patterns that would explode ------------------------------------------------------------------
+
+REFUSED_FOR_SIZE = {
+    "braces over levels": "{a/x,b}" * 40,
+    "stars beside braces": "*{a,b}" * 40,
+    "recursion in braces": "{**/a,b}/" * 12 + "x",
+    "nested braces": "{" * 200 + "a" + "}" * 200,
+    "a long range": "{1..99999}",
+    "numbers of many digits": "{" + "9" * 5_000 + ".." + "9" * 5_000 + "}",
+    "a long text": "x" * 300_000,
+}
+TAKEN_IN_ANY_SIZE = {
+    "braces": "{a,b}" * 40,
+    "recursion": "**/" * 400 + "x",
+    "recursion and stars": "**/a*/" * 60 + "x",
+    "a long class": "[" + "a-z" * 5_000 + "]*",
+    "many classes": "[a-zA-Z0-9]" * 200 + "*",
+    "stars and classes": "*[ab]" * 100,
+    "stars": "*a" * 300,
+    "question marks": "?" * 2_000,
+    "unclosed classes": "[" * 2_000,
+}
+
+
+@pytest.mark.parametrize("text", REFUSED_FOR_SIZE.values(), ids=list(REFUSED_FOR_SIZE))
+def test_a_pattern_that_would_explode_is_refused(text: str) -> None:
+    with pytest.raises(PatternError, match=r"more than|longer than"):
+        GlobPattern.parse(f"bucket/{text}")
+
+
+@pytest.mark.parametrize("text", TAKEN_IN_ANY_SIZE.values(), ids=list(TAKEN_IN_ANY_SIZE))
+def test_a_large_pattern_is_matched_in_linear_time(text: str) -> None:
+    pattern = GlobPattern.parse(f"bucket/{text}")
+
+    # Any of these would never end with a regular expression that tries all ways.
+    for name in ("a" * 1_000, "ab" * 500, "a/" * 300 + "y", "a" * 999 + "\n"):
+        pattern.matches(f"bucket/{name}")
+        pattern.matches(f"bucket/{name}", is_dir=True)

@@ -37,7 +37,7 @@ class FaultProxy:
     """
 
     def __init__(self, endpoint: Endpoint, seed: int = 0) -> None:
-        self._seed = seed
+        self.seed = seed
         self._seen: Counter[object] = Counter()
         self._gate: Gate | None = None
         self._endpoint = endpoint
@@ -196,12 +196,12 @@ class FaultProxy:
             nth = self._seen[identity]
             self._seen[identity] += 1
             for index, rule in enumerate(self._rules):
-                drawn = draw(self._seed, index, identity, nth) if rule.share < 1 else 0.0
+                drawn = draw(self.seed, index, identity, nth) if rule.share < 1 else 0.0
                 if rule.applies_to(request, drawn):
                     if rule.times is not None:
                         rule.times -= 1
                     if rule.cut:
-                        share = draw(self._seed, index, "cut", identity, nth)
+                        share = draw(self.seed, index, "cut", identity, nth)
                         return replace(rule, cut_share=share)
                     return rule
             return None
@@ -209,6 +209,16 @@ class FaultProxy:
     def _gate_of(self, request: Request) -> Gate | None:
         gate = self._gate
         return gate if gate is not None and gate.operation in (None, request.operation) else None
+
+    def wait_for_connections(self, seconds: float) -> int:
+        """Wait until all connections are closed, at most *seconds*; return how many are not."""
+
+        async def wait() -> int:
+            if self._connections:
+                await asyncio.wait(set(self._connections), timeout=seconds)
+            return len(self._connections)
+
+        return asyncio.run_coroutine_threadsafe(wait(), self._loop).result()
 
     async def _start(self) -> None:
         self._server = await asyncio.start_server(

@@ -110,6 +110,9 @@ rgw enable ops log = false
 """
 
 
+_GATEWAY = ("radosgw", "--name", "client.rgw")
+
+
 class RgwError(RuntimeError):
     """The gateway could not be installed or started."""
 
@@ -161,6 +164,24 @@ class RgwServer:
         shutil.rmtree(self._directory)
         self._directory = self._given_directory
 
+    def kill_gateway(self) -> None:
+        """Kill the gateway as a crash would; what is stored stays."""
+        pid = self.running()["radosgw"]
+        gateway = next(child for child in self._children if child.pid == pid)
+        gateway.kill()
+        gateway.wait()
+        self._children.remove(gateway)
+
+    def restart_gateway(self) -> None:
+        """Start a gateway that was killed; return once it answers.
+
+        It ends with the thread that calls this, unless the server was given a directory.
+        """
+        endpoint = self.endpoint()
+        assert endpoint is not None
+        self._spawn(*_GATEWAY)
+        self._wait_until_answering(endpoint)
+
     def running(self) -> dict[str, int]:
         """Process ids by daemon, of those that run."""
         found = {name: self._pid(name) for name in DAEMONS}
@@ -202,7 +223,7 @@ class RgwServer:
             *("radosgw-admin", "user", "create", "--uid", KEY, "--display-name", KEY),
             *("--access-key", KEY, "--secret-key", SECRET, "--max-buckets", "0"),
         )
-        self._spawn("radosgw", "--name", "client.rgw")
+        self._spawn(*_GATEWAY)
         endpoint = Endpoint(f"http://{LOOPBACK}:{port}", KEY, SECRET)
         self._wait_until_answering(endpoint)
         (self._path / "url").write_text(endpoint.url)
