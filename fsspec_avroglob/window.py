@@ -11,6 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable
 
+from fsspec_avroglob.refusals import Refusals
+
 START = 32
 """Requests in flight before anything is known. Most globs need fewer at once, so they never notice
 the window; a server that takes less refuses these few, and each of them is sent again once."""
@@ -35,17 +37,21 @@ MEMORY = 32
 LONGEST_PAUSE_S = 0.1
 """Most seconds from one request's answer to the next request's start."""
 
+MOST_PAUSES = 7
+"""Most pauses more that a refused operation waits for its next request."""
+
 TIMER_S = 0.002
 """How late a timer may be. Starts that are late by less are made up for."""
 
 
 class Slot:
-    """Leave for one request: when it was given, in which round, as the how-many-eth in flight."""
+    """Leave for one request: when it was given, in which round and window, as which in flight."""
 
-    __slots__ = ("level", "round", "since")
+    __slots__ = ("level", "round", "since", "window")
 
-    def __init__(self, round_: int, level: int, since: float) -> None:
+    def __init__(self, round_: int, window: float, level: int, since: float) -> None:
         self.round = round_
+        self.window = window
         self.level = level
         self.since = since
 
@@ -60,6 +66,9 @@ class Congestion:
     then on requests are spaced out evenly too, as servers that count requests a second ask for;
     where even single requests are refused, pauses between them make a window below 1.
 
+    Refusals that lower levels do not avoid (see :class:`Refusals`) neither lower it nor keep it
+    low.
+
     limit: the window; below 1 it stands for pauses between single requests.
     fits: the level that is known to be accepted; infinite as long as nothing was refused.
     """
@@ -69,6 +78,7 @@ class Congestion:
         self.limit = min(float(START), self.ceiling)
         self.fits = math.inf
         self.round = 0
+        self.refusals = Refusals()
         self._round_trip_s = 0.0
         self._refused_share = 0.0
         self._in_a_row = 0
@@ -89,19 +99,20 @@ class Congestion:
     @property
     def places(self) -> int:
         """Most requests in flight at once."""
-        return math.ceil(self.limit) if self.paced else int(self.limit)
+        return max(1, math.ceil(self.limit) if self.paced else int(self.limit))
 
     @property
     def gap_s(self) -> float:
         """Least seconds between the beginnings of two requests."""
-        return self._round_trip_s / self.limit if self.paced else 0.0
+        return min(self._round_trip_s / self.limit, LONGEST_PAUSE_S) if self.paced else 0.0
 
     def succeeded(self, slot: Slot, now: float, *, full: bool) -> None:
         """Note that a request was accepted. full: whether the window held others back."""
+        took_s = now - slot.since
+        self.refusals.note(slot.window, took_s, refused=False)
         self._refused_share -= self._refused_share / MEMORY
         self._in_a_row = 0
-        took = now - slot.since
-        self._round_trip_s += (took - self._round_trip_s) / (8 if self._round_trip_s else 1)
+        self._round_trip_s += (took_s - self._round_trip_s) / (8 if self._round_trip_s else 1)
         if not full or slot.round != self.round:
             return
         if self.limit < min(self.fits, self.ceiling):
@@ -125,22 +136,33 @@ class Congestion:
         else:
             self.limit = min(self.limit * (1 + self._step / 8), self.ceiling)
 
-    def refused(self, slot: Slot) -> None:
+    def refused(self, slot: Slot, now: float) -> None:
         """Note that a request was throttled."""
         self._refused_share += (1 - self._refused_share) / MEMORY
         self._in_a_row += 1
+        self.refusals.note(slot.window, now - slot.since, refused=True)
         if slot.round == self.round:
+            if not self.refusals.ask_for_less(slot.window, self.fits):
+                self._tolerate()
+                return
             self._begin_round()
+            self.refusals.cut(slot.window)
         elif slot.round != self.round - 1:
             return
         self._refusals += 1
         self._crowd = max(self._crowd, slot.level)
-        accepted = self._crowd - self._refusals
+        accepted = (self._crowd - self._refusals) / (1 - self.refusals.background)
         if accepted > 0:
-            self.fits = min(self._before, float(accepted))
+            self.fits = min(self._before, accepted)
         else:
             self.fits = self._with_pauses()
         self.limit = max(self.fits / 2, min(self.fits, 1.0))
+
+    def _tolerate(self) -> None:
+        """A refusal that fewer requests would not have avoided: what was given up is taken back."""
+        if self.refusals.background:
+            self.fits = max(self.fits, self.refusals.limit_above(self.limit))
+            self.limit = max(1.0, self.limit)
 
     def _with_pauses(self) -> float:
         """What fits where a request was refused though it was alone: 1 unless that is frequent."""
@@ -231,7 +253,7 @@ class RequestWindow:
     def release(self, slot: Slot, *, accepted: bool = False, throttled: bool = False) -> None:
         """Give leave back. accepted: the server did what it was asked; throttled: it refused."""
         if throttled:
-            self.congestion.refused(slot)
+            self.congestion.refused(slot, self._clock())
         elif accepted:
             full = bool(self._groups) or self.in_flight >= self.congestion.places
             self.congestion.succeeded(slot, self._clock(), full=full)
@@ -244,18 +266,22 @@ class RequestWindow:
         now = self._clock()
         if self.congestion.paced:
             self._next_start = max(self._next_start, now - TIMER_S) + self.congestion.gap_s
-        return Slot(self.congestion.round, self.in_flight, now)
+        congestion = self.congestion
+        return Slot(congestion.round, congestion.limit, self.in_flight, now)
 
     def _delay_s(self, refusals: int) -> float:
         """Seconds until a request may start; infinite if others must end before."""
-        places = self.congestion.places
+        places, crowd = self.congestion.places, 0.5
+        if refusals and self.congestion.refusals.background:
+            # Its first refusal was most likely by chance, and the others may have been.
+            refusals, crowd = refusals - 1, 0.75
         if refusals:
-            places = max(1, places >> refusals)
+            places = max(1, int(places * crowd**refusals))
         if self.in_flight >= places:
             return math.inf
         if not self.congestion.paced:
             return 0.0
-        pause_s = self.congestion.gap_s * ((1 << refusals) - 1)
+        pause_s = self.congestion.gap_s * min((1 << refusals) - 1, MOST_PAUSES)
         return max(0.0, self._next_start + pause_s - self._clock())
 
     def _admit(self) -> None:

@@ -19,6 +19,7 @@ from tests.support.virtual_time import run_in_virtual_time
 from tests.test_retry import client_error
 
 CEILING = 64
+PERSISTENT = RetryPolicy(max_retries=30, base_delay=0)
 
 
 @pytest.fixture(autouse=True)
@@ -166,12 +167,40 @@ def test_a_rate_below_what_single_requests_reach_makes_pauses() -> None:
     assert 0.8 * 50 <= server.settled_rate() <= 1.2 * 50
 
 
-def test_refusals_by_chance_neither_stop_it_nor_fail_it() -> None:
-    server = Server(0.002, share=0.1)
+@pytest.mark.parametrize("share", [0.1, 0.3])
+@pytest.mark.parametrize("round_trip_s", [0.005, 0.03])
+def test_refusals_by_chance_leave_more_than_half_of_the_throughput(
+    share: float, round_trip_s: float
+) -> None:
+    calm, server = Server(round_trip_s), Server(round_trip_s, share=share)
 
-    run(server, 2000, RetryPolicy(max_retries=5))
+    run(calm, 8000)
+    requests = run(server, 8000, PERSISTENT)
 
-    assert server.settled_rate() > 50
+    assert server.arrivals[-1] < 2 * calm.arrivals[-1]
+    assert requests.stats.throttles == server.refused < 1.1 * 8000 * share / (1 - share)
+
+
+def test_a_limit_is_found_although_refusals_come_by_chance_too() -> None:
+    server = Server(share=0.05, in_flight=20)
+
+    requests = run(server, 8000, PERSISTENT)
+
+    assert server.arrivals[-1] < 2 * 8000 * 0.03 / 20
+    assert server.refused < 0.25 * len(server.arrivals)
+    assert 10 <= requests.stats.window <= 1.3 * 20
+
+
+def test_more_is_sent_again_when_refusals_by_chance_end() -> None:
+    server = Server(share=0.3)
+
+    requests = run(server, 2000, PERSISTENT)
+    refusals = requests.window.congestion.refusals
+    assert refusals.background > 0.1
+    for _ in range(2000):
+        refusals.note(64.0, 0.03, refused=False)
+
+    assert refusals.background == 0
 
 
 def test_more_is_tried_when_the_server_takes_more_again() -> None:
