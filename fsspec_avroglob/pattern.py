@@ -365,7 +365,7 @@ def _spans_segments(choice: Choice) -> bool:
 def _refuse_empty_ends(branches: Iterable[Branch], text: str) -> None:
     """Refuse alternatives that turn the pattern into one that ends with a slash."""
     for branch in branches:
-        if len(branch) > 1 and not branch[-1].recursive and "" in (branch[-1].values or ()):
+        if not branch[-1].recursive and "" in (branch[-1].values or ()):
             raise PatternError(
                 text, text.rindex("{"), "an alternative leaves the last path component empty"
             )

@@ -181,7 +181,7 @@ class TestTour:
 
     def test_shows_a_frame_and_a_retry_with_its_wait(self, told: list[tuple[str, str]]) -> None:
         text = "\n".join(text for _, text in told)
-        assert "1,200 rows x 5 columns" in text
+        assert "1,200 rows x 8 columns" in text
         assert "purchase" in text
         assert "retry 1 of 2 in 0.25 s" in text
 

@@ -95,7 +95,7 @@ DATASETS = Library(
         ),
         Call(
             'datasets.Dataset.from_pandas(read_avro("avroglob://bucket/data/*.avro", storage_options=options))',
-            Requests(LIST=1, GET=6),
+            Requests(LIST=1, GET=3),
         ),
     ),
     "It adds an entry to the dict that it gets as `storage_options`: hand it a copy, `dict(options)`, where the dict is used again.",

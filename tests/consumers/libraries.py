@@ -125,7 +125,7 @@ PANDAS = Library(
         ),
         Call(
             'read_avro("avroglob://bucket/data/*.avro", storage_options=options)',
-            Requests(LIST=1, GET=6),
+            Requests(LIST=1, GET=3),
         ),
     ),
 )
