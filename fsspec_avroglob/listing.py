@@ -199,6 +199,8 @@ class Lister:
         tokens: set[str] = set()
         targets: list[Target] = []
         final = area.level_only
+        # What stands right in the directory, a file or a subdirectory, goes by the first segment.
+        heads = tuple(tail[:1] for tail in area.state)
         while True:
             page = await self._harvest.page(
                 step, area.state, area.base, delimiter="/", start_after=position, token=token
@@ -219,17 +221,16 @@ class Lister:
             if token in tokens:
                 raise self._harvest.fault(area.base, "gives the same continuation token again")
             tokens.add(token)
-            if final:
-                place = last + LAST if page.prefixes[-1:] == [last] else last
-                bound = self.plan.seek(area.state, area.directory, place)
-                if bound is None:
-                    break
-                if bound != place:
-                    token, position = None, bound
-                if may_scan and not page.prefixes:
-                    area.after = bound
-                    await self._scan(area, step, pages=1)
-                    return
+            place = last + LAST if page.prefixes[-1:] == [last] else last
+            bound = self.plan.seek(heads, area.directory, place)
+            if bound is None:
+                break
+            if bound != place:
+                token, position = None, bound
+            if final and may_scan and not page.prefixes:
+                area.after = bound
+                await self._scan(area, step, pages=1)
+                return
         await self._cover(area, self._resumed(area, targets))
 
     def _targets(self, directory: str, state: State, names: Iterable[str]) -> list[Target]:

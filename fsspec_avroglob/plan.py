@@ -290,7 +290,13 @@ class ListingPlan:
     ) -> None:
         head, rest = tail[0], tail[1:]
         if not head.recursive:
-            (inner if rest else final)[head] = None
+            if not rest:
+                final[head] = None
+            elif not self.limited or depth + 1 < self._deepest:
+                inner[head] = None
+            elif all(segment.recursive for segment in rest):
+                # Nothing below is shallow enough, but the directory itself is a match.
+                final[head] = None
             return
         if depth + 1 < self._deepest:
             inner[head] = None

@@ -21,10 +21,14 @@ PATIENCE = 2
 
 @dataclass
 class _Part:
-    """A stretch (position, until] of a scan that one worker lists."""
+    """A stretch (position, until] of a scan that one worker lists.
+
+    last: the last key that was read of it.
+    """
 
     position: str | None
     until: str | None
+    last: str = ""
     stride: int = 0
     gallop: int = 8
 
@@ -81,17 +85,17 @@ class Scan:
             bound = harvest.plan.seek(area.state, area.directory, last)
             if bound is None or (part.until is not None and bound >= part.until):
                 break
-            if self._gives_up(page.keys):
+            if self._gives_up(page.keys, part.last):
                 self.parts.remove(part)
                 await self.walk(replace(area, after=bound, until=part.until), self.step)
                 return
             self._learn(part, page.keys)
-            part.position = bound
+            part.position, part.last = bound, last
             self._divide()
         self.parts.remove(part)
         self._divide()
 
-    def _gives_up(self, keys: Sequence[str]) -> bool:
+    def _gives_up(self, keys: Sequence[str], previous: str) -> bool:
         """Whether walking the rest is cheaper than to scan on."""
         if self.step is Flat:
             return False
@@ -99,7 +103,7 @@ class Scan:
             # The scan came upon a subdirectory and has to jump over it; a delimiter would not.
             self.jumps += "/" in keys[-1][len(self.area.directory) :]
             return self.jumps > PATIENCE
-        return not worth_scanning(self.harvest.plan, self.area, keys)
+        return not worth_scanning(self.harvest.plan, self.area, keys, previous)
 
     def _learn(self, part: _Part, keys: Sequence[str]) -> None:
         self.space.observe(sample(keys))
@@ -135,18 +139,28 @@ class Scan:
         return ahead / part.stride
 
 
-def worth_scanning(plan: ListingPlan, area: Area, keys: Sequence[str]) -> bool:
-    """Whether the page of *keys* answers for two or more directories that a walk would list."""
+def worth_scanning(plan: ListingPlan, area: Area, keys: Sequence[str], previous: str = "") -> bool:
+    """Whether the page of *keys* answers for two or more directories that a walk would list.
+
+    previous: the last key before the page. The parents that both lie in were answered for already;
+    they count again only where a walk would read all of the page too, as its keys stand right in
+    one directory.
+    """
     states: dict[str, State] = {area.directory: area.state}
-    worth = 0
+    first, last = (key[: key.rfind("/") + 1] for key in (keys[0], keys[-1]))
+    worth = again = 0
     for path in directories_of(keys, area):
         chain = [path]
         while chain[-1] not in states:
             chain.append(chain[-1][: chain[-1].rfind("/", 0, -1) + 1])
         for parent, child in zip(chain[:0:-1], chain[-2::-1], strict=True):
             states[child] = plan.enter(states[parent], child[len(parent) : -1])
-        if path != area.directory and plan.lists(states[path], path.count("/")):
+        if path == area.directory or not plan.lists(states[path], path.count("/")):
+            continue
+        if path != first and previous.startswith(path):
+            again += 1
+        else:
             worth += 1
-            if worth == 2:
-                return True
-    return False
+        if worth == 2:
+            return True
+    return first == last and bool(worth) and worth + again >= 2

@@ -12,7 +12,7 @@ import pytest
 import s3fs
 from fsspec.asyn import sync
 from fsspec.callbacks import Callback
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.endpoint import SyntheticEndpoint
@@ -133,7 +133,8 @@ def test_random_globs_equal_those_of_s3fs(
     put: PutObjects,
     seed: int,
 ) -> None:
-    put(dict.fromkeys(random_tree(seed), b""))
+    tree = random_tree(seed)
+    put(dict.fromkeys(tree, b""))
 
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(
@@ -146,6 +147,9 @@ def test_random_globs_equal_those_of_s3fs(
         st.booleans(),
     )
     def compare(text: str, end: str, maxdepth: int | None, withdirs: bool) -> None:
+        # To a depth, s3fs takes a root that is an object as well for that alone.
+        root = text.partition("/**")[0]
+        assume(maxdepth is None or is_glob_pattern(root) or root not in tree)
         path, options = f"{bucket}/{text}{end}", {"maxdepth": maxdepth, "withdirs": withdirs}
         # What s3fs finds can depend on what it listed before.
         reference.invalidate_cache()

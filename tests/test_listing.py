@@ -73,6 +73,15 @@ def test_every_match_is_found_once(
     assert space.peak_in_flight <= concurrency
 
 
+@pytest.mark.parametrize(
+    "text", ["**/b/**", "**/b*/**", "*/**/c/**", "**/{b,c}/**/**/", "a/**/b/**"]
+)
+@pytest.mark.parametrize("maxdepth", [1, 2, 3])
+def test_a_directory_that_ends_at_the_depth_limit_is_found(text: str, maxdepth: int) -> None:
+    tree = ["a/b/c/d", "b/c/b/c", "c/b", "b0/x", "a/c/b/b/b", "b/a/c/c"]
+    assert_finds_all(Keyspace(tree), plan_for(text, maxdepth))
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_every_match_is_found_once_where_scans_divide_and_turn_into_walks(seed: int) -> None:
     tree = natural_tree(seed, limit=[50, 300, 1500][seed % 3]) or ["a"]
@@ -96,6 +105,12 @@ def test_every_match_is_found_once_where_scans_divide_and_turn_into_walks(seed: 
             [f"year={y}/part-{n:05}.avro" for y in range(2000, 2250) for n in range(7 + y % 17)],
             "*/part-*[3-5].avro",
             20,
+        ),
+        # Names between those that are stated, in a level that is listed.
+        (
+            [f"d/{u:02}{end}" for u in range(40) for end in ("", "-", "/a", "/b", "0")],
+            "d/{03,07,11,20,39}/*",
+            2,
         ),
         # A key and a directory of one name, and names that sort between the two.
         (["a", "a!", "a-/x", "a.", "a/b", "a0"], "{a,b}", 1),
@@ -189,6 +204,34 @@ def test_requests_stay_within_twice_the_better_of_walking_and_listing_flat(
         most = bound(space, plan, text)
         space.run(plan)
         assert space.requests <= most, text
+
+
+@pytest.mark.parametrize(
+    ("keys", "text", "maxdepth"),
+    [
+        # Directories that are not entered, in a level that the scan has come upon long ago.
+        (
+            [f"s/{i:02}/{j:03}/{k:02}" for i in range(2) for j in range(40) for k in range(50)],
+            "?/??/*",
+            None,
+        ),
+        ([f"s/{i}/noise/{k:03}" for i in range(3) for k in range(600)], "?/?/**/*", 1),
+        # A few stated names in a level of very many.
+        (
+            [f"d/u={u:04}/{k:02}" for u in range(900) for k in range(15)],
+            "d/u={0010,0200,0300,0400,0500,0600,0700,0800}/*",
+            None,
+        ),
+    ],
+)
+def test_requests_stay_within_the_bound_where_most_keys_are_beside_the_point(
+    keys: list[str], text: str, maxdepth: int | None
+) -> None:
+    plan = plan_for(text, maxdepth)
+    space = Keyspace(keys, 20)
+    most = bound(space, plan, text)
+    assert_finds_all(space, plan)
+    assert space.requests <= most
 
 
 def test_costs_add_up_to_the_requests_that_were_sent(event_keys: list[str]) -> None:
