@@ -173,8 +173,7 @@ class Lister:
             return
         if after is not None and after > directory and not after.startswith(directory):
             return
-        start = after if after is not None and after.startswith(directory) else None
-        stop = until if until is not None and until.startswith(directory) else None
+        start, stop = _inside(directory, after), _inside(directory, until)
         await self._explore(directory, target.state, start, stop)
 
     async def _exact(self, state: State, path: str, after: str | None, until: str | None) -> None:
@@ -273,10 +272,9 @@ class Lister:
         await for_each(targets, visit, self._harvest.concurrency)
 
     async def _enter_target(self, until: str | None, target: Target) -> None:
-        after = target.start if target.start.startswith(target.directory) else None
-        resumed = after if after != self.plan.first(target.state, target.directory) else None
-        stop = until if until is not None and until.startswith(target.directory) else None
-        await self._explore(target.directory, target.state, resumed, stop)
+        directory, state, start = target
+        after = None if start == self.plan.first(state, directory) else start
+        await self._explore(directory, state, _inside(directory, after), _inside(directory, until))
 
     async def _probe(self, area: Area, targets: list[Target]) -> tuple[list[Target], float]:
         """Scan a page at a few targets spread over all; the others, and how many a page answers."""
@@ -325,6 +323,11 @@ class Lister:
                 if bound is not None:
                     left.append(target._replace(start=max(target.start, bound)))
         return left
+
+
+def _inside(directory: str, bound: str | None) -> str | None:
+    """A bound of a range as far as it concerns *directory*: None where it lies outside."""
+    return bound if bound is not None and bound.startswith(directory) else None
 
 
 def _within(targets: Sequence[Target], key: str) -> bool:
