@@ -7,7 +7,6 @@ import os
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
@@ -18,6 +17,7 @@ from s3fs.core import version_id_kw
 
 from fsspec_avroglob.objects import ObjectPart, ObjectRead, Version
 from fsspec_avroglob.pattern import is_glob_pattern
+from fsspec_avroglob.prepared import GETS, PreparedRequests
 from fsspec_avroglob.requests import S3Request
 from fsspec_avroglob.targets import (
     RefusedKeysError,
@@ -44,15 +44,22 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         max_bytes: int | None = None,
     ) -> ObjectRead:
         """A GET that is yet to be carried out (see :class:`ObjectRead` for the arguments)."""
-        get_object = partial(self._request, "get_object")
         return ObjectRead(
-            get_object,
+            self._get_object,
             arguments,
             first,
             version or Version(),
             max_bytes,
             bool(self.local_expiry_check),
         )
+
+    async def _get_object(self, **arguments: Any) -> Any:
+        """Send one GET, as an earlier one was prepared where that is known to be the same."""
+        client, arguments = await self._client_for("get_object", **arguments)
+        gets = self._gets.get(client)
+        if gets is None:
+            gets = self._gets[client] = PreparedRequests(client, GETS)
+        return await gets.send(client, arguments)
 
     async def _read(self, read: ObjectRead) -> bytes:
         """Carry *read* out; a body that is cut short goes on where it stopped."""

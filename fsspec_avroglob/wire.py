@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import botocore.handlers
 
 from fsspec_avroglob.page import Page, UnrecognizedPage, page_from_response, parse_page
-from fsspec_avroglob.prepared import PreparedLists
+from fsspec_avroglob.prepared import LISTS, PreparedRequests
 
 _PAGE = "fsspec_avroglob.page"
 
@@ -21,7 +21,7 @@ class PageReader:
     """Gets pages of listings through clients of S3, each of which it makes ready once."""
 
     def __init__(self) -> None:
-        self.clients: WeakKeyDictionary[Any, PreparedLists] = WeakKeyDictionary()
+        self.clients: WeakKeyDictionary[Any, PreparedRequests] = WeakKeyDictionary()
 
     async def page(self, client: Any, arguments: Mapping[str, str], *, detail: bool) -> Page:
         """The page that ``client.list_objects_v2(**arguments)`` brings, from its bytes if possible.
@@ -31,7 +31,7 @@ class PageReader:
         lists = self.clients.get(client)
         if lists is None:
             _take_pages_of(client)
-            lists = self.clients[client] = PreparedLists(client)
+            lists = self.clients[client] = PreparedRequests(client, LISTS)
         before = _wanted.set("infos" if detail else "keys")
         try:
             response = await lists.send(client, arguments)

@@ -6,7 +6,8 @@ import functools
 import gc
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import pytest
 from aiobotocore.client import AioBaseClient
@@ -18,12 +19,14 @@ from hypothesis import strategies as st
 
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from fsspec_avroglob.page import Page, page_from_response
+from fsspec_avroglob.prepared import GETS, PreparedRequests
 from fsspec_avroglob.wire import PageReader
-from tests.conftest import PutObjects
+from tests.conftest import MakeFs, PutObjects
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Endpoint
 
 OPERATION = "s3.ListObjectsV2"
+GET = "s3.GetObject"
 
 # Differ from one request to the next, whoever prepares them.
 PASSING = {"X-Amz-Date", "Authorization", "amz-sdk-invocation-id", "User-Agent"}
@@ -31,14 +34,23 @@ PASSING = {"X-Amz-Date", "Authorization", "amz-sdk-invocation-id", "User-Agent"}
 Arguments = dict[str, str]
 
 
+class Read(NamedTuple):
+    """What a read of an object brought, and by what kind of body."""
+
+    content: bytes
+    body: str
+    told: Mapping[str, Any]
+
+
 class Client:
-    """An S3 client, pages read through it, and the requests that it sends."""
+    """An S3 client, pages and objects read through it, and the requests that it sends."""
 
     def __init__(self, fs: AvroGlobFileSystem) -> None:
         self.fs = fs
         self.client = sync(fs.loop, fs.set_session)
         self.events = self.client.meta.events
         self.reader = PageReader()
+        self.gets: PreparedRequests | None = None
 
     def page(self, arguments: Arguments) -> Page:
         page: Page = sync(
@@ -53,19 +65,40 @@ class Client:
         page: Page = sync(self.fs.loop, ask)
         return page
 
+    def read(self, arguments: Arguments) -> Read:
+        """A read of an object by a request that is prepared where it can be."""
+        if self.gets is None:
+            self.gets = PreparedRequests(self.client, GETS)
+        return self._body(partial(self.gets.send, self.client, arguments))
+
+    def ordinary_read(self, arguments: Arguments) -> Read:
+        return self._body(partial(self.client.get_object, **arguments))
+
+    def _body(self, get: Callable[[], Awaitable[Any]]) -> Read:
+        async def ask() -> Read:
+            response = await get()
+            content = b""
+            while chunk := await response["Body"].read(1 << 18):
+                content += chunk
+            told = {name: response.get(name) for name in ("ETag", "ContentRange", "VersionId")}
+            return Read(content, type(response["Body"]).__name__, told)
+
+        read: Read = sync(self.fs.loop, ask)
+        return read
+
     @contextmanager
-    def sent(self) -> Iterator[list[Any]]:
+    def sent(self, operation: str = OPERATION) -> Iterator[list[Any]]:
         """Lists the requests that are sent within it."""
         requests: list[Any] = []
 
         def note(request: Any, **_: Any) -> None:
             requests.append(request)
 
-        self.events.register(f"before-send.{OPERATION}", note)
+        self.events.register(f"before-send.{operation}", note)
         try:
             yield requests
         finally:
-            self.events.unregister(f"before-send.{OPERATION}", note)
+            self.events.unregister(f"before-send.{operation}", note)
 
 
 @pytest.fixture
@@ -76,13 +109,15 @@ def client(
     return Client(make_fs(proxy.storage_options))
 
 
-def outcome(ask: Callable[[Arguments], Page], arguments: Arguments) -> Any:
-    """What asking for a page comes to, an error included."""
+def outcome(ask: Callable[[Arguments], Page | Read], arguments: Arguments) -> Any:
+    """What asking for a page or an object comes to, an error included."""
     try:
-        page = ask(arguments)
+        answer = ask(arguments)
     except Exception as error:
         return type(error), str(error)
-    return page.keys, page.prefixes, page.next_token
+    if isinstance(answer, Read):
+        return answer
+    return answer.keys, answer.prefixes, answer.next_token
 
 
 def features(request: Any) -> set[str]:
@@ -268,3 +303,86 @@ def test_a_client_that_nobody_needs_any_more_is_let_go(
     gc.collect()
 
     assert not client.reader.clients
+
+
+# --- objects -------------------------------------------------------------------------------------
+
+
+def test_prepared_reads_are_those_of_botocore(client: Client, bucket: str, put: PutObjects) -> None:
+    keys = ["a/b/3", "c d/é", "c d+e%20~*'()&=?#.txt", "x/../y/./z"]
+    put(dict.fromkeys(keys, b"0123456789"))
+    parts = st.sampled_from(
+        ["bytes=0-3", "bytes=2-", "bytes=-1", "bytes=99-", "bytes=\t", "bé", ""]
+    )
+    etags = st.sampled_from(["781e5e245d69b566979b86e28d23f2c7", '"other"', "*", "a b", "\n", "é"])
+    varying = st.fixed_dictionaries(
+        {"Key": st.sampled_from([*keys, "/a", "a//b", ""]) | st.text(max_size=6)},
+        optional={"Range": parts, "IfMatch": etags, "VersionId": st.sampled_from(["null", "é&/"])},
+    )
+
+    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(varying)
+    def compare(arguments: Arguments) -> None:
+        arguments = {"Bucket": bucket, **arguments}
+        requests.clear()
+        found = outcome(client.read, arguments)
+        prepared = shown(requests)
+        requests.clear()
+        expected = outcome(client.ordinary_read, arguments)
+        assert found == expected
+        assert prepared == shown(requests)
+
+    with client.sent(GET) as requests:
+        compare()
+    assert client.gets is not None
+    assert client.gets.prepared
+
+
+@pytest.mark.parametrize("validation", ["when_supported", "when_required"])
+def test_prepared_reads_check_the_sums_that_botocore_checks(
+    make_fs: MakeFs, proxy: FaultProxy, bucket: str, put: PutObjects, validation: str
+) -> None:
+    put({"data": b"content"})
+    config = {"response_checksum_validation": validation}
+    client = Client(make_fs({**proxy.storage_options, "config_kwargs": config}))
+    arguments = {"Bucket": bucket, "Key": "data"}
+    client.read(arguments)
+    proxy.fail("GetObject", 200, body=b"content", headers={"x-amz-checksum-crc32": "AAAAAA=="})
+
+    found = [outcome(ask, arguments) for ask in (client.read, client.ordinary_read)]
+
+    assert found[0] == found[1]
+    assert isinstance(found[0], Read) is (validation == "when_required")
+
+
+def test_an_object_in_a_bucket_that_moved_is_followed(
+    client: Client, proxy: FaultProxy, bucket: str, put: PutObjects
+) -> None:
+    put({"c d/é": b"content"})
+    arguments = {"Bucket": bucket, "Key": "c d/é", "Range": "bytes=1-2"}
+    region = {"x-amz-bucket-region": "eu-west-3"}
+
+    with client.sent(GET) as requests:
+        read = [client.read(arguments).content for _ in range(2)]
+        proxy.fail("GetObject", 301, "PermanentRedirect", times=1, headers=region)
+        read += [client.read(arguments).content for _ in range(2)]
+
+    assert read == [b"on"] * 4
+    regions = [request.headers["Authorization"].decode().split("/")[2] for request in requests]
+    assert regions == [*["us-east-1"] * 3, *["eu-west-3"] * 2]
+
+
+def test_reads_are_prepared_unless_they_are_unusual(
+    client: Client, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = {"Bucket": bucket, "Key": "z"}
+    unusual = {**usual, "ResponseContentType": "text/plain"}
+    for arguments in (usual, unusual):
+        client.read(arguments)
+    assert client.gets is not None
+    assert client.gets.prepared == 1
+
+    calls = counted(client, monkeypatch)
+    client.read(usual)
+
+    assert calls == ["GetObject"]  # what is put around the client sees it
