@@ -42,7 +42,7 @@ class PolarsAvroEngine:
     """Decodes schemas that are not recursive and whose every value takes at least a byte."""
 
     name = "polars-avro"
-    parallel = False  # it holds the GIL
+    parallel = True
 
     def __init__(self, schema: Any, columns: pa.StructType) -> None:
         self._source = _native_source()
