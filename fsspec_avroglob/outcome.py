@@ -27,10 +27,13 @@ _SHOWN_KEYS = 20
 _CLOCK_STEP_S = 2.0
 """What Last-Modified and Date, both in whole seconds, may differ by for one moment."""
 
-_DONE_BEFORE: Mapping[str, str] = {
-    "abort_multipart_upload": "NoSuchUpload",
-    "create_bucket": "BucketAlreadyOwnedByYou",
-    "delete_bucket": "NoSuchBucket",
+_UPLOAD_GONE = ("NoSuchUpload", "NoSuchKey")
+"""What servers answer for an upload that was completed or aborted; Ceph's RGW the second."""
+
+_DONE_BEFORE: Mapping[str, tuple[str, ...]] = {
+    "abort_multipart_upload": _UPLOAD_GONE,
+    "create_bucket": ("BucketAlreadyOwnedByYou",),
+    "delete_bucket": ("NoSuchBucket",),
 }
 """What S3 answers to a repeated request when the first one, unheard of, was carried out."""
 
@@ -75,14 +78,14 @@ def answer_lost(error: Exception) -> bool:
 @dataclass
 class _Once:
     request: Callable[[], Awaitable[Any]]
-    done_before: str
+    done_before: tuple[str, ...]
     lost: bool = False
 
     async def attempt(self) -> Any:
         try:
             return await self.request()
         except Exception as error:
-            if self.lost and error_code(error) == self.done_before:
+            if self.lost and error_code(error) in self.done_before:
                 return {}
             self.lost = self.lost or answer_lost(error)
             raise
@@ -145,14 +148,14 @@ class Completion(_Conclusion):
     """CompleteMultipartUpload: it has happened if the upload is gone and its object is there."""
 
     method = "complete_multipart_upload"
-    decided_by = ("NoSuchUpload", *PRECONDITION_CODES)
+    decided_by = (*_UPLOAD_GONE, *PRECONDITION_CODES)
 
     async def _made(self) -> dict[str, Any] | None:
         upload = self.arguments["UploadId"]
         try:
             await self.send("list_parts", **self._target, UploadId=upload, MaxParts=1)
         except ClientError as error:
-            if error_code(error) != "NoSuchUpload":
+            if error_code(error) not in _UPLOAD_GONE:
                 raise
         else:
             return None

@@ -46,10 +46,12 @@ from fsspec_avroglob.tokens import (
     disjoint_prefixes,
     expand,
     join_text,
+    leaves,
     nullable,
     stems,
     token_text,
     tokens_regex,
+    ways,
 )
 
 MAX_BRANCHES = 1_024
@@ -61,9 +63,22 @@ MAX_VALUES = 10_000
 MAX_CHARACTERS = 2**18
 """Longest text that is parsed as a pattern."""
 
+MAX_TOKENS = 2**15
+"""Most tokens of one pattern, each integer of a range being one."""
+
+MAX_EXPANDED_TOKENS = 2**16
+"""Most tokens of all that a pattern's braces are multiplied out to."""
+
+MAX_SEGMENTS = 512
+"""Most path components of a pattern: a key of 1,024 bytes has no more that are not empty."""
+
+MAX_RECURSIONS = 64
+"""Most ``**`` between which something else stands."""
+
 _MAGIC = frozenset("*?[{")
 _INTEGER_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 _MAX_DIGITS = 18
+_SHOWN, _SHOWN_BEFORE = 2_000, 1_000
 
 
 class PatternError(ValueError):
@@ -74,7 +89,9 @@ class PatternError(ValueError):
 
     def __init__(self, pattern: str, position: int, reason: str) -> None:
         self.pattern, self.position, self.reason = pattern, position, reason
-        super().__init__(f"Invalid pattern: {reason}\n  {pattern}\n  {' ' * position}^")
+        start = max(0, position - _SHOWN_BEFORE)
+        shown = pattern[start : start + _SHOWN]
+        super().__init__(f"Invalid pattern: {reason}\n  {shown}\n  {' ' * (position - start)}^")
 
     def __reduce__(self) -> tuple[type[PatternError], tuple[str, int, str]]:
         return type(self), (self.pattern, self.position, self.reason)
@@ -104,6 +121,11 @@ class Segment:
     def literal(self) -> str | None:
         """The one name that the segment matches, or None."""
         return self.values[0] if self.values is not None and len(self.values) == 1 else None
+
+    @cached_property
+    def ways(self) -> int:
+        """In how many ways, at most, a name may have to be tried against the segment."""
+        return ways(self.tokens, MAX_VALUES)
 
     @cached_property
     def stems(self) -> tuple[str, ...]:
@@ -149,23 +171,19 @@ class GlobPattern:
         """Parse *text*, a path with or without magic characters and without a protocol.
 
         Raises :class:`PatternError` (a ValueError) for unbalanced braces, ``**`` beside other
-        characters in a segment, and patterns that expand to more than :data:`MAX_BRANCHES`.
+        characters in a segment, and patterns that are or expand to more than this module's limits.
         """
         if len(text) > MAX_CHARACTERS:
-            reason = f"it is longer than {MAX_CHARACTERS} characters"
-            raise PatternError(f"{text[:60]}...", 0, reason)
+            raise PatternError(text, 0, f"it is longer than {MAX_CHARACTERS} characters")
         body = text.rstrip("/")
         tokens = _Parser(body).parse()
         branches = []
         for flat in _distribute(tokens, body):
             branches.append(_split_segments(flat, body))
+        _refuse_depth(branches, text)
         if len(branches) > 1 or "{" in body:
             _refuse_empty_ends(branches, text)
-        for segment in {segment for branch in branches for segment in branch}:
-            if choice_forms(segment.tokens) > MAX_BRANCHES:
-                raise PatternError(
-                    text, 0, f"'*' beside braces with more than {MAX_BRANCHES} combinations"
-                )
+        _refuse_ambiguity(branches, text)
         return cls(text, tuple(dict.fromkeys(branches)), directories_only=text != body)
 
     @cached_property
@@ -234,6 +252,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
+        self.count = 0
 
     def parse(self) -> tuple[Token, ...]:
         return self._sequence(depth=0)
@@ -258,7 +277,14 @@ class _Parser:
             else:
                 self.at += 1
                 tokens.append(Separator() if char == "/" else Text(char))
-        return join_text(tokens)
+        joined = join_text(tokens)
+        self._take(len(joined))
+        return joined
+
+    def _take(self, tokens: int) -> None:
+        self.count += tokens
+        if self.count > MAX_TOKENS:
+            raise self._error(0, f"it has more than {MAX_TOKENS} tokens")
 
     def _stars(self) -> Token:
         start = self.at
@@ -308,6 +334,7 @@ class _Parser:
         padded = any(re.match(r"-?0\d", bound) for bound in match.groups())
         width = max(map(len, match.groups())) if padded else 0
         low, high = min(first, last), max(first, last)
+        self._take(high - low + 1)
         self.at = match.end() + 1
         return Choice(tuple((Text(f"{n:0{width}d}"),) for n in range(low, high + 1)))
 
@@ -340,10 +367,11 @@ def _char_set(body: str) -> Token:
 def _distribute(tokens: Sequence[Token], text: str) -> list[tuple[Token, ...]]:
     """Multiply out the choices that hold ``/``, ``**`` or a lone ``*``; the others stay tokens."""
     results: list[tuple[Token, ...]] = [()]
-    for token in tokens:
-        endings: list[tuple[Token, ...]] = [(token,)]
-        if isinstance(token, Choice) and _spans_segments(token):
-            endings = [e for option in token.options for e in _distribute(option, text)]
+    size = 0
+    for endings in _endings(tokens, text):
+        size = size * len(endings) + len(results) * sum(map(leaves, endings))
+        if size > MAX_EXPANDED_TOKENS:
+            raise PatternError(text, 0, f"it expands to more than {MAX_EXPANDED_TOKENS} tokens")
         if len(results) * len(endings) > MAX_BRANCHES:
             raise PatternError(
                 text, 0, f"its braces expand to more than {MAX_BRANCHES} sequences of segments"
@@ -352,14 +380,43 @@ def _distribute(tokens: Sequence[Token], text: str) -> list[tuple[Token, ...]]:
     return results
 
 
-def _spans_segments(choice: Choice) -> bool:
-    return any(
-        isinstance(token, Separator | Recursive)
-        or (isinstance(token, Choice) and _spans_segments(token))
-        or option == (AnyRun(),)
-        for option in choice.options
-        for token in option
+def _endings(tokens: Sequence[Token], text: str) -> Iterator[list[tuple[Token, ...]]]:
+    for spanning, group in itertools.groupby(tokens, _spans_segments):
+        if not spanning:
+            yield [tuple(group)]
+            continue
+        for token in group:
+            assert isinstance(token, Choice)
+            yield [e for option in token.options for e in _distribute(option, text)]
+
+
+def _spans_segments(token: Token) -> bool:
+    """Whether the token is a choice that holds ``/``, ``**`` or a lone ``*``."""
+    return isinstance(token, Choice) and any(
+        isinstance(inner, Separator | Recursive) or _spans_segments(inner) or option == (AnyRun(),)
+        for option in token.options
+        for inner in option
     )
+
+
+def _refuse_depth(branches: Iterable[Branch], text: str) -> None:
+    for branch in branches:
+        if len(branch) > MAX_SEGMENTS:
+            raise PatternError(text, 0, f"it has more than {MAX_SEGMENTS} path components")
+        if sum(segment.recursive for segment in branch) > MAX_RECURSIONS:
+            raise PatternError(text, 0, f"it has more than {MAX_RECURSIONS} '**'")
+
+
+def _refuse_ambiguity(branches: Iterable[Branch], text: str) -> None:
+    """Refuse what would take long to match, or a long regular expression."""
+    size = 0
+    for segment in itertools.chain.from_iterable(branches):
+        if (forms := choice_forms(segment.tokens)) > 1:
+            size += forms * leaves(segment.tokens)
+    if size > MAX_EXPANDED_TOKENS:
+        raise PatternError(text, 0, f"it expands to more than {MAX_EXPANDED_TOKENS} tokens")
+    if any(s.ways > MAX_BRANCHES for s in set(itertools.chain.from_iterable(branches))):
+        raise PatternError(text, 0, f"braces of a component have more than {MAX_BRANCHES} readings")
 
 
 def _refuse_empty_ends(branches: Iterable[Branch], text: str) -> None:
@@ -383,7 +440,10 @@ def _split_segments(tokens: Iterable[Token], text: str) -> Branch:
         recursive = [token for token in members if isinstance(token, Recursive)]
         if recursive and len(members) > 1:
             raise PatternError(text, recursive[0].position, _NOT_WHOLE)
-        segments.append(Segment((), True) if recursive else Segment(join_text(members)))
+        if not recursive:
+            segments.append(Segment(join_text(members)))
+        elif not (segments and segments[-1].recursive):  # "**/**" means what "**" does
+            segments.append(Segment((), True))
     return tuple(segments)
 
 
@@ -397,15 +457,16 @@ def _branch_regex(branch: Branch, *, directories_only: bool = False) -> str:
     jump = None  # where the text for the "**" before this segment begins
     for index, segment in enumerate(branch):
         if segment.recursive:
-            if index and branch[index - 1].recursive:
-                continue
             if jump is not None:
                 # Any segments may follow, so the leftmost fit of those before serves: no way back.
                 parts[jump:] = [f"(?>(?:.+?/)??{''.join(parts[jump + 1 :])})"]
             jump = len(parts)
             parts.append("(?:.+/)?")
         else:
-            parts.append(segment.regex + ("/" if index < last or directories_only else ""))
+            closed = index < last or directories_only
+            # However the name was read, it ends at this slash: no other reading need be tried.
+            ending = f"(?>{segment.regex}/)" if segment.ways > 1 else f"{segment.regex}/"
+            parts.append(ending if closed else segment.regex)
     if branch[-1].recursive and not directories_only:
         parts[-1] = ".*"
     return "".join(parts)

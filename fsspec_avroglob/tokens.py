@@ -13,6 +13,10 @@ MAX_STEMS = 64
 """Most literal prefixes that are told apart for one segment; beyond, their common prefix serves."""
 
 
+MAX_WRITTEN = 10**7
+"""Most characters that are put together for the values of one segment."""
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """Characters that stand for themselves."""
@@ -90,9 +94,14 @@ def join_text(tokens: Iterable[Token]) -> tuple[Token, ...]:
 def expand(tokens: Sequence[Token], limit: int) -> list[str] | None:
     """Every text that the tokens match, or None when infinitely or more than *limit* many."""
     texts = [""]
+    length = written = 0
     for token in tokens:
         endings = _token_values(token, limit)
         if endings is None or len(texts) * len(endings) > limit:
+            return None
+        length += max(map(len, endings), default=0)
+        written += len(texts) * len(endings) * length
+        if written > MAX_WRITTEN:
             return None
         texts = [text + ending for text in texts for ending in endings]
     return texts
@@ -166,6 +175,38 @@ def choice_forms(tokens: Sequence[Token]) -> int:
     if count_runs(tokens) < 2 or not any(isinstance(token, Choice) for token in tokens):
         return 1
     return _count_forms(tokens)
+
+
+def ways(tokens: Sequence[Token], limit: int) -> int:
+    """In how many ways, at most, a text may have to be tried against the tokens.
+
+    limit: a choice of more texts is not looked through; each of its options counts.
+    """
+    forms = choice_forms(tokens)
+    return forms if forms > 1 else math.prod(_token_ways(token, limit) for token in tokens)
+
+
+def _token_ways(token: Token, limit: int) -> int:
+    if not isinstance(token, Choice):
+        return 1
+    values = _token_values(token, limit)
+    if values is None:
+        return sum(ways(option, limit) for option in token.options)
+    # Those that fit at one place are prefixes of each other.
+    longest, chain = 1, list[str]()
+    for value in sorted(values):
+        while chain and not value.startswith(chain[-1]):
+            chain.pop()
+        chain.append(value)
+        longest = max(longest, len(chain))
+    return longest
+
+
+def leaves(tokens: Iterable[Token]) -> int:
+    """The number of tokens, those inside of choices too."""
+    return sum(
+        sum(map(leaves, token.options)) + 1 if isinstance(token, Choice) else 1 for token in tokens
+    )
 
 
 def _count_forms(tokens: Iterable[Token]) -> int:

@@ -21,6 +21,7 @@ from fsspec_avroglob.pattern import (
     Segment,
     is_glob_pattern,
 )
+from fsspec_avroglob.plan import ListingPlan
 from fsspec_avroglob.tokens import MAX_STEMS, disjoint_prefixes
 from tests.support.trees import (
     brace_free_patterns,
@@ -414,6 +415,13 @@ REFUSED_FOR_SIZE = {
     "a long range": "{1..99999}",
     "numbers of many digits": "{" + "9" * 5_000 + ".." + "9" * 5_000 + "}",
     "a long text": "x" * 300_000,
+    "many tokens": "?" * 40_000,
+    "many ranges": "{1..9999}*" * 4,
+    "many components": "a/" * 600,
+    "many recursions": "**/a/" * 65 + "x",
+    "readings of one name": "{,a}" * 34,
+    "braces and text that are multiplied": "{a/,b/}" * 9 + "?" * 200,
+    "forms of many components": ("{a,b*}" * 9 + "/") * 60,
 }
 TAKEN_IN_ANY_SIZE = {
     "braces": "{a,b}" * 40,
@@ -425,6 +433,11 @@ TAKEN_IN_ANY_SIZE = {
     "stars": "*a" * 300,
     "question marks": "?" * 2_000,
     "unclosed classes": "[" * 2_000,
+    "a range beside long text": "x" * 5_000 + "{0..9999}",
+    "a range beside many choices of one": "{0000..9999}" + "{a}" * 8_000,
+    "many components": "*/" * 510 + "x",
+    "components with several readings": "{,a}{,a}/" * 200 + "x",
+    "forms of components": "{*a*,a*}/" * 200 + "x",
 }
 
 
@@ -442,3 +455,32 @@ def test_a_large_pattern_is_matched_in_linear_time(text: str) -> None:
     for name in ("a" * 1_000, "ab" * 500, "a/" * 300 + "y", "a" * 999 + "\n"):
         pattern.matches(f"bucket/{name}")
         pattern.matches(f"bucket/{name}", is_dir=True)
+    [plan] = ListingPlan.for_pattern(pattern)
+    plan.steps(plan.branches, 0)
+    plan.seek(plan.branches, "", "a/a")
+    plan.first(plan.branches, "")
+
+
+PIECES = ["*", "?", "**", "/", "{", "}", ",", "[", "]", "!", "a", "b", "{a,b*}", "{a,b/c}"]
+PIECES += ["{,a}", "{1..9}", "{001..9999}", "[a-z]", "[!a]", "[/a]", "**/", "{**,a}", "\n", "\0"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=60), st.integers(1, 50))
+@settings(max_examples=80, deadline=None)
+def test_any_text_is_a_pattern_that_can_be_used_or_refused(pieces: list[str], times: int) -> None:
+    try:
+        pattern = GlobPattern.parse("bucket/" + "".join(pieces) * times)
+        plans = ListingPlan.for_pattern(pattern)
+    except ValueError:
+        return
+    for plan in plans:
+        for directory in ("", "a/", "a/b/"):
+            state = plan.state_at(directory)
+            if state:
+                plan.steps(state, directory.count("/"))
+                assert plan.first(state, directory).startswith(directory[:-1])
+                after = plan.seek(state, directory, f"{directory}a")
+                assert after is None or after >= f"{directory}a"
+        for key in ("a" * 1_000, "a/" * 500):
+            plan.keeps_file(key)
+            plan.keeps_directory(f"{key}/")

@@ -84,6 +84,18 @@ def test_an_upload_whose_completion_goes_unheard_is_found_to_be_there(
     assert proxy.count("AbortMultipartUpload") == 0
 
 
+def test_a_server_that_calls_a_completed_upload_a_missing_key_is_understood(
+    fs: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
+) -> None:
+    proxy.lose("CompleteMultipartUpload", times=1)
+    proxy.fail("ListParts", 404, "NoSuchKey")
+
+    pipe(fs, f"{bucket}/key")
+
+    assert stored(endpoint, f"{bucket}/key") == CONTENT
+    assert proxy.count("CompleteMultipartUpload") == 1
+
+
 def test_a_completion_that_could_not_be_looked_into_is_repeated_and_then_found(
     fs: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
 ) -> None:
