@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, TypeVar
@@ -28,8 +29,11 @@ def sync(
     """Run ``func(*args, **kwargs)`` in *loop*, which runs in another thread, and return its result.
 
     What interrupts the waiting, KeyboardInterrupt say, cancels the coroutine and goes on when that
-    has ended. Raises as fsspec.asyn.sync does.
+    has ended. Raises as fsspec.asyn.sync does, and RuntimeError when the interpreter is going down:
+    the loop's thread has stopped then, and waiting for it would never end.
     """
+    if sys.is_finalizing():
+        raise RuntimeError("the interpreter is shutting down; close files before, to store them")
     running: list[asyncio.Task[Any]] = []
     given_up, ended = threading.Event(), threading.Event()
 
@@ -67,7 +71,8 @@ def iterate(
                 return
             yield item
     finally:
-        sync(loop, items.aclose)
+        if not sys.is_finalizing():  # then nothing is under way any more
+            sync(loop, items.aclose)
 
 
 def sync_wrapper(coroutine_method: Callable[..., Any]) -> Callable[..., Any]:

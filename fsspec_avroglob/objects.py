@@ -176,6 +176,10 @@ class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
             self.read_kw = {**self.read_kw, "IfMatch": version.etag}
         return data
 
+    def _initiate_upload(self) -> None:
+        with self._taken_back_on_failure():
+            super()._initiate_upload()
+
     def _upload_chunk(self, final: bool = False) -> Any:
         with self._taken_back_on_failure():
             return super()._upload_chunk(final)

@@ -6,6 +6,8 @@ import asyncio
 import gc
 import logging
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -225,3 +227,52 @@ def test_the_first_failure_of_many_reads_ends_the_others(
         fs.get_file(f"{bucket_of_nine}/a/5", "/dev/null")
 
     assert left_by(fs) == ([], 0, 0)
+
+
+LEAVES_IGLOB = """
+matches = fs.iglob("{bucket}/*/*")
+next(matches)
+"""
+LEAVES_FILE = """
+file = fs.open("{bucket}/new", "wb")
+file.write(b"content")
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [(LEAVES_IGLOB, ""), (LEAVES_FILE, "close files before")],
+    ids=["iglob", "file"],
+)
+def test_an_interpreter_ends_with_an_iterator_or_a_file_left_open(
+    make_fs: MakeFs, bucket_of_nine: str, code: str, told: str
+) -> None:
+    start = "import sys, fsspec\nfs = fsspec.AbstractFileSystem.from_json(sys.argv[1])\n"
+    script = start + code.format(bucket=bucket_of_nine)
+
+    ended = subprocess.run(
+        [sys.executable, "-c", script, make_fs().to_json()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert told in ended.stderr
+    assert bool(told) == bool(ended.stderr)
+
+
+def test_ctrl_c_while_an_upload_is_begun_closes_the_file(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
+) -> None:
+    fs = make_fs(proxy.storage_options)
+    fs.exists(bucket_of_nine)
+    main = threading.main_thread().ident
+    assert main is not None
+    proxy.delay("CreateMultipartUpload", 3600, match=interrupt(main))
+
+    file = fs.open(f"{bucket_of_nine}/new", "wb", block_size=5 * 2**20)
+    with pytest.raises(KeyboardInterrupt):
+        file.write(b"x" * 6 * 2**20)
+
+    assert file.closed  # so that nothing is sent when it is collected
