@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Unpack
 
 import pyarrow as pa
 
-from fsspec_avroglob.avro.blocks import Dropped, salvage_blocks
+from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.container import (
     SYNC_MARKER_BYTES,
-    Block,
     ByteRange,
     CorruptBlockError,
     NeedMoreBytes,
@@ -23,7 +23,7 @@ from fsspec_avroglob.avro.decode import AvroDecodeError
 from fsspec_avroglob.avro.options import ReadOptions, TableOptions
 from fsspec_avroglob.avro.pipeline import CHUNK_BYTES
 from fsspec_avroglob.avro.reading import Reading
-from fsspec_avroglob.avro.stream import Run
+from fsspec_avroglob.avro.stream import BlockStream, Run
 from fsspec_avroglob.avro.table import TableLayout
 from fsspec_avroglob.avro.tables import TableReading
 from fsspec_avroglob.expand import Location, StorageOptions, locate
@@ -119,6 +119,9 @@ def read_piece(
     - ``errors``: with ``ignore_errors=True`` gets what was left out.
     - ``options``: of :class:`ReadOptions` those about how to read.
 
+    A part of a file is read by itself. Only if it is damaged, or a sync marker stands in its data,
+    is the file read from its header to there, so that pieces are what the whole file has.
+
     Raises FileNotFoundError, FileExpired for a file that has changed since it was resolved, and
     AvroDecodeError for corrupt data.
     """
@@ -141,102 +144,117 @@ async def _read(
     if piece.spans[0].blocks is None:
         table = await reading.table()
     else:
-        batches = _range_batches(reading, files[0], piece.spans[0].blocks, partitions[0])
-        async with aclosing(batches):
-            table = pa.Table.from_batches([batch async for batch in batches], layout.arrow)
+        batches = await _range_batches(reading, files[0], piece.spans[0].blocks, partitions[0])
+        table = pa.Table.from_batches(batches, layout.arrow)
     return table, reading.reading.errors
 
 
 async def _range_batches(
     reading: TableReading, file: OpenedFile, blocks: ByteRange, partition: Partition
-) -> AsyncGenerator[pa.RecordBatch, None]:
+) -> list[pa.RecordBatch]:
     """The rows of the blocks that begin in a range of *file*."""
-    dropped = reading.reading.errors if reading.reading.options.ignore_errors else None
+    options, errors = reading.reading.options, reading.reading.errors
+
+    def decoded(runs: Sequence[Run]) -> list[pa.RecordBatch]:
+        decode = reading.decoding(file)
+        parts = (part for run in runs for part in run.split(CHUNK_BYTES))
+        return [
+            reading.layout.batch(held, file.source.path, partition, 0)
+            for part in parts
+            for held in decode(part, None)
+        ]
+
+    with suppress(CorruptBlockError, AvroDecodeError):
+        runs = await _range_runs(file, blocks, options.max_block_size)
+        batches = await asyncio.to_thread(decoded, runs)
+        if not errors:
+            return batches
+    # Damage, or a sync marker that belongs to data: the blocks before can tell.
+    errors.clear()
+    dropped = errors if options.ignore_errors else None
     try:
-        runs = await _range_runs(file, blocks, dropped)
+        runs = await _followed_runs(file, blocks, dropped, options.max_block_size)
     except CorruptBlockError as error:
         raise AvroDecodeError.of(error, file.source.path) from error
-    decode = reading.decoding(file)
-    for run in runs:
-        for part in run.split(CHUNK_BYTES):
-            for held in decode(part, None):
-                yield reading.layout.batch(held, file.source.path, partition, 0)
+    return await asyncio.to_thread(decoded, runs)
 
 
-async def _range_runs(
-    file: OpenedFile, blocks: ByteRange, dropped: list[Dropped] | None
-) -> list[Run]:
+async def _range_runs(file: OpenedFile, blocks: ByteRange, max_block_bytes: int) -> list[Run]:
+    """The blocks that begin in a range of *file*, read without what is before it.
+
+    Raises CorruptBlockError if they cannot be told so.
+    """
     header, size = file.source.header, file.source.size
+    assert size is not None
     first = header.size_bytes if blocks.start == header.size_bytes else None
     base = blocks.start if first is not None else blocks.start - SYNC_MARKER_BYTES
-    base = max(base, 0)
-    ends = [*range(base + CHUNK_BYTES, blocks.stop, CHUNK_BYTES), blocks.stop]
+    # What follows has the end of the last block, and shows whether the first was one.
+    data = await _read_range(file, base, min(blocks.stop + _SLACK_BYTES, size))
+    while True:
+        try:
+            found = blocks_in_range(
+                data, header.sync_marker, blocks, base=base, file_bytes=size, first=first
+            )
+        except NeedMoreBytes as more:
+            start, stop = base + len(data), base + more.size_bytes
+            if stop > blocks.stop + max_block_bytes + _SLACK_BYTES:
+                raise CorruptBlockError("its last block is too large", base) from more
+            rest = await _read_range(file, start, min(stop + _SLACK_BYTES, size))
+            if not rest:
+                raise CorruptBlockError("the file ends within its last block", base) from more
+            data += rest
+        else:
+            break
+    if not found:
+        return []
+    run = data[found[0].offset - base : found[-1].end - base]
+    return [Run(run, tuple(found), None if first is None else 0)]
+
+
+async def _followed_runs(
+    file: OpenedFile, blocks: ByteRange, dropped: list[Dropped] | None, max_block_bytes: int
+) -> list[Run]:
+    """The blocks that begin in a range of *file*, found by following all blocks before them.
+
+    - ``dropped``: gets what is left out of the range; None raises CorruptBlockError.
+    """
+    source = file.source
+    lost: list[Dropped] | None = None if dropped is None else []
+    at = source.header.size_bytes
+    stream = BlockStream(
+        source.path,
+        source.header.sync_marker,
+        at,
+        source.size,
+        dropped=lost,
+        max_block_bytes=max_block_bytes,
+    )
+    found: list[Run] = []
+    followed = at
+    while followed < blocks.stop:
+        stop = min(at + _RANGE_READS_AT_ONCE * CHUNK_BYTES, source.size or 0)
+        data = await _read_range(file, at, stop)
+        at += len(data)
+        last = not data or at == source.size
+        for run in stream.feed(data, last=last):
+            found += run.within(blocks)
+            followed = run.blocks[-1].end
+        if lost:
+            followed = max(followed, lost[-1].offset + lost[-1].size_bytes)
+        if last:
+            break
+    if dropped is not None:
+        dropped += [one for one in lost or () if blocks.start <= one.offset < blocks.stop]
+    return found
+
+
+async def _read_range(file: OpenedFile, start: int, stop: int) -> bytes:
+    """The bytes [start, stop) of *file*, by several reads at once if they are many."""
 
     async def part(range_: tuple[int, int]) -> bytes:
         found = await read_part(file.location, *range_, file.source.etag)
         return found.data
 
-    ranges = list(zip([base, *ends], ends, strict=False))
-    data = b"".join(await collect(ranges, part, _RANGE_READS_AT_ONCE))
-    while True:
-        try:
-            found = _blocks(file.source, data, blocks, base, first, dropped)
-        except NeedMoreBytes as more:
-            # The last block ends behind the range.
-            start, stop = base + len(data), base + more.size_bytes + _SLACK_BYTES
-            rest = await part((start, stop if size is None else min(stop, size)))
-            if not rest:
-                reason = "the file ends within it"
-                raise CorruptBlockError(reason, base, file.source.path) from more
-            data += rest
-        else:
-            break
-    index = 0 if first is not None and dropped is None else None
-    return list(_runs(data, found, base, index))
-
-
-def _blocks(
-    file: SourceFile,
-    data: bytes,
-    blocks: ByteRange,
-    base: int,
-    first: int | None,
-    dropped: list[Dropped] | None,
-) -> list[Block]:
-    marker = file.header.sync_marker
-    try:
-        return blocks_in_range(data, marker, blocks, base=base, file_bytes=file.size, first=first)
-    except CorruptBlockError as error:
-        if dropped is None:
-            raise error.at(file.path, None) from error
-    start = first - base if first is not None else data.find(marker) + SYNC_MARKER_BYTES
-    lost: list[Dropped] = []
-    found: list[Block] = []
-    for block in salvage_blocks(
-        data,
-        marker,
-        path=file.path,
-        base=base,
-        dropped=lost,
-        start=start,
-        block_index=0 if first is not None else None,
-        file_bytes=file.size,
-    ):
-        if block.offset >= blocks.stop:
-            break
-        found.append(block)
-    dropped += [one for one in lost if one.offset < blocks.stop]
-    return found
-
-
-def _runs(data: bytes, blocks: Sequence[Block], base: int, index: int | None) -> list[Run]:
-    """The blocks as runs without gaps."""
-    found: list[Run] = []
-    start = 0
-    for place, block in enumerate(blocks):
-        if place + 1 == len(blocks) or blocks[place + 1].offset != block.end:
-            run = tuple(blocks[start : place + 1])
-            found.append(Run(data[run[0].offset - base : block.end - base], run, index))
-            index = None
-            start = place + 1
-    return found
+    ends = [*range(start + CHUNK_BYTES, stop, CHUNK_BYTES), stop]
+    ranges = list(zip([start, *ends], ends, strict=False))
+    return b"".join(await collect(ranges, part, _RANGE_READS_AT_ONCE))

@@ -9,6 +9,7 @@ from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, Dropped, salvage_blocks
 from fsspec_avroglob.avro.container import (
     SYNC_MARKER_BYTES,
     Block,
+    ByteRange,
     CorruptBlockError,
     NeedMoreBytes,
     walk_blocks,
@@ -63,6 +64,19 @@ class Run(NamedTuple):
                 data = self.data[part[0].offset - base : block.end - base]
                 yield Run(data, part, self.index_of(start))
                 start = place + 1
+
+    def within(self, blocks: ByteRange) -> Iterator[Run]:
+        """Those of the blocks that begin within a range of the file, if any do."""
+        places = [
+            place
+            for place, block in enumerate(self.blocks)
+            if blocks.start <= block.offset < blocks.stop
+        ]
+        if places:
+            part = self.blocks[places[0] : places[-1] + 1]
+            base = self.blocks[0].offset
+            data = self.data[part[0].offset - base : part[-1].end - base]
+            yield Run(data, part, self.index_of(places[0]))
 
     def first_values(self, count: int) -> Run:
         """The blocks that hold the first *count* values."""

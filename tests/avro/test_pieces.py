@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.container import parse_header
 from fsspec_avroglob.avro.decode import AvroDecodeError
 from fsspec_avroglob.avro.options import ReadOptions
 from fsspec_avroglob.avro.pieces import Piece, layout_of, pieces, read_piece
-from fsspec_avroglob.avro.read import read_avro_table
+from fsspec_avroglob.avro.read import iter_avro_batches, read_avro_table
 from fsspec_avroglob.sources import ResolvedSources
 from tests.conftest import PutObjects
 from tests.support.avro_data import SYNC_MARKER, avro_file, record_schema, user_file
@@ -58,14 +58,43 @@ def test_sync_markers_in_data_do_not_cost_or_double_a_row(tmp_path: Path, blocks
     path.write_bytes(avro_file(rows, schema, block_bytes=50))
     resolved = ResolvedSources.resolve(path)
     layout = layout_of(resolved, ReadOptions())
-    found: list[bytes] = []
 
-    # What cannot be told apart must be refused.
-    with suppress(AvroDecodeError):
-        for piece in pieces(resolved, blocksize):
-            found += read_piece(piece, layout)["raw"].to_pylist()
+    for ignore_errors in (False, True):
+        errors: list[Dropped] = []
+        found = [
+            read_piece(piece, layout, errors=errors, ignore_errors=ignore_errors)
+            for piece in pieces(resolved, blocksize)
+        ]
+        assert pa.concat_tables(found).to_pylist() == rows
+        assert not errors
 
-    assert found == [row["raw"] for row in rows][: len(found)]
+
+@settings(
+    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(place=st.integers(0, 2000), change=st.integers(1, 255), blocksize=st.integers(20, 900))
+def test_pieces_of_a_damaged_file_lose_what_the_whole_file_loses(
+    tmp_path: Path, place: int, change: int, blocksize: int
+) -> None:
+    schema = record_schema({"raw": "bytes"})
+    rows = [{"raw": SYNC_MARKER * (n % 3) + bytes([n])} for n in range(40)]
+    content = bytearray(avro_file(rows, schema, block_bytes=50))
+    blocks_at = parse_header(bytes(content)).size_bytes
+    content[blocks_at + place % (len(content) - blocks_at)] ^= change
+    path = tmp_path / "x.avro"
+    path.write_bytes(content)
+    resolved = ResolvedSources.resolve(path)
+    layout = layout_of(resolved, ReadOptions())
+    errors: list[Dropped] = []
+
+    found = [
+        read_piece(piece, layout, errors=errors, ignore_errors=True)
+        for piece in pieces(resolved, blocksize)
+    ]
+
+    with iter_avro_batches(path, ignore_errors=True) as whole:
+        assert pa.concat_tables(found).to_pylist() == pa.Table.from_batches(whole).to_pylist()
+        assert errors == whole.errors
 
 
 def test_small_files_are_put_together_and_large_ones_divided(files: str) -> None:
