@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from fsspec import AbstractFileSystem, get_filesystem_class
+from fsspec import AbstractFileSystem, available_protocols, get_filesystem_class
 from fsspec.core import split_protocol, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
@@ -48,7 +48,11 @@ Sources: TypeAlias = Source | Iterable[Source]
 """One path, URL or glob, or several of them."""
 
 StorageOptions: TypeAlias = Mapping[str, Any] | None
-"""Options of the filesystem that serves a URL, as fsspec has them; local paths have none."""
+"""Options of the filesystem that serves a URL, as fsspec has them; local paths have none.
+
+For URLs of several protocols they are given by protocol, as fsspec has it for chained URLs:
+``{"s3": {"anon": True}, "https": {"headers": {}}}``.
+"""
 
 S3_SCHEMES = ("s3", "s3a", "avroglob")
 
@@ -103,7 +107,8 @@ def filesystem_for(
     *asynchronous*, a filesystem that has coroutines is a new instance for the running loop, whose
     session is the caller's to close.
     """
-    text, options = os.fsdecode(url), dict(storage_options or {})
+    text = os.fsdecode(url)
+    options = _options_for(text, storage_options or {})
     mode = {"asynchronous": True, "skip_instance_cache": True} if asynchronous else {}
     if is_s3_uri(text) and "::" not in text:
         fs = AvroGlobFileSystem(**options, **mode)
@@ -209,6 +214,15 @@ def locate(sources: Sources, storage_options: StorageOptions = None) -> list[Loc
 
 def _is_local(text: str) -> bool:
     return "::" not in text and split_protocol(text)[0] in (None, "file", "local")
+
+
+def _options_for(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options for a URL, where they are given by protocol those of its own."""
+    if "::" in text or not options.keys() <= {*S3_SCHEMES, *available_protocols()}:
+        return dict(options)
+    scheme = split_protocol(text)[0]
+    schemes = S3_SCHEMES if scheme in S3_SCHEMES else (scheme,)
+    return {k: v for one in schemes for k, v in options.get(one, {}).items()}
 
 
 def _s3_links_served(text: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -244,6 +244,21 @@ def test_a_question_mark_in_an_http_url_opens_the_query(
     assert ResolvedSources.resolve(url).paths == (url,)
 
 
+def test_options_given_by_protocol_go_to_the_urls_of_each(
+    tree: Path, put: PutObjects, bucket: str, endpoint: Endpoint
+) -> None:
+    put({"a.avro": user_file(3)})
+    target = {"Bucket": bucket, "Key": "a.avro"}
+    http = endpoint.client().generate_presigned_url("get_object", Params=target)
+    sources = [http, f"avroglob://{bucket}/a.avro", tree / "top.avro"]
+
+    # Neither of the two knows the options of the other.
+    options = {"s3": endpoint.storage_options, "http": {"block_size": 0}}
+
+    assert expand_paths(sources, options) == list(map(str, sources))
+    assert ResolvedSources.resolve(sources[:2], options).paths == tuple(sources[:2])
+
+
 def test_local_paths_and_s3_urls_get_the_filesystems_meant_for_them(tmp_path: Path) -> None:
     local, path = filesystem_for(tmp_path)
     s3, key = filesystem_for("s3a://bucket/a/*.avro", {"anon": True})
