@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from fsspec_avroglob.avro.frames import DtypeBackend, frame
 from fsspec_avroglob.avro.options import Columns, Engine, ReadOptions, TableOptions
 from fsspec_avroglob.avro.pieces import Piece, layout_of, pieces, read_piece
+from fsspec_avroglob.avro.reading import resolved_sources
 from fsspec_avroglob.avro.schema import AvroSchema
 from fsspec_avroglob.avro.table import TableLayout
 from fsspec_avroglob.avro.write import write_avro
@@ -95,23 +96,20 @@ def read_avro(
 
     Raises what :func:`fsspec_avroglob.read_avro` raises before it reads rows.
     """
-    if isinstance(urlpath, ResolvedSources):
-        resolved = urlpath
-    else:
-        resolved = ResolvedSources.resolve(
-            urlpath,
-            storage_options,
-            glob=glob,
-            schema=schema,
-            filters=filters,
-            ignore_errors=ignore_errors,
-        )
+    asked = ReadOptions(
+        columns=columns,
+        include_file_paths=include_file_paths,
+        hive=hive,
+        glob=glob,
+        schema=schema,
+        filters=filters,
+        ignore_errors=ignore_errors,
+    )
+    resolved = resolved_sources(urlpath, storage_options, asked)
     # The workers would not get them, and the names of tasks are not to depend on them.
     files = tuple(replace(file, head=b"") for file in resolved.files)
     resolved = replace(resolved, files=files)
-    layout = layout_of(
-        resolved, ReadOptions(columns=columns, include_file_paths=include_file_paths, hive=hive)
-    )
+    layout = layout_of(resolved, asked)
     size = parse_bytes(blocksize) if isinstance(blocksize, str) else blocksize
     options: TableOptions = {"engine": engine, "ignore_errors": ignore_errors}
     if max_block_size is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import fsspec_avroglob
+from fsspec_avroglob import dask
 
 
 def modules_after(statement: str) -> set[str]:
@@ -19,6 +22,13 @@ def modules_after(statement: str) -> set[str]:
 def test_public_name_is_there(name: str) -> None:
     assert getattr(fsspec_avroglob, name).__module__.startswith("fsspec_avroglob.")
     assert name in dir(fsspec_avroglob)
+
+
+def test_reference_tells_of_every_public_name() -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs/reference/api.md").read_text()
+    told = set(re.findall(r"(?:::: fsspec_avroglob\.|`)([\w.]+)", page))
+
+    assert {*fsspec_avroglob.__all__, *(f"dask.{name}" for name in dask.__all__)} <= told
 
 
 def test_other_names_are_not() -> None:

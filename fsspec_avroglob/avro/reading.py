@@ -53,11 +53,34 @@ class Located:
         """Where *sources* are. Raises ValueError for options that resolved sources have decided."""
         if not isinstance(sources, ResolvedSources):
             return cls(locate(sources, storage_options), None)
-        if options.schema is not None or options.filters is not None:
-            raise ValueError(
-                "give schema and filters to ResolvedSources.resolve, not to the reader"
-            )
+        _refuse_what_is_decided(options)
         return cls(locate(sources.paths, storage_options), sources)
+
+
+def resolved_sources(
+    sources: Sources | ResolvedSources, storage_options: StorageOptions, options: ReadOptions
+) -> ResolvedSources:
+    """*sources* resolved as *options* ask, or as they are if that has been done.
+
+    Raises what :meth:`ResolvedSources.resolve` does, and ValueError for options that resolved
+    sources have decided.
+    """
+    if isinstance(sources, ResolvedSources):
+        _refuse_what_is_decided(options)
+        return sources
+    return ResolvedSources.resolve(
+        sources,
+        storage_options,
+        glob=options.glob,
+        schema=options.schema,
+        filters=options.filters,
+        ignore_errors=options.ignore_errors,
+    )
+
+
+def _refuse_what_is_decided(options: ReadOptions) -> None:
+    if options.schema is not None or options.filters is not None:
+        raise ValueError("give schema and filters to ResolvedSources.resolve, not to the reader")
 
 
 @dataclass

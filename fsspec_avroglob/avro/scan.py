@@ -35,7 +35,7 @@ def scan_avro(
         import polars
         from polars.io.plugins import register_io_source
 
-        from fsspec_avroglob.avro.reading import Located
+        from fsspec_avroglob.avro.reading import Located, resolved_sources
         from fsspec_avroglob.avro.table import TableLayout
         from fsspec_avroglob.avro.tables import TableReading, joined, sized
     except ImportError as error:
@@ -43,7 +43,7 @@ def scan_avro(
             f"scan_avro needs polars and pyarrow: pip install 'fsspec-avroglob[polars]'; {error}"
         ) from error
     asked = ReadOptions(n_rows=n_rows, **options)
-    resolved = _resolved(urlpath, storage_options, asked)
+    resolved = resolved_sources(urlpath, storage_options, asked)
     asked = replace(asked, schema=None, filters=None)
     layout = TableLayout.of(resolved.schema, resolved.partitions, asked)
     schema = polars.DataFrame(layout.arrow.empty_table()).schema
@@ -79,18 +79,3 @@ def _file_columns(layout: TableLayout, wanted: list[str] | None) -> list[str] | 
     if wanted is None:
         return None
     return [name for name in layout.names if name in wanted]
-
-
-def _resolved(
-    urlpath: Sources | ResolvedSources, storage_options: StorageOptions, options: ReadOptions
-) -> ResolvedSources:
-    if isinstance(urlpath, ResolvedSources):
-        return urlpath
-    return ResolvedSources.resolve(
-        urlpath,
-        storage_options,
-        glob=options.glob,
-        schema=options.schema,
-        filters=options.filters,
-        ignore_errors=options.ignore_errors,
-    )

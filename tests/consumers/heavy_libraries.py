@@ -131,7 +131,7 @@ INTAKE = Library(
 
 RAY = Library(
     "Ray Data",
-    f"import fsspec\nimport ray\n\n{_FS}",
+    f"import fsspec\nimport ray\nfrom fsspec_avroglob.ray import read_avro\n\n{_FS}",
     (
         Call(
             'ray.data.read_csv("bucket/data/part-0.csv", filesystem=fs).to_pandas()',
@@ -158,6 +158,10 @@ RAY = Library(
         Call(
             'ray.data.read_avro(fs.glob("bucket/data/*.avro"), filesystem=fs).to_pandas()',
             Requests(LIST=1, HEAD=6, GET=3),
+        ),
+        Call(
+            'read_avro("avroglob://bucket/data/*.avro", storage_options=options).to_pandas()',
+            Requests(LIST=1, GET=6),
         ),
     ),
     heavy=True,

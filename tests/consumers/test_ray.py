@@ -1,4 +1,4 @@
-"""Ray Data's calls of the consumer table.
+"""Ray Data: its calls of the consumer table, and datasets of this package's own.
 
 Ray's own servers listen on all addresses, whatever address its node is given: they are guarded by a
 token here, and these tests have a file of their own.
@@ -12,9 +12,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from fsspec_avroglob.demo import DemoServer, write_sample_events
+from tests.conftest import PutObjects
 from tests.consumers.conftest import CheckCall
 from tests.consumers.heavy_libraries import RAY
 from tests.consumers.matrix import Call
+from tests.support.avro_data import user_file
+from tests.support.examples import ROOT, run_python
+from tests.support.proxy import FaultProxy
 from tests.support.servers import LOOPBACK
 
 pytestmark = [
@@ -51,3 +56,31 @@ def ray_node() -> Iterator[None]:
 @pytest.mark.parametrize("call", RAY.calls, ids=range(len(RAY.calls)))
 def test_call(call: Call, check_call: CheckCall) -> None:
     check_call(RAY, call)
+
+
+@pytest.mark.usefixtures("ray_node")
+def test_a_dataset_has_every_row_once_whatever_the_tasks_are(
+    bucket: str, put: PutObjects, proxy: FaultProxy
+) -> None:
+    from fsspec_avroglob.ray import read_avro
+
+    put({f"day={n}/x.avro": user_file(40, 100 * n, block_bytes=200) for n in range(3)})
+    urls, options = f"avroglob://{bucket}/day=*/*.avro", proxy.storage_options
+    for blocksize, reads in ((1 << 20, 3), (None, 3), (600, None)):
+        proxy.clear()
+        dataset = read_avro(urls, options, ["id", "day"], blocksize)
+        assert (proxy.count("ListObjectsV2"), proxy.count("GetObject")) == (1, 3)
+
+        found = dataset.to_pandas().sort_values("id")
+
+        assert found["id"].to_list() == [100 * n + row for n in range(3) for row in range(40)]
+        assert found["day"].to_list() == [n for n in range(3) for _ in range(40)]
+        assert proxy.count("HeadObject") == 0
+        assert reads is None or proxy.count("GetObject") == 3 + reads
+
+
+@pytest.mark.usefixtures("ray_node")
+def test_the_page_on_ray_gives_what_it_says() -> None:
+    with DemoServer() as server:
+        write_sample_events({**server.storage_options, "skip_instance_cache": True})
+        run_python(ROOT / "docs/how-to/ray.md", server.endpoint_url)
