@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from fsspec_avroglob.retry import RetryEvent, RetryPolicy, is_retryable, with_retry
     from fsspec_avroglob.routing import S3Route, use_for_s3
     from fsspec_avroglob.sources import ResolvedSources
+    from fsspec_avroglob.stats import StatsSnapshot
 
 __all__ = [
     "AvroBatches",
@@ -61,6 +62,7 @@ __all__ = [
     "S3GlobUri",
     "S3Route",
     "SchemaMismatchError",
+    "StatsSnapshot",
     "aiter_avro_batches",
     "aiter_avro_records",
     "expand_path",
@@ -93,6 +95,7 @@ _HOMES = (
     "fsspec_avroglob.retry",
     "fsspec_avroglob.pattern",
     "fsspec_avroglob.options",
+    "fsspec_avroglob.stats",
     "fsspec_avroglob.filesystem",
     "fsspec_avroglob.routing",
     "fsspec_avroglob.expand",

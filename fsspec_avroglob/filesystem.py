@@ -134,6 +134,11 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
         client, arguments = await self._client_for(method, *akwarglist, **kwargs)
         return await getattr(client, method)(**arguments)
 
+    async def _look_up(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
+        """Send one request more within an attempt, whose place in the window it shares."""
+        self.requests.count(S3Request.of(method, kwargs))
+        return await self._request(method, *akwarglist, **kwargs)
+
     async def _client_for(
         self, method: str, *akwarglist: Any, **kwargs: Any
     ) -> tuple[Any, dict[str, Any]]:
@@ -150,7 +155,7 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
         """Call a method of the S3 client, again after transient failures."""
         try:
             return await self._retried(
-                repeatable(self._request, method, akwarglist, kwargs),
+                repeatable(self._request, self._look_up, method, akwarglist, kwargs),
                 S3Request.of(method, kwargs),
             )
         except OSError as error:

@@ -49,9 +49,15 @@ class Send(Protocol):
 
 
 def repeatable(
-    send: Send, method: str, choices: Sequence[Mapping[str, Any]], arguments: Mapping[str, Any]
+    send: Send,
+    look_up: Send,
+    method: str,
+    choices: Sequence[Mapping[str, Any]],
+    arguments: Mapping[str, Any],
 ) -> Callable[[], Awaitable[Any]]:
     """One attempt at a request, which may be awaited again after it failed.
+
+    look_up: sends the further requests that tell what became of a lost one, within the attempt.
 
     Most requests may be repeated as they are. CompleteMultipartUpload and a PutObject that must not
     overwrite (``IfNoneMatch="*"``) look for what a lost answer has left undecided; DeleteObjects
@@ -60,9 +66,9 @@ def repeatable(
     """
     request = partial(send, method, *choices)
     if method == "complete_multipart_upload":
-        return Completion(send, choices, arguments).attempt
+        return Completion(send, look_up, choices, arguments).attempt
     if method == "put_object" and arguments.get("IfNoneMatch") == "*":
-        return Creation(send, choices, arguments).attempt
+        return Creation(send, look_up, choices, arguments).attempt
     if method == "delete_objects":
         return Deletion(request, arguments).attempt
     if method in _DONE_BEFORE:
@@ -96,6 +102,7 @@ class _Conclusion:
     """A request that makes an object; after a lost answer the server is asked for the object."""
 
     send: Send
+    look_up: Send
     choices: Sequence[Mapping[str, Any]]
     arguments: Mapping[str, Any]
     lost: bool = False
@@ -132,7 +139,9 @@ class _Conclusion:
     async def _object(self) -> Mapping[str, Any] | None:
         """What HEAD says of the object; None where there is none."""
         try:
-            head: Mapping[str, Any] = await self.send("head_object", *self.choices, **self._target)
+            head: Mapping[str, Any] = await self.look_up(
+                "head_object", *self.choices, **self._target
+            )
         except ClientError as error:
             if error_code(error) in ("404", "NoSuchKey"):
                 return None
@@ -153,7 +162,7 @@ class Completion(_Conclusion):
     async def _made(self) -> dict[str, Any] | None:
         upload = self.arguments["UploadId"]
         try:
-            await self.send("list_parts", **self._target, UploadId=upload, MaxParts=1)
+            await self.look_up("list_parts", **self._target, UploadId=upload, MaxParts=1)
         except ClientError as error:
             if error_code(error) not in _UPLOAD_GONE:
                 raise

@@ -93,6 +93,10 @@ class Requests:
                 raise
             raise translated from error
 
+    def count(self, request: S3Request) -> None:
+        """Count a request that is sent now."""
+        self.stats.requests[request.operation] += 1
+
     def _on_retry(self, event: RetryEvent) -> None:
         self.stats.retries[event.cause] += 1
         for hook in self.config.on_retry:
@@ -121,7 +125,7 @@ class _Admitted:
         slot = await window.acquire(operation, self._refusals)
         accepted = throttled = False
         outcome: object = "done"
-        stats.requests[operation] += 1
+        self._requests.count(self._request)
         try:
             result = await self._attempt()
             accepted = True

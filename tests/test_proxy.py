@@ -18,6 +18,7 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
+from tests.support.faults import Gate, Request
 from tests.support.operations import operation_name
 from tests.support.proxy import FaultProxy
 from tests.support.servers import LOOPBACK, Endpoint
@@ -150,6 +151,40 @@ def test_delayed_request_holds_up_no_other_and_ends_with_the_proxy(
         assert isinstance(delayed.exception(), ConnectionClosedError)
 
 
+def test_a_gate_takes_so_many_at_once() -> None:
+    gate = Gate(None, in_flight=2, rate=None)
+    request = Request("GET", "/bucket/key", {}, "GetObject", {})
+
+    assert [gate.enter(request) for _ in range(3)] == [True, True, False]
+    gate.leave()
+    assert gate.enter(request)
+    assert (gate.peak, gate.refused) == (2, 1)
+
+
+def test_a_gate_takes_so_many_a_second() -> None:
+    now = 0.0
+    gate = Gate(None, in_flight=None, rate=4, clock=lambda: now)
+    request = Request("GET", "/bucket/key", {}, "GetObject", {})
+
+    assert [gate.enter(request) for _ in range(5)] == [True] * 4 + [False]
+    now = 0.5
+    assert [gate.enter(request) for _ in range(3)] == [True, True, False]
+
+
+def test_throttle_refuses_what_is_beyond_the_rate(
+    client: Any, bucket: str, proxy: FaultProxy
+) -> None:
+    gate = proxy.throttle("HeadBucket", rate=0.5)
+
+    with pytest.raises(ClientError) as caught:
+        client.head_bucket(Bucket=bucket)
+    client.list_objects_v2(Bucket=bucket)
+
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+    assert gate.refused == 1
+    assert proxy.count() == 2
+
+
 class RecordingUpstream:
     """Serves one connection: sends each answer when the text that it waits for has come."""
 
@@ -225,6 +260,22 @@ def test_chunked_answer_is_cut_by_its_content() -> None:
         with pytest.raises(http.client.IncompleteRead):
             response.read()
         connection.close()
+
+
+def test_corrupt_changes_one_byte_of_the_body_and_nothing_else() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nabcdefgh"
+
+    with (
+        RecordingUpstream((b"\r\n\r\n", answer)) as upstream,
+        FaultProxy(upstream.endpoint) as proxy,
+    ):
+        proxy.corrupt(at=5)
+        connection = http.client.HTTPConnection(urlsplit(proxy.url).netloc)
+        connection.request("GET", "/bucket/key")
+        body = connection.getresponse().read()
+        connection.close()
+
+    assert body == b"abcde\x99gh"
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,18 @@ def test_requests_retries_keys_and_bytes_are_counted(
     assert sum(fs.stats.requests.values()) == proxy.count()
 
 
+def test_the_look_for_what_a_lost_answer_left_is_counted(
+    proxy: FaultProxy, make_fs: MakeFs, path: str
+) -> None:
+    fs = make_fs(proxy.storage_options)
+    proxy.lose("PutObject", times=1)
+
+    fs.pipe_file(path + "-new", b"content", mode="create")
+
+    assert fs.stats.requests["HeadObject"] == proxy.count("HeadObject") == 1
+    assert sum(fs.stats.requests.values()) == proxy.count()
+
+
 def test_what_is_given_up_counts_as_failure_and_what_is_missing_does_not(
     proxy: FaultProxy, make_fs: MakeFs, path: str
 ) -> None:
