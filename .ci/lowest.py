@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-EXTRAS = ("arrow", "cli", "dask", "demo", "pandas", "polars", "test", "upath")
+EXTRAS = ("arrow", "cli", "dask", "demo", "pandas", "polars", "progress", "test", "upath")
 _BOUND = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*>=\s*([0-9.]+)")
 
 

@@ -49,7 +49,9 @@ def _bar() -> Callback:
     try:
         import tqdm
     except ImportError as error:
-        raise ImportError("progress=True needs tqdm: pip install tqdm") from error
+        raise ImportError(
+            "progress=True needs tqdm: pip install 'fsspec-avroglob[progress]'"
+        ) from error
     from fsspec.callbacks import TqdmCallback
 
     return TqdmCallback(tqdm_kwargs={"unit": "B", "unit_scale": True}, tqdm_cls=tqdm.tqdm)
