@@ -47,6 +47,10 @@ FEW = 5
 SAMPLES = 4
 """Pages read to learn how many directories a page answers for."""
 
+SHARED = 1.5
+"""From so many directories a page on, neighbours share pages. Below 2 they do so three at a time,
+so that few pages end between two groups."""
+
 
 class Target(NamedTuple):
     """A directory to visit, its state, and the place before its first possible match."""
@@ -83,7 +87,7 @@ class Lister:
         if self.plan.limited:
             await self._harvest.tell_directories([""])
         try:
-            await self._explore("", self.plan.branches)
+            await self._explore("", self.plan.root)
         except FileNotFoundError as error:
             bucket = self.plan.bucket
             missing = FileNotFoundError(errno.ENOENT, "the bucket does not exist", bucket)
@@ -93,12 +97,12 @@ class Lister:
 
     async def run_level(self, directory: str, prefix: str = "") -> None:
         """List one directory ("" or ending in "/"), of it only what starts with *prefix*."""
-        area = Area(directory, self.plan.branches, directory + prefix, level_only=True)
+        area = Area(directory, self.plan.root, directory + prefix, level_only=True)
         await self._delimited(area, Match)
 
     async def run_below(self, directory: str, prefix: str = "") -> None:
         """List everything below a directory that starts with *prefix*."""
-        await self._scan(Area(directory, self.plan.branches, directory + prefix), Flat)
+        await self._scan(Area(directory, self.plan.root, directory + prefix), Flat)
 
     def _scan(self, area: Area, step: type[Step], pages: int = 0) -> Coroutine[Any, Any, None]:
         walk = partial(self._delimited, may_scan=False)
@@ -108,7 +112,7 @@ class Lister:
         self, directory: str, state: State, after: str | None = None, until: str | None = None
     ) -> None:
         """Find what matches below *directory*, which is in *state*, in (*after*, *until*]."""
-        steps = self.plan.steps(state, directory.count("/"))
+        steps = self.plan.steps(state)
         if not steps:
             return
         pieces = [piece for step in steps for piece in stems_of(step)]
@@ -234,8 +238,9 @@ class Lister:
 
     def _targets(self, directory: str, state: State, names: Iterable[str]) -> list[Target]:
         targets = []
+        depth = directory.count("/") + 1
         for name in names:
-            inner = self.plan.enter(state, name)
+            inner = self.plan.enter(state, name, depth)
             if inner:
                 child = f"{directory}{name}/"
                 targets.append(Target(child, inner, self.plan.first(inner, child)))
@@ -263,8 +268,8 @@ class Lister:
             self._spare -= more
         elif more > 0:
             targets, per_page = await self._probe(area, targets)
-            if per_page >= 2 and len(targets) > 1:
-                size = int(per_page)
+            if per_page >= SHARED and len(targets) > 1:
+                size = int(per_page) if per_page >= 2 else 3
                 groups = [targets[i : i + size] for i in range(0, len(targets), size)]
                 await for_each(groups, partial(self._run_group, area), self._harvest.concurrency)
                 return
@@ -284,10 +289,13 @@ class Lister:
             self._range_page(area, targets, i, j) for i, j in zip(starts, stops, strict=True)
         )
         left: list[Target] = []
-        done = 0
+        done = 0.0
         for start, stop, rest in zip(starts, stops, ends, strict=True):
             left += rest
             done += stop - start - len(rest)
+            if rest and rest[0] is not targets[stop - len(rest)]:
+                # The page ends somewhere in it.
+                done += 0.5
         return left, done / SAMPLES
 
     async def _run_group(self, area: Area, group: Sequence[Target]) -> None:

@@ -17,6 +17,7 @@ from fsspec_avroglob.plan import (
     OrderedRange,
     State,
     Step,
+    segments,
 )
 
 SHOWN_NAMES = 6
@@ -83,7 +84,7 @@ class Node:
 
 def outline(plan: ListingPlan) -> Iterator[Node]:
     """The steps of a plan, each before those in the subdirectories that it leads to."""
-    waiting = _nodes(plan, plan.branches, "", 0)[::-1]
+    waiting = _nodes(plan, plan.root, "", 0)[::-1]
     while waiting:
         node = waiting.pop()
         yield node
@@ -162,22 +163,22 @@ def _nodes(plan: ListingPlan, state: State, template: str, depth: int) -> list[N
             state,
             depth,
             template,
-            enters=_entered(plan, step, state, depth),
-            keeps=_kept(plan, step, state, depth),
+            enters=_entered(step, state),
+            keeps=_kept(plan, step, state),
         )
-        for step in plan.steps(state, depth)
+        for step in plan.steps(state)
     ]
 
 
-def _entered(plan: ListingPlan, step: Step, state: State, depth: int) -> tuple[str, ...]:
+def _entered(step: Step, state: State) -> tuple[str, ...]:
     if isinstance(step, Descend):
         return step.names
     if isinstance(step, Level):
-        return tuple(str(segment) for segment in plan.segments(state, depth)[0])
+        return tuple(str(segment) for segment in segments(state)[0])
     return ()
 
 
-def _kept(plan: ListingPlan, step: Step, state: State, depth: int) -> tuple[str, ...]:
+def _kept(plan: ListingPlan, step: Step, state: State) -> tuple[str, ...]:
     slash = "/" if plan.directories_only else ""
     match step:
         case Descend():
@@ -187,7 +188,7 @@ def _kept(plan: ListingPlan, step: Step, state: State, depth: int) -> tuple[str,
         case Flat():
             return tuple(_text(tail) + slash for tail in state)
         case _:
-            return tuple(f"{segment}{slash}" for segment in plan.segments(state, depth)[1])
+            return tuple(f"{segment}{slash}" for segment in segments(state)[1])
 
 
 def _text(tail: Branch) -> str:
@@ -200,12 +201,12 @@ def _children(plan: ListingPlan, node: Node) -> dict[State, list[str]]:
 
     def enter(names: Iterable[str]) -> None:
         for name in names:
-            children.setdefault(plan.enter(node.state, name), []).append(name)
+            children.setdefault(plan.enter(node.state, name, node.depth + 1), []).append(name)
 
     if isinstance(node.step, Descend):
         enter(node.step.names)
     elif isinstance(node.step, Level):
-        for segment in plan.segments(node.state, node.depth)[0]:
+        for segment in segments(node.state)[0]:
             if segment.values is not None:
                 enter(n for n in segment.values if f"{n}/".startswith(node.step.stems))
             elif not segment.recursive:

@@ -14,7 +14,7 @@ sequences of segments that may still follow there. From a state alone, without a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, TypeAlias
@@ -231,12 +231,20 @@ class ListingPlan:
 
     # -- the automaton --
 
-    def enter(self, state: State, name: str) -> State:
-        """The state of subdirectory *name* of a directory in *state*; empty if none matches."""
+    @cached_property
+    def root(self) -> State:
+        """The state of the bucket itself."""
+        return self._within_limit(self.branches, 0)
+
+    def enter(self, state: State, name: str, depth: int) -> State:
+        """The state of subdirectory *name* of a directory in *state*; empty if none matches.
+
+        depth: how many levels below the bucket the subdirectory is.
+        """
         tails: dict[Branch, None] = {}
         for tail in state:
             self._enter_tail(tail, name, tails)
-        return tuple(tails)
+        return self._within_limit(tails, depth)
 
     def _enter_tail(self, tail: Branch, name: str, into: dict[Branch, None]) -> None:
         head, rest = tail[0], tail[1:]
@@ -247,20 +255,38 @@ class ListingPlan:
         elif rest and head.matches(name):
             into[rest] = None
 
+    def _within_limit(self, tails: Iterable[Branch], depth: int) -> State:
+        """What the tails can still mean in a directory so many levels down.
+
+        Where the depth limit leaves ``**`` no level it goes, where just one, it is ``*``; a tail
+        that cannot end in time goes as a whole.
+        """
+        if not self.limited:
+            return tuple(tails)
+        left: dict[Branch, None] = {}
+        for tail in tails:
+            stated = tuple(segment for segment in tail if not segment.recursive)
+            levels = self._deepest - depth - len(stated)
+            if len(stated) == len(tail) or levels > bool(not stated):
+                left[tail] = None
+            elif stated and not levels:
+                left[stated] = None
+            elif levels > 0:
+                left[ONE_LEVEL[0]] = None
+        return tuple(left)
+
     def state_at(self, path: str) -> State:
         """The state of the directory *path* ("" or ending in ``/``) below the bucket."""
-        state = self.branches
-        for name in path.split("/")[:-1]:
-            state = self.enter(state, name)
+        state = self.root
+        for depth, name in enumerate(path.split("/")[:-1], start=1):
+            state = self.enter(state, name, depth)
         return state
 
-    def steps(self, state: State, depth: int) -> tuple[Step, ...]:
-        """What to do in a directory in *state*, *depth* levels below the bucket."""
-        if self.limited and depth >= self._deepest:
-            return ()
+    def steps(self, state: State) -> tuple[Step, ...]:
+        """What to do in a directory in *state*."""
         if any(tail[0].recursive for tail in state) and not self.limited:
             return (Flat(disjoint_prefixes(_stems(state))),)
-        inner, final = self.segments(state, depth)
+        inner, final = segments(state)
         open_inner = [segment for segment in inner if segment.values is None]
         names = sorted({name for s in inner if s.values is not None for name in s.values})
         if open_inner:
@@ -271,39 +297,9 @@ class ListingPlan:
         steps: list[Step] = [Descend(tuple(names))] if names else []
         return (*steps, *_final_steps(final))
 
-    def lists(self, state: State, depth: int) -> bool:
-        """Whether a walk would send a LIST for a directory in *state*, *depth* levels down."""
-        return bool(state) and any(
-            not isinstance(step, Descend) for step in self.steps(state, depth)
-        )
-
-    def segments(self, state: State, depth: int) -> tuple[list[Segment], list[Segment]]:
-        """The segments that say what to enter, and those that say what to keep, at this level."""
-        inner: dict[Segment, None] = {}
-        final: dict[Segment, None] = {}
-        for tail in state:
-            self._split_tail(tail, depth, inner, final)
-        return list(inner), list(final)
-
-    def _split_tail(
-        self, tail: Branch, depth: int, inner: dict[Segment, None], final: dict[Segment, None]
-    ) -> None:
-        head, rest = tail[0], tail[1:]
-        if not head.recursive:
-            if not rest:
-                final[head] = None
-            elif not self.limited or depth + 1 < self._deepest:
-                inner[head] = None
-            elif all(segment.recursive for segment in rest):
-                # Nothing below is shallow enough, but the directory itself is a match.
-                final[head] = None
-            return
-        if depth + 1 < self._deepest:
-            inner[head] = None
-        if rest:
-            self._split_tail(rest, depth, inner, final)
-        else:
-            final[head] = None
+    def lists(self, state: State) -> bool:
+        """Whether a walk would send a LIST for a directory in *state*."""
+        return any(not isinstance(step, Descend) for step in self.steps(state))
 
     # -- order --
 
@@ -326,6 +322,22 @@ class ListingPlan:
     def cost(self, step: type[Step], state: State) -> Cost:
         """What the step in directories in *state* has cost so far, to be added to."""
         return self.costs.setdefault((state, step.kind), Cost())
+
+
+def segments(state: State) -> tuple[list[Segment], list[Segment]]:
+    """What to enter in a directory in *state*, and what to keep there: segments for each."""
+    inner: dict[Segment, None] = {}
+    final: dict[Segment, None] = {}
+    for tail in state:
+        while tail:
+            head, tail = tail[0], tail[1:]
+            if tail or head.recursive:
+                inner[head] = None
+            if not tail:
+                final[head] = None
+            if not head.recursive:
+                break
+    return list(inner), list(final)
 
 
 def stems_of(step: Step) -> tuple[str, ...]:

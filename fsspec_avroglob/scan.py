@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from fsspec_avroglob.harvest import Area, Harvest, directories_of
-from fsspec_avroglob.plan import Flat, ListingPlan, State, Step
+from fsspec_avroglob.plan import Descend, Exact, Flat, ListingPlan, State, Step, stems_of
 from fsspec_avroglob.split import KeySpace, divide, sample
 from fsspec_avroglob.tasks import first_error
 
@@ -142,25 +142,53 @@ class Scan:
 def worth_scanning(plan: ListingPlan, area: Area, keys: Sequence[str], previous: str = "") -> bool:
     """Whether the page of *keys* answers for two or more directories that a walk would list.
 
-    previous: the last key before the page. The parents that both lie in were answered for already;
-    they count again only where a walk would read all of the page too, as its keys stand right in
-    one directory.
+    previous: the last key before the page. The directories that both lie in were answered for
+    already; they count again only where a walk would read this page too, as its keys stand right in
+    one directory and start as the pattern wants.
     """
     states: dict[str, State] = {area.directory: area.state}
     first, last = (key[: key.rfind("/") + 1] for key in (keys[0], keys[-1]))
     worth = again = 0
+    # Where only stated names are entered, a walk asks for these in vain if none is there.
+    stated: set[str] = set()
+    entered: set[str] = set()
     for path in directories_of(keys, area):
         chain = [path]
         while chain[-1] not in states:
             chain.append(chain[-1][: chain[-1].rfind("/", 0, -1) + 1])
         for parent, child in zip(chain[:0:-1], chain[-2::-1], strict=True):
-            states[child] = plan.enter(states[parent], child[len(parent) : -1])
-        if path == area.directory or not plan.lists(states[path], path.count("/")):
+            name = child[len(parent) : -1]
+            states[child] = plan.enter(states[parent], name, child.count("/"))
+            if states[child]:
+                entered.add(parent)
+        if path == area.directory or not states[path]:
             continue
-        if path != first and previous.startswith(path):
+        if not plan.lists(states[path]):
+            if not previous.startswith(path):
+                stated.add(path)
+        elif not previous.startswith(path):
+            worth += 1
+        elif path != first:
             again += 1
         else:
-            worth += 1
+            worth += _walk_reads(plan, states[path], path, keys)
         if worth == 2:
             return True
-    return first == last and bool(worth) and worth + again >= 2
+    if worth + len(stated - entered) >= 2:
+        return True
+    if first != last or not worth or worth + again < 2:
+        return False
+    return _walk_reads(plan, states[first], first, keys)
+
+
+def _walk_reads(plan: ListingPlan, state: State, directory: str, keys: Sequence[str]) -> bool:
+    """Whether a walk, too, reads those of the *keys* that stand right in *directory*."""
+    own = [key[len(directory) :] for key in keys if key.startswith(directory)]
+    own = [rest for rest in own if "/" not in rest]
+    stems = [
+        stem
+        for step in plan.steps(state)
+        if not isinstance(step, Descend | Exact)
+        for stem in stems_of(step)
+    ]
+    return bool(own) and any(own[0].startswith(stem) and own[-1].startswith(stem) for stem in stems)

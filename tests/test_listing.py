@@ -18,7 +18,14 @@ from fsspec_avroglob.page import Page
 from fsspec_avroglob.pattern import GlobPattern, is_glob_pattern
 from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, ListingPlan
 from tests.support.keyspace import Keyspace, directories_of, walk_requests
-from tests.support.trees import natural_patterns, natural_tree, patterns, trees
+from tests.support.trees import (
+    deepened,
+    natural_patterns,
+    natural_tree,
+    patterns,
+    scattered_tree,
+    trees,
+)
 
 
 def plan_for(text: str, maxdepth: int | None = None, with_directories: bool = True) -> ListingPlan:
@@ -206,9 +213,35 @@ def test_requests_stay_within_twice_the_better_of_walking_and_listing_flat(
         assert space.requests <= most, text
 
 
+@pytest.mark.parametrize("make", [natural_tree, scattered_tree])
+@pytest.mark.parametrize("seed", range(40))
+def test_requests_stay_within_the_bound_with_a_depth_limit_and_in_scattered_trees(
+    make: Callable[[int], list[str]], seed: int
+) -> None:
+    tree = (make(seed) or ["a"])[:4_000]
+    draw = random.Random(seed)
+    for text in natural_patterns(tree, seed, 3):
+        for pattern, maxdepth in ((text, None), (deepened(text, seed), draw.randint(1, 5))):
+            plan = plan_for(pattern, maxdepth, draw.random() < 0.5)
+            space = Keyspace(tree, draw.choice([20, 100]))
+            most = bound(space, plan, pattern)
+            assert_finds_all(space, plan)
+            assert space.requests <= most, (pattern, maxdepth, space.page_size)
+
+
 @pytest.mark.parametrize(
     ("keys", "text", "maxdepth"),
     [
+        # Directories that nothing can be in, as the depth limit leaves no room for the rest.
+        ([f"l={i:03}/a/b/c/{k}" for i in range(300) for k in range(3)], "l*/a/b/**/c/2", 1),
+        # Large directories of which one key is wanted.
+        ([f"l={i:03}/{k:04}" for i in range(9) for k in range(900)], "l*/**/0500", 2),
+        # Directories in each of which stated subdirectories would have to be asked for.
+        (
+            [f"l/{i:02}/y={y}/p{k}" for i in range(90) for y in range(12) for k in (1, 2)],
+            "l/**/0[0-4]/y=2/p1",
+            4,
+        ),
         # Directories that are not entered, in a level that the scan has come upon long ago.
         (
             [f"s/{i:02}/{j:03}/{k:02}" for i in range(2) for j in range(40) for k in range(50)],

@@ -67,7 +67,7 @@ def test_a_plan_that_was_run_prints_what_its_steps_cost() -> None:
     inside_a = plan.state_at("a/")
     plan.cost(Level, inside_a).requests += 3
     plan.cost(Level, inside_a).keys_seen += 20
-    plan.cost(Match, plan.enter(inside_a, "x")).requests += 2
+    plan.cost(Match, plan.enter(inside_a, "x", 2)).requests += 2
     _, *lines = printed(plan).split("\n")
     assert lines == [
         "└ descend into a/ (not listed)",

@@ -67,7 +67,7 @@ def parsed(text: str, maxdepth: int | None = None) -> ListingPlan:
 )
 def test_a_pattern_becomes_the_cheapest_steps(text: str, steps: list[object]) -> None:
     plan = plan_for(text)
-    assert list(plan.steps(plan.branches, 0)) == steps
+    assert list(plan.steps(plan.root)) == steps
 
 
 @settings(max_examples=200, deadline=None)
@@ -89,7 +89,7 @@ def test_no_match_lies_where_the_plan_does_not_go(
 @given(patterns)
 def test_prefixes_of_a_step_are_never_within_one_another(text: str) -> None:
     plan = parsed(text)
-    for step in plan.steps(plan.branches, 0):
+    for step in plan.steps(plan.root):
         stems = getattr(step, "stems", ())
         assert not any(a != b and a.startswith(b) for a in stems for b in stems)
         names = getattr(step, "names", ())
@@ -174,7 +174,7 @@ def test_a_pattern_that_names_no_bucket_is_refused(text: str) -> None:
 
 def test_braces_may_name_several_buckets() -> None:
     plans = ListingPlan.for_pattern(GlobPattern.parse("{one/a*,two/{b,c}/*,logs-[1-2]/d}"))
-    steps = {plan.bucket: list(plan.steps(plan.branches, 0)) for plan in plans}
+    steps = {plan.bucket: list(plan.steps(plan.root)) for plan in plans}
     assert steps == {
         "one": [Match(("a",))],
         "two": [Descend(("b", "c"))],

@@ -98,14 +98,14 @@ def walk_requests(space: Keyspace, plan: ListingPlan) -> int:
     Names that the pattern states are entered unseen, which costs a request where they do not exist,
     or are found by listing their level, whichever is cheaper there.
     """
-    return _walk(space, plan, "", plan.branches)
+    return _walk(space, plan, "", plan.root)
 
 
 def _walk(space: Keyspace, plan: ListingPlan, directory: str, state: State) -> int:
     index = bisect_left(space.keys, directory)
     if not space.keys[index : index + 1] or not space.keys[index].startswith(directory):
         return 1
-    steps = plan.steps(state, directory.count("/"))
+    steps = plan.steps(state)
     pages = sum(
         space.flat_pages(directory + stem)
         if isinstance(step, Flat)
@@ -119,7 +119,7 @@ def _walk(space: Keyspace, plan: ListingPlan, directory: str, state: State) -> i
     entered = 0
     seen = set()
     for name in _subdirectories(space, directory):
-        if below := plan.enter(state, name):
+        if below := plan.enter(state, name, directory.count("/") + 1):
             entered += _walk(space, plan, f"{directory}{name}/", below)
             seen.add(name)
     absent = sum(

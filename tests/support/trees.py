@@ -133,6 +133,36 @@ def _name(kind: str, depth: int, index: int, width: int) -> str:
             return f"l{depth}={index:0{width}}"
 
 
+def scattered_tree(seed: int) -> list[str]:
+    """A tree of very many directories at all depths, each with a file or a few."""
+    draw = random.Random(seed)
+    alphabets = [
+        draw.choice(["ab", "abc", "01234", "0123456789"]) for _ in range(draw.randint(2, 5))
+    ]
+    widths = [draw.randint(1, 3) for _ in alphabets]
+    files = draw.choice([["p"], ["a.avro", "b.avro", "p.avro"], [f"{i:03}.avro" for i in range(9)]])
+    keys: set[str] = set()
+    for _ in range(draw.choice([200, 1500])):
+        depth = draw.choice([len(alphabets), draw.randint(1, len(alphabets))])
+        names = [
+            "".join(draw.choices(alphabet, k=width))
+            for alphabet, width in zip(alphabets[:depth], widths, strict=False)
+        ]
+        for file in draw.sample(files, draw.randint(1, min(3, len(files)))):
+            keys.add("/".join([*names, file]))
+    return sorted(keys)
+
+
+def deepened(pattern: str, seed: int) -> str:
+    """The pattern with ``**`` in it."""
+    draw = random.Random(seed)
+    segments = pattern.split("/")
+    if "**" not in segments:
+        start = draw.randrange(len(segments))
+        segments[start : start + draw.randint(0, 2)] = ["**"]
+    return "/".join(segments)
+
+
 def natural_patterns(tree: list[str], seed: int, count: int) -> list[str]:
     """Patterns made of the paths of a tree, segments replaced by wildcards, sets and braces."""
     draw = random.Random(seed)
