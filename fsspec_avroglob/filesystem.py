@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from contextlib import aclosing, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.json import FilesystemJSONEncoder
@@ -28,14 +28,13 @@ from fsspec_avroglob.outcome import repeatable
 from fsspec_avroglob.page import Page
 from fsspec_avroglob.pattern import GlobPattern, Segment, is_glob_pattern
 from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, ListingPlan
-from fsspec_avroglob.prepared import PreparedRequests
 from fsspec_avroglob.reads import ObjectReads
 from fsspec_avroglob.requests import Requests, S3Request
 from fsspec_avroglob.retry import RetryPolicy
 from fsspec_avroglob.stats import Stats
 from fsspec_avroglob.tasks import end_tasks_of, gather
 from fsspec_avroglob.tokens import Text
-from fsspec_avroglob.wire import PageReader
+from fsspec_avroglob.wire import ObjectReader, PageReader
 from fsspec_avroglob.writes import ObjectWrites
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
         self.requests = Requests(self.config)
         self.batch_size = self.config.batch_size
         self._pages = PageReader()
-        self._gets: WeakKeyDictionary[Any, PreparedRequests] = WeakKeyDictionary()
+        self._gets = ObjectReader()
         self._checked_clients: WeakSet[Any] = WeakSet()
         self.memory = ListingMemory(
             expiry_s=self.config.others.get("listings_expiry_time"),

@@ -17,7 +17,6 @@ from s3fs.core import version_id_kw
 
 from fsspec_avroglob.objects import ObjectPart, ObjectRead, Version
 from fsspec_avroglob.pattern import is_glob_pattern
-from fsspec_avroglob.prepared import GETS, PreparedRequests
 from fsspec_avroglob.requests import S3Request
 from fsspec_avroglob.targets import (
     RefusedKeysError,
@@ -56,10 +55,7 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     async def _get_object(self, **arguments: Any) -> Any:
         """Send one GET, as an earlier one was prepared where that is known to be the same."""
         client, arguments = await self._client_for("get_object", **arguments)
-        gets = self._gets.get(client)
-        if gets is None:
-            gets = self._gets[client] = PreparedRequests(client, GETS)
-        return await gets.send(client, arguments)
+        return await self._gets.get(client, arguments)
 
     async def _read(self, read: ObjectRead) -> bytes:
         """Carry *read* out; a body that is cut short goes on where it stopped."""

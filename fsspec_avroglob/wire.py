@@ -1,4 +1,4 @@
-"""Takes listing pages from botocore as bytes, before its parsers spend their time on them."""
+"""Takes listing pages and objects from botocore before its parsers spend their time on them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from weakref import WeakKeyDictionary
 import botocore.handlers
 
 from fsspec_avroglob.page import Page, UnrecognizedPage, page_from_response, parse_page
-from fsspec_avroglob.prepared import LISTS, PreparedRequests
+from fsspec_avroglob.prepared import GETS, LISTS, PreparedRequests
 
 _PAGE = "fsspec_avroglob.page"
 
 _wanted: ContextVar[str | None] = ContextVar("wanted", default=None)
+
+_READ_HEADERS = ("ETag", "Content-Length", "Content-Range", "x-amz-version-id")
 
 
 class PageReader:
@@ -39,6 +41,40 @@ class PageReader:
             _wanted.reset(before)
         page: Page | None = response.get(_PAGE)
         return page_from_response(response) if page is None else page
+
+
+class ObjectReader:
+    """Sends GETs of objects through clients of S3, each of which it makes ready once."""
+
+    def __init__(self) -> None:
+        self.clients: WeakKeyDictionary[Any, PreparedRequests] = WeakKeyDictionary()
+
+    async def get(self, client: Any, arguments: Mapping[str, str]) -> Any:
+        """As ``client.get_object(**arguments)``, without what the answer tells but of the bytes.
+
+        It has ``Body``, ``ETag``, ``ContentLength``, ``ContentRange`` and ``VersionId`` alone.
+        """
+        gets = self.clients.get(client)
+        if gets is None:
+            client.meta.events.register_first("before-parse.s3.GetObject", _leave_out_headers)
+            gets = self.clients[client] = PreparedRequests(client, GETS)
+        before = _wanted.set("object")
+        try:
+            return await gets.send(client, arguments)
+        finally:
+            _wanted.reset(before)
+
+
+def _leave_out_headers(response_dict: dict[str, Any], **_: Any) -> None:
+    """Botocore's ``before-parse`` handler: leave its parser the headers that are read.
+
+    It looks for some forty, and takes long over a date.
+    """
+    if _wanted.get() == "object" and response_dict["status_code"] in (200, 206):
+        headers = response_dict["headers"]
+        response_dict["headers"] = {
+            name: headers[name] for name in _READ_HEADERS if name in headers
+        }
 
 
 def _take_pages_of(client: Any) -> None:
@@ -66,7 +102,7 @@ def _take_page(
     error in.
     """
     wanted = _wanted.get()
-    if wanted is None or response_dict["status_code"] != 200:
+    if wanted not in ("infos", "keys") or response_dict["status_code"] != 200:
         return
     try:
         page = parse_page(response_dict["body"], detail=wanted == "infos")

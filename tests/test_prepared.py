@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from fsspec_avroglob.page import Page, page_from_response
-from fsspec_avroglob.prepared import GETS, PreparedRequests
-from fsspec_avroglob.wire import PageReader
+from fsspec_avroglob.prepared import PreparedRequests
+from fsspec_avroglob.wire import ObjectReader, PageReader
 from tests.conftest import MakeFs, PutObjects
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Endpoint
@@ -50,7 +50,7 @@ class Client:
         self.client = sync(fs.loop, fs.set_session)
         self.events = self.client.meta.events
         self.reader = PageReader()
-        self.gets: PreparedRequests | None = None
+        self.objects = ObjectReader()
 
     def page(self, arguments: Arguments) -> Page:
         page: Page = sync(
@@ -67,9 +67,12 @@ class Client:
 
     def read(self, arguments: Arguments) -> Read:
         """A read of an object by a request that is prepared where it can be."""
-        if self.gets is None:
-            self.gets = PreparedRequests(self.client, GETS)
-        return self._body(partial(self.gets.send, self.client, arguments))
+        return self._body(partial(self.objects.get, self.client, arguments))
+
+    @property
+    def gets(self) -> PreparedRequests:
+        """What has been prepared for reads."""
+        return self.objects.clients[self.client]
 
     def ordinary_read(self, arguments: Arguments) -> Read:
         return self._body(partial(self.client.get_object, **arguments))
@@ -80,7 +83,8 @@ class Client:
             content = b""
             while chunk := await response["Body"].read(1 << 18):
                 content += chunk
-            told = {name: response.get(name) for name in ("ETag", "ContentRange", "VersionId")}
+            names = ("ContentLength", "ContentRange", "ETag", "VersionId")
+            told = {name: response.get(name) for name in names}
             return Read(content, type(response["Body"]).__name__, told)
 
         read: Read = sync(self.fs.loop, ask)
@@ -334,7 +338,6 @@ def test_prepared_reads_are_those_of_botocore(client: Client, bucket: str, put: 
 
     with client.sent(GET) as requests:
         compare()
-    assert client.gets is not None
     assert client.gets.prepared
 
 
@@ -379,7 +382,6 @@ def test_reads_are_prepared_unless_they_are_unusual(
     unusual = {**usual, "ResponseContentType": "text/plain"}
     for arguments in (usual, unusual):
         client.read(arguments)
-    assert client.gets is not None
     assert client.gets.prepared == 1
 
     calls = counted(client, monkeypatch)
