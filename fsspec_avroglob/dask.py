@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fsspec_avroglob.avro.frames import DtypeBackend, frame
+from fsspec_avroglob.avro.frames import DtypeBackend, FrameBuilder
 from fsspec_avroglob.avro.options import Columns, Engine, ReadOptions, TableOptions
 from fsspec_avroglob.avro.pieces import Piece, layout_of, pieces, read_piece
 from fsspec_avroglob.avro.reading import resolved_sources
@@ -145,7 +145,10 @@ class PieceReader:
         return self._frame(self.layout, self.layout.arrow.empty_table())
 
     def _frame(self, layout: TableLayout, table: Any) -> pandas.DataFrame:
-        return frame([table], (), self.dtype_backend, layout.categories)
+        builder = FrameBuilder(layout.arrow, self.dtype_backend, layout.categories)
+        for batch in table.to_batches():
+            builder.add(batch)
+        return builder.frame()
 
 
 class _ReadAvro(FromMapProjectable):  # type: ignore[misc]  # dask has no types

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow
 
-    from fsspec_avroglob.avro.frames import DtypeBackend
+    from fsspec_avroglob.avro.frames import DtypeBackend, FrameBuilder
     from fsspec_avroglob.avro.tables import TableReading
 
 __all__ = [
@@ -74,11 +74,11 @@ def read_avro(
     Raises ImportError without pandas or pyarrow, ValueError for options that cannot be, what
     :meth:`ResolvedSources.resolve` raises, and AvroDecodeError for corrupt data.
     """
-    frame = _frames().frame
+    frames = _frames(dtype_backend)
     chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
     opened = _prepared(urlpath, storage_options, chosen)
-    holder, errors, categories = blocking(_held_table, *opened)
-    return frame(holder, errors, dtype_backend, categories)
+    builder, errors = blocking(_filled, frames, dtype_backend, *opened)
+    return builder.frame(errors)
 
 
 async def read_avro_async(
@@ -91,11 +91,11 @@ async def read_avro_async(
     **options: Unpack[TableOptions],
 ) -> pandas.DataFrame:
     """:func:`read_avro` as a coroutine."""
-    frame = _frames().frame
+    frames = _frames(dtype_backend)
     chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
     opened = await asyncio.to_thread(_prepared, urlpath, storage_options, chosen)
-    holder, errors, categories = await on_io_loop(_held_table, *opened)
-    return await asyncio.to_thread(frame, holder, errors, dtype_backend, categories)
+    builder, errors = await on_io_loop(_filled, frames, dtype_backend, *opened)
+    return await asyncio.to_thread(builder.frame, errors)
 
 
 def read_avro_table(
@@ -135,11 +135,15 @@ async def _table(located: Located, options: ReadOptions) -> tuple[pyarrow.Table,
     return await reading.table(), reading.reading.errors
 
 
-async def _held_table(
-    located: Located, options: ReadOptions
-) -> tuple[list[pyarrow.Table], list[Dropped], dict[str, list[str]]]:
+async def _filled(
+    frames: Any, dtype_backend: DtypeBackend | None, located: Located, options: ReadOptions
+) -> tuple[FrameBuilder, list[Dropped]]:
     reading = await _tables().TableReading.open(located, options)
-    return [await reading.table()], reading.reading.errors, reading.layout.categories
+    builder = frames.FrameBuilder(reading.layout.arrow, dtype_backend, reading.layout.categories)
+    async with aclosing(reading.joined_batches()) as batches:
+        async for batch in batches:
+            await asyncio.to_thread(builder.add, batch)
+    return builder, reading.reading.errors
 
 
 def _reported(table: pyarrow.Table, errors: list[Dropped]) -> pyarrow.Table:
@@ -396,7 +400,7 @@ def _tables() -> Any:
     return tables
 
 
-def _frames() -> Any:
+def _frames(dtype_backend: DtypeBackend | None) -> Any:
     try:
         import pandas  # noqa: F401
     except ImportError as error:
@@ -404,6 +408,7 @@ def _frames() -> Any:
     _tables()
     from fsspec_avroglob.avro import frames
 
+    frames.check_backend(dtype_backend)
     return frames
 
 

@@ -63,11 +63,13 @@ class TableReading:
 
     async def table(self) -> pa.Table:
         """All rows."""
-        chunks = []
-        async with aclosing(joined(self.batches(), self.layout.arrow)) as batches:
-            async for batch in batches:
-                chunks.append(batch)
+        async with aclosing(self.joined_batches()) as batches:
+            chunks = [batch async for batch in batches]
         return pa.Table.from_batches(chunks, self.layout.arrow)
+
+    def joined_batches(self) -> AsyncGenerator[pa.RecordBatch, None]:
+        """The rows in batches that are not very small."""
+        return joined(self.batches(), self.layout.arrow)
 
     def decoding(self, file: OpenedFile) -> RunDecoder[pa.RecordBatch]:
         """What decodes a file's runs of blocks into the columns that files hold."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import datetime
 import decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pandas
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from fsspec_avroglob.avro.frames import DtypeBackend, FrameBuilder, dtype_of
 from fsspec_avroglob.avro.read import read_avro
 from tests.support.avro_data import avro_file, record_schema
 
@@ -114,3 +118,40 @@ def test_frames_hold_what_tables_hold(tmp_path: Path) -> None:
     frame = frame_of(tmp_path / "x.avro", ["null", "long"], [None, 2**62])
 
     assert pa.table(frame)["x"].to_pylist() == [None, 2**62]
+
+
+COLUMNS = {
+    "int": (pa.int32(), st.integers(-(2**31), 2**31 - 1)),
+    "long": (pa.int64(), st.integers(-(2**63), 2**63 - 1)),
+    "float": (pa.float32(), st.floats(width=32)),
+    "double": (pa.float64(), st.floats()),
+    "boolean": (pa.bool_(), st.booleans()),
+    "string": (pa.string(), st.text(max_size=3)),
+    "timestamp": (pa.timestamp("us", "UTC"), st.integers(-(2**40), 2**40)),
+}
+
+
+@given(st.data(), st.sampled_from([None, "numpy_nullable", "pyarrow"]))
+def test_columns_filled_batch_by_batch_are_those_that_pyarrow_makes_at_once(
+    data: st.DataObject, backend: DtypeBackend | None
+) -> None:
+    rows = data.draw(st.integers(0, 20))
+    fields, arrays = [], []
+    for name, (type_, values) in COLUMNS.items():
+        nullable = data.draw(st.booleans())
+        some = st.none() | values if nullable else values
+        fields.append(pa.field(name, type_, nullable=nullable))
+        column = data.draw(st.lists(some, min_size=rows, max_size=rows))
+        arrays.append(pa.array(column, type_))
+    batch = pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+    cuts = sorted(data.draw(st.lists(st.integers(0, rows), max_size=4)))
+
+    builder = FrameBuilder(batch.schema, backend)
+    for start, stop in pairwise([0, *cuts, rows]):
+        builder.add(batch.slice(start, stop - start))
+    found = builder.frame()
+
+    table = pa.Table.from_batches([batch])
+    for field in batch.schema:
+        column = table[field.name].to_pandas(types_mapper=lambda _, f=field: dtype_of(f, backend))
+        pandas.testing.assert_series_equal(found[field.name], column, check_names=False)

@@ -76,7 +76,10 @@ class PolarsAvroEngine:
         data = b"".join([self._header, *block])
         try:
             source = self._source([lambda: nullcontext(io.BytesIO(data))], False, False)
-            return pa.record_batch(next(source.batch_iter(rows, self._wanted)))
+            batch = next(source.batch_iter(rows, self._wanted))
+            # Each column by itself, since a batch is let go of as a whole.
+            columns = [pa.array(column) for column in batch.columns]
+            return pa.RecordBatch.from_arrays(columns, schema=pa.schema(batch.schema))
         except BaseException as error:
             # A panic of the native module derives from BaseException alone.
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
