@@ -30,6 +30,13 @@ MOST_DOUBTFUL = 2.0
 """How many refusals more than by DOUBTFUL are awaited before it is judged what they are due to."""
 
 
+LONGEST_SPACING_S = 1.0
+"""What counts of the seconds between two answers: the rest is the caller's own pause."""
+
+MUCH_LESS = 1.5
+"""The factor by which requests must have become fewer before it is judged whether that helped."""
+
+
 class _Answers:
     """Answers to requests sent at about one level."""
 
@@ -43,7 +50,7 @@ class _Answers:
         """Count one; True when older ones have been halved."""
         self.count += 1
         self.levels += level
-        self.seconds += seconds
+        self.seconds += min(seconds, LONGEST_SPACING_S)
         self.refused += refused
         self.last = now
         if self.count < 2 * MEMORY:
@@ -66,8 +73,8 @@ class _Answers:
 
     @property
     def rate(self) -> float:
-        """Requests a second, at that level: where the client is the bottleneck, not in step."""
-        return self.levels / max(self.seconds, 1e-9)
+        """Requests a second: not in step with the level where the client sends fewer."""
+        return self.count / max(self.seconds, 1e-9)
 
 
 class Refusals:
@@ -91,7 +98,7 @@ class Refusals:
         self._doubt = False
 
     def note(self, level: float, seconds: float, *, refused: bool) -> None:
-        """Count an answer that took *seconds*, to a request that was sent at *level*."""
+        """Count the answer to a request sent at *level*, *seconds* after the answer before it."""
         self._now += 1
         octave = frexp(level)[1]
         answers = self._octaves.get(octave)
@@ -144,9 +151,12 @@ class Refusals:
         here = self._octaves[frexp(level)[1]]
         if here.count < ENOUGH or here.refused < ENOUGH_REFUSED:
             return None
+        less = min(above.level / here.level, above.rate / here.rate)
+        if less < MUCH_LESS:
+            return None
         accepted_above = 1 - above.share
         # If the level were the reason, lowering it would have brought this.
-        accepted = accepted_above * min(above.level / here.level, above.rate / here.rate)
+        accepted = accepted_above * less
         if (
             here.share > MOST
             or here.share > 1.5 * above.share + 0.1

@@ -40,20 +40,27 @@ LONGEST_PAUSE_S = 0.1
 MOST_PAUSES = 7
 """Most pauses more that a refused operation waits for its next request."""
 
+LONGEST_APART_S = 0.5
+"""What counts of the seconds between two accepted requests: the rest is the caller's own pause."""
+
 TIMER_S = 0.002
 """How late a timer may be. Starts that are late by less are made up for."""
 
 
 class Slot:
-    """Leave for one request: when it was given, in which round and window, as which in flight."""
+    """Leave for one request: when it was given, in which round and window, as which in flight.
 
-    __slots__ = ("level", "round", "since", "window")
+    refusals: how often its operation had been refused before.
+    """
 
-    def __init__(self, round_: int, window: float, level: int, since: float) -> None:
+    __slots__ = ("level", "refusals", "round", "since", "window")
+
+    def __init__(self, round_: int, window: float, level: int, since: float, refusals: int) -> None:
         self.round = round_
         self.window = window
         self.level = level
         self.since = since
+        self.refusals = refusals
 
 
 class Congestion:
@@ -80,6 +87,7 @@ class Congestion:
         self.round = 0
         self.refusals = Refusals()
         self._round_trip_s = 0.0
+        self._apart_s = self._last_accepted = self._last_answer = 0.0
         self._refused_share = 0.0
         self._in_a_row = 0
         self._plateau = PLATEAU_ROUNDS
@@ -106,19 +114,34 @@ class Congestion:
         """Least seconds between the beginnings of two requests."""
         return min(self._round_trip_s / self.limit, LONGEST_PAUSE_S) if self.paced else 0.0
 
+    def quiet_s(self, refusals: int) -> float:
+        """Seconds without a request before one whose operation was refused *refusals* times.
+
+        Where a server takes so many requests a second, these are as far apart as the accepted ones
+        are, however many are sent: so the pause is long enough whatever else is believed of it.
+        """
+        return max(self.gap_s, self._apart_s) * _pauses(refusals)
+
     def succeeded(self, slot: Slot, now: float, *, full: bool) -> None:
         """Note that a request was accepted. full: whether the window held others back."""
         took_s = now - slot.since
-        self.refusals.note(slot.window, took_s, refused=False)
+        self._answered(slot, now, refused=False)
         self._refused_share -= self._refused_share / MEMORY
         self._in_a_row = 0
         self._round_trip_s += (took_s - self._round_trip_s) / (8 if self._round_trip_s else 1)
+        apart_s = min(now - self._last_accepted, LONGEST_APART_S) / max(1, _pauses(slot.refusals))
+        self._apart_s += (apart_s - self._apart_s) / 16
+        self._last_accepted = now
         if not full or slot.round != self.round:
             return
         if self.limit < min(self.fits, self.ceiling):
             self.limit = min(self.limit + min(1.0, self.limit), self.fits, self.ceiling)
         elif self.fits < math.inf:
             self._hold()
+
+    def _answered(self, slot: Slot, now: float, *, refused: bool) -> None:
+        self.refusals.note(slot.window, now - self._last_answer, refused=refused)
+        self._last_answer = now
 
     def _hold(self) -> None:
         """A request more went well on the plateau, or on a level that is being tried."""
@@ -140,7 +163,7 @@ class Congestion:
         """Note that a request was throttled."""
         self._refused_share += (1 - self._refused_share) / MEMORY
         self._in_a_row += 1
-        self.refusals.note(slot.window, now - slot.since, refused=True)
+        self._answered(slot, now, refused=True)
         if slot.round == self.round:
             if not self.refusals.ask_for_less(slot.window, self.fits):
                 self._tolerate()
@@ -188,6 +211,10 @@ class Congestion:
         self._forget_probing()
 
 
+def _pauses(refusals: int) -> int:
+    return min((1 << refusals) - 1, MOST_PAUSES)
+
+
 class _Waiter:
     """A request that waits, and how often its operation has been refused already."""
 
@@ -233,7 +260,7 @@ class RequestWindow:
         throttled.
         """
         if not self._groups and not self._retries and self._delay_s(refusals) == 0:
-            return self._grant()
+            return self._grant(refusals)
         loop = asyncio.get_running_loop()
         waiter = _Waiter(loop.create_future(), refusals)
         if refusals:
@@ -261,17 +288,17 @@ class RequestWindow:
         if self._groups or self._retries:
             self._admit()
 
-    def _grant(self) -> Slot:
+    def _grant(self, refusals: int = 0) -> Slot:
         self.in_flight += 1
         now = self._clock()
-        if self.congestion.paced:
-            self._next_start = max(self._next_start, now - TIMER_S) + self.congestion.gap_s
+        self._next_start = max(self._next_start, now - TIMER_S) + self.congestion.gap_s
         congestion = self.congestion
-        return Slot(congestion.round, congestion.limit, self.in_flight, now)
+        return Slot(congestion.round, congestion.limit, self.in_flight, now, refusals)
 
     def _delay_s(self, refusals: int) -> float:
         """Seconds until a request may start; infinite if others must end before."""
         places, crowd = self.congestion.places, 0.5
+        quiet_s = self.congestion.quiet_s(refusals)
         if refusals and self.congestion.refusals.background:
             # Its first refusal was most likely by chance, and the others may have been.
             refusals, crowd = refusals - 1, 0.75
@@ -279,10 +306,9 @@ class RequestWindow:
             places = max(1, int(places * crowd**refusals))
         if self.in_flight >= places:
             return math.inf
-        if not self.congestion.paced:
+        if not (quiet_s or self.congestion.paced):
             return 0.0
-        pause_s = self.congestion.gap_s * min((1 << refusals) - 1, MOST_PAUSES)
-        return max(0.0, self._next_start + pause_s - self._clock())
+        return max(0.0, self._next_start + quiet_s - self._clock())
 
     def _admit(self) -> None:
         """Give leave to whoever is next, as long as there is room."""
@@ -300,7 +326,7 @@ class RequestWindow:
                 del self._groups[group]
                 if queue:
                     self._groups[group] = queue
-            waiter.granted.set_result(self._grant())
+            waiter.granted.set_result(self._grant(waiter.refusals))
 
     def _next_queue(self) -> deque[_Waiter] | None:
         """The queue whose head is next, without those at its head that no longer wait."""

@@ -86,7 +86,11 @@ class Server:
 
 
 def run(
-    server: Server, operations: int = 2000, policy: RetryPolicy | None = None, workers: int = 64
+    server: Server,
+    operations: int = 2000,
+    policy: RetryPolicy | None = None,
+    workers: int = 64,
+    seed: int = 7,
 ) -> Requests:
     """Carry out operations, *workers* at once, as an instance would, waits included."""
 
@@ -103,7 +107,7 @@ def run(
         await asyncio.gather(*(work() for _ in range(workers)))
         return requests
 
-    random.seed(7)  # the jitter of waits
+    random.seed(seed)  # the jitter of waits
     requests = run_in_virtual_time(main)
     assert (requests.window.in_flight, requests.window.waiting) == (0, 0)
     return requests
@@ -165,6 +169,24 @@ def test_a_rate_below_what_single_requests_reach_makes_pauses() -> None:
 
     assert requests.stats.window < 1
     assert 0.8 * 50 <= server.settled_rate() <= 1.2 * 50
+
+
+@pytest.mark.parametrize("rate", [5, 40, 100])
+@pytest.mark.parametrize("round_trip_s", [0.0005, 0.002, 0.01, 0.03])
+@pytest.mark.parametrize("burst_s", [0.1, 1.0])
+def test_no_operation_is_lost_however_few_requests_a_second_are_taken(
+    rate: float, round_trip_s: float, burst_s: float
+) -> None:
+    for seed in range(3):
+        server = Server(round_trip_s, rate=rate, burst=max(1, rate * burst_s), work_s=0.0005)
+        server.chance = random.Random(seed)
+        operations = int(10 * rate)
+
+        run(server, operations, seed=seed)  # fails with what any of them is given up for
+
+        assert len(server.attempts) == operations
+        assert max(server.attempts.values()) <= 3
+        assert server.arrivals[-1] < 2 * operations / rate
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3])
