@@ -6,7 +6,9 @@ import gc
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
+import fsspec.config
 import pytest
 
 from fsspec_avroglob import AvroGlobFileSystem
@@ -45,7 +47,8 @@ def check_call(
             endpoint.client().put_object(Bucket=data_bucket, Key=key, Body=content)
         for fs in AvroGlobFileSystem._cache.values():
             fs.invalidate_cache()
-        with warnings.catch_warnings():
+        # Some calls set fsspec's configuration, which is that of the process.
+        with warnings.catch_warnings(), patch.dict(fsspec.config.conf):
             if library.leaves_open:
                 warnings.simplefilter("ignore", ResourceWarning)
             found = outcome(library, call, data_bucket, shared_proxy, str(tmp_path))
