@@ -8,14 +8,12 @@ Every tool ends with a pandas DataFrame, the way its users get one, if not said 
 import argparse
 import gc
 import json
-import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.peers import KEY, REGION, SECRET, Run
+from benchmarks.process import KEY, REGION, SECRET, Run
 
 WARM_UP = "warm-up"
 """A bucket with one small file."""
@@ -154,10 +152,7 @@ def measure(read: Read, url: str, path: str, repeat: int, timeout_s: float) -> d
     """
     read(f"{WARM_UP}/data/*.avro")
     gc.collect()
-    run = Run(url)
-    timer = threading.Timer(timeout_s, _give_up, [run])
-    timer.daemon = True
-    timer.start()
+    run = Run(url, timeout_s)
     walls, cpus = [], []
     figures: dict[str, Any] = {}
     for _ in range(repeat):
@@ -172,13 +167,8 @@ def measure(read: Read, url: str, path: str, repeat: int, timeout_s: float) -> d
         if size is None:
             figures["table_bytes"] = getattr(result, "nbytes", None)
         del result
-    timer.cancel()
+    run.end()
     return figures | {"wall_s": median(walls), "cpu_s": median(cpus), "rows": rows}
-
-
-def _give_up(run: Run) -> None:
-    print(json.dumps(run.figures("timeout")), flush=True)
-    os._exit(0)  # the tool may be anywhere, in native code too
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

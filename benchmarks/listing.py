@@ -1,9 +1,7 @@
 """Every scenario with every tool, one process at a time, and the report of what they took."""
 
 import argparse
-import json
 import math
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from benchmarks import report
 from benchmarks.endpoint import SyntheticEndpoint
+from benchmarks.process import command_line, figures_of, give_out
 from benchmarks.report import Measurement
 from benchmarks.scenarios import (
     BUCKETS,
@@ -30,8 +29,6 @@ FULL_TIMEOUT_S = 60.0
 OWN_PATIENCE = 3  # goals need this package's own figures in full
 WALK_PATIENCE = 1 / 3  # a walk's requests are counted without latency anyway
 COUNTING_TIMEOUT_S = 300.0
-PROCESS_OVERHEAD_S = 60.0
-_ROOT = Path(__file__).resolve().parent.parent
 
 
 class Runner:
@@ -77,22 +74,10 @@ class Runner:
 
     def _run(self, scenario: Scenario, tool: str, timeout_s: float) -> Measurement:
         self._endpoint.configure(latency_s=scenario.latency_s)
-        command = [sys.executable, "-m", "benchmarks.peers", tool, f"--url={self._endpoint.url}"]
-        command += [f"--bucket={scenario.bucket}", f"--pattern={scenario.pattern}"]
-        command += [f"--repeat={scenario.repeat}", f"--timeout={timeout_s}"]
-        command += ["--detail"] if scenario.detail else []
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s + PROCESS_OVERHEAD_S,
-            cwd=_ROOT,
-            check=False,
-        )
-        if done.returncode or not done.stdout.strip():
-            lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-            return Measurement(scenario, tool, "failed", error=lines[-1])
-        return Measurement(scenario, tool, **json.loads(done.stdout.splitlines()[-1]))
+        arguments = [tool, f"--url={self._endpoint.url}", f"--bucket={scenario.bucket}"]
+        arguments += [f"--pattern={scenario.pattern}", f"--repeat={scenario.repeat}"]
+        arguments += ["--detail"] if scenario.detail else []
+        return Measurement(scenario, tool, **figures_of("benchmarks.peers", arguments, timeout_s))
 
 
 def measure_all(
@@ -124,35 +109,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measurements = list(
             measure_all(runner, scenarios, lambda line: print(line, file=sys.stderr, flush=True))
         )
-    text = report.markdown(measurements, elapsed_s=time.perf_counter() - started)
-    if options.markdown:
-        options.markdown.write_text(text)
-    else:
-        print(text)
-    if options.json:
-        options.json.write_text(json.dumps(report.as_json(measurements), indent=1) + "\n")
-    if options.plots:
+
+    def plot(directory: Path) -> None:
         from benchmarks import plots  # matplotlib, for those who want pictures
 
-        plots.write(measurements, options.plots)
-    disagreements = report.disagreements(measurements)
-    for line in disagreements:
-        print(line, file=sys.stderr)
-    return 1 if disagreements else 0
+        plots.write(measurements, directory)
+
+    text = report.markdown(measurements, elapsed_s=time.perf_counter() - started)
+    return give_out(
+        options, text, report.as_json(measurements), plot, report.disagreements(measurements)
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks listing",
-        description="List generated buckets with this package, s3fs, boto3, obstore and pyarrow.",
+    parser = command_line(
+        "listing",
+        "List generated buckets with this package, s3fs, boto3, obstore and pyarrow.",
+        quick="two minutes",
     )
-    parser.add_argument("--quick", action="store_true", help="end within two minutes")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="default: standard output")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="write SVG plots")
     parser.add_argument("--latency-ms", type=float, default=REQUEST_LATENCY_S * 1000)
-    parser.add_argument("--timeout", type=float, metavar="S", help="seconds before one is cut off")
-    parser.add_argument(
-        "--only", default="", metavar="TEXT", help="scenarios with TEXT in the name"
-    )
     return parser

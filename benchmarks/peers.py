@@ -9,21 +9,17 @@ write: a loop over the alternatives, or a listing of the literal prefix and a co
 import argparse
 import gc
 import json
-import os
 import re
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
-from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
-from benchmarks.endpoint import control
+from benchmarks.process import KEY, REGION, SECRET, Run
 
 WARM_UP_PATTERN = "warm-up/*"
 MAGIC = re.compile(r"[*?\[{]")
-KEY, SECRET, REGION = "benchmarks", "benchmarks", "us-east-1"
 
 
 class Tool(Protocol):
@@ -263,55 +259,6 @@ def keep_function(pattern: str) -> Callable[[str], object]:
     return re.compile("|".join(glob_translate(one) for one in alternatives(pattern))).match
 
 
-class Memory:
-    """How far the resident memory of this process rose since the start, where Linux tells it."""
-
-    def __init__(self) -> None:
-        """Forget the peak so far."""
-        self._known = False
-        if Path("/proc/self/clear_refs").exists():
-            Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, see proc(5)
-            self._known = True
-        self._idle = self._kibibytes("VmRSS")
-
-    def peak_over_idle_bytes(self) -> int | None:
-        """Return the highest resident size since the start, less that at the start."""
-        return 1024 * (self._kibibytes("VmHWM") - self._idle) if self._known else None
-
-    def _kibibytes(self, field: str) -> int:
-        if not self._known:
-            return 0
-        status = Path("/proc/self/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field))
-
-
-class Run:
-    """The clock, the memory and the endpoint's counters of one measurement."""
-
-    def __init__(self, url: str) -> None:
-        """Start all of them."""
-        self._url = url
-        control(url, "reset", {})
-        self._memory = Memory()
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-
-    def figures(self, status: str) -> dict[str, Any]:
-        """Return what was used up to now."""
-        wall_s = time.perf_counter() - self._wall
-        cpu_s = time.process_time() - self._cpu
-        stats = control(self._url, "stats")
-        return {
-            "status": status,
-            "wall_s": wall_s,
-            "cpu_s": cpu_s,
-            "peak_memory_bytes": self._memory.peak_over_idle_bytes(),
-            "requests": sum(stats["requests"].values()),
-            "requests_by_operation": stats["requests"],
-            "peak_in_flight": stats["peak_in_flight"],
-            "server_cpu_s": stats["cpu_s"],
-        }
-
-
 def measure(
     tool: Tool, url: str, bucket: str, pattern: str, *, detail: bool, repeat: int, timeout_s: float
 ) -> dict[str, Any]:
@@ -321,10 +268,7 @@ def measure(
     """
     tool.glob(bucket, WARM_UP_PATTERN, False)
     gc.collect()
-    run = Run(url)
-    timer = threading.Timer(timeout_s, _give_up, [run])
-    timer.daemon = True
-    timer.start()
+    run = Run(url, timeout_s)
     walls, cpus = [], []
     for _ in range(repeat):
         wall, cpu = time.perf_counter(), time.process_time()
@@ -332,7 +276,7 @@ def measure(
         walls.append(time.perf_counter() - wall)
         cpus.append(time.process_time() - cpu)
         tool.forget()
-    timer.cancel()
+    run.end()
     figures = run.figures("ok")
     figures |= {"wall_s": median(walls), "cpu_s": median(cpus)}
     figures["requests"] /= repeat
@@ -341,11 +285,6 @@ def measure(
         return figures | (matches if isinstance(matches, dict) else {"matches": 0})
     digest = sha256("\0".join(names).encode()).hexdigest()
     return figures | {"matches": len(names), "digest": digest}
-
-
-def _give_up(run: Run) -> None:
-    print(json.dumps(run.figures("timeout")), flush=True)
-    os._exit(0)  # the tool may be anywhere, in native code too
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
