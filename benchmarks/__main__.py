@@ -4,7 +4,7 @@ import argparse
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("avro", "importtime", "listing", "overhead", "scale", "soak")
+BENCHMARKS = ("avro", "dask", "importtime", "listing", "overhead", "scale", "soak")
 
 
 def main() -> int:

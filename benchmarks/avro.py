@@ -59,8 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    return command_line(
+    parser = command_line(
         "avro",
         "Read generated Avro files with this package, polars-avro, jetliner, fastavro and dask.",
         quick="a few minutes",
     )
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="scenarios with TEXT in the name"
+    )
+    return parser

@@ -127,5 +127,8 @@ def _parser() -> argparse.ArgumentParser:
         "List generated buckets with this package, s3fs, boto3, obstore and pyarrow.",
         quick="two minutes",
     )
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="scenarios with TEXT in the name"
+    )
     parser.add_argument("--latency-ms", type=float, default=REQUEST_LATENCY_S * 1000)
     return parser

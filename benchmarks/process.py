@@ -108,9 +108,6 @@ def command_line(name: str, description: str, quick: str) -> argparse.ArgumentPa
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="default: standard output")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write SVG plots")
     parser.add_argument("--timeout", type=float, metavar="S", help="seconds before one is cut off")
-    parser.add_argument(
-        "--only", default="", metavar="TEXT", help="scenarios with TEXT in the name"
-    )
     return parser
 
 

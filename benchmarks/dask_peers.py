@@ -1,0 +1,128 @@
+"""One measurement: rows of Avro files grouped and added up by a tool on a Dask cluster.
+
+`python -m benchmarks.dask_peers TOOL --url URL --bucket NAME` prints one JSON object. The cluster
+has started, and each of its processes has imported what it needs and read a small file, before the
+clock starts. "pandas" is one process without Dask, for the right result.
+"""
+
+import argparse
+import gc
+import json
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from statistics import median
+from typing import Any
+
+import dask
+import dask.bag
+from distributed import Client, LocalCluster
+
+from benchmarks.avro_peers import WARM_UP, fastavro
+from benchmarks.process import KEY, REGION, SECRET, Run
+
+WORKERS = 4
+
+Grouped = Callable[[str], Any]
+
+
+def sums(frame: Any) -> Any:
+    """Return what is asked of every tool, of its data frame."""
+    return frame.groupby("kind")[["id", "value"]].sum()
+
+
+def avroglob(url: str) -> Grouped:
+    """Read with this package's dask.dataframe."""
+    from fsspec_avroglob.dask import read_avro
+
+    options = {"endpoint_url": url, "key": KEY, "secret": SECRET, "region": REGION}
+    return lambda path: sums(read_avro(f"s3://{path}", storage_options=options)).compute()
+
+
+def dask_bag(url: str) -> Grouped:
+    """dask.bag.read_avro over s3fs, turned into a dask.dataframe."""
+    options = {
+        "endpoint_url": url,
+        "key": KEY,
+        "secret": SECRET,
+        "client_kwargs": {"region_name": REGION},
+    }
+
+    def grouped(path: str) -> Any:
+        bag = dask.bag.read_avro(f"s3://{path}", storage_options=options)
+        return sums(bag.to_dataframe()).compute()
+
+    return grouped
+
+
+def pandas(url: str) -> Grouped:
+    """Records of fastavro in one pandas frame."""
+    read = fastavro(url)
+    return lambda path: sums(read(path))
+
+
+TOOLS: dict[str, Callable[[str], Grouped]] = {
+    "avroglob": avroglob,
+    "dask.bag": dask_bag,
+    "pandas": pandas,
+}
+
+
+def measure(
+    grouped: Grouped, run_url: str, path: str, repeat: int, timeout_s: float
+) -> dict[str, Any]:
+    """Return the figures of `repeat` results: the median of times, counts of the first."""
+    gc.collect()
+    run = Run(run_url, timeout_s)
+    walls = []
+    figures: dict[str, Any] = {}
+    for _ in range(repeat):
+        started = time.perf_counter()
+        found = grouped(path)
+        walls.append(time.perf_counter() - started)
+        figures = figures or run.figures("ok")
+    run.end()
+    result = {kind: row.tolist() for kind, row in found.sort_index().iterrows()}
+    return figures | {"wall_s": median(walls), "result": result}
+
+
+def _import(modules: Sequence[str]) -> None:
+    for module in modules:
+        import_module(module)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure one tool, on a cluster of processes of this machine."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.dask_peers")
+    parser.add_argument("tool", choices=TOOLS)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--bucket", required=True)
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS")
+    options = parser.parse_args(arguments)
+    grouped = TOOLS[options.tool](options.url)
+    with (
+        LocalCluster(
+            n_workers=WORKERS,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        client.run(_import, ["pandas", "pyarrow", "fastavro", "s3fs", "fsspec_avroglob.dask"])
+        client.run(_read_alone, options.tool, options.url)
+        grouped(f"{WARM_UP}/data/*.avro")
+        path = f"{options.bucket}/data/*.avro"
+        figures = measure(grouped, options.url, path, options.repeat, options.timeout)
+        print(json.dumps(figures), flush=True)
+
+
+def _read_alone(tool: str, url: str) -> None:
+    """Read the small file within a worker, so that its clients are there."""
+    with dask.config.set(scheduler="synchronous"):
+        TOOLS[tool](url)(f"{WARM_UP}/data/*.avro")
+
+
+if __name__ == "__main__":
+    main()
