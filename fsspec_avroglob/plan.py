@@ -37,8 +37,8 @@ EVERYTHING: State = ((Segment((), recursive=True),),)
 ONE_LEVEL: State = ((Segment((AnyRun(),)),),)
 """The state of ``*``."""
 
-LAST = "\U0010fffd"
-"""Sorts after what may follow a prefix in practice, and can be echoed in XML."""
+LAST = "\U0010ffff"
+"""The greatest character; what follows a prefix sorts after it only if it starts with it too."""
 
 
 # --- steps ---------------------------------------------------------------------------------------
@@ -311,7 +311,8 @@ class ListingPlan:
         """
         rest = key[len(directory) :]
         bounds = [b for tail in state if (b := _bound_after(tail, rest)) is not None]
-        return directory + min(bounds) if bounds else None
+        # What starts with LAST sorts after the bound that stands for the end of its directory.
+        return max(key, directory + min(bounds)) if bounds else None
 
     def first(self, state: State, directory: str) -> str:
         """The ``StartAfter`` before the first possible match below *directory*."""

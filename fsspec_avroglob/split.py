@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import string
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 WIDTH = 40
 """Characters after the common prefix that a position in key space is computed from."""
@@ -16,18 +18,68 @@ _DIGITS = frozenset(string.digits)
 _HEX = frozenset("abcdef"), frozenset("ABCDEF")
 _LETTERS = frozenset(string.ascii_lowercase), frozenset(string.ascii_uppercase)
 
+_SCRIPTS = (
+    (0x80, 0x24F),  # Latin
+    (0x370, 0x3FF),  # Greek
+    (0x400, 0x52F),  # Cyrillic
+    (0x600, 0x6FF),  # Arabic
+    (0x3040, 0x30FF),  # Hiragana and Katakana
+    (0x3400, 0x4DBF),  # Han, rare
+    (0x4E00, 0x9FFF),  # Han
+    (0xAC00, 0xD7A3),  # Hangul
+    (0x1F300, 0x1FAFF),  # emoji
+    (0x20000, 0x2A6DF),  # Han, rarer
+)
+"""Code points that are used together, first and last, as Unicode's block chart has them."""
+
+_EVERYTHING = ((0x80, 0xD7FF), (0xE000, 0x10FFFF))
+
+MANY_SCRIPTS = 16
+"""From so many scripts on, characters are taken to come from all of Unicode."""
+
+_Range = tuple[int, int]
+
+
+class _Alphabet:
+    """Characters as ranges of code points, numbered from 1 on in their order."""
+
+    def __init__(self, ranges: Sequence[_Range]) -> None:
+        self._starts = [first for first, _ in ranges]
+        sizes = [last - first + 1 for first, last in ranges]
+        self._sizes = sizes
+        self._below = [0, *accumulate(sizes)]
+        self.size = self._below.pop()
+
+    def number(self, character: str) -> tuple[int, bool]:
+        """The number of the greatest character up to *character*, 0 for none; if it is that."""
+        code = ord(character)
+        index = bisect_right(self._starts, code) - 1
+        if index < 0:
+            return 0, False
+        place = code - self._starts[index]
+        return self._below[index] + min(place + 1, self._sizes[index]), place < self._sizes[index]
+
+    def character(self, number: int) -> str:
+        """The character of a number from 1 on."""
+        index = bisect_right(self._below, number - 1) - 1
+        return chr(self._starts[index] + number - 1 - self._below[index])
+
 
 class KeySpace:
     """Maps keys below *prefix* to integers and back, keeping their order.
 
     A key's characters after the prefix are digits of a number whose base differs by place: the
     characters seen there so far and those of their kind (a digit stands for all digits, several
-    letters for the alphabet or for hexadecimal), and the end of the key, which sorts first.
+    letters for the alphabet or for hexadecimal, beyond ASCII ever new ones for their script), and
+    the end of the key, which sorts first.
     """
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self._seen: list[set[str]] = []
+        # Of each script the characters that were seen at any place.
+        self._scripts: dict[_Range, Counter[str]] = {}
+        self._wide: set[_Range] = set()
         self._changed = True
 
     def observe(self, keys: Iterable[str]) -> None:
@@ -37,22 +89,55 @@ class KeySpace:
             suffix = key[start : start + WIDTH]
             self._seen += (set() for _ in range(len(suffix) - len(self._seen)))
             for seen, character in zip(self._seen, suffix, strict=False):
+                if character > "\x7f":
+                    character = self._of_script(character)
                 if character not in seen:
                     seen.add(character)
                     self._changed = True
 
-    def _places(self) -> list[tuple[list[str], int]]:
-        """Of each place the characters, sorted, and the worth of the next greater digit there."""
+    def _of_script(self, character: str) -> str:
+        """The character, or the first one of its script once that counts as a whole.
+
+        A script does that keys draw on at large while most of its characters are new.
+        """
+        code = ord(character)
+        for first, last in self._wide:
+            if first <= code <= last:
+                return chr(first)
+        script = _script_of(code)
+        seen = self._scripts.setdefault(script, Counter())
+        seen[character] += 1
+        if len(self._scripts) == MANY_SCRIPTS:
+            self._wide = set(_EVERYTHING)
+            self._changed = True
+        elif seen.total() >= 4 and 2 * len(seen) > seen.total():
+            self._wide.add(script)
+            self._changed = True
+        return character
+
+    def _places(self) -> list[tuple[_Alphabet, int]]:
+        """Of each place the characters, and the worth of the next greater digit there."""
         if self._changed:
-            self._digits: list[tuple[list[str], int]] = []
+            self._digits: list[tuple[_Alphabet, int]] = []
             self._size = 1
             for seen in reversed(self._seen):
-                alphabet = sorted(_widened(seen))
+                alphabet = _Alphabet(self._ranges(seen))
                 self._digits.append((alphabet, self._size))
-                self._size *= len(alphabet) + 1
+                self._size *= alphabet.size + 1
             self._digits.reverse()
             self._changed = False
         return self._digits
+
+    def _ranges(self, seen: set[str]) -> list[_Range]:
+        """The characters of a place and those of their kind: disjoint ranges in order."""
+        wide = {w for w in self._wide if any(w[0] <= ord(c) <= w[1] for c in seen)}
+        merged: list[_Range] = []
+        for first, last in sorted(wide | {(ord(c), ord(c)) for c in _widened(seen)}):
+            if merged and first <= merged[-1][1] + 1:
+                merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+            else:
+                merged.append((first, last))
+        return merged
 
     def position(self, key: str) -> int:
         """Where *key* lies, as an integer in [0, size)."""
@@ -60,11 +145,11 @@ class KeySpace:
         for character, (alphabet, worth) in zip(
             key[len(self.prefix) :], self._places(), strict=False
         ):
-            digit = bisect_right(alphabet, character)
+            digit, exact = alphabet.number(character)
             position += digit * worth
             if digit == 0:
                 break
-            if alphabet[digit - 1] != character:
+            if not exact:
                 # A character that was never seen comes after all that the next lower one starts.
                 return position + worth - 1
         return position
@@ -76,7 +161,7 @@ class KeySpace:
             digit, position = divmod(position, worth)
             if digit == 0:
                 break
-            characters.append(alphabet[digit - 1])
+            characters.append(alphabet.character(digit))
         return self.prefix + "".join(characters)
 
     @property
@@ -116,6 +201,14 @@ def _shortened(key: str, after: str) -> str:
     while common < min(len(key), len(after)) and key[common] == after[common]:
         common += 1
     return key[: common + 6]
+
+
+def _script_of(code: int) -> _Range:
+    """The script that a code point beyond ASCII belongs to; where none is listed, a half block."""
+    index = bisect_right(_SCRIPTS, (code, 0x10FFFF)) - 1
+    if index >= 0 and code <= _SCRIPTS[index][1]:
+        return _SCRIPTS[index]
+    return code & ~0x7F, code | 0x7F
 
 
 def _widened(seen: set[str]) -> set[str]:

@@ -151,6 +151,28 @@ def test_a_level_and_what_is_below_hold_what_starts_with_their_prefix(
     assert subdirectories == sorted(directory + name for name in names)
 
 
+LAST_NAMES = ["a", "b", "\U0010fffd", "\U0010ffff", "\U0010ffff\U0010ffff", "a\U0010ffff"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sets(
+        st.lists(st.sampled_from(LAST_NAMES), min_size=1, max_size=4).map("/".join), min_size=1
+    ),
+    st.lists(
+        st.sampled_from(["*", "??", "[ab]*", "\U0010ffff", "\U0010ffff*", "{a,\U0010ffff}", "**"]),
+        min_size=1,
+        max_size=4,
+    ).map("/".join),
+    st.integers(1, 5),
+    st.none() | st.integers(1, 3),
+)
+def test_names_of_the_last_characters_are_found(
+    keys: set[str], text: str, page_size: int, maxdepth: int | None
+) -> None:
+    assert_finds_all(Keyspace(keys, page_size), plan_for(text, maxdepth))
+
+
 # --- requests ------------------------------------------------------------------------------------
 
 
@@ -316,6 +338,25 @@ def non_ascii(draw: random.Random) -> list[str]:
     return ["".join(draw.choices(letters, k=8)) for _ in range(COUNT)]
 
 
+def han(draw: random.Random) -> list[str]:
+    return ["".join(chr(draw.randint(0x4E00, 0x9FFF)) for _ in range(5)) for _ in range(COUNT)]
+
+
+def emoji(draw: random.Random) -> list[str]:
+    return ["".join(chr(draw.randint(0x1F600, 0x1F64F)) for _ in range(6)) for _ in range(COUNT)]
+
+
+def cyrillic(draw: random.Random) -> list[str]:
+    return ["".join(chr(draw.randint(0x410, 0x44F)) for _ in range(8)) for _ in range(COUNT)]
+
+
+def any_characters(draw: random.Random) -> list[str]:
+    planes = [(0x20, 0x7E), (0xA0, 0xD7FF), (0xE000, 0xFFFD), (0x10000, 0x10FFFF)]
+    return [
+        "".join(chr(draw.randint(*draw.choice(planes))) for _ in range(5)) for _ in range(COUNT)
+    ]
+
+
 KINDS: list[Callable[[random.Random], list[str]]] = [
     counters,
     uuids,
@@ -324,6 +365,10 @@ KINDS: list[Callable[[random.Random], list[str]]] = [
     mixed_lengths,
     skewed,
     non_ascii,
+    han,
+    emoji,
+    cyrillic,
+    any_characters,
 ]
 
 
@@ -340,7 +385,9 @@ def test_a_divided_scan_costs_few_requests_more_and_loses_nothing(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sets(st.text(st.sampled_from("ab0-9é\U0001f600\U0010fffd!~"), min_size=1), min_size=100),
+    st.sets(
+        st.text(st.sampled_from("ab0-9é日本語\U0001f600\U0010ffff!~"), min_size=1), min_size=100
+    ),
     st.integers(1, 4),
     st.integers(1, 64),
 )

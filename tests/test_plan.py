@@ -130,6 +130,15 @@ def test_no_match_lies_between_a_key_and_where_the_listing_goes_on(
         assert again is None or again >= place
 
 
+@pytest.mark.parametrize("text", ["*", "*/b", "{a,b}/c", "[ab]"])
+def test_a_listing_never_goes_back_behind_the_last_character(text: str) -> None:
+    plan = plan_for(text)
+    key = "a/\U0010ffff\U0010ffff/c"
+    place = plan.seek(plan.root, "", key)
+    assert place is not None
+    assert place >= key
+
+
 @settings(max_examples=200, deadline=None)
 @given(trees(empty_segments=True), patterns)
 def test_no_match_lies_before_the_first_place(tree: set[str], text: str) -> None:

@@ -102,6 +102,13 @@ def test_evenly_spread_keys_are_divided_near_the_middle(keys: list[str]) -> None
     assert 0.2 < share < 0.8
 
 
+def test_one_script_stays_as_seen_when_few_of_its_characters_recur() -> None:
+    few = space_of("", ["日本", "本日", "日日", "本本"] * 3)
+    many = space_of("", ["日本", "語誌", "地図"])
+    assert few.key(few.position("月")) == "日本"[:1] + "本"
+    assert many.key(many.position("月")) == "月"
+
+
 def test_an_open_range_is_divided_the_given_number_of_pages_ahead() -> None:
     space = space_of("", [f"{i:04}" for i in range(0, 10_000, 9)])
     stride = space.position("0010") - space.position("0000")

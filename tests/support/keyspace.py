@@ -9,7 +9,7 @@ from typing import Any
 
 from fsspec_avroglob.listing import Found, Lister
 from fsspec_avroglob.page import Page, page_from_response
-from fsspec_avroglob.plan import LAST, Descend, Flat, ListingPlan, State, stems_of
+from fsspec_avroglob.plan import Descend, Flat, ListingPlan, State, stems_of
 
 
 class Keyspace:
@@ -42,7 +42,7 @@ class Keyspace:
         if after is not None:
             index = max(index, bisect_right(self.keys, after))
             if delimiter and token is not None and delimiter in token[len(prefix) :]:
-                index = max(index, bisect_left(self.keys, token + LAST))
+                index = max(index, bisect_left(self.keys, past(token)))
         keys: list[str] = []
         prefixes: list[str] = []
         last = ""
@@ -54,7 +54,7 @@ class Keyspace:
             if end >= 0:
                 last = key[: end + 1]
                 prefixes.append(last)
-                index = bisect_left(self.keys, last + LAST)
+                index = bisect_left(self.keys, past(last))
             else:
                 last = key
                 keys.append(key)
@@ -85,6 +85,11 @@ class Keyspace:
 
         asyncio.run(start(Lister(plan, self.fetch, emit, concurrency)))
         return sorted(files), sorted(directories)
+
+
+def past(directory: str) -> str:
+    """The first string that sorts after all that starts with *directory*, which ends in "/"."""
+    return directory[:-1] + chr(ord("/") + 1)
 
 
 def directories_of(keys: Iterable[str]) -> set[str]:
@@ -142,7 +147,7 @@ def _subdirectories(space: Keyspace, directory: str) -> list[str]:
         name, slash, _ = space.keys[index][len(directory) :].partition("/")
         if slash:
             names.append(name)
-            index = bisect_left(space.keys, f"{directory}{name}/{LAST}")
+            index = bisect_left(space.keys, past(f"{directory}{name}/"))
         else:
             index += 1
     return names
