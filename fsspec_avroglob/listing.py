@@ -2,8 +2,8 @@
 
 Two ways of listing take turns, each handing over where the other is cheaper:
 
-* *walking* (:meth:`Lister._delimited`, :meth:`Lister._cover`): list a level with a delimiter, drop
-  the subdirectories that cannot match, and visit the others, all at once;
+* *walking* (:class:`~fsspec_avroglob.level.LevelListing`, :meth:`Lister._cover`): list a level with
+  a delimiter, drop the subdirectories that cannot match, and visit the others, all at once;
 * *scanning* (:class:`~fsspec_avroglob.scan.Scan`): list keys in order without a delimiter and jump
   over stretches where the pattern allows no match. One page answers for as many directories as lie
   on it. A long scan divides itself among workers.
@@ -16,14 +16,13 @@ from __future__ import annotations
 import errno
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from fsspec_avroglob.harvest import Area, FetchPage, Found, Harvest
+from fsspec_avroglob.level import LevelListing
 from fsspec_avroglob.plan import (
-    LAST,
     Descend,
     Exact,
     Flat,
@@ -198,43 +197,16 @@ class Lister:
 
     async def _delimited(self, area: Area, step: type[Step], *, may_scan: bool = True) -> None:
         """List an area with a delimiter; visit the subdirectories in which matches can be."""
-        position, token = area.after, None
-        tokens: set[str] = set()
-        targets: list[Target] = []
-        final = area.level_only
-        # What stands right in the directory, a file or a subdirectory, goes by the first segment.
-        heads = tuple(tail[:1] for tail in area.state)
-        while True:
-            page = await self._harvest.page(
-                step, area.state, area.base, delimiter="/", start_after=position, token=token
-            )
-            count = area.upto(page.keys)
-            prefixes = page.prefixes[: area.upto(page.prefixes)]
-            await self._harvest.keep(step, replace(area, level_only=True), page, count)
-            await self._harvest.tell_directories(prefixes)
-            if self.plan.limited and (page.keys or page.prefixes):
-                await self._harvest.tell_directories([area.directory])
-            if not final:
-                names = [p[len(area.directory) : -1] for p in prefixes]
-                targets += self._targets(area.directory, area.state, names)
-            last = max(page.keys[-1:] + page.prefixes[-1:], default="")
-            if page.next_token is None or (area.until is not None and last > area.until):
-                break
-            token, position = page.next_token, None
-            if token in tokens:
-                raise self._harvest.fault(area.base, "gives the same continuation token again")
-            tokens.add(token)
-            place = last + LAST if page.prefixes[-1:] == [last] else last
-            bound = self.plan.seek(heads, area.directory, place)
-            if bound is None:
-                break
-            if bound != place:
-                token, position = None, bound
-            if final and may_scan and not page.prefixes:
-                area.after = bound
-                await self._scan(area, step, pages=1)
-                return
-        await self._cover(area, self._resumed(area, targets))
+        level = LevelListing(self._harvest, area, step)
+        await level.begin()
+        if level.bound is not None and area.level_only and may_scan and not level.names:
+            area.after = level.bound
+            await self._scan(area, step, pages=1)
+            return
+        await level.finish()
+        if not area.level_only:
+            targets = self._targets(area.directory, area.state, sorted(level.names))
+            await self._cover(area, self._resumed(area, targets))
 
     def _targets(self, directory: str, state: State, names: Iterable[str]) -> list[Target]:
         targets = []

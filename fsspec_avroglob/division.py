@@ -1,0 +1,101 @@
+"""Many workers on one long range of keys: who is through takes from what others have left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from fsspec_avroglob.split import KeySpace, divide, sample
+from fsspec_avroglob.tasks import first_error
+
+SPLIT_SHARE = 0.12
+"""Parts that a range may be divided into, per page read. A part costs at most one page more than
+the range would have taken undivided, so this bounds what dividing can cost."""
+
+
+@dataclass
+class Part:
+    """A stretch (position, until] of a range that one worker lists.
+
+    last: the last key that was read of it.
+    """
+
+    position: str | None
+    until: str | None
+    last: str = ""
+    stride: int = 0
+    gallop: int = 8
+
+
+@dataclass
+class Division:
+    """Shares a range of keys that start with *base* among at most *concurrency* workers.
+
+    work: lists a part, page by page; of each it tells :meth:`learn`, and it stops at the part's
+    ``until``, which may have come nearer meanwhile. pages: pages of the range that were read
+    before. bound: makes a place to divide at of a guessed one.
+    """
+
+    base: str
+    concurrency: int
+    work: Callable[[Part], Awaitable[None]]
+    pages: int = 0
+    bound: Callable[[str], str] = str
+    parts: list[Part] = field(default_factory=list)
+    made: int = 0
+
+    async def run(self, after: str | None, until: str | None) -> None:
+        """List (*after*, *until*]. Raises what the first worker that failed raised."""
+        self.space = KeySpace(self.base)
+        try:
+            async with asyncio.TaskGroup() as group:
+                self.group = group
+                self._begin(Part(after, until))
+        except BaseExceptionGroup as failures:
+            error = first_error(failures)
+            raise error from error.__cause__
+
+    def _begin(self, part: Part) -> None:
+        self.parts.append(part)
+        self.group.create_task(self._list(part))
+
+    async def _list(self, part: Part) -> None:
+        await self.work(part)
+        self.parts.remove(part)
+        self._divide()
+
+    def learn(self, part: Part, keys: Sequence[str], position: str) -> None:
+        """Take in the sorted keys of a page of *part*, which goes on from *position*."""
+        self.space.observe(sample(keys))
+        start = keys[0] if part.position is None else max(part.position, self.base)
+        part.stride = max(1, self.space.position(keys[-1]) - self.space.position(start))
+        part.position, part.last = position, keys[-1]
+        self._divide()
+
+    def _divide(self) -> None:
+        """Hand half of the longest part, or what lies well ahead of it, to a new worker."""
+        while self.made + 1 <= SPLIT_SHARE * self.pages and len(self.parts) < self.concurrency:
+            candidates = [part for part in self.parts if part.stride and part.position]
+            if not candidates:
+                return
+            part = max(candidates, key=self._left)
+            position = part.position or ""
+            key = divide(self.space, position, part.until, part.stride, pages=part.gallop)
+            if key is not None:
+                key = self.bound(key)
+            if key is None or key <= position or (part.until is not None and key >= part.until):
+                part.stride = 0
+                continue
+            self.made += 1
+            gallop = part.gallop * 8 if part.until is None else part.gallop
+            new = Part(key, part.until, gallop=gallop)
+            part.until = key
+            self._begin(new)
+
+    def _left(self, part: Part) -> float:
+        """Pages that the part has left, estimated."""
+        if part.until is None:
+            return float(2 * part.gallop)
+        ahead = self.space.position(part.until) - self.space.position(part.position or "")
+        return ahead / part.stride

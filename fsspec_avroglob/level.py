@@ -1,0 +1,98 @@
+"""Lists one level of a bucket with a delimiter, a long one by several workers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fsspec_avroglob.division import Division, Part
+from fsspec_avroglob.harvest import Area, Harvest
+from fsspec_avroglob.page import Page
+from fsspec_avroglob.plan import LAST, Step
+
+
+class LevelListing:
+    """Finds the files and subdirectories of one level in (*area.after*, *area.until*].
+
+    names: of the subdirectories found so far, in no particular order. bound: the place from which
+    more is to come, None when nothing is.
+    """
+
+    def __init__(self, harvest: Harvest, area: Area, step: type[Step]) -> None:
+        self.harvest = harvest
+        self.area = area
+        self.step = step
+        self.names: list[str] = []
+        self.bound: str | None = None
+        self._token: str | None = None
+        # What stands right in the directory, a file or a subdirectory, goes by the first segment.
+        self._heads = tuple(tail[:1] for tail in area.state)
+
+    async def begin(self) -> None:
+        """Read the first page."""
+        page = await self._page(self.area.after, None)
+        place = await self._take(page, self.area.until)
+        if place is not None:
+            self.bound, self._token = place
+
+    async def finish(self) -> None:
+        """Read the others, if there are more."""
+        if self.bound is None:
+            return
+        area = self.area
+        self._division = Division(
+            area.base, self.harvest.concurrency, self._work, pages=1, bound=self._between_names
+        )
+        await self._division.run(self.bound, area.until)
+
+    async def _work(self, part: Part) -> None:
+        # The first part goes on where the first page ended.
+        token, self._token = self._token, None
+        tokens = {token}
+        while True:
+            page = await self._page(None if token else part.position, token)
+            self._division.pages += 1
+            place = await self._take(page, part.until)
+            if place is None:
+                return
+            bound, token = place
+            if token is not None:
+                if token in tokens:
+                    fault = "gives the same continuation token again"
+                    raise self.harvest.fault(self.area.base, fault)
+                tokens.add(token)
+            self._division.learn(part, sorted(page.keys + page.prefixes), bound)
+
+    async def _page(self, start_after: str | None, token: str | None) -> Page:
+        area = self.area
+        return await self.harvest.page(
+            self.step, area.state, area.base, delimiter="/", start_after=start_after, token=token
+        )
+
+    async def _take(self, page: Page, until: str | None) -> tuple[str, str | None] | None:
+        """Keep what a page brought up to *until*. Returns where to go on, None for nowhere.
+
+        That is a place, and a token if this is where the server would go on too.
+        """
+        harvest, area = self.harvest, replace(self.area, level_only=True, until=until)
+        await harvest.keep(self.step, area, page, area.upto(page.keys))
+        prefixes = page.prefixes[: area.upto(page.prefixes)]
+        await harvest.tell_directories(prefixes)
+        if harvest.plan.limited and (page.keys or page.prefixes):
+            await harvest.tell_directories([area.directory])
+        self.names += [prefix[len(area.directory) : -1] for prefix in prefixes]
+        last = max(page.keys[-1:] + page.prefixes[-1:], default="")
+        if page.next_token is None or (until is not None and last > until):
+            return None
+        place = last + LAST if page.prefixes[-1:] == [last] else last
+        bound = harvest.plan.seek(self._heads, area.directory, place)
+        if bound is None or (until is not None and bound >= until):
+            return None
+        return bound, page.next_token if bound == place else None
+
+    def _between_names(self, key: str) -> str:
+        """A place to divide at that lies in no subdirectory.
+
+        Servers disagree whether a subdirectory that ``StartAfter`` lies in is listed.
+        """
+        start = len(self.area.directory)
+        return self.area.directory + key[start:].partition("/")[0] + LAST
