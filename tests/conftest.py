@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib.util
 import os
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +41,12 @@ class LazyEndpoint:
 
 ENDPOINT = pytest.StashKey[LazyEndpoint]()
 
+# How many tests were left out for each module that is not installed.
+LACKING = pytest.StashKey[Counter[str]]()
+
 
 class XdistController:
-    """Hands the controller's endpoint to each xdist worker."""
+    """Hands the controller's endpoint to each xdist worker, and gets what they have left out."""
 
     def pytest_configure_node(self, node: Any) -> None:
         endpoint = node.config.stash[ENDPOINT].get()
@@ -50,6 +56,20 @@ class XdistController:
             endpoint.secret,
             endpoint.region,
         )
+
+    def pytest_testnodedown(self, node: Any) -> None:
+        # Each worker collects the same tests.
+        node.config.stash[LACKING] |= Counter(getattr(node, "workeroutput", {}).get("lacking", {}))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["lacking"] = dict(session.config.stash[LACKING])
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for module, count in config.stash[LACKING].items():
+        terminalreporter.write_line(f"{count} tests left out: {module} is not installed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,18 +89,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        config.stash[LACKING].update(_lacking(item)[:1])
+    _keep(config, items, lambda item: not _lacking(item))
     if config.getoption("--s3") != "rgw":
-        others = [item for item in items if item.get_closest_marker("rgw") is None]
-        config.hook.pytest_deselected(items=[item for item in items if item not in others])
-        items[:] = others
-    if not config.getoption("--server-only"):
-        return
-    asking = [item for item in items if "endpoint" in getattr(item, "fixturenames", ())]
-    config.hook.pytest_deselected(items=[item for item in items if item not in asking])
-    items[:] = asking
+        _keep(config, items, lambda item: item.get_closest_marker("rgw") is None)
+    if config.getoption("--server-only"):
+        _keep(config, items, lambda item: "endpoint" in getattr(item, "fixturenames", ()))
+
+
+def _keep(
+    config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]
+) -> None:
+    config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
+    items[:] = filter(wanted, items)
+
+
+def _lacking(item: pytest.Item) -> list[str]:
+    """The modules that a test needs, by its marks, and that are not installed."""
+    needed = dict.fromkeys(name for mark in item.iter_markers("needs") for name in mark.args)
+    return [name for name in needed if not _installed(name)]
+
+
+@functools.cache
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LACKING] = Counter()
     if hasattr(config, "workerinput"):
         return
     try:

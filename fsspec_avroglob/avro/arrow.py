@@ -62,19 +62,21 @@ _LOGICAL: Mapping[str, pa.DataType] = {
 
 
 class UnsupportedTypeError(ValueError):
-    """A field whose type no Arrow type can represent.
+    """A field whose type no Arrow type can represent, or no type of Polars.
 
     - ``field``: its dotted name, ``[]`` after it for items and ``{}`` for values of maps.
     - ``reason``: why not, and what can be done.
+    - ``library``: whose type is missing.
     """
 
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(field, reason)
+    def __init__(self, field: str, reason: str, library: str = "Arrow") -> None:
+        super().__init__(field, reason, library)
         self.field = field
         self.reason = reason
+        self.library = library
 
     def __str__(self) -> str:
-        return f"field {self.field!r} has no Arrow type: {self.reason}"
+        return f"field {self.field!r} has no {self.library} type: {self.reason}"
 
 
 @dataclass(frozen=True)

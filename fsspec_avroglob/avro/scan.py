@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
-from fsspec_avroglob.avro.options import ReadOptions, TableOptions
+from fsspec_avroglob.avro.options import Columns, ReadOptions, TableOptions
 from fsspec_avroglob.expand import Sources, StorageOptions
 from fsspec_avroglob.sources import ResolvedSources
 from fsspec_avroglob.tasks import BlockingIterator, blocking
 
 if TYPE_CHECKING:
     import polars
+    import pyarrow
 
     from fsspec_avroglob.avro.table import TableLayout
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 def scan_avro(
     urlpath: Sources | ResolvedSources,
     storage_options: StorageOptions = None,
+    columns: Columns = None,
     n_rows: int | None = None,
     **options: Unpack[TableOptions],
 ) -> polars.LazyFrame:
@@ -29,7 +31,8 @@ def scan_avro(
     no more than a slice needs, and filters batch by batch, so memory holds what is kept. Filters on
     ``key=value`` directories that shall prune the listing go into ``filters``.
 
-    Raises ImportError without polars and pyarrow.
+    Raises ImportError without polars and pyarrow, UnsupportedTypeError for a column of durations or
+    of decimals of more than 38 digits, which Polars does not have: *columns* leaves it out.
     """
     try:
         import polars
@@ -42,11 +45,11 @@ def scan_avro(
         raise ImportError(
             f"scan_avro needs polars and pyarrow: pip install 'fsspec-avroglob[polars]'; {error}"
         ) from error
-    asked = ReadOptions(n_rows=n_rows, **options)
+    asked = ReadOptions(columns=columns, n_rows=n_rows, **options)
     resolved = resolved_sources(urlpath, storage_options, asked)
     asked = replace(asked, schema=None, filters=None)
     layout = TableLayout.of(resolved.schema, resolved.partitions, asked)
-    schema = polars.DataFrame(layout.arrow.empty_table()).schema
+    schema = polars_schema(layout.arrow)
 
     def source(
         with_columns: list[str] | None,
@@ -74,8 +77,33 @@ def scan_avro(
     return register_io_source(source, schema=schema)
 
 
-def _file_columns(layout: TableLayout, wanted: list[str] | None) -> list[str] | None:
+def polars_schema(arrow: pyarrow.Schema) -> polars.Schema:
+    """The Polars schema of a table; raises UnsupportedTypeError for a type that Polars lacks."""
+    import polars
+
+    for field in arrow:
+        _check_type(field.name, field.type)
+    return polars.DataFrame(arrow.empty_table()).schema
+
+
+def _check_type(path: str, type_: pyarrow.DataType) -> None:
+    # Polars panics when it is given one of these, which no "except Exception" catches.
+    from pyarrow import types
+
+    from fsspec_avroglob.avro.arrow import UnsupportedTypeError
+
+    if types.is_interval(type_) or types.is_decimal256(type_):
+        raise UnsupportedTypeError(
+            path,
+            f"Polars has none for {type_}; choose other columns (columns=...), or give a reader "
+            "schema (schema=...) without this logicalType to get its bytes",
+            "Polars",
+        )
+    for place in range(type_.num_fields):
+        field = type_.field(place)
+        _check_type(f"{path}.{field.name}", field.type)
+
+
+def _file_columns(layout: TableLayout, wanted: list[str] | None) -> list[str]:
     """The columns to read for *wanted*, which may also be a row index or path, or none at all."""
-    if wanted is None:
-        return None
-    return [name for name in layout.names if name in wanted]
+    return [name for name in layout.names if wanted is None or name in wanted]

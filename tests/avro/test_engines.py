@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import subprocess
 import sys
@@ -72,6 +73,7 @@ def test_a_table_without_columns_has_rows(engine: str) -> None:
     assert (batch.num_rows, batch.num_columns) == (20, 0)
 
 
+@pytest.mark.needs("polars_avro")
 def test_auto_takes_the_columnar_engine() -> None:
     chosen = decoder_of(USER_SCHEMA)
 
@@ -186,15 +188,32 @@ def test_deeply_nested_types_are_decoded() -> None:
     assert batch.to_pylist() == [{"x": []}]
 
 
+DEEP: Any = "int"
+for _ in range(148):
+    DEEP = ["string", {"type": "map", "values": DEEP}]
+
+
+def test_auto_takes_fastavro_for_schemas_nested_too_deep_for_the_other() -> None:
+    batch = decoder_of(record_schema({"x": DEEP})).decode(block(1, b"\x00\x02a"))
+
+    assert batch.to_pylist()[0]["x"]["string"] == "a"
+    with pytest.raises(EngineNotAbleError, match="polars-avro"):
+        decoder_of(record_schema({"x": DEEP}), "polars-avro")
+
+
 def test_schemas_nested_too_deep_for_python_are_refused() -> None:
-    type_: Any = "int"
-    for _ in range(148):
-        type_ = ["string", {"type": "map", "values": type_}]
+    header = parse_header(avro_file([], record_schema({"deep": DEEP})))
+    table = TableSchema.of(header.schema)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 250)
+    try:
+        with pytest.raises(EngineNotAbleError, match="nested deeper"):
+            decoder(header, table)
+    finally:
+        sys.setrecursionlimit(limit)
 
-    with pytest.raises(EngineNotAbleError, match="nested deeper"):
-        decoder_of(record_schema({"x": type_}))
 
-
+@pytest.mark.needs("polars_avro")
 def test_auto_asks_fastavro_when_polars_avro_fails(caplog: pytest.LogCaptureFixture) -> None:
     # A negative place of a branch counts from the last for fastavro alone.
     schema = record_schema({"x": ["long", "string"]})
@@ -226,16 +245,9 @@ def test_without_polars_avro_fastavro_decodes() -> None:
         """
         import sys
         sys.modules["polars_avro"] = sys.modules["polars"] = None
-        from tests.avro.test_resolution import DEFAULTS, RESOLVED
-        from tests.avro.test_resolution import test_missing_fields_get_their_default as defaults
-        from tests.avro.test_resolution import test_values_are_read_with_another_schema as resolved
-        from tests.avro.test_types import VALUES, test_values_are_exact as exact
         from tests.support.avro_tables import decoder_of
         from fsspec_avroglob.avro.engines import EngineNotAbleError
 
-        for test, cases in [(exact, VALUES), (resolved, RESOLVED), (defaults, DEFAULTS)]:
-            for case in cases:
-                test("auto", *case)
         print(decoder_of("long").engine, decoder_of("long").reason)
         try:
             decoder_of("long", "polars-avro")

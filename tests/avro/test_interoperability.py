@@ -13,8 +13,6 @@ import avro.datafile
 import avro.io
 import avro.schema
 import fastavro
-import polars
-import polars_avro
 import pyarrow as pa
 import pytest
 
@@ -108,9 +106,13 @@ def test_files_of_apache_avro_are_read(engine: str, codec: str) -> None:
             assert_same(field["type"], expected[field["name"]], row[field["name"]])  # type: ignore[index,call-overload]
 
 
+@pytest.mark.needs("polars_avro")
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("codec", [None, "Bzip2", "Deflate", "Snappy", "Xz", "Zstandard"])
 def test_files_of_polars_avro_are_read(engine: str, codec: str | None) -> None:
+    import polars
+    import polars_avro
+
     frame = polars.DataFrame(
         {
             "n": [1, None, 3],

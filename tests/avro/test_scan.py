@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import polars
 import pytest
-from polars import col
 
+from fsspec_avroglob.avro.arrow import UnsupportedTypeError
 from fsspec_avroglob.avro.scan import scan_avro
 from tests.conftest import PutObjects
-from tests.support.avro_data import user_file, users
+from tests.support.avro_data import avro_file, record_schema, user_file, users
 from tests.support.proxy import FaultProxy
+
+pytestmark = pytest.mark.needs("polars")
 
 
 @pytest.fixture
@@ -24,6 +25,8 @@ def lake(tmp_path: Path) -> str:
 
 
 def test_a_scan_has_the_schema_and_rows_of_the_table(lake: str) -> None:
+    import polars
+
     frame = scan_avro(lake)
 
     assert frame.collect_schema() == {
@@ -37,6 +40,9 @@ def test_a_scan_has_the_schema_and_rows_of_the_table(lake: str) -> None:
 
 
 def test_columns_rows_and_predicates_are_those_of_the_query(lake: str) -> None:
+    import polars
+    from polars import col
+
     frame = scan_avro(lake, row_index_name="row", include_file_paths="file")
 
     assert frame.select("name").collect().columns == ["name"]
@@ -83,3 +89,16 @@ def test_partition_filters_prune_the_files(put: PutObjects, bucket: str, proxy: 
 
     assert frame.collect()["y"].to_list() == [2, 3]
     assert proxy.count("GetObject") == 2
+
+
+def test_what_polars_lacks_is_an_error_that_columns_avoid(tmp_path: Path) -> None:
+    duration = {"type": "fixed", "name": "D", "size": 12, "logicalType": "duration"}
+    schema = record_schema({"id": "long", "list": {"type": "array", "items": duration}})
+    (tmp_path / "x.avro").write_bytes(avro_file([{"id": 1, "list": [bytes(12)]}], schema))
+
+    with pytest.raises(UnsupportedTypeError, match=r"'list.item' has no Polars type.*columns="):
+        scan_avro(tmp_path / "x.avro")
+    frame = scan_avro(tmp_path / "x.avro", columns=["id"])
+
+    assert frame.collect().rows() == [(1,)]
+    assert frame.select("id").collect().rows() == [(1,)]

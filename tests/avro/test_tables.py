@@ -37,10 +37,9 @@ from tests.support.avro_data import (
     user_file,
     users,
 )
+from tests.support.avro_tables import ENGINES
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Endpoint
-
-ENGINES = ["fastavro", "polars-avro"]
 
 
 @pytest.fixture

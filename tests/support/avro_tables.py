@@ -9,13 +9,15 @@ from typing import Any
 
 import fastavro
 import pyarrow as pa
+import pytest
 
 from fsspec_avroglob.avro.arrow import TableSchema
 from fsspec_avroglob.avro.container import ContainerHeader, parse_header
 from fsspec_avroglob.avro.engines import Decoder, decoder
 from tests.support.avro_data import avro_file, encode_long, record_schema
 
-ENGINES = ("fastavro", "polars-avro")
+ENGINES = ("fastavro", pytest.param("polars-avro", marks=pytest.mark.needs("polars_avro")))
+"""Parameters for tests of each engine."""
 
 
 def decoded(

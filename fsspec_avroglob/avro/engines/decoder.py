@@ -189,7 +189,10 @@ def _columnar(writer: ParsedSchema, schema: Any, conversion: Conversion) -> RawE
             "polars-avro does not decode types whose values take no byte (null outside of unions, "
             "empty records, fixed of size 0)"
         )
-    return PolarsAvroEngine(schema, conversion.physical)
+    try:
+        return PolarsAvroEngine(schema, conversion.physical)
+    except RecursionError as error:
+        raise EngineNotAbleError("the schema is nested too deep for polars-avro") from error
 
 
 def _conversion(writer: ParsedSchema, table: TableSchema) -> Conversion:
