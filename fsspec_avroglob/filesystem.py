@@ -84,6 +84,7 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
         super().__init__(loop=loop, session=session, **self.config.s3fs_options())
         self.requests = Requests(self.config)
         self.batch_size = self.config.batch_size
+        self._session_loop: tuple[Any, asyncio.AbstractEventLoop] | None = None
         self._pages = PageReader()
         self._gets = ObjectReader()
         self._checked_clients: WeakSet[Any] = WeakSet()
@@ -143,12 +144,24 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
     ) -> tuple[Any, dict[str, Any]]:
         """The S3 client for a request, and its arguments with those that this instance adds."""
         await self.set_session()
+        self._check_loop()
         client = await self.get_s3(kwargs.get("Bucket"))
         if client not in self._checked_clients:
             refuse_foreign_answers(client)
             self._checked_clients.add(client)
         arguments = self._get_s3_method_kwargs(getattr(client, method), *akwarglist, **kwargs)
         return client, arguments
+
+    def _check_loop(self) -> None:
+        """Raise RuntimeError if the session is of an event loop that has been closed."""
+        if self._session_loop is None or self._session_loop[0] is not self._s3:
+            self._session_loop = self._s3, asyncio.get_running_loop()
+        elif self._session_loop[1].is_closed():
+            raise RuntimeError(
+                "this filesystem has been used in an event loop that is closed now: make an "
+                "instance for each loop (with skip_instance_cache=True), or close its session "
+                "before its loop ends (await (await fs.set_session()).close())"
+            )
 
     async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         """Call a method of the S3 client, again after transient failures."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import time
@@ -18,6 +19,7 @@ from botocore.exceptions import (
     ProxyConnectionError,
 )
 
+from fsspec_avroglob.blocking import STOP_S
 from fsspec_avroglob.classification import THROTTLED
 from fsspec_avroglob.errors import PRECONDITION_CODES, classify, error_code
 
@@ -26,6 +28,10 @@ _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 _SHOWN_KEYS = 20
 _CLOCK_STEP_S = 2.0
 """What Last-Modified and Date, both in whole seconds, may differ by for one moment."""
+
+ANSWER_S = STOP_S - 1
+"""Seconds that a cancelled CreateMultipartUpload has for its answer, without which nobody knows
+which upload to abort; then a second for that."""
 
 _UPLOAD_GONE = ("NoSuchUpload", "NoSuchKey")
 """What servers answer for an upload that was completed or aborted; Ceph's RGW the second."""
@@ -62,9 +68,12 @@ def repeatable(
     Most requests may be repeated as they are. CompleteMultipartUpload and a PutObject that must not
     overwrite (``IfNoneMatch="*"``) look for what a lost answer has left undecided; DeleteObjects
     asks again only for the keys that failed for transient reasons; creating or removing what an
-    earlier attempt has created or removed is a success.
+    earlier attempt has created or removed is a success. A CreateMultipartUpload that is cancelled
+    takes back what it has created.
     """
     request = partial(send, method, *choices)
+    if method == "create_multipart_upload":
+        return Beginning(send, look_up, choices, arguments).attempt
     if method == "complete_multipart_upload":
         return Completion(send, look_up, choices, arguments).attempt
     if method == "put_object" and arguments.get("IfNoneMatch") == "*":
@@ -95,6 +104,39 @@ class _Once:
                 return {}
             self.lost = self.lost or answer_lost(error)
             raise
+
+
+@dataclass
+class Beginning:
+    """CreateMultipartUpload: only its answer tells how to take back what it has begun."""
+
+    send: Send
+    look_up: Send
+    choices: Sequence[Mapping[str, Any]]
+    arguments: Mapping[str, Any]
+
+    async def attempt(self) -> Any:
+        """Send the request; when cancelled, await its answer for a while and abort the upload."""
+        request = asyncio.ensure_future(
+            self.send("create_multipart_upload", *self.choices, **self.arguments)
+        )
+        try:
+            return await asyncio.shield(request)
+        except asyncio.CancelledError as cancelled:
+            await asyncio.wait([request], timeout=ANSWER_S)
+            if not request.done():
+                request.cancel()
+                await asyncio.wait([request])
+            if not request.cancelled() and request.exception() is None:
+                await self._abort(request.result()["UploadId"], cancelled)
+            raise
+
+    async def _abort(self, upload: str, cancelled: asyncio.CancelledError) -> None:
+        where = {name: self.arguments[name] for name in ("Bucket", "Key")}
+        try:
+            await self.look_up("abort_multipart_upload", *self.choices, **where, UploadId=upload)
+        except Exception as left:
+            cancelled.add_note(f"upload {upload} of {'/'.join(where.values())} is left: {left}")
 
 
 @dataclass

@@ -64,6 +64,12 @@ def bucket_of_nine(bucket: str, put: PutObjects) -> str:
 
 
 @pytest.fixture(autouse=True)
+def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Await the answer of a cancelled CreateMultipartUpload only shortly."""
+    monkeypatch.setattr("fsspec_avroglob.outcome.ANSWER_S", 0.1)
+
+
+@pytest.fixture(autouse=True)
 def _nothing_unretrieved(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Fail where asyncio found an exception that nobody asked for, or a task destroyed."""
     caplog.set_level(logging.ERROR, "asyncio")
@@ -276,3 +282,85 @@ def test_ctrl_c_while_an_upload_is_begun_closes_the_file(
         file.write(b"x" * 6 * 2**20)
 
     assert file.closed  # so that nothing is sent when it is collected
+
+
+BEGINNINGS: dict[str, Operation] = {
+    "file": lambda fs, bucket: fs.open(f"{bucket}/new", "wb", block_size=5 * 2**20).write(
+        b"x" * 6 * 2**20
+    ),
+    "pipe": lambda fs, bucket: fs.pipe_file(f"{bucket}/new", b"12345678", chunksize=2),
+}
+
+
+@pytest.mark.parametrize("run", BEGINNINGS.values(), ids=list(BEGINNINGS))
+def test_an_upload_that_is_begun_while_ctrl_c_arrives_is_taken_back(
+    proxy: FaultProxy,
+    make_fs: MakeFs,
+    bucket_of_nine: str,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Operation,
+) -> None:
+    monkeypatch.setattr("fsspec_avroglob.outcome.ANSWER_S", 4.0)
+    fs = make_fs(proxy.storage_options)
+    fs.exists(bucket_of_nine)
+    main = threading.main_thread().ident
+    assert main is not None
+    proxy.delay("CreateMultipartUpload", 0.3, match=interrupt(main))
+
+    with pytest.raises(KeyboardInterrupt):
+        run(fs, bucket_of_nine)
+
+    assert fs.list_multipart_uploads(bucket_of_nine) == []
+    assert proxy.count("CreateMultipartUpload") == proxy.count("AbortMultipartUpload") == 1
+    assert fs.stats.requests["AbortMultipartUpload"] == 1
+
+
+async def test_an_upload_that_cannot_be_taken_back_is_named(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fsspec_avroglob.outcome.ANSWER_S", 4.0)
+    fs = make_fs(proxy.storage_options, asynchronous=True)
+    session = await fs.set_session()
+    began = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+
+    def arrived(request: Request) -> bool:
+        loop.call_soon_threadsafe(began.set_result, None)
+        return True
+
+    proxy.delay("CreateMultipartUpload", 0.3, match=arrived)
+    proxy.fail("AbortMultipartUpload")
+    upload = asyncio.ensure_future(fs._pipe_file(f"{bucket_of_nine}/new", b"12345678", chunksize=2))
+    await began
+    upload.cancel()
+
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await upload
+
+    await session.close()
+    assert any(f"of {bucket_of_nine}/new is left" in note for note in caught.value.__notes__)
+
+
+def test_an_instance_whose_event_loop_is_closed_says_so_at_once(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
+) -> None:
+    fs = make_fs(proxy.storage_options, asynchronous=True, retry=None)
+
+    async def read_one(*, close: bool) -> object:
+        content = await fs._cat_file(f"{bucket_of_nine}/a/1")
+        if close:
+            await (await fs.set_session()).close()
+        return content
+
+    assert asyncio.run(read_one(close=True)) == b"content"
+    assert asyncio.run(read_one(close=False)) == b"content"
+    sessions = fs.s3._endpoint.http_session._sessions.values()
+    connectors = [session.connector for session in sessions]
+    proxy.clear()
+    with pytest.raises(RuntimeError, match="an instance for each loop"):
+        asyncio.run(read_one(close=False))
+
+    assert (proxy.requests, fs.stats.retries) == ([], {})
+    for session, connector in zip(sessions, connectors, strict=True):
+        connector._close()  # what the caller has left open, without its loop
+        session.detach()
