@@ -164,7 +164,7 @@ def _decoding(max_block_bytes: int) -> Callable[[ContainerHeader], Callable[[byt
     from fsspec_avroglob.avro.arrow import TableSchema
     from fsspec_avroglob.avro.engines import decoder
 
-    # The stricter engine: polars-avro takes the number of a branch that a union has not for null.
+    # The stricter engine: polars-avro reads branch numbers that a union has not as one that it has.
     def decode(header: ContainerHeader) -> Callable[[bytes], object]:
         table = TableSchema.of(header.schema)
         return decoder(header, table, "fastavro", max_block_size=max_block_bytes).decode
