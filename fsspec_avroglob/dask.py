@@ -9,17 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fsspec_avroglob.avro.frames import DtypeBackend, FrameBuilder
-from fsspec_avroglob.avro.options import Columns, Engine, ReadOptions, TableOptions
-from fsspec_avroglob.avro.pieces import Piece, layout_of, pieces, read_piece
-from fsspec_avroglob.avro.reading import resolved_sources
-from fsspec_avroglob.avro.schema import AvroSchema
-from fsspec_avroglob.avro.table import TableLayout
-from fsspec_avroglob.avro.write import write_avro
-from fsspec_avroglob.expand import Source, Sources, StorageOptions
-from fsspec_avroglob.hive import Filters, typed
-from fsspec_avroglob.sources import ResolvedSources
-
 try:
     import dask
     import dask.dataframe as dd
@@ -33,6 +22,17 @@ except ImportError as error:
     raise ImportError(
         "fsspec_avroglob.dask needs dask.dataframe: pip install 'fsspec-avroglob[dask]'"
     ) from error
+
+from fsspec_avroglob.avro.frames import DtypeBackend, FrameBuilder
+from fsspec_avroglob.avro.options import Columns, Engine, ReadOptions, TableOptions
+from fsspec_avroglob.avro.pieces import Piece, layout_of, pieces, read_piece
+from fsspec_avroglob.avro.reading import resolved_sources
+from fsspec_avroglob.avro.schema import AvroSchema
+from fsspec_avroglob.avro.table import TableLayout
+from fsspec_avroglob.avro.write import write_avro
+from fsspec_avroglob.expand import Source, Sources, StorageOptions
+from fsspec_avroglob.hive import Filters, typed
+from fsspec_avroglob.sources import ResolvedSources
 
 if TYPE_CHECKING:
     import pandas

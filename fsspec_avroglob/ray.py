@@ -5,19 +5,19 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Unpack
 
-from fsspec_avroglob.avro.options import Columns, ReadOptions, TableOptions
-from fsspec_avroglob.avro.pieces import PIECE_BYTES, Piece, layout_of, pieces, read_piece
-from fsspec_avroglob.avro.reading import resolved_sources
-from fsspec_avroglob.avro.table import TableLayout
-from fsspec_avroglob.expand import Sources, StorageOptions
-from fsspec_avroglob.sources import ResolvedSources
-
 try:
     from ray.data import Dataset, Datasource, read_datasource
     from ray.data.block import BlockMetadata
     from ray.data.datasource import ReadTask
 except ImportError as error:
     raise ImportError("fsspec_avroglob.ray needs Ray Data: pip install 'ray[data]'") from error
+
+from fsspec_avroglob.avro.options import Columns, ReadOptions, TableOptions
+from fsspec_avroglob.avro.pieces import PIECE_BYTES, Piece, layout_of, pieces, read_piece
+from fsspec_avroglob.avro.reading import resolved_sources
+from fsspec_avroglob.avro.table import TableLayout
+from fsspec_avroglob.expand import Sources, StorageOptions
+from fsspec_avroglob.sources import ResolvedSources
 
 __all__ = ["read_avro"]
 

@@ -8,8 +8,14 @@ from collections.abc import Iterable, Iterator
 from typing import Self
 
 from fsspec import register_implementation
-from upath._flavour import WrappedFileSystemFlavour
-from upath.implementations.cloud import CloudPath
+
+try:
+    from upath._flavour import WrappedFileSystemFlavour
+    from upath.implementations.cloud import CloudPath
+except ImportError as error:
+    raise ImportError(
+        "fsspec_avroglob.upath needs universal_pathlib: pip install 'fsspec-avroglob[upath]'"
+    ) from error
 
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 
