@@ -7,7 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
-from fsspec_avroglob.outline import Node, braced, costed, counted, lines, printable, total
+from fsspec_avroglob.outline import (
+    Node,
+    braced,
+    costed,
+    counted,
+    elsewhere_in,
+    lines,
+    printable,
+    total,
+)
 from fsspec_avroglob.plan import Cost, Descend, Level, ListingPlan
 
 MAX_STEPS = 60
@@ -92,7 +101,7 @@ def _cards(plan: ListingPlan) -> list[_Card]:
         for node in nodes[:MAX_STEPS]
     ]
     if elsewhere is not None:
-        cards.append(_Card("level", "where alternatives meet", "", "", 0, elsewhere))
+        cards.append(_Card("level", elsewhere_in(plan), "", "", 0, elsewhere))
     if left := nodes[MAX_STEPS:]:
         spent = [node.cost for node in left if node.cost is not None]
         more = f"and {len(left):,} more steps"

@@ -5,40 +5,33 @@ from __future__ import annotations
 import asyncio
 import errno
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, closing
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.json import FilesystemJSONEncoder
-from fsspec.utils import stringify_path
 from s3fs import S3FileSystem
 
 from fsspec_avroglob.answers import refuse_foreign_answers
-from fsspec_avroglob.blocking import iterate, sync, with_sync_methods
+from fsspec_avroglob.blocking import with_sync_methods
 from fsspec_avroglob.errors import is_precondition
-from fsspec_avroglob.listing import Found, Lister
-from fsspec_avroglob.matches import Matches, merged
+from fsspec_avroglob.lists import ObjectLists
 from fsspec_avroglob.memory import ListingMemory
 from fsspec_avroglob.objects import AvroGlobFile
 from fsspec_avroglob.options import S3Config, over_configuration, plain
 from fsspec_avroglob.outcome import repeatable
 from fsspec_avroglob.page import Page
-from fsspec_avroglob.pattern import GlobPattern, Segment, is_glob_pattern
-from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, ListingPlan
+from fsspec_avroglob.pattern import is_glob_pattern
 from fsspec_avroglob.reads import ObjectReads
 from fsspec_avroglob.requests import Requests, S3Request
 from fsspec_avroglob.retry import RetryPolicy
 from fsspec_avroglob.stats import Stats
-from fsspec_avroglob.tasks import end_tasks_of, gather
-from fsspec_avroglob.tokens import Text
+from fsspec_avroglob.tasks import end_tasks_of
 from fsspec_avroglob.wire import ObjectReader, PageReader
 from fsspec_avroglob.writes import ObjectWrites
 
 if TYPE_CHECKING:
-    from fsspec_avroglob.drawing import GlobPlan
     from fsspec_avroglob.joined import JoinedFile
     from fsspec_avroglob.lines import CompressedLines
 
@@ -53,7 +46,7 @@ _PARAMETERS = tuple(
 
 @with_sync_methods
 @end_tasks_of("_cat", "_cat_ranges", "_copy", "_get", "_pipe", "_put", "_rm")
-class AvroGlobFileSystem(ObjectReads, ObjectWrites):
+class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
     """S3 with planned globs and one retry layer: everything s3fs does, and the same results.
 
     ``avroglob://bucket/key`` URLs reach it through fsspec. Storage options are those of s3fs, the
@@ -282,213 +275,6 @@ class AvroGlobFileSystem(ObjectReads, ObjectWrites):
             size=size,
         )
 
-    # -- listing --
-
-    def _lister(
-        self, plan: ListingPlan, emit: Callable[[Found], Awaitable[None]], detail: bool
-    ) -> Lister:
-        fetch = partial(self._fetch_page, plan.bucket, detail=detail)
-        return Lister(plan, fetch, emit, self.config.listing_concurrency)
-
-    def _matches(self, plan: ListingPlan, detail: bool, callback: Callback) -> Matches:
-        return Matches(plan, self.memory, detail, callback)
-
-    def _plans(self, path: str, maxdepth: int | None, withdirs: bool) -> list[ListingPlan]:
-        if maxdepth is not None and maxdepth < 1:
-            raise ValueError("maxdepth must be at least 1")
-        stripped = self._strip_protocol(path)
-        pattern = GlobPattern.parse(stripped + ("/" if path.endswith("/") else ""))
-        return ListingPlan.for_pattern(pattern, maxdepth=maxdepth, with_directories=withdirs)
-
-    async def _glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> Any:
-        """Paths that match a pattern, sorted; with ``detail=True`` a dict of path to info.
-
-        See :mod:`fsspec_avroglob.pattern` for the grammar. maxdepth: levels that ``**`` may span.
-        withdirs: whether directories match too (True). callback: told the number of matches as
-        pages arrive.
-
-        Raises ValueError for an invalid pattern and one that names no bucket. What matches nothing
-        gives an empty result.
-        """
-        path = stringify_path(path)
-        if self.version_aware or not is_glob_pattern(self._strip_protocol(path)):
-            kwargs.pop("callback", None)
-            return await super()._glob(path, maxdepth=maxdepth, **kwargs)
-        detail = kwargs.pop("detail", False)
-        plans = self._plans(path, maxdepth, kwargs.pop("withdirs", True))
-        return await self._carry_out(plans, detail, kwargs.pop("callback", DEFAULT_CALLBACK))
-
-    def explain(
-        self, path: str, maxdepth: int | None = None, withdirs: bool = True, *, run: bool = False
-    ) -> GlobPlan:
-        """What :meth:`glob` would list for a pattern; printed, a tree of steps.
-
-        run: carry it out as well; the plan then tells what each step has cost. Without it no
-        request is sent. Raises ValueError as :meth:`glob` does.
-        """
-        path = stringify_path(path)
-        from fsspec_avroglob.drawing import GlobPlan  # seldom needed
-
-        plan = GlobPlan(path, tuple(self._plans(path, maxdepth, withdirs)))
-        if run:
-            sync(self.loop, self._carry_out, plan.plans, False, DEFAULT_CALLBACK)
-        return plan
-
-    async def _carry_out(
-        self, plans: Sequence[ListingPlan], detail: bool, callback: Callback
-    ) -> Any:
-        found = [self._matches(plan, detail, callback) for plan in plans]
-        await gather(
-            self._lister(plan, matches.add, detail).run()
-            for plan, matches in zip(plans, found, strict=True)
-        )
-        return merged(found, detail)
-
-    async def _iglob(
-        self, path: str, maxdepth: int | None = None, withdirs: bool = True, detail: bool = False
-    ) -> AsyncGenerator[Any, None]:
-        """Matches as pages arrive, in no particular order and in bounded memory.
-
-        Yields paths, or info dicts with ``detail=True``.
-        """
-        async with aclosing(self._iglob_batches(path, maxdepth, withdirs, detail)) as batches:
-            async for batch in batches:
-                for match in batch:
-                    yield match
-
-    def iglob(
-        self, path: str, maxdepth: int | None = None, withdirs: bool = True, detail: bool = False
-    ) -> Iterator[Any]:
-        """As :meth:`_iglob`, for code without coroutines. Closing the iterator ends the listing."""
-        batches = self._iglob_batches(path, maxdepth, withdirs, detail)
-        with closing(iterate(self.loop, batches)) as found:
-            for batch in found:
-                yield from batch
-
-    async def _iglob_batches(
-        self, path: str, maxdepth: int | None, withdirs: bool, detail: bool
-    ) -> AsyncGenerator[Sequence[Any], None]:
-        path = stringify_path(path)
-        if self.version_aware or not is_glob_pattern(self._strip_protocol(path)):
-            found = await self._glob(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail)
-            yield list(found.values()) if detail else found
-            return
-        for plan in self._plans(path, maxdepth, withdirs):
-            queue: asyncio.Queue[Found | None] = asyncio.Queue(maxsize=8)
-            task = asyncio.create_task(_list_into(queue, self._lister(plan, queue.put, detail)))
-            try:
-                while (found := await queue.get()) is not None:
-                    matches = Matches(plan, None, detail, DEFAULT_CALLBACK)
-                    await matches.add(found)
-                    yield list(matches.infos()) if detail else matches.names()
-                await task
-            finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-
-    async def _lsdir(
-        self,
-        path: str,
-        refresh: bool = False,
-        max_items: int | None = None,
-        delimiter: str = "/",
-        prefix: str | None = "",
-        versions: bool = False,
-    ) -> list[dict[str, Any]]:
-        if versions or self.version_aware or max_items is not None:
-            listing: list[dict[str, Any]] = await super()._lsdir(
-                path, refresh, max_items, delimiter, prefix, versions
-            )
-            return listing
-        if delimiter and not refresh and path in self.dircache:
-            cached: list[dict[str, Any]] = self.dircache[path]
-            return cached
-        bucket, key, _ = self.split_path(path)
-        directory = key.lstrip("/") + "/" if key else ""
-        prefix = prefix or ""
-        plan = ListingPlan(
-            bucket,
-            ONE_LEVEL if delimiter else EVERYTHING,
-            path,
-            with_directories=bool(delimiter),
-            unfiltered=True,
-        )
-        matches = self._matches(plan, True, DEFAULT_CALLBACK)
-        lister = self._lister(plan, matches.add, detail=True)
-        if delimiter:
-            await lister.run_level(directory, prefix)
-        else:
-            await lister.run_below(directory, prefix)
-        infos = sorted(matches.infos(), key=_name)
-        if delimiter and infos and not prefix:
-            self.dircache[path] = infos
-        return infos
-
-    async def _find(
-        self,
-        path: str,
-        maxdepth: int | None = None,
-        withdirs: bool | None = None,
-        detail: bool = False,
-        prefix: str | None = "",
-        **kwargs: Any,
-    ) -> Any:
-        """All files below *path*, sorted; as s3fs's, through the planned lister."""
-        path = self._strip_protocol(path)
-        bucket, key, _ = self.split_path(path)
-        if not bucket:
-            raise ValueError("Cannot traverse all of S3")
-        if self.version_aware or (maxdepth and prefix) or kwargs.get("versions"):
-            return await super()._find(path, maxdepth, withdirs, detail, prefix, **kwargs)
-        matches_of = partial(
-            self._matches,
-            detail=detail,
-            callback=kwargs.pop("callback", DEFAULT_CALLBACK),
-        )
-        directory = key.rstrip("/") + "/" if key else ""
-        prefix = prefix or ""
-        if maxdepth:
-            plan = ListingPlan(bucket, _below(directory), path, maxdepth, bool(withdirs))
-            matches = matches_of(plan)
-            await self._lister(plan, matches.add, detail).run()
-        else:
-            plan = ListingPlan(
-                bucket, EVERYTHING, path, with_directories=bool(withdirs), unfiltered=True
-            )
-            matches = matches_of(plan)
-            await self._lister(plan, matches.add, detail).run_below(directory, prefix)
-        found = merged([matches], detail)
-        if not found and key and not prefix:
-            try:
-                info = await self._info(path)
-            except FileNotFoundError:
-                return found
-            return {path: {**info, "Key": path}} if detail else [path]
-        return found
-
-    async def _du(
-        self,
-        path: str,
-        total: bool = True,
-        maxdepth: int | None = None,
-        withdirs: bool = False,
-        **kwargs: Any,
-    ) -> int | dict[str, int]:
-        """Bytes below *path*: their sum, or with ``total=False`` a dict of path to size."""
-        found = await self._find(path, maxdepth=maxdepth, withdirs=withdirs, detail=True, **kwargs)
-        sizes = {name: info["size"] for name, info in found.items()}
-        return sum(sizes.values()) if total else sizes
-
-    async def _expand_path(
-        self, path: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
-    ) -> list[str]:
-        """As fsspec's; braces alone make a pattern too, unless an object has just that name."""
-        if isinstance(path, str) and _only_braces(self._strip_protocol(path)):
-            literal = await self._exists(self._strip_protocol(path))
-            path = path if literal else await self._glob(path) or path
-        expanded: list[str] = await super()._expand_path(path, recursive, maxdepth, **kwargs)
-        return expanded
-
     # -- methods of s3fs that take no URLs --
 
     async def _rmdir(self, path: str) -> None:
@@ -541,27 +327,3 @@ def _by_name(args: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
     if twice := sorted(positional.keys() & options.keys()):
         raise TypeError(f"{', '.join(twice)}: given by position and by name")
     return {**positional, **options}
-
-
-async def _list_into(queue: asyncio.Queue[Found | None], lister: Lister) -> None:
-    try:
-        await lister.run()
-    except Exception:
-        await queue.put(None)
-        raise
-    await queue.put(None)
-
-
-def _below(directory: str) -> tuple[tuple[Segment, ...]]:
-    """The branch for everything below a directory ("" or ending in "/")."""
-    names = directory.split("/")[:-1]
-    return ((*(Segment((Text(name),) if name else ()) for name in names), *EVERYTHING[0]),)
-
-
-def _only_braces(path: str) -> bool:
-    return "{" in path and not any(character in path for character in "*?[")
-
-
-def _name(info: dict[str, Any]) -> str:
-    name: str = info["name"]
-    return name

@@ -99,7 +99,8 @@ def outline(plan: ListingPlan) -> Iterator[Node]:
 def costed(plan: ListingPlan) -> tuple[list[Node], Cost | None]:
     """The outline with costs, and the cost of directories that no single place of it stands for.
 
-    Such are those that several alternatives of the pattern lead to at once.
+    Such are those that several alternatives of the pattern lead to at once, and with a depth limit
+    those below ``**``.
     """
     left = dict(plan.costs)
     nodes = []
@@ -126,7 +127,12 @@ def lines(plan: ListingPlan) -> Iterator[str]:
     for node in nodes:
         yield f"{'  ' * node.depth}└ {printable(str(node))}"
     if elsewhere is not None:
-        yield f"└ where alternatives meet{cost_text(elsewhere)}"
+        yield f"└ {elsewhere_in(plan)}{cost_text(elsewhere)}"
+
+
+def elsewhere_in(plan: ListingPlan) -> str:
+    """What the directories are that no single place of the outline stands for."""
+    return "further down, below **" if plan.limited else "where alternatives meet"
 
 
 def cost_text(cost: Cost | None) -> str:

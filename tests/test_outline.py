@@ -117,3 +117,10 @@ def test_a_deep_pattern_prints() -> None:
 def test_control_characters_are_escaped_and_others_kept() -> None:
     assert printable("a\x1b[31mé\n") == "a\\x1b[31mé\\n"
     assert "\x1b" not in printed(plan_for("\x1b[[]31m*"))
+
+
+def test_what_a_depth_limit_left_below_stars_is_told_as_such() -> None:
+    plan = parsed("**", 2)
+    space = Keyspace([f"{a}/{b}/{c}" for a in "abc" for b in range(9) for c in "xy"], page_size=5)
+    space.run(plan)
+    assert "└ further down, below **  [" in printed(plan)
