@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress, islice
-from operator import gt
+from operator import ge
 from typing import NamedTuple, Protocol
 
 from fsspec_avroglob.page import Page
@@ -100,17 +100,20 @@ class Harvest:
             page = await self._fetch(
                 prefix, delimiter=delimiter, start_after=start_after, token=token
             )
-        self._check(page, prefix, start_after)
+        self._check(page, prefix, delimiter, start_after)
         cost = self.plan.cost(step, state)
         cost.requests += 1
         cost.keys_seen += len(page.keys)
         return page
 
-    def _check(self, page: Page, prefix: str, start_after: str | None) -> None:
+    def _check(self, page: Page, prefix: str, delimiter: str, start_after: str | None) -> None:
         """Refuse a page that would make the listing wrong or endless."""
         keys = page.keys
-        if any(map(gt, keys, islice(keys, 1, None))):
-            raise self.fault(prefix, "does not list keys in order")
+        if any(map(ge, keys, islice(keys, 1, None))):
+            raise self.fault(prefix, "does not list keys in order, each once")
+        if not keys and not page.prefixes and page.next_token is not None and not delimiter:
+            # Flat listings go on after the last key. To take this for the end could lose keys.
+            raise self.fault(prefix, "gives a page without keys and says that more follow")
         if keys and start_after is not None and keys[0] <= start_after:
             raise self.fault(prefix, "lists keys before StartAfter")
 
