@@ -104,15 +104,18 @@ def with_sync_methods(cls: C) -> C:
     """Class decorator: every method that fsspec or s3fs make of a coroutine method is ours."""
     for name, method in inspect.getmembers(cls, inspect.isfunction):
         wrapped = getattr(method, "__wrapped__", None)
-        if inspect.iscoroutinefunction(wrapped) and not inspect.iscoroutinefunction(method):
+        if inspect.iscoroutinefunction(method):
+            _make_twin(cls, name, sync_wrapper(method))
+        elif inspect.isasyncgenfunction(method):
+            _make_twin(cls, name, _iterating(method))
+        elif wrapped is not None and inspect.iscoroutinefunction(wrapped):
             setattr(cls, name, sync_wrapper(getattr(cls, wrapped.__name__)))
-    for kind, wrap in (
-        (inspect.iscoroutinefunction, sync_wrapper),
-        (inspect.isasyncgenfunction, _iterating),
-    ):
-        for name, method in inspect.getmembers(cls, kind):
-            twin = name.removeprefix("_")
-            default = getattr(fsspec.AbstractFileSystem, twin, None)
-            if default is not None and inspect.getattr_static(cls, twin) is default:
-                setattr(cls, twin, wrap(method))
     return cls
+
+
+def _make_twin(cls: type, name: str, method: Callable[..., Any]) -> None:
+    """Put *method* where fsspec has only a default for the twin of a coroutine method."""
+    twin = name.removeprefix("_")
+    default = getattr(fsspec.AbstractFileSystem, twin, None)
+    if default is not None and inspect.getattr_static(cls, twin) is default:
+        setattr(cls, twin, method)
