@@ -204,6 +204,8 @@ class Location(NamedTuple):
 
 def locate(sources: Sources, storage_options: StorageOptions = None) -> list[Location]:
     """Where each of *sources* is; none is expanded or looked for."""
+    if isinstance(sources, bytes) or not isinstance(sources, str | os.PathLike | Iterable):
+        raise TypeError(f"a source is a str or a path, or there is a list of them; not {sources!r}")
     several = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     for source in several:
         if not isinstance(source, str | os.PathLike):

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 def chosen_columns(columns: Iterable[str | int], known: Sequence[str]) -> tuple[str, ...]:
     """The names of *columns*, each a name or an index (negative from the end) of *known*.
 
-    Raises TypeError for a single name, ValueError for an unknown column and one named twice.
+    Raises TypeError for a single name and for what is neither a name nor an index, ValueError for
+    an unknown column and one named twice.
     """
     if isinstance(columns, str):
         raise TypeError(f"columns is a list of names; write [{columns!r}] for one column")
@@ -25,6 +26,8 @@ def _name(column: str | int, known: Sequence[str]) -> str:
         if column not in known:
             raise ValueError(unknown_column(column, known))
         return column
+    if isinstance(column, bool) or not hasattr(column, "__index__"):
+        raise TypeError(f"a column is a name or an index, not {column!r}")
     place = operator.index(column)
     if not -len(known) <= place < len(known):
         raise ValueError(f"no column {place}: there are {len(known)}, from 0 on")

@@ -17,6 +17,9 @@ from fsspec_avroglob.hive import Filters
 Engine: TypeAlias = Literal["auto", "fastavro", "polars-avro"]
 Columns: TypeAlias = Sequence[str | int] | None
 
+# A 64-bit index counts as far from here, whatever the number of rows.
+_MOST_ROWS = 1 << 62
+
 
 class SourceOptions(TypedDict, total=False):
     """Options of every reader; :class:`ReadOptions` says what they mean."""
@@ -91,7 +94,13 @@ class ReadOptions:
             max_concurrency=self.max_concurrency,
             max_bytes=self.max_bytes,
         )
-        operator.index(self.row_index_offset)
+        _at_least(-_MOST_ROWS, row_index_offset=self.row_index_offset)
+        if self.row_index_offset > _MOST_ROWS:
+            raise ValueError(f"row_index_offset is {self.row_index_offset}, too large to count on")
+        for name in ("row_index_name", "include_file_paths"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise TypeError(f"{name} is the name of a column, not {value!r}")
 
     @property
     def limits(self) -> Limits:

@@ -209,7 +209,9 @@ class Pipeline(Generic[R]):
         else:
             part = await read_part(chunk.file.location, chunk.start, chunk.stop, source.etag)
             data = part.data
-        self._fetched(len(data), False)
+        # The bytes before the first block came with the header.
+        first = chunk.start == source.header.size_bytes
+        self._fetched(len(data) + first * chunk.start, False)
         return data
 
     async def _jobs(

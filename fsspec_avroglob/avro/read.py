@@ -288,9 +288,10 @@ def iter_avro_records(
     Arguments and errors are those of :func:`read_avro`; all of it that does not need data (names,
     headers, schemas) is checked by the call itself unless ``n_rows`` is given. A dict has the
     fields in the order of the table's schema, or of ``columns``. Of a top level that is no record
-    the values themselves are yielded, and there are no columns to choose.
+    the values themselves are yielded, and there are no columns to choose. Records are what the
+    files hold: options that add columns are TypeErrors.
     """
-    chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
+    chosen = _record_options(columns, n_rows, options)
     opened = _prepared(urlpath, storage_options, chosen)
     return AvroRecords(blocking(RecordReading.open, *opened))
 
@@ -301,23 +302,27 @@ def aiter_avro_records(
     columns: Columns = None,
     n_rows: int | None = None,
     **options: Unpack[SourceOptions],
-) -> AsyncIterator[Any]:
+) -> AsyncRecords:
     """:func:`iter_avro_records` for ``async for``; begins when the first is asked for."""
-    chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
+    chosen = _record_options(columns, n_rows, options)
 
     async def open_() -> tuple[list[Dropped], AsyncGenerator[list[Any], None]]:
         opened = await asyncio.to_thread(_prepared, urlpath, storage_options, chosen)
         reading = await RecordReading.open(*opened)
         return reading.reading.errors, reading.values()
 
-    return _flat(AsyncItems(open_))
+    return AsyncRecords(AsyncItems(open_))
 
 
-async def _flat(lists: AsyncItems[list[Any]]) -> AsyncGenerator[Any, None]:
-    async with aclosing(lists):
-        async for values in lists:
-            for value in values:
-                yield value
+def _record_options(columns: Columns, n_rows: int | None, options: SourceOptions) -> ReadOptions:
+    """The options of a reader of records. Raises TypeError for those of tables alone."""
+    for name in ("row_index_name", "include_file_paths"):
+        if options.get(name) is not None:
+            raise TypeError(f"{name} adds a column to tables, and records have none to add to")
+    chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
+    if chosen.engine not in ("auto", "fastavro"):
+        raise ValueError(f"records are decoded by fastavro, not by {chosen.engine!r}")
+    return chosen
 
 
 # --- schemas -------------------------------------------------------------------------------------
@@ -356,34 +361,68 @@ class AsyncItems(AsyncIterator[T], Generic[T]):
         self.errors: list[Dropped] = []
         self._open = open_
         self._items: AsyncGenerator[T, None] | None = None
+        self._turn = asyncio.Lock()
+        self._closed = self._cut_short = False
 
     async def __anext__(self) -> T:
-        if self._items is None:
-            self.errors, items = await on_io_loop(self._open)
-            self._items = items
-        else:
-            items = self._items
-
-        async def step() -> tuple[T, ...]:
-            async for item in items:
-                return (item,)
-            return ()
-
-        found = await on_io_loop(step)
+        async with self._turn:
+            if self._closed:
+                raise StopAsyncIteration
+            if self._cut_short:
+                raise RuntimeError("reading was cancelled while rows were awaited; begin it anew")
+            if self._items is None:
+                self.errors, self._items = await on_io_loop(self._open)
+            try:
+                found: tuple[T, ...] = await on_io_loop(_next, self._items)
+            except asyncio.CancelledError:
+                # The generator has ended with it, and would be taken for one without more rows.
+                self._cut_short = True
+                raise
         if not found:
             raise StopAsyncIteration
         return found[0]
 
     async def aclose(self) -> None:
         """End the reading, what is being fetched and decoded included."""
-        items = self._items
-        if items is None:
-            return
+        async with self._turn:
+            self._closed = True
+            if self._items is not None:
+                await on_io_loop(_closed, self._items)
 
-        async def close() -> None:
-            await items.aclose()
 
-        await on_io_loop(close)
+class AsyncRecords(AsyncIterator[Any]):
+    """Records of Avro files for ``async for``; close them if they are not read to their end."""
+
+    def __init__(self, lists: AsyncItems[list[Any]]) -> None:
+        self._lists = lists
+        self._values: Iterator[Any] = iter(())
+
+    @property
+    def errors(self) -> list[Dropped]:
+        """What ``ignore_errors`` has left out so far."""
+        return self._lists.errors
+
+    async def __anext__(self) -> Any:
+        while True:
+            for value in self._values:
+                return value
+            self._values = iter(await anext(self._lists))
+
+    async def aclose(self) -> None:
+        """End the reading, what is being fetched and decoded included."""
+        self._values = iter(())
+        await self._lists.aclose()
+
+
+async def _next(items: AsyncGenerator[T, None]) -> tuple[T, ...]:
+    """The next item alone, or nothing if there is none."""
+    async for item in items:
+        return (item,)
+    return ()
+
+
+async def _closed(items: AsyncGenerator[Any, None]) -> None:
+    await items.aclose()
 
 
 def _prepared(

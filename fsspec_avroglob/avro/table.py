@@ -58,8 +58,9 @@ class TableLayout:
         if held or table.parsed.is_record:
             table = table.select(held)
         hive = {name: kind for name, kind in kinds.items() if name in names}
-        for added in (options.row_index_name, options.include_file_paths):
-            if added in names or (added and options.row_index_name == options.include_file_paths):
+        both = (options.row_index_name, options.include_file_paths)
+        for added in [name for name in both if name is not None]:
+            if added in names or both.count(added) > 1:
                 raise ValueError(f"there is a column {added!r} already; choose another name")
         layout = cls(table, hive, names, options.row_index_name, options.include_file_paths)
         _ = layout.arrow  # a type that Arrow lacks shows here

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,9 @@ def test_a_directory_that_the_files_have_a_field_for_is_no_column(tmp_path: Path
         ({"include_file_paths": "year"}, "'year' already"),
         ({"n_rows": -1}, "n_rows must not be negative"),
         ({"max_concurrency": 0}, "max_concurrency must be at least 1"),
+        ({"row_index_name": "", "include_file_paths": ""}, "'' already"),
+        ({"row_index_name": "n", "row_index_offset": 2**63 - 2}, "row_index_offset is 9"),
+        ({"row_index_name": "n", "row_index_offset": -(2**63)}, "row_index_offset must be at"),
         ({"engine": "none"}, "engine is one of"),
         ({"filters": [("id", "=", 1)]}, "no file is in one of 'id'; there is 'part', 'year'"),
     ],
@@ -126,6 +130,30 @@ def test_a_directory_that_the_files_have_a_field_for_is_no_column(tmp_path: Path
 def test_options_that_cannot_be_are_refused(lake: str, options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_avro_table(lake, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"columns": "id"}, r"write \['id'\]"),
+        ({"columns": [True]}, "a name or an index, not True"),
+        ({"columns": [1.0]}, "a name or an index, not 1.0"),
+        ({"include_file_paths": True}, "the name of a column, not True"),
+        ({"urlpath": None}, "a source is a str or a path"),
+        ({"urlpath": b"x.avro"}, "not b'x.avro'"),
+    ],
+)
+def test_options_of_another_type_are_refused(lake: str, options: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        read_avro_table(**{"urlpath": lake, **options})
+
+
+def test_options_that_records_have_no_use_for_are_refused(lake: str) -> None:
+    for name in ("row_index_name", "include_file_paths"):
+        with pytest.raises(TypeError, match=name):
+            iter_avro_records(lake, **{name: "x"})
+    with pytest.raises(ValueError, match="decoded by fastavro"):
+        aiter_avro_records(lake, engine="polars-avro")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("n_rows", [0, 1, 10, 11, 39, 40, 99])
@@ -425,6 +453,54 @@ async def test_an_abandoned_async_iterator_can_be_closed(lake: str) -> None:
         await anext(batches)
 
 
+async def test_an_async_iterator_closed_before_its_first_step_reads_nothing(lake: str) -> None:
+    for items in (aiter_avro_batches(lake), aiter_avro_records(lake)):
+        await items.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await anext(items)
+
+
+async def test_tasks_that_share_an_async_iterator_get_each_row_once(lake: str) -> None:
+    batches, records = aiter_avro_batches(lake, batch_size=1), aiter_avro_records(lake)
+
+    async def ids() -> list[int]:
+        return [batch["id"][0].as_py() async for batch in batches]
+
+    async def names() -> list[str]:
+        return [record["name"] async for record in records]
+
+    found = await asyncio.gather(ids(), ids(), ids())
+    named = await asyncio.gather(names(), names(), names())
+
+    assert sorted(chain(*found)) == list(range(40))
+    assert sorted(chain(*named)) == sorted(user["name"] for user in users(40))
+
+
+async def test_an_async_iterator_whose_step_was_cancelled_does_not_seem_to_have_ended(
+    lake: str,
+) -> None:
+    batches = aiter_avro_batches(lake, batch_size=1)
+    await anext(batches)
+    step = asyncio.ensure_future(anext(batches))
+    await asyncio.sleep(0)
+    step.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await step
+    with pytest.raises(RuntimeError, match="was cancelled"):
+        await anext(batches)
+    await batches.aclose()
+
+
+async def test_async_records_report_what_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.avro").write_bytes(b"no Avro")
+    (tmp_path / "b.avro").write_bytes(user_file(2))
+    records = aiter_avro_records(f"{tmp_path}/*", ignore_errors=True)
+
+    assert [record async for record in records] == users(2)
+    assert [error.path for error in records.errors] == [f"{tmp_path}/a.avro"]
+
+
 async def test_a_cancelled_reading_ends(put: PutObjects, bucket: str, proxy: FaultProxy) -> None:
     put({"x.avro": user_file(5)})
     options = {**proxy.storage_options, "skip_instance_cache": True}
@@ -451,13 +527,14 @@ def test_no_thread_is_left(lake: str) -> None:
 
 def test_a_callback_is_told_of_all_bytes(tmp_path: Path) -> None:
     content = user_file(10_000)
-    (tmp_path / "x.avro").write_bytes(content)
+    for name in ("x.avro", "y.avro"):
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "z.avro").write_bytes(user_file(0))
     callback = Callback()
 
     read_avro_table(f"{tmp_path}/*", progress=callback)
 
-    assert callback.size == len(content)
-    assert callback.value == len(content) - parse_header(content).size_bytes
+    assert callback.size == callback.value == 2 * len(content) + len(user_file(0))
 
 
 def test_progress_shows_a_bar_of_files_and_bytes(lake: str, capsys: Any) -> None:
