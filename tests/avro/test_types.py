@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pandas
 import pyarrow as pa
 import pytest
 
@@ -49,6 +50,8 @@ def test_types_are_as_documented(avro: str, arrow: str, pandas_dtype: str) -> No
 
     assert str(schema.field(0).type) == arrow
     assert schema.field(0).nullable == ("null" in avro.partition("{")[0])
+    if pandas_dtype == "str" and not isinstance(pandas.Series([""]).dtype, pandas.StringDtype):
+        pandas_dtype = "object"  # before pandas 3
     assert str(FrameBuilder(schema).frame().dtypes.iloc[0]) == pandas_dtype
 
 
