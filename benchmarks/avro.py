@@ -10,7 +10,7 @@ from benchmarks import avro_report as report
 from benchmarks.avro_peers import WARM_UP
 from benchmarks.avro_report import Measurement, Scenario
 from benchmarks.endpoint import SyntheticEndpoint
-from benchmarks.process import command_line, figures_of, give_out
+from benchmarks.process import command_line, figures_of, give_out, parse, pictures
 
 TIMEOUT_S = 120.0
 QUICK_TIMEOUT_S = 30.0
@@ -28,7 +28,7 @@ def measure(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 1 if a tool does not find the rows that there are, else 0."""
-    options = _parser().parse_args(arguments)
+    options = parse(_parser(), arguments)
     started = time.perf_counter()
     scenarios = [
         one
@@ -47,15 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{scenario.name} {tool}: {one.status}, {figures}", file=sys.stderr)
             endpoint.add_buckets({scenario.bucket: []})  # their bytes are not kept
 
-    def plot(directory: Path) -> None:
+    def plot(directory: Path) -> list[Path]:
         from benchmarks import avro_plots  # matplotlib, for those who want pictures
 
-        avro_plots.write(measurements, directory)
+        return avro_plots.write(measurements, directory)
 
-    text = report.markdown(measurements, elapsed_s=time.perf_counter() - started)
-    return give_out(
-        options, text, report.as_json(measurements), plot, report.disagreements(measurements)
+    text = report.markdown(
+        measurements,
+        elapsed_s=time.perf_counter() - started,
+        command=options.command,
+        pictures=pictures(options, plot),
     )
+    return give_out(options, text, report.as_json(measurements), report.disagreements(measurements))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -172,27 +172,35 @@ def as_json(measurements: Sequence[Measurement]) -> dict[str, Any]:
     }
 
 
-def markdown(measurements: Sequence[Measurement], *, elapsed_s: float) -> str:
-    """Return the report: goals, then every figure."""
+def markdown(
+    measurements: Sequence[Measurement], *, elapsed_s: float, command: str, pictures: Sequence[str]
+) -> str:
+    """Return the report: goals, pictures, then every figure."""
     about = ", ".join(f"{name} {value}" for name, value in environment(PACKAGES).items())
     goals = [
-        [one.goal, "not measured" if one.value is None else f"{one.value:.3g}{one.unit}", met]
+        [one.goal, "not measured" if one.value is None else f"{_figure(one.value)}{one.unit}", met]
         for one in verdicts(measurements)
         for met in ["" if one.value is None else "yes" if one.met else "no"]
     ]
     scenarios = dict.fromkeys(one.scenario for one in measurements)
     sections = [
         "# Reading Avro",
-        f"Measured in one run of {elapsed_s:.0f} s against a synthetic endpoint on the same "
-        f"machine ({about}). Each measurement has a process of its own, which has read one small "
+        f"Measured in one run of {elapsed_s:.0f} s of `{command}` against a "
+        f"synthetic endpoint on the same machine ({about}). "
+        "Each measurement has a process of its own, which has read one small "
         "file before; every tool ends with a pandas DataFrame if its name does not say otherwise. "
         "CPU is that of the tool's process, memory its peak above the idle process.",
         "## Goals",
         table(["goal", "measured", "met"], goals),
+        *pictures,
         "## All figures",
         *(_section(one, measurements) for one in scenarios),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _section(scenario: Scenario, measurements: Iterable[Measurement]) -> str:

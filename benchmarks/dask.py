@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.avro_peers import WARM_UP
 from benchmarks.endpoint import SyntheticEndpoint
-from benchmarks.process import command_line, figures_of, give_out
+from benchmarks.process import command_line, figures_of, give_out, parse, pictures
 from benchmarks.report import environment, seconds_text, table
 
 OWN, PEER, REFERENCE = TOOLS = ("avroglob", "dask.bag", "pandas")
@@ -68,8 +68,10 @@ def disagreements(measurements: Sequence[Measurement]) -> list[str]:
     ]
 
 
-def markdown(measurements: Sequence[Measurement], *, elapsed_s: float) -> str:
-    """Return the report: the goal, then every figure."""
+def markdown(
+    measurements: Sequence[Measurement], *, elapsed_s: float, command: str, pictures: Sequence[str]
+) -> str:
+    """Return the report: the goal, every figure, pictures."""
     about = ", ".join(f"{name} {value}" for name, value in environment(PACKAGES).items())
     most = max(one.files for one in measurements)
     found = ratio(measurements, most)
@@ -84,13 +86,13 @@ def markdown(measurements: Sequence[Measurement], *, elapsed_s: float) -> str:
         f"with one thread each: `{OWN}` is `fsspec_avroglob.dask.read_avro(...).groupby(...)`, "
         f"`{PEER}` is `dask.bag.read_avro(...).to_dataframe().groupby(...)`, `{REFERENCE}` is one "
         "process with fastavro and no Dask. All results are equal. "
-        f"Measured in one run of {elapsed_s:.0f} s against a synthetic endpoint on the same "
-        f"machine that takes {REQUEST_LATENCY_S * 1000:g} ms a request ({about}). "
+        f"Measured in one run of {elapsed_s:.0f} s of `{command}` against a "
+        f"synthetic endpoint on the same machine that takes "
+        f"{REQUEST_LATENCY_S * 1000:g} ms a request ({about}). "
         "The clusters have started and imported what they need before.",
         table(["goal", "measured", "met"], [[goal, *outcome]]),
         table(["files", "tool", "wall", "times ours", "requests"], rows),
-        "`pip install '.[bench]' && python -m benchmarks dask` measures this; `--json FILE` and "
-        "`--plots DIR` write the figures and the plot.",
+        *pictures,
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -109,7 +111,7 @@ def _ended(one: Measurement) -> bool:
     return one.status == "ok"
 
 
-def _plot(measurements: Sequence[Measurement], directory: Path) -> None:
+def _plot(measurements: Sequence[Measurement], directory: Path) -> list[Path]:
     from benchmarks import plots  # matplotlib, for those who want pictures
 
     plots.reproducible()
@@ -121,12 +123,12 @@ def _plot(measurements: Sequence[Measurement], directory: Path) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("files of 20,000 rows")
     plots.legend(axes, len(TOOLS))
-    plots.save(figure, directory / "dask-wall-by-files.svg")
+    return [plots.save(figure, directory / "dask-wall-by-files.svg")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 1 if a result is not that of pandas, else 0."""
-    options = _parser().parse_args(arguments)
+    options = parse(_parser(), arguments)
     started = time.perf_counter()
     measurements: list[Measurement] = []
     counts = FILES[-1:] if options.quick else FILES
@@ -139,18 +141,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 measurements.append(one)
                 figures = one.error or f"{one.wall_s:.3f} s, {one.requests:.0f} requests"
                 print(f"{files} files, {tool}: {one.status}, {figures}", file=sys.stderr)
-    text = markdown(measurements, elapsed_s=time.perf_counter() - started)
+    text = markdown(
+        measurements,
+        elapsed_s=time.perf_counter() - started,
+        command=options.command,
+        pictures=pictures(options, lambda directory: _plot(measurements, directory)),
+    )
     figures_out: dict[str, Any] = {
         "environment": environment(PACKAGES),
         "measurements": [asdict(one) for one in measurements],
     }
-    return give_out(
-        options,
-        text,
-        figures_out,
-        lambda directory: _plot(measurements, directory),
-        disagreements(measurements),
-    )
+    return give_out(options, text, figures_out, disagreements(measurements))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks import report
 from benchmarks.endpoint import SyntheticEndpoint
-from benchmarks.process import command_line, figures_of, give_out
+from benchmarks.process import command_line, figures_of, give_out, parse, pictures
 from benchmarks.report import Measurement
 from benchmarks.scenarios import (
     BUCKETS,
@@ -54,7 +54,7 @@ class Runner:
     def measure(self, scenario: Scenario, tool: str) -> Measurement:
         """Return the figures of `tool` in `scenario`."""
         if time.monotonic() > self._deadline:
-            return Measurement(scenario, tool, "skipped", error="no time is left")
+            return Measurement(scenario, tool, "skipped", error="no time was left")
         patience = OWN_PATIENCE if tool in (OWN, OWN_ITERATOR) else 1.0
         if self._count_requests and not scenario.flat:
             patience *= WALK_PATIENCE
@@ -94,7 +94,7 @@ def measure_all(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 1 if tools disagree about what matches, else 0."""
-    options = _parser().parse_args(arguments)
+    options = parse(_parser(), arguments)
     started = time.perf_counter()
     latency_s = options.latency_ms / 1000
     scenarios = [
@@ -110,15 +110,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             measure_all(runner, scenarios, lambda line: print(line, file=sys.stderr, flush=True))
         )
 
-    def plot(directory: Path) -> None:
+    def plot(directory: Path) -> list[Path]:
         from benchmarks import plots  # matplotlib, for those who want pictures
 
-        plots.write(measurements, directory)
+        return plots.write(measurements, directory)
 
-    text = report.markdown(measurements, elapsed_s=time.perf_counter() - started)
-    return give_out(
-        options, text, report.as_json(measurements), plot, report.disagreements(measurements)
+    text = report.markdown(
+        measurements,
+        elapsed_s=time.perf_counter() - started,
+        command=options.command,
+        pictures=pictures(options, plot),
     )
+    return give_out(options, text, report.as_json(measurements), report.disagreements(measurements))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -111,11 +112,31 @@ def command_line(name: str, description: str, quick: str) -> argparse.ArgumentPa
     return parser
 
 
+def parse(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """Return the options of `command_line`, and as `command` the whole line, for the page."""
+    options = parser.parse_args(arguments)
+    line = shlex.join(sys.argv[1:] if arguments is None else arguments)
+    options.command = f"pip install '.[bench]' && {parser.prog} {line}".rstrip()
+    return options
+
+
+def pictures(options: argparse.Namespace, plot: Callable[[Path], Sequence[Path]]) -> list[str]:
+    """Have the plots written if they are asked for; return the page's images of them."""
+    if not options.plots:
+        return []
+    page = options.markdown.parent if options.markdown else Path()
+    return [
+        f"![{path.stem.replace('-', ' ').capitalize()}]({os.path.relpath(path, page)})"
+        for path in plot(options.plots)
+    ]
+
+
 def give_out(
     options: argparse.Namespace,
     text: str,
     figures: dict[str, Any],
-    plot: Callable[[Path], object],
     disagreements: Sequence[str],
 ) -> int:
     """Write what `command_line` was asked for; return 1 if there are disagreements, else 0."""
@@ -125,8 +146,6 @@ def give_out(
         print(text)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
-    if options.plots:
-        plot(options.plots)
     for line in disagreements:
         print(line, file=sys.stderr)
     return 1 if disagreements else 0

@@ -175,19 +175,23 @@ def environment(packages: Sequence[str] = PACKAGES) -> dict[str, str | int]:
     return versions
 
 
-def markdown(measurements: Sequence[Measurement], *, elapsed_s: float) -> str:
-    """Return the report: ratios, goals, then every figure."""
+def markdown(
+    measurements: Sequence[Measurement], *, elapsed_s: float, command: str, pictures: Sequence[str]
+) -> str:
+    """Return the report: ratios, goals, pictures, then every figure."""
     about = ", ".join(f"{name} {value}" for name, value in environment().items())
     sections = [
         "# Listing",
-        f"Measured in one run of {elapsed_s:.0f} s against a synthetic endpoint on the same "
-        f"machine ({about}). Each measurement has a process of its own. CPU is that of the tool's "
+        f"Measured in one run of {elapsed_s:.0f} s of `{command}` against a "
+        f"synthetic endpoint on the same machine ({about}). "
+        "Each measurement has a process of its own. CPU is that of the tool's "
         "process, memory its peak above the idle process. `>`: cut off, with the requests up to "
         "then; `≈`: cut off, and extrapolated from its pace to all the requests that it takes.",
         "## Wall time, and how many times this package's",
         _ratio_table(measurements),
         "## Goals",
         _goal_table(measurements),
+        *pictures,
         "## All figures",
         *(_scenario_section(one, measurements) for one in _scenarios(measurements)),
     ]
@@ -243,7 +247,10 @@ def _scenario_section(scenario: Scenario, measurements: Iterable[Measurement]) -
     title = f"### {scenario.name}, {_latency(scenario)}\n\n"
     title += f"`{scenario.pattern}`, {scenario.keys:,} keys in the bucket, {what}."
     header = ["tool", "matches", "requests", "in flight", "wall", "CPU", "CPU per key", "memory"]
-    rows = [_row(one) for one in measurements if one.scenario == scenario]
+    mine = [one for one in measurements if one.scenario == scenario]
+    if all(one.status == "skipped" for one in mine):
+        return f"{title}\n\nNot measured: {mine[0].error}."
+    rows = [_row(one) for one in mine]
     return f"{title}\n\n{table(header, rows)}"
 
 

@@ -83,6 +83,17 @@ def test_links_inside_the_documentation_lead_somewhere() -> None:
             assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
+@pytest.mark.parametrize("path", sorted((DOCS / "performance").glob("*.md")), ids=lambda p: p.stem)
+def test_pages_of_figures_say_what_measures_them(path: Path) -> None:
+    assert f"python -m benchmarks {path.stem}" in path.read_text()
+
+
+def test_plots_are_shown_on_a_page() -> None:
+    pages = "".join(path.read_text() for path in (DOCS / "performance").glob("*.md"))
+    shown = re.findall(r"!\[[^\]]+\]\((.+?)\)", pages)
+    assert sorted(shown) == sorted(path.name for path in (DOCS / "performance").glob("*.svg"))
+
+
 def test_the_drawing_of_a_plan_is_that_of_the_demo_s_data(server: DemoServer) -> None:
     fs = AvroGlobFileSystem(**server.storage_options)
     plan = fs.explain("demo/events/year=*/month=0[1-2]/*/*.avro", run=True)
