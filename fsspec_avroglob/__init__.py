@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from fsspec_avroglob.avro.scan import scan_avro
     from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError
-    from fsspec_avroglob.avro.write import write_avro
+    from fsspec_avroglob.avro.write import write_avro, write_avro_async
     from fsspec_avroglob.expand import (
         S3GlobUri,
         expand_path,
@@ -87,6 +87,7 @@ __all__ = [
     "use_for_s3",
     "with_retry",
     "write_avro",
+    "write_avro_async",
 ]
 
 # Where the public names come from, lightest first. They come when they are asked for: importing the

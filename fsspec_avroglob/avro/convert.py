@@ -178,10 +178,13 @@ class _Compiler:
         split: Callable[[pa.Array], _Parts]
         if is_general_union(step.writer):
             types = {field_name(i): members[i].physical for i in kept}
-            physical = pa.struct([(name, type_) for name, type_ in types.items() if type_])
+            physical = pa.struct(
+                [(name, type_) for name, type_ in types.items() if type_ is not None]
+            )
             split = _splitter(kept)
         elif kept:
-            physical = members[kept[0]].physical or pa.null()
+            only = members[kept[0]].physical
+            physical = pa.null() if only is None else only  # a struct without fields is false
             split = _as_branch(kept[0])
         else:
             physical = pa.null()

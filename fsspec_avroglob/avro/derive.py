@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as types
 
-from fsspec_avroglob.avro.schema import AvroSchema
+from fsspec_avroglob.avro.physical import endless_array
+from fsspec_avroglob.avro.schema import AvroSchema, parse_schema
 
 ROW_NAME = "Row"
 """Name of the record; types within are named for the fields that lead to them."""
@@ -121,7 +122,7 @@ class _Derivation:
         return self._sized(path, type_)
 
     def _sized(self, path: str, type_: pa.DataType) -> AvroSchema:
-        if types.is_time64(type_) and type_.unit == "us":
+        if types.is_time64(type_):  # nanoseconds only if they are whole microseconds
             return {"type": "long", "logicalType": "time-micros"}
         if types.is_fixed_size_binary(type_):
             name = self._unique(_type_name(path))
@@ -130,7 +131,11 @@ class _Derivation:
             name = self._unique(_type_name(path))
             return {"type": "fixed", "name": name, "size": 12, "logicalType": "duration"}
         if types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_):
-            return {"type": "array", "items": self._optional(f"{path}[]", type_.value_field)}
+            items = self._optional(f"{path}[]", type_.value_field)
+            if endless_array(parse_schema({"type": "array", "items": items})) is not None:
+                reason = f"no reader can tell how many items of no bytes {type_} holds; cast it"
+                raise NotWritableError(path, reason)
+            return {"type": "array", "items": items}
         if types.is_map(type_) and self._type(path, type_.key_type) == "string":
             return {"type": "map", "values": self._optional(f"{path}{{}}", type_.item_field)}
         if is_uuid(type_):

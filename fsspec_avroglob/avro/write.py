@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
+import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, count, islice
 from typing import Any
 
@@ -58,11 +62,54 @@ def write_avro(
     Raises ValueError for arguments that do not go together, InvalidSchemaError, NotWritableError
     for columns that Avro or the schema cannot hold, ImportError without pyarrow if it is needed.
     """
+    return _write(data, url, schema, codec, max_rows_per_file, storage_options, metadata)
+
+
+async def write_avro_async(
+    data: Any,
+    url: Source,
+    schema: AvroSchema | None = None,
+    codec: str = "snappy",
+    max_rows_per_file: int | None = None,
+    storage_options: StorageOptions = None,
+    *,
+    metadata: Mapping[str, str] | None = None,
+) -> list[str]:
+    """:func:`write_avro` as a coroutine; *data* is iterated over in a thread.
+
+    Cancelled, it ends when the file that was being written has been withdrawn.
+    """
+    ending = threading.Event()
+    arguments = data, url, schema, codec, max_rows_per_file, storage_options, metadata
+    writing = asyncio.ensure_future(asyncio.to_thread(_write, *arguments, ending.is_set))
+    try:
+        return await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        ending.set()
+        await asyncio.gather(writing, return_exceptions=True)
+        raise
+
+
+class _EndedError(Exception):
+    """Nobody waits for the files any more."""
+
+
+def _write(
+    data: Any,
+    url: Source,
+    schema: AvroSchema | None,
+    codec: str,
+    max_rows_per_file: int | None,
+    storage_options: StorageOptions,
+    metadata: Mapping[str, str] | None,
+    ended: Callable[[], bool] = lambda: False,
+) -> list[str]:
+    """:func:`write_avro`, until *ended*: then _EndedError, and the file does not appear."""
     if codec not in CODECS:
         raise ValueError(f"codec {codec!r} is none of {', '.join(CODECS)}")
     names = _names(os.fsdecode(url), max_rows_per_file)
     rows = _Rows.of(data, schema)
-    left: Iterator[Any] = iter(rows.values)
+    left = _numbered(rows.values, ended)
     written: list[str] = []
     for name in names:
         with _whole_file(*filesystem_for(name, storage_options)) as out:
@@ -87,6 +134,15 @@ def _names(url: str, max_rows_per_file: int | None) -> Iterator[str]:
     if max_rows_per_file is None:
         return iter([url])
     return (url.replace("*", f"{number:05}") for number in count())
+
+
+def _numbered(rows: Iterable[Any], ended: Callable[[], bool]) -> Iterator[tuple[int, Any]]:
+    for item in enumerate(rows):
+        if ended():
+            raise _EndedError
+        yield item
+    if ended():
+        raise _EndedError
 
 
 @dataclass(frozen=True)
@@ -118,9 +174,13 @@ class _Rows:
         return cls(table_records(table, TableSchema.of(schema)), schema, checked=True)
 
     def write(
-        self, out: Any, rows: Iterable[Any], codec: str, metadata: Mapping[str, str] | None
+        self,
+        out: Any,
+        rows: Iterable[tuple[int, Any]],
+        codec: str,
+        metadata: Mapping[str, str] | None,
     ) -> None:
-        """Encode *rows* as a container file."""
+        """Encode *rows*, each with its number among all, as a container file."""
         writer = fastavro.write.Writer(
             out,
             self.schema,
@@ -130,13 +190,15 @@ class _Rows:
             validator=not self.checked,
             options={"strict_allow_default": True},
         )
-        for number, row in enumerate(rows):
+        for number, row in rows:
             try:
                 writer.write(row)
             except OSError:
                 raise
             except Exception as error:  # fastavro lets Python's own through
-                raise ValueError(f"row {number} does not fit the schema: {error}") from error
+                # Of its validator's errors, the text is a page of JSON.
+                reason = "; ".join(map(str, getattr(error, "errors", [error])))
+                raise ValueError(f"row {number} does not fit the schema: {reason}") from error
         writer.flush()
 
 
@@ -152,16 +214,60 @@ def _import_pyarrow() -> Any:
 
 
 def _table(pyarrow: Any, data: Any) -> Any:
-    if type(data).__module__.partition(".")[0] == "pandas":
-        return pyarrow.Table.from_pandas(data, preserve_index=False)
-    if hasattr(data, "__arrow_c_stream__"):
+    library = type(data).__module__.partition(".")[0]
+    if library == "pandas" and hasattr(data, "columns"):
+        return _converted(data, partial(pyarrow.Table.from_pandas, preserve_index=False))
+    if library == "polars" and hasattr(data, "columns"):
+        return _converted(data, _polars_table)
+    if not hasattr(data, "__arrow_c_stream__"):
+        return _records_table(pyarrow, list(data))
+    try:
         return pyarrow.table(data)
-    records = list(data)
+    except (pyarrow.ArrowInvalid, TypeError) as error:
+        kind = type(data).__name__
+        raise TypeError(f"a table or records are written, not {kind}: {error}") from error
+
+
+def _converted(frame: Any, convert: Callable[[Any], Any]) -> Any:
+    """The Arrow table of a frame; raises NotWritableError for the first column that has none."""
+    try:
+        return convert(frame)
+    except Exception:
+        for name in frame.columns:
+            _column_of(str(name), convert, frame[[name]])
+        raise
+
+
+def _column_of(name: str, convert: Callable[[Any], Any], values: Any) -> Any:
+    """What *convert* makes of a column; NotWritableError with its name where that fails."""
+    from fsspec_avroglob.avro.derive import NotWritableError
+
+    try:
+        return convert(values)
+    except Exception as error:  # whatever the libraries raise
+        text = str(error.args[0]) if error.args else str(error)
+        raise NotWritableError(name, f"{text}; convert the column, or leave it out") from error
+
+
+def _polars_table(frame: Any) -> Any:
+    import polars
+
+    if polars.Object in frame.dtypes:
+        raise TypeError("Arrow has no type for Python objects")  # Polars gives their addresses
+    # Newer Polars types are views, for which pyarrow lacks conversions.
+    return frame.to_arrow(compat_level=polars.CompatLevel.oldest())
+
+
+def _records_table(pyarrow: Any, records: list[Any]) -> Any:
+    for number, record in enumerate(records):
+        if not isinstance(record, Mapping):
+            raise TypeError(f"row {number} is {record!r} and no dict; give schema=... for values")
     # Not Table.from_pylist, for which the first record's fields are all there are.
     names = dict.fromkeys(name for record in records for name in record)
     if not names:
         raise ValueError("there are no records to derive a schema from; give schema=...")
-    return pyarrow.table({name: [record.get(name) for record in records] for name in names})
+    columns = {name: [record.get(name) for record in records] for name in names}
+    return pyarrow.table({k: _column_of(str(k), pyarrow.array, v) for k, v in columns.items()})
 
 
 def _symbols(table: Any) -> dict[str, list[str]]:
@@ -178,6 +284,10 @@ def _symbols(table: Any) -> dict[str, list[str]]:
 def _whole_file(fs: AbstractFileSystem, path: str) -> Iterator[Any]:
     """A file to write that appears when the block ends, and does not if it fails."""
     if isinstance(fs, LocalFileSystem):
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
+        if not os.path.isdir(directory := os.path.dirname(path)):
+            raise FileNotFoundError(errno.ENOENT, "No such directory", directory)
         part = f"{path}.{uuid.uuid4().hex}.part"
         try:
             with open(part, "wb") as file:

@@ -21,7 +21,7 @@ from tests.support.avro_data import (
     user_file,
     users,
 )
-from tests.support.avro_tables import ENGINES, block, decoded, decoder_of, encoded
+from tests.support.avro_tables import ENGINES, block, column, decoded, decoder_of, encoded
 
 NODE = record_schema({"value": "int", "next": ["null", "Node"]}, "Node")
 NUMBERS = record_schema({"x": "long"})
@@ -30,6 +30,7 @@ NUMBERS = record_schema({"x": "long"})
 FOR_FASTAVRO_ALONE: list[tuple[Any, list[Any]]] = [
     (record_schema({"x": "null"}), [{"x": None}]),
     (record_schema({"x": record_schema({}, "Empty"), "y": "int"}), [{"x": {}, "y": 1}]),
+    (record_schema({"x": ["null", record_schema({}, "Empty")]}), [{"x": {}}, {"x": None}]),
     (record_schema({"x": {"type": "fixed", "name": "F", "size": 0}}), [{"x": b""}]),
     (record_schema({"x": "boolean"}), [{"x": True}, {"x": False}]),
 ]
@@ -96,6 +97,16 @@ def test_auto_takes_fastavro_where_the_other_is_not_able_and_says_why(
     assert chosen.decode(data[header.size_bytes :]).to_pylist() == values
     with pytest.raises(EngineNotAbleError):
         decoder(header, TableSchema.of(schema), "polars-avro")
+
+
+def test_a_union_tells_an_empty_record_from_null() -> None:
+    values = column(["null", "string", record_schema({}, "Empty")], ["a", {}, None])
+
+    assert values.to_pylist() == [
+        {"string": "a", "Empty": None},
+        {"string": None, "Empty": {}},
+        None,
+    ]
 
 
 def test_an_unknown_engine_is_an_error() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import decimal
 import importlib
 import io
+import threading
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fastavro
 import fsspec
+import pandas
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -22,7 +25,7 @@ from fsspec_avroglob.avro.arrow import TableSchema
 from fsspec_avroglob.avro.derive import NotWritableError, avro_schema_of
 from fsspec_avroglob.avro.encode import table_records
 from fsspec_avroglob.avro.read import read_avro_schema, read_avro_table
-from fsspec_avroglob.avro.write import CODECS, write_avro
+from fsspec_avroglob.avro.write import CODECS, write_avro, write_avro_async
 from tests.conftest import MakeFs
 from tests.support.avro_data import USER_SCHEMA, record_schema, users
 from tests.support.proxy import FaultProxy
@@ -167,6 +170,56 @@ def test_frames_are_written(library: str, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.needs("polars")
+def test_polars_types_that_arrow_has_otherwise_are_written(tmp_path: Path) -> None:
+    import polars
+
+    times = [datetime.time(1, 2, 3, 4), None]
+    frame = polars.DataFrame(
+        {
+            "category": polars.Series(["a", None], dtype=polars.Categorical),
+            "enum": polars.Series(["z", "a"], dtype=polars.Enum(["a", "z"])),
+            "list": polars.Series([["z"], []], dtype=polars.List(polars.Enum(["a", "z"]))),
+            "time": polars.Series(times),
+        }
+    )
+
+    back = round_trip(frame, tmp_path)
+
+    assert back.to_pylist() == frame.to_dicts()
+    assert pa.types.is_dictionary(back["enum"].type)
+
+
+@pytest.mark.needs("polars")
+@pytest.mark.parametrize("type_", ["Object", "Int128"])
+def test_polars_types_that_arrow_lacks_are_named(type_: str, tmp_path: Path) -> None:
+    import polars
+
+    frame = polars.DataFrame({"a": [1], "x": polars.Series([1], dtype=getattr(polars, type_))})
+
+    with pytest.raises(NotWritableError, match="'x' cannot be written"):
+        write_avro(frame, tmp_path / "x.avro")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pandas.Series(["text", 1], dtype=object),
+        pandas.Series([1, "text"], dtype=object),
+        pandas.Series([1j]),
+        pandas.arrays.SparseArray([0, 1]),
+        pandas.Series(pandas.to_timedelta([1, 2])),
+    ],
+    ids=lambda values: str(values.dtype),
+)
+def test_pandas_columns_that_arrow_or_avro_lacks_are_named(values: Any, tmp_path: Path) -> None:
+    with pytest.raises(NotWritableError, match="'x' cannot be written"):
+        write_avro(pandas.DataFrame({"a": [1, 2][: len(values)], "x": values}), tmp_path / "x.avro")
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_records_without_a_schema_may_have_different_fields(tmp_path: Path) -> None:
     back = round_trip([{"a": 1}, {"b": "x"}], tmp_path)
 
@@ -241,7 +294,7 @@ def test_tables_without_rows_or_columns_keep_their_shape(tmp_path: Path) -> None
     [
         (pa.table({"my col": [1]}), r"field 'my col'.*names are letters"),
         (pa.table({"x": pa.array([1], pa.duration("s"))}), r"no type for duration\[s\]"),
-        (pa.table({"x": pa.array([1], pa.time64("ns"))}), r"no type for time64\[ns\]"),
+        (pa.table({"x": pa.array([1], pa.time64("ns"))}), r"time64\[ns\] .* would lose data"),
         (pa.table({"x": pa.array([[{"y z": 1}]])}), r"'x\[\].y z'"),
         (pa.table({"x": pa.array([[(1, 2)]], pa.map_(pa.int8(), pa.int8()))}), "no type for map"),
         (pa.table({"x": pa.array([2**63], pa.uint64())}), "not in range"),
@@ -326,6 +379,12 @@ def test_records_that_do_not_fit_the_schema_are_refused(
         ({"data": "text"}, TypeError, "not str"),
         ({"data": 5}, TypeError, "not int"),
         ({"data": []}, ValueError, "give schema"),
+        ({"data": [{"a": 1}, 5]}, TypeError, "row 1 is 5 and no dict"),
+        ({"data": [{"a": 1}, {"a": "x"}]}, NotWritableError, "field 'a' cannot be written"),
+        ({"data": pandas.Series([1])}, TypeError, "a table or records are written, not Series"),
+        ({"data": pa.table({"a": [[None]]})}, NotWritableError, "'a'.*items of no bytes"),
+        ({"url": "/no/such/x.avro"}, FileNotFoundError, "No such directory: '/no/such'"),
+        ({"url": Path(__file__).parent}, IsADirectoryError, "avro'$"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(
@@ -347,6 +406,51 @@ def test_rows_are_divided_among_files(tmp_path: Path) -> None:
     assert [read_avro_table(name).num_rows for name in names] == [10, 10, 5]
     assert read_avro_table(str(tmp_path / "part-*.avro"))["n"].to_pylist() == list(range(25))
     assert len(write_avro(table, tmp_path / "all-*.avro", max_rows_per_file=25)) == 1
+
+
+def test_a_row_that_does_not_fit_is_numbered_among_all(tmp_path: Path) -> None:
+    records = [{"a": 1}, {"a": 2}, {"a": 3}, {"a": "x"}]
+
+    with pytest.raises(ValueError, match=r"row 3 does not fit the schema: R\.a is <x>"):
+        write_avro(records, tmp_path / "*.avro", record_schema({"a": "int"}), max_rows_per_file=2)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["00000.avro"]
+
+
+async def test_coroutines_write_the_same(tmp_path: Path) -> None:
+    names = await write_avro_async(users(5), tmp_path / "*.avro", USER_SCHEMA, max_rows_per_file=3)
+
+    assert names == [str(tmp_path / "00000.avro"), str(tmp_path / "00001.avro")]
+    assert read_avro_table(names).to_pylist() == users(5)
+
+
+async def test_a_cancelled_writing_leaves_nothing(
+    fs: AvroGlobFileSystem, endpoint: Endpoint, bucket: str, tmp_path: Path
+) -> None:
+    for url in (tmp_path / "x.avro", f"avroglob://{bucket}/x.avro"):
+        begun, cancelled = threading.Event(), threading.Event()
+
+        def records(begun: threading.Event, cancelled: threading.Event) -> Any:
+            yield {"a": 1}
+            begun.set()
+            assert cancelled.wait(60)
+            yield {"a": 2}
+
+        options = endpoint.storage_options if isinstance(url, str) else None
+        rows, schema = records(begun, cancelled), record_schema({"a": "int"})
+        writing = asyncio.ensure_future(
+            write_avro_async(rows, url, schema, storage_options=options)
+        )
+        await asyncio.to_thread(begun.wait, 60)
+        writing.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        cancelled.set()
+
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+    assert list(tmp_path.iterdir()) == []
+    assert fs.find(bucket) == []
 
 
 def test_an_existing_file_stays_as_it_is_when_writing_fails(tmp_path: Path) -> None:
