@@ -156,6 +156,20 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
                 "before its loop ends (await (await fs.set_session()).close())"
             )
 
+    @staticmethod
+    def close_session(loop: asyncio.AbstractEventLoop | None, s3: Any) -> None:
+        """As s3fs's, when an instance is collected; never in another loop than the session's own.
+
+        Collection may happen in any, and there the session could not be closed.
+        """
+        running = asyncio._get_running_loop()
+        if running is None or running is loop:
+            S3FileSystem.close_session(loop, s3)
+        elif loop is None or not loop.is_running():
+            S3FileSystem.close_session(None, s3)
+        else:
+            asyncio.run_coroutine_threadsafe(s3.__aexit__(None, None, None), loop)
+
     async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         """Call a method of the S3 client, again after transient failures."""
         try:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.endpoint import SyntheticEndpoint
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from tests.conftest import MakeFs, PutObjects
 from tests.support.proxy import FaultProxy, Request
@@ -75,7 +76,8 @@ def _nothing_unretrieved(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     caplog.set_level(logging.ERROR, "asyncio")
     yield
     gc.collect()
-    found = [record.getMessage() for record in caplog.records if record.name == "asyncio"]
+    records = [*caplog.get_records("call"), *caplog.get_records("teardown")]
+    found = [record.getMessage() for record in records if record.name == "asyncio"]
     assert [message for message in found if "proxy.py" not in message] == []
 
 
@@ -364,3 +366,28 @@ def test_an_instance_whose_event_loop_is_closed_says_so_at_once(
     for session, connector in zip(sessions, connectors, strict=True):
         connector._close()  # what the caller has left open, without its loop
         session.detach()
+
+
+def test_an_instance_collected_in_another_event_loop_closes_in_its_own() -> None:
+    # An endpoint that keeps connections open, which not all servers of the tests do.
+    with SyntheticEndpoint({"bucket": ["a"]}) as endpoint:
+        fs = AvroGlobFileSystem(**endpoint.storage_options, skip_instance_cache=True)
+        fs.cat_file("bucket/a")
+        loop = fs.loop
+        (session,) = fs.s3._endpoint.http_session._sessions.values()
+
+        async def collect() -> None:
+            nonlocal fs
+            del fs
+            gc.collect()
+            for _ in range(9):
+                await asyncio.sleep(0)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+        busy = threading.Event()
+        loop.call_soon_threadsafe(busy.wait)
+        asyncio.run(collect())
+        busy.set()
+
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()  # after what is due there
+    assert session.closed

@@ -207,7 +207,7 @@ def test_a_cluster_of_processes_survives_the_loss_of_a_worker(
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
         ) as cluster,
         Client(cluster) as client,
     ):

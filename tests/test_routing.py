@@ -177,7 +177,7 @@ def test_workers_of_a_dask_cluster_are_served_by_its_configuration() -> None:
     with (
         dask.config.set({"distributed.worker.preload": preload}),
         LocalCluster(
-            n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+            n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
         ) as cluster,
         Client(cluster) as client,
     ):
