@@ -7,6 +7,7 @@ Every tool ends with a pandas DataFrame, the way its users get one, if not said 
 
 import argparse
 import gc
+import io
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -132,12 +133,76 @@ def dask(url: str) -> Read:
     return read
 
 
+def _kept(url: str, read: Callable[[bytes], Any]) -> Read:
+    """Read from memory: the first reading fetches, which medians leave out."""
+    fs = _s3fs(url)
+    known: dict[str, bytes] = {}
+
+    def read_kept(path: str) -> Any:
+        if path not in known:
+            (file,) = fs.glob(path)
+            known[path] = fs.cat_file(file)
+        return read(known[path])
+
+    return read_kept
+
+
+def avroglob_memory(url: str) -> Read:
+    """Read an Arrow table from memory with this package."""
+    import fsspec
+
+    from fsspec_avroglob import read_avro_table
+
+    memory = fsspec.filesystem("memory")
+
+    def read(data: bytes) -> Any:
+        memory.store.clear()
+        memory.pipe_file("/file.avro", data)
+        return read_avro_table("memory://file.avro")
+
+    return _kept(url, read)
+
+
+def avroglob_memory_records(url: str) -> Read:
+    """Read records from memory with this package, which fastavro decodes."""
+    import fsspec
+
+    from fsspec_avroglob import iter_avro_records
+
+    memory = fsspec.filesystem("memory")
+
+    def read(data: bytes) -> Any:
+        memory.store.clear()
+        memory.pipe_file("/file.avro", data)
+        return list(iter_avro_records("memory://file.avro"))
+
+    return _kept(url, read)
+
+
+def polars_avro_memory(url: str) -> Read:
+    """polars-avro over bytes in memory, alone."""
+    import polars_avro as library
+
+    return _kept(url, lambda data: library.read_avro(io.BytesIO(data)))
+
+
+def fastavro_memory(url: str) -> Read:
+    """Fastavro over bytes in memory, alone."""
+    import fastavro as library
+
+    return _kept(url, lambda data: list(library.reader(io.BytesIO(data))))
+
+
 TOOLS: dict[str, Callable[[str], Read]] = {
     "avroglob": avroglob,
     "avroglob-table": avroglob_table,
     "avroglob-fastavro": avroglob_fastavro,
     "avroglob-batches": avroglob_batches,
     "avroglob-resolve": avroglob_resolve,
+    "avroglob-memory": avroglob_memory,
+    "avroglob-memory-records": avroglob_memory_records,
+    "polars-avro-memory": polars_avro_memory,
+    "fastavro-memory": fastavro_memory,
     "polars-avro": polars_avro,
     "jetliner": jetliner,
     "fastavro": fastavro,

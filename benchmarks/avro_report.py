@@ -63,12 +63,24 @@ class Scenario:
 MANY = Scenario("goals", files=64, tools=(*ALL, "avroglob-table", "avroglob-fastavro"), repeat=3)
 BIG = Scenario("goals", files=1, repeat_blocks=BIG_REPEAT, tools=(OWN, "polars-avro", "jetliner"))
 SMALL = Scenario("goals", files=1000, rows=20, tools=("avroglob-resolve", OWN, "polars-avro"))
+MEMORY_PAIRS = {
+    "avroglob-memory": "polars-avro-memory",
+    "avroglob-memory-records": "fastavro-memory",
+}
+MEMORY = Scenario(
+    "goals",
+    files=1,
+    repeat_blocks=20,
+    latency_s=0.0,
+    tools=tuple(tool for pair in MEMORY_PAIRS.items() for tool in pair),
+    repeat=5,
+)
 BOUNDED = replace(BIG, repeat_blocks=8 * BIG_REPEAT, tools=("avroglob-batches",))
 
 
 def full() -> Iterator[Scenario]:
     """Yield everything that is measured."""
-    yield from (MANY, BIG, SMALL, BOUNDED)
+    yield from (MANY, BIG, SMALL, BOUNDED, MEMORY)
     base = Scenario("files")
     yield from (replace(base, files=count, rows=2_000) for count in (1, 4, 16, 64, 256))
     yield from (replace(base, axis="rows", files=4, rows=n) for n in (1_000, 10_000, 100_000))
@@ -83,6 +95,7 @@ def quick() -> Iterator[Scenario]:
     yield replace(MANY, tools=(OWN, "polars-avro"), repeat=3)
     yield replace(BIG, tools=(OWN, "polars-avro"))
     yield replace(SMALL, tools=("avroglob-resolve",))
+    yield MEMORY
 
 
 @dataclass(frozen=True)
@@ -134,6 +147,12 @@ def verdicts(measurements: Sequence[Measurement]) -> Iterator[Verdict]:
         ideal = gets / max(small.peak_in_flight, 1) * SMALL.latency_s
         goal = f"{SMALL.name}: at most 2 x requests / window x latency"
         yield Verdict(goal, small.wall_s / ideal, " x", small.wall_s <= 2 * ideal)
+    for own, engine in MEMORY_PAIRS.items():
+        mine, theirs = (found.get((MEMORY.bucket, tool)) for tool in (own, engine))
+        if mine is not None and theirs is not None:
+            ratio = mine.wall_s / theirs.wall_s
+            goal = f"{own}, {MEMORY.total_rows:,} rows: at most 1.25 x {engine}"
+            yield Verdict(goal, ratio, " x", ratio <= 1.25)
     bounded = found.get((BOUNDED.bucket, "avroglob-batches"))
     if bounded is not None and bounded.peak_memory_bytes is not None:
         mib = bounded.peak_memory_bytes / MIB
