@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 from benchmarks.content import Content, from_name
-from benchmarks.keyspace import Keyspace, from_spec
+from benchmarks.keyspace import Keyspace, Listing, from_spec
 from benchmarks.rendering import (
     Objects,
     Query,
@@ -54,6 +54,7 @@ class Service:
     def __init__(self, content: Content) -> None:
         """Start without buckets; objects of buckets that do not say otherwise hold `content`."""
         self.page_size = PAGE_SIZE_LIMIT
+        self.empty_pages = 0
         self.buckets: dict[str, Keyspace] = {}
         self._stored = _Stored(content)
         self._stored_in: dict[str, _Stored] = {}
@@ -124,9 +125,15 @@ class Service:
             max_keys=min(int(requested), self.page_size),
             url=parameters.get("encoding-type") == "url",
         )
-        marker = _marker(token) if token else query.start_after
-        listing = self.buckets[bucket].page(query.prefix, query.delimiter, marker, query.max_keys)
-        next_token = _token(listing.next_marker) if listing.next_marker is not None else ""
+        empty, marker = _place(token) if token else (self.empty_pages, query.start_after)
+        if empty:
+            listing = Listing([], [], truncated=True, next_marker=marker)
+            next_token = _token(empty - 1, marker)
+        else:
+            space = self.buckets[bucket]
+            listing = space.page(query.prefix, query.delimiter, marker, query.max_keys)
+            following = listing.next_marker
+            next_token = "" if following is None else _token(self.empty_pages, following)
         return Response(200, list_result(query, listing, next_token, self._of(bucket).objects))
 
     def _read(self, bucket: str, key: str, request: Request) -> Response:
@@ -172,14 +179,18 @@ def _range(header: str, size: int) -> tuple[int, int]:
     return start, stop
 
 
-def _token(marker: str) -> str:
-    """Return an opaque token, as AWS's are: clients that take it for a key fail here as there."""
-    return "1" + urlsafe_b64encode(marker.encode()).decode()
+def _token(empty: int, marker: str) -> str:
+    """Return an opaque token, as AWS's are: clients that take it for a key fail here as there.
+
+    empty: pages without entries before the one that follows `marker`.
+    """
+    return f"{empty}." + urlsafe_b64encode(marker.encode()).decode()
 
 
-def _marker(token: str) -> str:
+def _place(token: str) -> tuple[int, str]:
+    empty, _, marker = token.partition(".")
     try:
-        return b64decode(token.removeprefix("1"), altchars=b"-_", validate=True).decode()
+        return int(empty), b64decode(marker, altchars=b"-_", validate=True).decode()
     except ValueError:
         message = "The continuation token provided is incorrect"
         raise _Refusal(HTTPStatus.BAD_REQUEST, "InvalidArgument", message) from None

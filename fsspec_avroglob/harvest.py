@@ -17,6 +17,11 @@ from fsspec_avroglob.plan import ListingPlan, State, Step
 FEW = 8
 """One key in so many, or fewer, are found through their common end."""
 
+MOST_EMPTY_PAGES = 1000
+"""More pages without an entry, one after another, are taken for an endless listing."""
+
+TOKEN_AGAIN = "gives the same continuation token again"
+
 
 class FetchPage(Protocol):
     """Fetches one page of a bucket's listing; every retry is its business."""
@@ -24,7 +29,7 @@ class FetchPage(Protocol):
     def __call__(
         self, prefix: str, *, delimiter: str, start_after: str | None, token: str | None
     ) -> Awaitable[Page]:
-        """The page of what starts with *prefix*, after *start_after* or from *token* on."""
+        """The page of what starts with *prefix*, from *token* on or else after *start_after*."""
         ...
 
 
@@ -94,28 +99,44 @@ class Harvest:
     ) -> Page:
         """One page below *prefix*, its cost put down to *step* in *state*.
 
+        start_after: what is listed must lie behind it. token: where the server is to go on, if it
+        has told.
+
+        Where the server has looked at much that it does not list (keys deleted in a bucket with
+        versions, another tenant's shards), it sends a page without an entry and says that more
+        follow: this is the first page that has one, or the last.
+
         Raises OSError for a page that would make the listing wrong or endless.
         """
-        async with self._slots:
-            page = await self._fetch(
-                prefix, delimiter=delimiter, start_after=start_after, token=token
-            )
-        self._check(page, prefix, delimiter, start_after)
         cost = self.plan.cost(step, state)
-        cost.requests += 1
-        cost.keys_seen += len(page.keys)
-        return page
+        tokens = {token}
+        while True:
+            async with self._slots:
+                page = await self._fetch(
+                    prefix, delimiter=delimiter, start_after=start_after, token=token
+                )
+            cost.requests += 1
+            cost.keys_seen += len(page.keys)
+            if page.key_count or page.next_token is None:
+                self._check(page, prefix, start_after, token)
+                return page
+            if page.next_token in tokens:
+                raise self.fault(prefix, TOKEN_AGAIN)
+            if len(tokens) > MOST_EMPTY_PAGES:
+                empty = f"gives more than {MOST_EMPTY_PAGES:,} empty pages in a row"
+                raise self.fault(prefix, empty)
+            token = page.next_token
+            tokens.add(token)
 
-    def _check(self, page: Page, prefix: str, delimiter: str, start_after: str | None) -> None:
+    def _check(self, page: Page, prefix: str, start_after: str | None, token: str | None) -> None:
         """Refuse a page that would make the listing wrong or endless."""
-        keys = page.keys
-        if any(map(ge, keys, islice(keys, 1, None))):
-            raise self.fault(prefix, "does not list keys in order, each once")
-        if not keys and not page.prefixes and page.next_token is not None and not delimiter:
-            # Flat listings go on after the last key. To take this for the end could lose keys.
-            raise self.fault(prefix, "gives a page without keys and says that more follow")
-        if keys and start_after is not None and keys[0] <= start_after:
-            raise self.fault(prefix, "lists keys before StartAfter")
+        for entries in (page.keys, page.prefixes):
+            if any(map(ge, entries, islice(entries, 1, None))):
+                raise self.fault(prefix, "does not list keys in order, each once")
+        # A directory that StartAfter lies in is listed again by some servers; behind a token, by none.
+        first = page.keys[:1] if token is None else page.keys[:1] + page.prefixes[:1]
+        if start_after is not None and any(entry <= start_after for entry in first):
+            raise self.fault(prefix, "lists again what it has listed, or was to leave out")
 
     def fault(self, prefix: str, what: str) -> OSError:
         """The error for a server that does *what* the S3 API rules out."""

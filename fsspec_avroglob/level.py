@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fsspec_avroglob.division import Division, Part
-from fsspec_avroglob.harvest import Area, Harvest
+from fsspec_avroglob.harvest import TOKEN_AGAIN, Area, Harvest
 from fsspec_avroglob.page import Page
 from fsspec_avroglob.plan import LAST, Step
 
@@ -49,7 +49,7 @@ class LevelListing:
         token, self._token = self._token, None
         tokens = {token}
         while True:
-            page = await self._page(None if token else part.position, token)
+            page = await self._page(part.position, token)
             self._division.pages += 1
             place = await self._take(page, part.until)
             if place is None:
@@ -57,8 +57,7 @@ class LevelListing:
             bound, token = place
             if token is not None:
                 if token in tokens:
-                    fault = "gives the same continuation token again"
-                    raise self.harvest.fault(self.area.base, fault)
+                    raise self.harvest.fault(self.area.base, TOKEN_AGAIN)
                 tokens.add(token)
             self._division.learn(part, sorted(page.keys + page.prefixes), bound)
 

@@ -205,7 +205,9 @@ class Lister:
             return
         await level.finish()
         if not area.level_only:
-            targets = self._targets(area.directory, area.state, sorted(level.names))
+            # By path, not by name: "a.b/" comes before "a/".
+            names = sorted(level.names, key=lambda name: name + "/")
+            targets = self._targets(area.directory, area.state, names)
             await self._cover(area, self._resumed(area, targets))
 
     def _targets(self, directory: str, state: State, names: Iterable[str]) -> list[Target]:

@@ -8,11 +8,13 @@ import random
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from fsspec_avroglob.harvest import MOST_EMPTY_PAGES
 from fsspec_avroglob.listing import Found, Lister
 from fsspec_avroglob.page import Page
 from fsspec_avroglob.pattern import GlobPattern, is_glob_pattern
@@ -47,6 +49,9 @@ def assert_finds_all(space: Keyspace, plan: ListingPlan, concurrency: int = 64) 
     assert (files, [path for path in directories if path]) == expected(plan, space.keys)
 
 
+PLAIN = (False, 1, None, False, 1)
+
+
 # --- results -------------------------------------------------------------------------------------
 
 
@@ -62,6 +67,7 @@ def assert_finds_all(space: Keyspace, plan: ListingPlan, concurrency: int = 64) 
 )
 @example({"0", "0/", "0/0"}, "*/*", False, 1, None, False, 1)
 @example({"a/b", "a/bc", "a/b/c", "a/b0"}, "a/{b,c}", False, 1, None, True, 1)
+@example({f"{name}/0" for name in ("-", ".", "0.", "0", "00", "a", "b", "é")}, "*/*", *PLAIN)
 def test_every_match_is_found_once(
     keys: set[str],
     text: str,
@@ -502,6 +508,59 @@ def test_a_server_that_breaks_the_api_is_told_or_does_no_harm(text: str, fault: 
     with contextlib.suppress(OSError):
         found = Faulty(fault).run(plan)
     assert found in (None, expected(plan, WIDE))
+
+
+class Sparse(Keyspace):
+    """Sends *empty* pages without an entry ahead of each that has some, a fresh token with each."""
+
+    def __init__(self, keys: Iterable[str], page_size: int, empty: int) -> None:
+        super().__init__(keys, page_size)
+        self.empty = empty
+        self._places: list[tuple[int, str | None, str | None]] = []
+
+    def page(self, prefix: str, delimiter: str, start_after: str | None, token: str | None) -> Page:
+        left, after, marker = (self.empty, start_after, None)
+        if token is not None:
+            left, after, marker = self._places[int(token)]
+        if left:
+            page = replace(super().page(prefix, delimiter, after, marker), keys=[], prefixes=[])
+            return replace(page, next_token=self._token(left - 1, after, marker))
+        page = super().page(prefix, delimiter, after, marker)
+        if page.next_token is None:
+            return page
+        return replace(page, next_token=self._token(self.empty, None, page.next_token))
+
+    def _token(self, *place: Any) -> str:
+        self._places.append(place)
+        return str(len(self._places) - 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(trees(), patterns, st.integers(1, 20), st.integers(1, 3))
+def test_every_match_is_found_once_amid_empty_pages(
+    keys: set[str], text: str, page_size: int, empty: int
+) -> None:
+    try:
+        plan = plan_for(text)
+    except ValueError:
+        assume(False)
+    space = Sparse(keys, page_size, empty)
+
+    assert_finds_all(space, plan)
+
+    assert sum(cost.requests for cost in plan.costs.values()) == space.requests
+
+
+def test_so_many_empty_pages_are_followed_and_no_more() -> None:
+    most = Sparse(["d/a"], 10, MOST_EMPTY_PAGES)
+    assert most.run(plan_for("d/*")) == (["d/a"], [])
+
+    endless = Sparse(["d/a"], 10, MOST_EMPTY_PAGES + 1)
+    with pytest.raises(
+        OSError, match=r"gives more than 1,000 empty pages in a row, against the S3 API"
+    ):
+        endless.run(plan_for("d/*"))
+    assert endless.requests == MOST_EMPTY_PAGES + 1
 
 
 @pytest.mark.parametrize("fault", ["ignores StartAfter", "lists out of order"])
