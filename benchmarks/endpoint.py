@@ -44,16 +44,16 @@ class Conditions:
 
     latency_s: seconds between a request's arrival and its answer, for all requests at once.
     page_size: the largest page of a listing, in entries.
-    empty_pages: truncated pages without entries that come before each page of a listing.
     max_in_flight: requests served at a time; one more is answered 503 SlowDown. None: no limit.
     max_rate: requests a second, with as many at once after a pause; beyond, 503. None: no limit.
+    empty_pages: truncated pages without entries that come before each page of a listing.
     """
 
     latency_s: float = 0.0
     page_size: int = 1000
-    empty_pages: int = 0
     max_in_flight: int | None = None
     max_rate: float | None = None
+    empty_pages: int = 0
 
 
 class Meter:

@@ -133,7 +133,7 @@ class Harvest:
         for entries in (page.keys, page.prefixes):
             if any(map(ge, entries, islice(entries, 1, None))):
                 raise self.fault(prefix, "does not list keys in order, each once")
-        # A directory that StartAfter lies in is listed again by some servers; behind a token, by none.
+        # Some servers list the directory that StartAfter lies in; none does so behind a token.
         first = page.keys[:1] if token is None else page.keys[:1] + page.prefixes[:1]
         if start_after is not None and any(entry <= start_after for entry in first):
             raise self.fault(prefix, "lists again what it has listed, or was to leave out")
