@@ -325,7 +325,7 @@ def write_sample_events(storage_options: Mapping[str, Any]) -> SampleData:
     """
     import fsspec
 
-    objects = dict(_sample_objects())
+    objects = {f"{BUCKET}/{key}": data for key, data in sample_objects()}
     fs = fsspec.filesystem("avroglob", **storage_options)
     fs.mkdir(BUCKET)
     fs.pipe(objects)
@@ -336,7 +336,8 @@ def write_sample_events(storage_options: Mapping[str, Any]) -> SampleData:
     )
 
 
-def _sample_objects() -> Iterator[tuple[str, bytes]]:
+def sample_objects() -> Iterator[tuple[str, bytes]]:
+    """Yield the key and the content of each file that :func:`write_sample_events` writes."""
     from fastavro import parse_schema, writer
 
     schema = parse_schema(EVENT_SCHEMA)
@@ -350,7 +351,7 @@ def _sample_objects() -> Iterator[tuple[str, bytes]]:
             writer(body, schema, rows, codec=codec)
             next_id += len(rows)
             folder = f"year={day.year}/month={day.month:02}/day={day.day:02}"
-            yield f"{BUCKET}/events/{folder}/part-{part}.avro", body.getvalue()
+            yield f"events/{folder}/part-{part}.avro", body.getvalue()
 
 
 def _sample_rows(

@@ -1,4 +1,4 @@
-"""Every example of the documentation, run against the demo's endpoint and data; every link.
+"""Every example of the documentation, run on the demo's data; every link.
 
 What is generated has tests of its own.
 """
@@ -6,17 +6,28 @@ What is generated has tests of its own.
 from __future__ import annotations
 
 import re
+import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fsspec_avroglob.demo import DemoServer, write_sample_events
+from fsspec_avroglob.demo import DemoServer, sample_objects, write_sample_events
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
-from tests.support.examples import blocks, run_console, run_python, shell_environment
+from fsspec_avroglob.options import S3Config
+from tests.conftest import new_bucket
+from tests.support.examples import (
+    SERVED_AT,
+    Stage,
+    blocks,
+    run_console,
+    run_python,
+    shell_environment,
+)
+from tests.support.servers import Endpoint
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-OURS = re.compile(r"pip install 'fsspec-avroglob\[|avroglob |export AWS_")
 GENERATED = {"consumers.md", "retries.md", "types.md"}
 PAGES = sorted(
     path
@@ -38,10 +49,11 @@ def pages_with(language: str) -> list[object]:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[DemoServer]:
-    with DemoServer() as running:
-        write_sample_events({**running.storage_options, "skip_instance_cache": True})
-        yield running
+def stage(endpoint: Endpoint) -> Iterator[Stage]:
+    with new_bucket(endpoint) as bucket:
+        fs = AvroGlobFileSystem(**endpoint.storage_options, skip_instance_cache=True)
+        fs.pipe({f"{bucket}/{key}": data for key, data in sample_objects()})
+        yield Stage(endpoint, bucket)
 
 
 @pytest.fixture(autouse=True)
@@ -52,15 +64,13 @@ def _every_page_has_instances_of_its_own() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("path", pages_with("python"))
-def test_python_examples_give_what_they_say(server: DemoServer, path: Path) -> None:
-    run_python(path, server.endpoint_url)
+def test_python_examples_give_what_they_say(stage: Stage, path: Path) -> None:
+    run_python(path, stage)
 
 
 @pytest.mark.parametrize("path", pages_with("console"))
-def test_console_examples_print_what_they_show(
-    server: DemoServer, tmp_path: Path, path: Path
-) -> None:
-    run_console(path, shell_environment(server, tmp_path), tmp_path)
+def test_console_examples_print_what_they_show(stage: Stage, tmp_path: Path, path: Path) -> None:
+    run_console(path, stage, tmp_path)
 
 
 def test_every_block_has_a_language_that_is_tested() -> None:
@@ -70,11 +80,52 @@ def test_every_block_has_a_language_that_is_tested() -> None:
         assert text.count("```") == 2 * len(known), path.name
 
 
-def test_shell_blocks_are_commands_of_this_project() -> None:
-    for path in PAGES:
-        for block in blocks(path.read_text(), "sh"):
-            for line in block.text.splitlines():
-                assert OURS.match(line), line
+def shell_lines(start: str) -> list[str]:
+    found = [block.text for path in PAGES for block in blocks(path.read_text(), "sh")]
+    return [line for text in found for line in text.splitlines() if line.startswith(start)]
+
+
+def test_shell_blocks_are_commands_that_are_tested() -> None:
+    tested = ("pip install ", "export ", "avroglob demo --serve", "avroglob ls --no-sign-request ")
+    assert sorted(shell_lines("")) == sorted(
+        line for start in tested for line in shell_lines(start)
+    )
+
+
+def test_extras_that_are_installed_exist() -> None:
+    extras = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]
+    for line in shell_lines("pip install "):
+        [extra] = re.findall(r"^pip install 'fsspec-avroglob\[(\w+)\]'$", line)
+        assert extra in extras["optional-dependencies"]
+
+
+def test_the_variables_that_pages_set_are_those_that_the_demo_prints() -> None:
+    server = DemoServer(port=int(SERVED_AT.rpartition(":")[2]))
+    server.endpoint_url = SERVED_AT
+    exports = {f"export {name}={value}" for name, value in server.environment.items()}
+    assert set(shell_lines("export ")) == exports
+
+
+def test_a_public_bucket_is_listed_without_keys(stage: Stage, tmp_path: Path) -> None:
+    [line] = shell_lines("avroglob ls --no-sign-request ")
+    stage.endpoint.client().put_bucket_acl(Bucket=stage.bucket, ACL="public-read")
+    environment = shell_environment(stage, tmp_path)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        del environment[name]
+    command = line.replace("public-bucket", stage.bucket)
+    printed = subprocess.check_output(["bash", "-c", command], env=environment, text=True)
+    assert f"s3://{stage.bucket}/events/\n" in printed
+
+
+def test_options_that_pages_state_for_other_servers_are_taken() -> None:
+    page = (DOCS / "how-to" / "endpoints.md").read_text()
+    rows = re.findall(r"^\| .+? \| `(https?://\S+)`.*? \| (.*)\|$", page, re.MULTILINE)
+    assert len(rows) == 5
+    for url, more in rows:
+        named = dict(re.findall(r'(\w+)="(\w+)"', more))
+        options = {"endpoint_url": url, "key": "k", "secret": "s", **named}
+        config = S3Config.from_storage_options(options)
+        assert (config.endpoint_url, config.region) == (url, named.get("region"))
 
 
 def test_links_inside_the_documentation_lead_somewhere() -> None:
@@ -94,7 +145,9 @@ def test_plots_are_shown_on_a_page() -> None:
     assert sorted(shown) == sorted(path.name for path in (DOCS / "performance").glob("*.svg"))
 
 
-def test_the_drawing_of_a_plan_is_that_of_the_demo_s_data(server: DemoServer) -> None:
-    fs = AvroGlobFileSystem(**server.storage_options)
-    plan = fs.explain("demo/events/year=*/month=0[1-2]/*/*.avro", run=True)
+def test_the_drawing_of_a_plan_is_that_of_the_demo_s_data() -> None:
+    with DemoServer() as server:
+        write_sample_events({**server.storage_options, "skip_instance_cache": True})
+        fs = AvroGlobFileSystem(**server.storage_options)
+        plan = fs.explain("demo/events/year=*/month=0[1-2]/*/*.avro", run=True)
     assert (DOCS / "explanation" / "plan.svg").read_text() == plan.to_svg()

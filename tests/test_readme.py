@@ -13,7 +13,7 @@ from fsspec_avroglob.demo import DemoServer, write_sample_events
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from fsspec_avroglob.options import ALIASES
 from fsspec_avroglob.retry import RetryPolicy
-from tests.support.examples import blocks, run_console, run_python, shell_environment
+from tests.support.examples import Stage, blocks, run_console, run_python
 
 ROOT = Path(__file__).resolve().parents[1]
 PATH = ROOT / "README.md"
@@ -33,11 +33,11 @@ def test_every_block_has_a_language_that_is_tested() -> None:
 
 
 def test_python_examples_give_what_they_say(server: DemoServer) -> None:
-    run_python(PATH, server.endpoint_url)
+    run_python(PATH, Stage.of_demo(server))
 
 
 def test_console_examples_print_what_they_show(server: DemoServer, tmp_path: Path) -> None:
-    run_console(PATH, shell_environment(server, tmp_path), tmp_path)
+    run_console(PATH, Stage.of_demo(server), tmp_path)
 
 
 def test_the_two_commands_are_those_of_the_project() -> None:

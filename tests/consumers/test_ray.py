@@ -18,7 +18,7 @@ from tests.consumers.conftest import CheckCall
 from tests.consumers.heavy_libraries import RAY
 from tests.consumers.matrix import Call
 from tests.support.avro_data import user_file
-from tests.support.examples import ROOT, run_python
+from tests.support.examples import ROOT, Stage, run_python
 from tests.support.proxy import FaultProxy
 from tests.support.servers import LOOPBACK
 
@@ -83,4 +83,4 @@ def test_a_dataset_has_every_row_once_whatever_the_tasks_are(
 def test_the_page_on_ray_gives_what_it_says() -> None:
     with DemoServer() as server:
         write_sample_events({**server.storage_options, "skip_instance_cache": True})
-        run_python(ROOT / "docs/how-to/ray.md", server.endpoint_url)
+        run_python(ROOT / "docs/how-to/ray.md", Stage.of_demo(server))

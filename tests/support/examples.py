@@ -14,14 +14,49 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from fsspec_avroglob.demo import DemoServer
+from tests.support.servers import Endpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVED_AT = "http://127.0.0.1:5555"  # where a page's reader keeps the demo's endpoint
+
+
+class Stage(NamedTuple):
+    """Where examples are run, in place of the demo's endpoint, keys and bucket that pages name."""
+
+    endpoint: Endpoint
+    bucket: str
+
+    @classmethod
+    def of_demo(cls, server: DemoServer) -> Self:
+        """The demo's endpoint itself."""
+        return cls(Endpoint(server.endpoint_url, server.key, server.secret, server.region), "demo")
+
+    def set_on(self, page: str) -> str:
+        """The page as if it had been written for this stage."""
+        for text, ours in (
+            (SERVED_AT, self.endpoint.url),
+            ('"key": "demo"', f'"key": "{self.endpoint.key}"'),
+            ('"secret": "demo"', f'"secret": "{self.endpoint.secret}"'),
+            ('key="demo"', f'key="{self.endpoint.key}"'),
+            ('secret="demo"', f'secret="{self.endpoint.secret}"'),
+        ):
+            page = page.replace(text, ours)
+        return re.sub(r"\bdemo(?=/)|(?<= in )demo$", self.bucket, page, flags=re.MULTILINE)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment variables with which any AWS client reaches the endpoint."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint.url,
+            "AWS_ACCESS_KEY_ID": self.endpoint.key,
+            "AWS_SECRET_ACCESS_KEY": self.endpoint.secret,
+            "AWS_DEFAULT_REGION": self.endpoint.region,
+        }
 
 
 class Block(NamedTuple):
@@ -42,19 +77,18 @@ def blocks(page: str, *languages: str) -> list[Block]:
     return [block for block in found if block.language in languages]
 
 
-def run_python(path: Path, endpoint_url: str) -> None:
+def run_python(path: Path, stage: Stage) -> None:
     """Run the Python blocks of a page, and hold what they give and print against what it shows."""
     namespace: dict[str, Any] = {}
     printed = io.StringIO()
-    for block in blocks(path.read_text(), "python", "text"):
+    for block in blocks(stage.set_on(path.read_text()), "python", "text"):
         if block.language == "text":
             assert printed.getvalue() == block.text, f"{path.name}:{block.line}"
             continue
         printed = io.StringIO()
-        source = block.text.replace(SERVED_AT, endpoint_url)
-        lines = source.splitlines()
+        lines = block.text.splitlines()
         with contextlib.redirect_stdout(printed):
-            for statement in ast.parse(source).body:
+            for statement in ast.parse(block.text).body:
                 place = f"{path.name}:{block.line + statement.lineno - 1}"
                 _run_statement(statement, lines, place, namespace)
 
@@ -96,8 +130,8 @@ def _plain(value: object) -> str:
     return repr(value.item() if hasattr(value, "item") else value)
 
 
-def shell_environment(server: DemoServer, directory: Path) -> dict[str, str]:
-    """An environment in which `avroglob` is this checkout's and finds the demo's endpoint."""
+def shell_environment(stage: Stage, directory: Path) -> dict[str, str]:
+    """An environment in which `avroglob` is this checkout's and finds the stage's endpoint."""
     command = directory / "bin" / "avroglob"
     command.parent.mkdir()
     command.write_text(
@@ -105,19 +139,20 @@ def shell_environment(server: DemoServer, directory: Path) -> dict[str, str]:
     )
     command.chmod(0o755)
     path = f"{command.parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, **server.environment, "PATH": path, "PYTHONPATH": str(ROOT)}
+    return {**os.environ, **stage.environment, "PATH": path, "PYTHONPATH": str(ROOT)}
 
 
-def run_console(path: Path, environment: Mapping[str, str], directory: Path) -> None:
-    """Run the console blocks of a page with bash, and compare what is shown."""
-    for commands, shown in _sessions(path):
+def run_console(path: Path, stage: Stage, directory: Path) -> None:
+    """Run the console blocks of a page with bash in an empty directory; compare what is shown."""
+    environment = shell_environment(stage, directory)
+    for commands, shown in _sessions(stage.set_on(path.read_text())):
         script = "".join(
             f"{c}\nstatus=$?; printf '\\0%s\\0' $status; (exit $status)\n" for c in commands
         )
         ended = subprocess.run(
             ["bash"],
             input=script,
-            env=dict(environment),
+            env=environment,
             cwd=directory,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -135,8 +170,8 @@ def run_console(path: Path, environment: Mapping[str, str], directory: Path) -> 
         assert len(printed) == 2 * len(commands) + 1, ended.stdout
 
 
-def _sessions(path: Path) -> Iterator[tuple[list[str], list[str]]]:
+def _sessions(page: str) -> Iterator[tuple[list[str], list[str]]]:
     """The commands of each console block, and what is shown below each."""
-    for block in blocks(path.read_text(), "console"):
+    for block in blocks(page, "console"):
         parts = re.split(r"^\$ (.*)\n", block.text, flags=re.MULTILINE)
         yield parts[1::2], parts[2::2]
