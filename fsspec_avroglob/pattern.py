@@ -51,6 +51,7 @@ from fsspec_avroglob.tokens import (
     stems,
     token_text,
     tokens_regex,
+    vanishing,
     ways,
 )
 
@@ -422,7 +423,7 @@ def _refuse_ambiguity(branches: Iterable[Branch], text: str) -> None:
 def _refuse_empty_ends(branches: Iterable[Branch], text: str) -> None:
     """Refuse alternatives that turn the pattern into one that ends with a slash."""
     for branch in branches:
-        if not branch[-1].recursive and "" in (branch[-1].values or ()):
+        if not branch[-1].recursive and vanishing(branch[-1].tokens):
             raise PatternError(
                 text, text.rindex("{"), "an alternative leaves the last path component empty"
             )

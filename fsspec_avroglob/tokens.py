@@ -152,6 +152,14 @@ def nullable(tokens: Iterable[Token]) -> bool:
     )
 
 
+def vanishing(tokens: Iterable[Token]) -> bool:
+    """Whether one of the choiceless forms of the tokens holds no token at all."""
+    return all(
+        isinstance(token, Choice) and any(vanishing(option) for option in token.options)
+        for token in tokens
+    )
+
+
 def tokens_regex(tokens: Sequence[Token]) -> str:
     """A regular expression for the tokens, in which no ``*`` is tried at many lengths in vain.
 
