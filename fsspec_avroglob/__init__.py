@@ -38,8 +38,9 @@ if TYPE_CHECKING:
         parse_s3_glob_uri,
     )
     from fsspec_avroglob.filesystem import AvroGlobFileSystem
+    from fsspec_avroglob.magic import is_glob_pattern
     from fsspec_avroglob.options import S3Config
-    from fsspec_avroglob.pattern import GlobPattern, PatternError, is_glob_pattern
+    from fsspec_avroglob.pattern import GlobPattern, PatternError
     from fsspec_avroglob.retry import RetryEvent, RetryPolicy, is_retryable, with_retry
     from fsspec_avroglob.routing import S3Route, use_for_s3
     from fsspec_avroglob.sources import ResolvedSources
@@ -94,6 +95,7 @@ __all__ = [
 # package imports neither s3fs nor fastavro.
 _HOMES = (
     "fsspec_avroglob.retry",
+    "fsspec_avroglob.magic",
     "fsspec_avroglob.pattern",
     "fsspec_avroglob.options",
     "fsspec_avroglob.stats",

@@ -18,7 +18,8 @@ from fsspec.core import split_protocol, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
-from fsspec_avroglob.pattern import GlobPattern, is_glob_pattern
+from fsspec_avroglob.magic import is_glob_pattern
+from fsspec_avroglob.pattern import GlobPattern
 from fsspec_avroglob.tasks import blocking, collect, on_io_loop
 
 __all__ = [

@@ -17,12 +17,11 @@ from fsspec_avroglob.answers import refuse_foreign_answers
 from fsspec_avroglob.blocking import with_sync_methods
 from fsspec_avroglob.errors import is_precondition
 from fsspec_avroglob.lists import ObjectLists
+from fsspec_avroglob.magic import is_glob_pattern
 from fsspec_avroglob.memory import ListingMemory
 from fsspec_avroglob.objects import AvroGlobFile
 from fsspec_avroglob.options import S3Config, over_configuration, plain
 from fsspec_avroglob.outcome import repeatable
-from fsspec_avroglob.page import Page
-from fsspec_avroglob.pattern import is_glob_pattern
 from fsspec_avroglob.reads import ObjectReads
 from fsspec_avroglob.requests import Requests, S3Request
 from fsspec_avroglob.retry import RetryPolicy
@@ -34,6 +33,7 @@ from fsspec_avroglob.writes import ObjectWrites
 if TYPE_CHECKING:
     from fsspec_avroglob.joined import JoinedFile
     from fsspec_avroglob.lines import CompressedLines
+    from fsspec_avroglob.page import Page
 
 __all__ = ["AvroGlobFileSystem"]
 

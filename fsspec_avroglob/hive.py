@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote, unquote
 
-from fsspec_avroglob.pattern import is_glob_pattern
+from fsspec_avroglob.magic import is_glob_pattern
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
 

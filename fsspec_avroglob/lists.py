@@ -1,4 +1,8 @@
-"""Globs and listings of directories, each through the planned lister."""
+"""Globs and listings of directories, each through the planned lister.
+
+The lister, and all that it is made of, is imported when something is first listed: it is a large
+part of the package, and many who import the filesystem only read and write.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +17,14 @@ from fsspec.utils import stringify_path
 from s3fs import S3FileSystem
 
 from fsspec_avroglob.blocking import iterate, sync
-from fsspec_avroglob.listing import Found, Lister
-from fsspec_avroglob.matches import Matches, merged
-from fsspec_avroglob.pattern import GlobPattern, Segment, is_glob_pattern
-from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, ListingPlan
+from fsspec_avroglob.magic import is_glob_pattern
 from fsspec_avroglob.tasks import gather
-from fsspec_avroglob.tokens import Text
 
 if TYPE_CHECKING:
     from fsspec_avroglob.drawing import GlobPlan
+    from fsspec_avroglob.listing import Found, Lister
+    from fsspec_avroglob.matches import Matches
+    from fsspec_avroglob.plan import ListingPlan
 
 
 class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
@@ -33,13 +36,22 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     def _lister(
         self, plan: ListingPlan, emit: Callable[[Found], Awaitable[None]], detail: bool
     ) -> Lister:
+        from fsspec_avroglob.listing import Lister
+
         fetch = partial(self._fetch_page, plan.bucket, detail=detail)
         return Lister(plan, fetch, emit, self.config.listing_concurrency)
 
-    def _matches(self, plan: ListingPlan, detail: bool, callback: Callback) -> Matches:
-        return Matches(plan, self.memory, detail, callback)
+    def _matches(
+        self, plan: ListingPlan, detail: bool, callback: Callback, *, remembered: bool = True
+    ) -> Matches:
+        from fsspec_avroglob.matches import Matches
+
+        return Matches(plan, self.memory if remembered else None, detail, callback)
 
     def _plans(self, path: str, maxdepth: int | None, withdirs: bool) -> list[ListingPlan]:
+        from fsspec_avroglob.pattern import GlobPattern
+        from fsspec_avroglob.plan import ListingPlan
+
         if maxdepth is not None and maxdepth < 1:
             raise ValueError("maxdepth must be at least 1")
         stripped = self._strip_protocol(path)
@@ -83,6 +95,8 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     async def _carry_out(
         self, plans: Sequence[ListingPlan], detail: bool, callback: Callback
     ) -> Any:
+        from fsspec_avroglob.matches import merged
+
         found = [self._matches(plan, detail, callback) for plan in plans]
         await gather(
             self._lister(plan, matches.add, detail).run()
@@ -124,7 +138,7 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             task = asyncio.create_task(_list_into(queue, self._lister(plan, queue.put, detail)))
             try:
                 while (found := await queue.get()) is not None:
-                    matches = Matches(plan, None, detail, DEFAULT_CALLBACK)
+                    matches = self._matches(plan, detail, DEFAULT_CALLBACK, remembered=False)
                     await matches.add(found)
                     yield list(matches.infos()) if detail else matches.names()
                 await task
@@ -149,6 +163,8 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         if delimiter and not refresh and path in self.dircache:
             cached: list[dict[str, Any]] = self.dircache[path]
             return cached
+        from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, ListingPlan
+
         bucket, key, _ = self.split_path(path)
         directory = key.lstrip("/") + "/" if key else ""
         prefix = prefix or ""
@@ -186,6 +202,9 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             raise ValueError("Cannot traverse all of S3")
         if self.version_aware or (maxdepth and prefix) or kwargs.get("versions"):
             return await super()._find(path, maxdepth, withdirs, detail, prefix, **kwargs)
+        from fsspec_avroglob.matches import merged
+        from fsspec_avroglob.plan import EVERYTHING, ListingPlan, below
+
         matches_of = partial(
             self._matches,
             detail=detail,
@@ -194,7 +213,7 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         directory = key.rstrip("/") + "/" if key else ""
         prefix = prefix or ""
         if maxdepth:
-            plan = ListingPlan(bucket, _below(directory), path, maxdepth, bool(withdirs))
+            plan = ListingPlan(bucket, below(directory), path, maxdepth, bool(withdirs))
             matches = matches_of(plan)
             await self._lister(plan, matches.add, detail).run()
         else:
@@ -243,12 +262,6 @@ async def _list_into(queue: asyncio.Queue[Found | None], lister: Lister) -> None
         await queue.put(None)
         raise
     await queue.put(None)
-
-
-def _below(directory: str) -> tuple[tuple[Segment, ...]]:
-    """The branch for everything below a directory ("" or ending in "/")."""
-    names = directory.split("/")[:-1]
-    return ((*(Segment((Text(name),) if name else ()) for name in names), *EVERYTHING[0]),)
 
 
 def _only_braces(path: str) -> bool:

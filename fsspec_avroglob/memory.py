@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fsspec_avroglob.page import Page, info_of_directory
+if TYPE_CHECKING:
+    from fsspec_avroglob.page import Page
 
 MAX_PATHS = 200_000
 """Most paths that are remembered; the oldest pages are forgotten first."""
@@ -197,6 +198,8 @@ class ListingMemory:
         if batch is None or place is None:
             return None
         if batch.page is None:
+            from fsspec_avroglob.page import info_of_directory  # see lists
+
             return info_of_directory(path)
         return batch.page.infos(batch.bucket, [batch.indices[place]])[0]
 

@@ -76,7 +76,6 @@ MAX_SEGMENTS = 512
 MAX_RECURSIONS = 64
 """Most ``**`` between which something else stands."""
 
-_MAGIC = frozenset("*?[{")
 _INTEGER_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 _MAX_DIGITS = 18
 _SHOWN, _SHOWN_BEFORE = 2_000, 1_000
@@ -96,11 +95,6 @@ class PatternError(ValueError):
 
     def __reduce__(self) -> tuple[type[PatternError], tuple[str, int, str]]:
         return type(self), (self.pattern, self.position, self.reason)
-
-
-def is_glob_pattern(path: str) -> bool:
-    """Whether *path* holds a character that the grammar gives a meaning: one of ``* ? [ {``."""
-    return not _MAGIC.isdisjoint(path)
 
 
 @dataclass(frozen=True)

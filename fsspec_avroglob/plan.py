@@ -109,6 +109,12 @@ class Cost:
     keys_kept: int = 0
 
 
+def below(directory: str) -> State:
+    """The state of a bucket that matches everything below *directory* ("" or ending in ``/``)."""
+    names = directory.split("/")[:-1]
+    return ((*(Segment((Text(name),) if name else ()) for name in names), *EVERYTHING[0]),)
+
+
 # --- the plan ------------------------------------------------------------------------------------
 
 

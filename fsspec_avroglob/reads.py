@@ -15,8 +15,8 @@ from fsspec.utils import other_paths
 from s3fs import S3FileSystem
 from s3fs.core import version_id_kw
 
+from fsspec_avroglob.magic import is_glob_pattern
 from fsspec_avroglob.objects import ObjectPart, ObjectRead, Version
-from fsspec_avroglob.pattern import is_glob_pattern
 from fsspec_avroglob.requests import S3Request
 from fsspec_avroglob.targets import (
     RefusedKeysError,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import botocore.handlers
 
-from fsspec_avroglob.page import Page, UnrecognizedPage, page_from_response, parse_page
 from fsspec_avroglob.prepared import GETS, LISTS, PreparedRequests
+
+if TYPE_CHECKING:
+    from fsspec_avroglob.page import Page
 
 _PAGE = "fsspec_avroglob.page"
 
@@ -39,6 +41,8 @@ class PageReader:
             response = await lists.send(client, arguments)
         finally:
             _wanted.reset(before)
+        from fsspec_avroglob.page import page_from_response  # see lists
+
         page: Page | None = response.get(_PAGE)
         return page_from_response(response) if page is None else page
 
@@ -104,6 +108,8 @@ def _take_page(
     wanted = _wanted.get()
     if wanted not in ("infos", "keys") or response_dict["status_code"] != 200:
         return
+    from fsspec_avroglob.page import UnrecognizedPage, parse_page  # see lists
+
     try:
         page = parse_page(response_dict["body"], detail=wanted == "infos")
     except UnrecognizedPage:

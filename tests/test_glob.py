@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from benchmarks.endpoint import SyntheticEndpoint
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
-from fsspec_avroglob.pattern import is_glob_pattern
+from fsspec_avroglob.magic import is_glob_pattern
 from tests.conftest import MakeFs, PutObjects
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Endpoint

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from fsspec_avroglob.harvest import MOST_EMPTY_PAGES
 from fsspec_avroglob.listing import Found, Lister
+from fsspec_avroglob.magic import is_glob_pattern
 from fsspec_avroglob.page import Page
-from fsspec_avroglob.pattern import GlobPattern, is_glob_pattern
+from fsspec_avroglob.pattern import GlobPattern
 from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, ListingPlan
 from tests.support.keyspace import Keyspace, directories_of, walk_requests
 from tests.support.trees import (

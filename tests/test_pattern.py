@@ -13,13 +13,13 @@ from fsspec.utils import glob_translate
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from fsspec_avroglob.magic import is_glob_pattern
 from fsspec_avroglob.pattern import (
     MAX_BRANCHES,
     MAX_VALUES,
     GlobPattern,
     PatternError,
     Segment,
-    is_glob_pattern,
 )
 from fsspec_avroglob.plan import ListingPlan
 from fsspec_avroglob.tokens import MAX_STEMS, disjoint_prefixes

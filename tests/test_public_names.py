@@ -47,3 +47,9 @@ def test_filesystem_needs_no_readers() -> None:
 
     assert "s3fs" in loaded
     assert not loaded & {"fastavro", "pandas", "pyarrow", "fsspec_avroglob.sources"}
+
+
+def test_filesystem_imports_the_lister_when_something_is_listed() -> None:
+    loaded = modules_after("import fsspec_avroglob.filesystem")
+
+    assert not loaded & {f"fsspec_avroglob.{name}" for name in ("listing", "page", "tokens")}

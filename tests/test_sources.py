@@ -28,7 +28,7 @@ from fsspec_avroglob.expand import (
     parse_s3_glob_uri,
 )
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
-from fsspec_avroglob.pattern import is_glob_pattern
+from fsspec_avroglob.magic import is_glob_pattern
 from fsspec_avroglob.sources import ResolvedSources
 from tests.conftest import PutObjects
 from tests.support.avro_data import avro_file, header, record_schema, user_file

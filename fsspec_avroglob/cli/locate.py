@@ -11,7 +11,8 @@ from fsspec_avroglob.cli.errors import EXIT_NO_MATCH, UsageProblem, explain
 from fsspec_avroglob.cli.output import Entry
 from fsspec_avroglob.cli.settings import Settings
 from fsspec_avroglob.expand import filesystem_for, is_s3_uri
-from fsspec_avroglob.pattern import GlobPattern, is_glob_pattern
+from fsspec_avroglob.magic import is_glob_pattern
+from fsspec_avroglob.pattern import GlobPattern
 
 Info = dict[str, Any]
 
