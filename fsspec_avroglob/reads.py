@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import uuid
 from collections import defaultdict
@@ -18,14 +17,7 @@ from s3fs.core import version_id_kw
 from fsspec_avroglob.magic import is_glob_pattern
 from fsspec_avroglob.objects import ObjectPart, ObjectRead, Version
 from fsspec_avroglob.requests import S3Request
-from fsspec_avroglob.targets import (
-    RefusedKeysError,
-    Targets,
-    folds_case,
-    longest_name,
-    may_collide_on_case,
-    with_ancestors,
-)
+from fsspec_avroglob.targets import RefusedKeysError, Targets, with_ancestors
 from fsspec_avroglob.tasks import for_each
 
 
@@ -196,20 +188,8 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         rpaths, lpaths = await self._paired(rpath, lpath, recursive, maxdepth)
         root = lpath.rstrip("/")
         files = await self._only_files(dict(zip(rpaths, lpaths, strict=True)))
-        targets = Targets(root)
-        directory = _existing(root)
-        fold = may_collide_on_case(list(files.values())) and folds_case(directory)
-        targets.add(files, longest_name(directory), fold)
-        for path, local in list(targets.files.items()):
-            try:
-                os.makedirs(os.path.dirname(local), exist_ok=True)
-                if local.endswith("/"):
-                    del targets.files[path]
-                elif os.path.isdir(local):
-                    raise IsADirectoryError(errno.EISDIR, "a directory of its name exists")
-            except OSError as error:
-                del targets.files[path]
-                targets.refused[path] = str(error)
+        targets = Targets.on_disk(root, files)
+        targets.make_directories()
         copied = await super()._get(
             list(targets.files), list(targets.files.values()), callback=callback, **kwargs
         )
@@ -248,10 +228,3 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
 
         await for_each([path for path in paths if path in parents], judge, self.max_concurrency)
         return files
-
-
-def _existing(path: str) -> str:
-    """The directory *path*, or the nearest one above it that exists."""
-    while not os.path.isdir(path):
-        path = os.path.dirname(path) or "."
-    return path

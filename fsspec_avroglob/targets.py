@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import unicodedata
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 _SHOWN_KEYS = 20
 _WINDOWS_CHARACTERS = frozenset('\\:*?"<>|') | frozenset(map(chr, range(32)))
@@ -34,7 +37,7 @@ class RefusedKeysError(ValueError):
 
 @dataclass
 class Targets:
-    """Files for objects, below the directory (or at the file) *root*.
+    """Files for objects, below the directory (or at the file) *root*, given without a last slash.
 
     After :meth:`add`, ``files`` holds the local path of each object and ``refused`` the reasons of
     those that have none.
@@ -44,6 +47,34 @@ class Targets:
     windows: bool = os.name == "nt"
     files: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def on_disk(cls, root: str, paths: Mapping[str, str]) -> Targets:
+        """The targets of *paths*, as :meth:`add` takes them, on the file system that holds *root*.
+
+        What a link below *root* would lead out of it is refused too.
+        """
+        directory = _existing(root)
+        fold = may_collide_on_case(paths.values()) and folds_case(directory)
+        targets = cls(root)
+        targets.add(paths, longest_name(directory), fold)
+        targets._refuse_links()
+        return targets
+
+    def make_directories(self) -> None:
+        """Make the directories of all files; refuse the files that something else is in the way of.
+
+        What ends in a slash stands for a directory, and is no file then.
+        """
+        for path, local in list(self.files.items()):
+            try:
+                os.makedirs(os.path.dirname(local) or ".", exist_ok=True)
+                if local.endswith("/"):
+                    del self.files[path]
+                elif os.path.isdir(local):
+                    raise IsADirectoryError(errno.EISDIR, "a directory of its name exists")
+            except OSError as error:
+                self._refuse(path, str(error))
 
     def add(self, paths: Mapping[str, str], name_bytes: int = 255, fold: bool = False) -> None:
         """Take local paths by object (``bucket/key``), where no two may be one file.
@@ -71,6 +102,21 @@ class Targets:
                 self.files[path] = local
             else:
                 self.refused[path] = reason
+
+    def _refuse(self, path: str, reason: str) -> None:
+        del self.files[path]
+        self.refused[path] = reason
+
+    def _refuse_links(self) -> None:
+        root = Path(os.path.realpath(self.root or "/"))
+
+        @cache
+        def leads_out(directory: str) -> bool:
+            return not Path(os.path.realpath(directory)).is_relative_to(root)
+
+        for path, local in list(self.files.items()):
+            if local != self.root and leads_out(os.path.dirname(local)):
+                self._refuse(path, f"{os.path.dirname(local)!r} is a link that leads elsewhere")
 
     def _reason(self, relative: str, name_bytes: int) -> str | None:
         names = relative.split("/")
@@ -110,6 +156,13 @@ def with_ancestors(paths: Iterable[str]) -> set[str]:
             found.add(path)
             path = path.rpartition("/")[0]
     return found
+
+
+def _existing(path: str) -> str:
+    """The directory *path*, or the nearest one above it that exists."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path) or "."
+    return path
 
 
 def longest_name(directory: str) -> int:

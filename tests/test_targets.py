@@ -105,6 +105,23 @@ def test_a_directory_that_is_in_the_way_is_named(
     assert tree(tmp_path) == {"b", "d"}
 
 
+def test_a_link_in_the_target_leads_nothing_out_of_it(
+    make_fs: MakeFs, put: PutObjects, bucket: str, tmp_path: Path
+) -> None:
+    put({"in/out/x/y": b"1", "in/within/x": b"2", "in/z": b"3"})
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "target" / "real").mkdir(parents=True)
+    (tmp_path / "target" / "out").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "target" / "within").symlink_to(tmp_path / "target" / "real")
+
+    with pytest.raises(RefusedKeysError, match="is a link that leads elsewhere") as caught:
+        make_fs().get(f"{bucket}/in/", str(tmp_path / "target"), recursive=True)
+
+    assert list(caught.value.refused) == [f"{bucket}/in/out/x/y"]
+    assert tree(tmp_path) == {"target/real/x", "target/z"}
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_an_empty_object_of_a_directorys_name_marks_it(
     make_fs: MakeFs, put: PutObjects, bucket: str, tmp_path: Path
 ) -> None:

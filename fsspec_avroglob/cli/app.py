@@ -52,7 +52,7 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
 _EXIT_CODES = """\b
 Exit codes:
   0    done
-  1    nothing matched
+  1    nothing matched, or cp left keys out that have no place in its target
   2    usage: unknown option, invalid pattern, not an Avro file
   3    the storage refused or could not be reached
   4    check found damage, bench a difference

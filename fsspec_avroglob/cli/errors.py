@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 EXIT_OK = 0
-EXIT_NO_MATCH = 1
+EXIT_NO_MATCH = EXIT_REFUSED = 1
 EXIT_USAGE = 2
 EXIT_STORAGE = 3
 EXIT_FOUND = 4

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +20,11 @@ from fsspec.callbacks import Callback
 
 from fsspec_avroglob.cli import output
 from fsspec_avroglob.cli.command import AvroglobCommand, examples, json_option
-from fsspec_avroglob.cli.errors import EXIT_NO_MATCH, EXIT_OK, UsageProblem, fail
+from fsspec_avroglob.cli.errors import EXIT_NO_MATCH, EXIT_OK, EXIT_REFUSED, UsageProblem, fail
 from fsspec_avroglob.cli.locate import Info, Place, below, matches, place, system_for
 from fsspec_avroglob.cli.progress import Advance, progress
 from fsspec_avroglob.cli.settings import Settings
+from fsspec_avroglob.targets import Targets
 from fsspec_avroglob.tasks import for_each
 
 _AT_ONCE = 16
@@ -31,13 +33,26 @@ _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 
 @dataclass(frozen=True)
 class Copy:
-    """A file to be copied: where from, where to, and what the listing says of it."""
+    """A file to be copied: where from, where to, and what the listing says of it.
+
+    local: the local path that the source's name gives, as yet unchecked.
+    """
 
     at: Place
     source: str
-    target: Path
+    local: str
     size_bytes: int | None
     etag: str | None
+
+    @property
+    def target(self) -> Path:
+        """The local file."""
+        return Path(self.local)
+
+    @property
+    def shown(self) -> str:
+        """The source as its user writes it."""
+        return self.at.shown(self.source)
 
 
 @click.command(
@@ -72,18 +87,23 @@ def cp(
     One file that SOURCE names without wildcards goes to the file TARGET, or into it where it is a
     directory or ends with a slash. Otherwise TARGET is a directory, made where it is missing, and
     keeps the directories below the part of SOURCE that has no wildcards. Nothing is written outside
-    of TARGET. A file appears when it is complete and has the size that was listed; where the ETag
+    of TARGET: keys that stand for no file of their own there are named and left out, and the exit
+    code is 1. A file appears when it is complete and has the size that was listed; where the ETag
     is an MD5 sum, that is compared as well.
     """
     if "://" in target and not target.startswith(("file://", "local://")):
         raise UsageProblem(f"cp copies to local files; {target} is none")
-    copies: list[Copy] = []
+    target = _local(target)
+    found: dict[str, Copy] = {}
     for source in sources:
-        found = list(_copies(place(settings, source), _local(target), recursive, flat))
-        if not found:
+        copies = list(_copies(place(settings, source), target, recursive, flat))
+        if not copies:
             return fail(EXIT_NO_MATCH, f"nothing matches {source}")
-        copies += found
-    _refuse_collisions(copies)
+        found |= {copy.shown: copy for copy in copies}
+    targets = Targets.on_disk(_root(target), {name: copy.local for name, copy in found.items()})
+    if not dry_run:
+        targets.make_directories()
+    copies = [found[name] for name in targets.files]
     if skip_existing:
         copies = [copy for copy in copies if not _is_there(copy)]
     if not dry_run:
@@ -92,19 +112,24 @@ def cp(
             checked = asyncio.run(_carry_out(settings, copies, advance))
     for copy in copies:
         how = {} if dry_run else {"checked": checked[copy.target]}
-        shown = copy.at.shown(copy.source)
         if as_json:
-            print(output.json_line({"source": shown, "target": str(copy.target), **how}))
+            print(output.json_line({"source": copy.shown, "target": str(copy.target), **how}))
         elif dry_run:
-            print(f"{shown} -> {copy.target}")
+            print(f"{copy.shown} -> {copy.target}")
     if not as_json and not dry_run:
         size = output.human_size(sum(copy.size_bytes or 0 for copy in copies))
         print(f"{len(copies):,} files, {size}, checked", file=sys.stderr)
-    return EXIT_OK
+    for name, reason in targets.refused.items():
+        fail(EXIT_REFUSED, f"not copied: {name!r}: {reason}")
+    return EXIT_REFUSED if targets.refused else EXIT_OK
 
 
 def _local(target: str) -> str:
     return re.sub(r"^(file|local)://", "", target)
+
+
+def _root(target: str) -> str:
+    return Path(target).as_posix().rstrip("/")
 
 
 # --- what goes where -----------------------------------------------------------------------------
@@ -115,8 +140,8 @@ def _copies(at: Place, target: str, recursive: bool, flat: bool) -> Iterator[Cop
         info = at.fs.info(at.path)
         if info["type"] != "directory":
             directory = target.endswith(("/", os.sep)) or os.path.isdir(target)
-            name = os.path.basename(info["name"])
-            yield _copy(at, info, _inside(Path(target), name) if directory else Path(target))
+            name = info["name"].rpartition("/")[2]
+            yield _copy(at, info, f"{_root(target)}/{name}" if directory else _root(target))
             return
         if not recursive:
             raise UsageProblem(f"{at.typed} is a directory; copy what lies below it with -r")
@@ -124,15 +149,15 @@ def _copies(at: Place, target: str, recursive: bool, flat: bool) -> Iterator[Cop
         raise UsageProblem(f"{target} is a file; several files need a directory")
     pattern = below(at.path) if recursive else at.path
     start = _literal_directory(at.path)
-    for info in matches(at, pattern, directories=False):
+    for info in sorted(matches(at, pattern, directories=False), key=itemgetter("name")):
         name = info["name"]
         relative = name.rpartition("/")[2] if flat else name[len(start) :]
         if not name.endswith("/"):  # a directory's marker object
-            yield _copy(at, info, _inside(Path(target), relative))
+            yield _copy(at, info, f"{_root(target)}/{relative}")
 
 
-def _copy(at: Place, info: Info, target: Path) -> Copy:
-    return Copy(at, info["name"], target, info.get("size"), info.get("ETag"))
+def _copy(at: Place, info: Info, local: str) -> Copy:
+    return Copy(at, info["name"], local, info.get("size"), info.get("ETag"))
 
 
 def _literal_directory(path: str) -> str:
@@ -141,42 +166,6 @@ def _literal_directory(path: str) -> str:
     if magic is None:
         return path.rstrip("/") + "/"
     return path[: path.rfind("/", 0, magic.start()) + 1]
-
-
-def _inside(target: Path, relative: str) -> Path:
-    """Where *relative* is to be put below *target*. Raises UsageProblem if that is outside."""
-    parts = relative.split("/")
-    unfit = {"", ".", ".."}
-    if os.sep != "/":
-        unfit |= {part for part in parts if os.sep in part or ":" in part}
-    if unfit & set(parts) or "\0" in relative:
-        raise UsageProblem(
-            f"the key {relative!r} has no place below {target}; copy it alone, to a name you choose"
-        )
-    path = target.joinpath(*parts)
-    # A link that lies in the target may lead out of it.
-    if not path.parent.resolve().is_relative_to(target.resolve()):
-        raise UsageProblem(f"{path.parent} leads out of {target}; nothing is written there")
-    return path
-
-
-def _refuse_collisions(copies: list[Copy]) -> None:
-    """Refuse two files of one name, and a file where another one needs a directory."""
-    by_target: dict[Path, Copy] = {}
-    for copy in copies:
-        other = by_target.setdefault(copy.target, copy)
-        if other.source != copy.source:
-            raise UsageProblem(
-                f"{copy.source} and {other.source} would both be {copy.target}; "
-                "leave --flat out, or copy them to different directories"
-            )
-    for copy in copies:
-        for parent in copy.target.parents:
-            if parent in by_target:
-                raise UsageProblem(
-                    f"{parent} would be a file ({by_target[parent].source}) and a directory "
-                    f"({copy.source}); copy them to different directories"
-                )
 
 
 def _is_there(copy: Copy) -> bool:
@@ -218,7 +207,6 @@ async def _carry_out(
 
 async def _copy_one(fs: Any, copy: Copy, advance: Advance) -> Checked:
     target = copy.target
-    target.parent.mkdir(parents=True, exist_ok=True)
     with output.whole_file(target) as partial:
         if fs.async_impl:
             await fs._get_file(copy.source, str(partial), callback=_Told(advance))

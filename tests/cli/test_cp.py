@@ -76,9 +76,10 @@ def test_flat_puts_names_into_the_target_and_refuses_two_of_one_name(
     assert cli("cp", "--flat", f"{source}/d/*/x*", tmp_path / "out").code == 0
     assert set(files(tmp_path / "out")) == {"x.txt"}
     outcome = cli("cp", "--flat", f"{source}/d/*/1.avro", tmp_path / "out")
-    assert outcome.code == 2
-    assert "d/a/1.avro" in outcome.err
-    assert set(files(tmp_path / "out")) == {"x.txt"}
+    assert outcome.code == 1
+    refused = f"avroglob: not copied: '{source}/d/b/1.avro': its file is that of"
+    assert f"{refused} '{source}/d/a/1.avro'\n" in outcome.err
+    assert files(tmp_path / "out") == {"x.txt": b"", "1.avro": b"one"}
 
 
 def test_json_tells_what_was_checked(cli: Cli, source: str, tmp_path: Path) -> None:
@@ -106,24 +107,54 @@ def test_existing_files_are_replaced_or_on_demand_left(
     assert (tmp_path / "top").read_bytes() == b"top"
 
 
-@pytest.mark.parametrize("key", ["d/../../up", "d//x", "d/./x"])
 def test_no_key_leads_out_of_the_target(
-    cli: Cli, bucket: str, put: PutObjects, tmp_path: Path, key: str
+    cli: Cli, bucket: str, put: PutObjects, tmp_path: Path
 ) -> None:
-    put({key: b"evil", "d/good": b""})
+    hostile = ["d/../../up", "d/../up", "d/./x", "d/e/..", "d/" + "n" * 256]
+    put({**dict.fromkeys(hostile, b"evil"), "d/good": b"1", "d//etc/x": b"2", "d/...": b"3"})
+
     outcome = cli("cp", f"s3://{bucket}/d/**", tmp_path / "in" / "out")
-    assert outcome.code == 2
-    assert "no place below" in outcome.err
-    assert files(tmp_path) == {}
+
+    assert outcome.code == 1
+    for key in hostile:
+        assert f"not copied: 's3://{bucket}/{key}': " in outcome.err
+    assert outcome.err.count("not copied") == len(hostile)
+    assert files(tmp_path) == {"in/out/good": b"1", "in/out/etc/x": b"2", "in/out/...": b"3"}
+
+
+def test_a_dry_run_names_keys_without_a_place_too(
+    cli: Cli, bucket: str, put: PutObjects, tmp_path: Path
+) -> None:
+    put({"d/../../up": b"evil", "d/good": b"1"})
+
+    outcome = cli("cp", "-n", f"s3://{bucket}/d/**", tmp_path / "out")
+
+    assert outcome.code == 1
+    assert outcome.lines == [f"s3://{bucket}/d/good -> {tmp_path}/out/good"]
+    assert "d/../../up" in outcome.err
+
+
+def test_one_key_alone_goes_to_any_name_but_not_out_of_a_directory(
+    cli: Cli, bucket: str, put: PutObjects, tmp_path: Path
+) -> None:
+    put({"d/..": b"evil"})
+
+    assert cli("cp", f"s3://{bucket}/d/..", tmp_path / "name").code == 0
+    assert cli("cp", f"s3://{bucket}/d/..", f"{tmp_path}/a/b/").code == 1
+    assert files(tmp_path) == {"name": b"evil"}
 
 
 def test_no_link_leads_out_of_the_target(cli: Cli, source: str, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out" / "a").symlink_to(tmp_path / "elsewhere")
+
     outcome = cli("cp", f"{source}/d/*/1.avro", tmp_path / "out")
-    assert outcome.code == 2
-    assert files(tmp_path / "elsewhere") == {}
+
+    assert outcome.code == 1
+    assert f"'{source}/d/a/1.avro'" in outcome.err
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert (tmp_path / "out" / "b" / "1.avro").read_bytes() == b"two"
 
 
 def test_a_file_where_another_needs_a_directory_is_refused(
@@ -131,8 +162,9 @@ def test_a_file_where_another_needs_a_directory_is_refused(
 ) -> None:
     put({"d/x": b"", "d/x/y": b""})
     outcome = cli("cp", f"s3://{bucket}/d/**", tmp_path / "out")
-    assert outcome.code == 2
+    assert outcome.code == 1
     assert "a directory" in outcome.err
+    assert files(tmp_path) == {"out/x/y": b""}
 
 
 def test_a_target_that_is_a_file_or_not_local_is_refused(
