@@ -86,7 +86,10 @@ class FrameBuilder:
             column.add(part)
 
     def frame(self, errors: Sequence[Dropped] = ()) -> pandas.DataFrame:
-        """The frame, once; *errors* are kept as text in ``attrs["avroglob"]``."""
+        """The frame, once; *errors* are kept as text in ``attrs["avroglob"]``.
+
+        Raises ValueError for a value that its pandas dtype would lose.
+        """
         names, columns = list(self._columns), list(self._columns.values())
         self._columns = {}
         if self._rows * len(columns) < _CELLS_FOR_THREADS:
@@ -113,7 +116,7 @@ def _column(
     numeric = types.is_floating(field.type) or (types.is_integer(field.type) and not field.nullable)
     if dtype is None and numeric:
         return _Numbers(field.type)
-    return _Chunks(field.type, dtype, None if backend == "pyarrow" else symbols)
+    return _Chunks(field, dtype, None if backend == "pyarrow" else symbols)
 
 
 class _Growing:
@@ -174,8 +177,9 @@ class _Integers:
 class _Chunks:
     """Anything else: Arrow's arrays, converted by pandas and pyarrow in the end."""
 
-    def __init__(self, type_: pa.DataType, dtype: Any, symbols: Sequence[str] | None) -> None:
-        self._type = type_
+    def __init__(self, field: pa.Field, dtype: Any, symbols: Sequence[str] | None) -> None:
+        self._name = field.name
+        self._type = field.type
         self._dtype = dtype
         self._symbols = symbols
         self._chunks: list[pa.Array] = []
@@ -190,7 +194,13 @@ class _Chunks:
             return _categorical(column, self._symbols)
         if types.is_dictionary(self._type) and self._dtype is None:
             column = column.unify_dictionaries()
-        return column.to_pandas(types_mapper=lambda _: self._dtype)
+        series = column.to_pandas(types_mapper=lambda _: self._dtype)
+        if types.is_timestamp(self._type) and series.isna().sum() > column.null_count:
+            raise ValueError(
+                f"column {self._name!r} holds the timestamp -2**63, which pandas has for NaT; "
+                "dtype_backend='pyarrow' keeps it"
+            )
+        return series
 
 
 def _categorical(column: pa.ChunkedArray, symbols: Sequence[str]) -> pandas.Series:

@@ -155,3 +155,20 @@ def test_columns_filled_batch_by_batch_are_those_that_pyarrow_makes_at_once(
     for field in batch.schema:
         column = table[field.name].to_pandas(types_mapper=lambda _, f=field: dtype_of(f, backend))
         pandas.testing.assert_series_equal(found[field.name], column, check_names=False)
+
+
+@pytest.mark.parametrize("dtype_backend", [None, "numpy_nullable"])
+def test_a_timestamp_that_pandas_takes_for_nat_is_an_error(dtype_backend: Any) -> None:
+    schema = pa.schema([("at", pa.timestamp("us", "UTC"))])
+    batches = [
+        pa.record_batch([pa.array(values, schema.field(0).type)], schema)
+        for values in ([None, 5], [-(2**63)])
+    ]
+    builder, whole = FrameBuilder(schema, dtype_backend), FrameBuilder(schema, "pyarrow")
+    for batch in batches:
+        builder.add(batch)
+        whole.add(batch)
+
+    with pytest.raises(ValueError, match=r"'at' holds the timestamp -2\*\*63.*pyarrow"):
+        builder.frame()
+    assert whole.frame()["at"].isna().tolist() == [True, False, False]
