@@ -120,7 +120,9 @@ def read_piece(
     - ``options``: of :class:`ReadOptions` those about how to read.
 
     A part of a file is read by itself. Only if it is damaged, or a sync marker stands in its data,
-    is the file read from its header to there, so that pieces are what the whole file has.
+    is the file read from its header to there, so that pieces are what the whole file has. (With
+    ``ignore_errors`` they may have more: a damaged length hides the blocks that it reaches over
+    from one who comes from before, and not from one who begins among them.)
 
     Raises FileNotFoundError, FileExpired for a file that has changed since it was resolved, and
     AvroDecodeError for corrupt data.
