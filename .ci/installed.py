@@ -78,6 +78,10 @@ def check_local_files(directory: str) -> None:
     assert fsspec_avroglob.read_avro_schema(resolved.paths) == resolved.schema == SCHEMA
     names = fsspec_avroglob.iter_avro_records(everything, columns=["name"], n_rows=1500)
     assert list(names) == [{"name": row["name"]} for row in [*ROWS, *ROWS[:500]]]
+    target = f"{directory}/async/x.avro"
+    Path(target).parent.mkdir()
+    asyncio.run(fsspec_avroglob.write_avro_async(ROWS, target, SCHEMA))
+    assert list(fsspec_avroglob.iter_avro_records(target)) == ROWS
     assert asyncio.run(_ids(everything)) == [row["id"] for row in ROWS] * len(CODECS)
 
 
