@@ -28,7 +28,7 @@ from tests.support.examples import (
 from tests.support.servers import Endpoint
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-GENERATED = {"consumers.md", "retries.md", "types.md"}
+GENERATED = {"consumers.md", "types.md"}
 PAGES = sorted(
     path
     for path in DOCS.rglob("*.md")
