@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
+from sys import getsizeof
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
 MAX_PATHS = 200_000
 """Most paths that are remembered; the oldest pages are forgotten first."""
 
+MAX_BYTES = 192 * 2**20
+"""Most memory that is held for them, by an estimate that is rather too high."""
+
 MAX_ROWS = 16
 """How many listings whose ranges of paths overlap are remembered at once."""
+
+
+_STRING_BYTES = 80
+_BATCH_BYTES = 1_000
 
 
 @dataclass(eq=False)
@@ -37,6 +45,13 @@ class _Batch:
     with_directories: bool = True
     flat: bool = False
     forgotten: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        # One long string is measured in a fraction of the time that many short ones take.
+        names = getsizeof("".join(self.names)) + _STRING_BYTES * len(self.names)
+        # A page has the names once more, without the bucket.
+        more = 0 if self.page is None else names + self.page.nbytes
+        self.nbytes = names + more + _BATCH_BYTES
 
     @property
     def first(self) -> str:
@@ -116,8 +131,9 @@ class ListingMemory:
     """Remembers files and directories that listings have returned, by path. Thread-safe.
 
     Only what was seen is told: that a path is absent is never concluded. expiry_s: seconds after
-    which a listing is forgotten, None for never. enabled: False remembers nothing. max_paths: bound
-    on the number of paths. clock: tells the time in seconds.
+    which a listing is forgotten, None for never. enabled: False remembers nothing. max_paths,
+    max_bytes: bounds on the number of paths and on the memory for them. clock: tells the time in
+    seconds.
     """
 
     def __init__(
@@ -126,11 +142,12 @@ class ListingMemory:
         expiry_s: float | None = None,
         enabled: bool = True,
         max_paths: int = MAX_PATHS,
+        max_bytes: int = MAX_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.enabled = enabled
         self._expiry_s = expiry_s
-        self._max_paths = max_paths
+        self._max_paths, self._max_bytes = max_paths, max_bytes
         self._clock = clock
         self._lock = threading.Lock()
         self._forget_all()
@@ -139,8 +156,8 @@ class ListingMemory:
         self._files, self._directories = _Index(), _Index()
         self._batches: deque[_Batch] = deque()
         self._serial = 0
-        # Paths in all batches, those that a later batch has brought again included.
-        self._held = 0
+        # Paths in all batches, those that a later batch has brought again included, and bytes.
+        self._held = self.nbytes = 0
 
     def __len__(self) -> int:
         return self._held
@@ -175,17 +192,21 @@ class ListingMemory:
             if directories:
                 self._serial += 1
                 self._hold(self._directories, _Batch(self._serial, sorted(directories), due))
-            while self._held > self._max_paths:
+            while self._held > self._max_paths or self.nbytes > self._max_bytes:
                 batch = self._batches.popleft()
                 self._index_of(batch).remove(batch)
-                self._held -= len(batch.names)
+                self._count(batch, -1)
 
     def _hold(self, index: _Index, batch: _Batch) -> None:
         for left in index.add(batch):
             self._batches.remove(left)
-            self._held -= len(left.names)
+            self._count(left, -1)
         self._batches.append(batch)
-        self._held += len(batch.names)
+        self._count(batch, 1)
+
+    def _count(self, batch: _Batch, sign: int) -> None:
+        self._held += sign * len(batch.names)
+        self.nbytes += sign * batch.nbytes
 
     def _index_of(self, batch: _Batch) -> _Index:
         return self._directories if batch.page is None else self._files

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from sys import getsizeof
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -57,6 +58,11 @@ class Page:
     def key_count(self) -> int:
         """Number of entries, common prefixes included, as S3 counts them against max-keys."""
         return len(self.keys) + len(self.prefixes)
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes of memory the page holds beside the decoded keys."""
+        return self._items.nbytes
 
     def infos(self, bucket: str, indices: Iterable[int] | None = None) -> list[dict[str, Any]]:
         """Info dicts as s3fs makes them from a listing, for the keys at `indices`.
@@ -161,6 +167,11 @@ def _next_token(*, truncated: bool, token: str | None) -> str | None:
 class _Items(Protocol):
     """The items of a page."""
 
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes of memory they hold."""
+        ...
+
     def take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         """Those at `indices`, as new dicts."""
         ...
@@ -170,9 +181,16 @@ class _Items(Protocol):
         ...
 
 
+_ITEM_BYTES = 1_000
+
+
 @dataclass(frozen=True, slots=True)
 class _ParsedItems:
     items: Sequence[Mapping[str, Any]]
+
+    @property
+    def nbytes(self) -> int:
+        return _ITEM_BYTES * len(self.items)
 
     def take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         return [dict(self.items[index]) for index in indices]
@@ -190,6 +208,10 @@ class _FreshItems:
 
     fresh: list[list[dict[str, Any]]]
     later: _Items
+
+    @property
+    def nbytes(self) -> int:
+        return self.later.nbytes
 
     def take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         try:
@@ -215,6 +237,11 @@ class _TextItems:
     text: str
     layouts: tuple[Layout, ...]
     raw_keys: Sequence[str]
+
+    @property
+    def nbytes(self) -> int:
+        # The keys stand in the text, each beside more tags than a string needs for itself.
+        return 2 * getsizeof(self.text)
 
     def take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         if 2 * len(indices) > len(self.raw_keys):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 import threading
+import tracemalloc
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +22,16 @@ from fsspec_avroglob.page import Page, directory_info, page_from_response, parse
 def page_of(keys: Sequence[str]) -> Page:
     contents = [{"Key": key, "Size": len(key), "ETag": f'"{key}"'} for key in keys]
     return page_from_response({"Contents": contents, "IsTruncated": False})
+
+
+def parsed_page(keys: Sequence[str]) -> Page:
+    items = "".join(
+        f"<Contents><Key>{quote(key)}</Key><LastModified>2024-01-02T03:04:05Z</LastModified>"
+        f"<ETag>&quot;{n:032}&quot;</ETag><Size>{n}</Size></Contents>"
+        for n, key in enumerate(keys)
+    )
+    start = "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>"
+    return parse_page(f"{start}{items}</ListBucketResult>".encode())
 
 
 def remember(
@@ -274,6 +287,59 @@ def test_the_bound_holds_and_what_is_told_is_right(listings: list[set[str]], bou
     }
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "short-{}",
+        "long-" + "x" * 900 + "-{}",
+        "鍵" * 300 + "-{}",
+        "é" * 400 + "-{}",
+        "x" * 900 + "😀{}",
+    ],
+    ids=["short", "long", "chinese", "latin", "one character of four bytes"],
+)
+@pytest.mark.parametrize("parsed_here", [True, False])
+def test_listings_hold_no_more_memory_than_they_may(key: str, parsed_here: bool) -> None:
+    memory = ListingMemory(max_bytes=400_000)
+    all_keys = [[key.format(f"{page:02}-{n:02}") for n in range(30)] for page in range(60)]
+    make = parsed_page if parsed_here else page_of
+    parsed_page(all_keys[0])  # compiles what it needs
+    tracemalloc.start()
+    try:
+        for keys in all_keys:
+            memory.remember("b", make(keys), [f"b/{key}" for key in keys], range(30), [])
+            assert memory.nbytes <= 400_000
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert 60_000 < held < 400_000
+    assert memory.info(f"b/{all_keys[0][0]}") is None
+    info = memory.info(f"b/{all_keys[-1][7]}")
+    assert info is not None
+    assert info["name"] == f"b/{all_keys[-1][7]}"
+
+
+@given(
+    st.lists(st.sets(st.sampled_from("abcdefgh"), max_size=4), max_size=30),
+    st.integers(0, 20_000),
+)
+def test_the_bound_of_memory_holds_and_what_is_told_is_right(
+    listings: list[set[str]], bound: int
+) -> None:
+    memory = ListingMemory(max_bytes=bound)
+
+    for keys in listings:
+        remember(memory, sorted(keys), [f"b/dir-{key}" for key in sorted(keys)[:1]])
+        assert memory.nbytes <= bound
+
+    for key in "abcdefgh":
+        info = memory.info(f"b/{key}")
+        assert info is None or info["name"] == f"b/{key}"
+    memory.forget()
+    assert memory.nbytes == len(memory) == 0
+
+
 # --- threads --------------------------------------------------------------------------------------
 
 
@@ -312,7 +378,8 @@ _event = st.tuples(st.just("list"), _listing) | st.tuples(
 def test_within_its_bounds_it_tells_what_a_dict_of_every_path_would(
     events: list[tuple[str, Any]],
 ) -> None:
-    memory, known = ListingMemory(), {}
+    memory = ListingMemory()
+    known: dict[str, int] = {}
     for number, (what, of) in enumerate(events):
         if what == "forget":
             memory.forget(f"b/{of}")
