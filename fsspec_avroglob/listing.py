@@ -37,6 +37,7 @@ from fsspec_avroglob.plan import (
 )
 from fsspec_avroglob.scan import Scan
 from fsspec_avroglob.tasks import for_each, gather
+from fsspec_avroglob.tokens import common_prefix
 
 __all__ = ["FetchPage", "Found", "Lister"]
 
@@ -118,7 +119,7 @@ class Lister:
         final = all(isinstance(step, Exact | Match | OrderedRange) for step in steps)
         ordered = len(steps) == 1 and isinstance(steps[0], OrderedRange)
         if ordered or not self._affordable(pieces):
-            base = directory + _common_prefix(pieces)
+            base = directory + common_prefix(pieces)
             area = Area(directory, state, base, after, until, level_only=final)
             await self._scan(area, type(steps[-1]))
             return
@@ -319,11 +320,3 @@ def _within(targets: Sequence[Target], key: str) -> bool:
 
 
 _directory: Callable[[Target], str] = attrgetter("directory")
-
-
-def _common_prefix(names: Sequence[str]) -> str:
-    low, high = min(names), max(names)
-    for index, character in enumerate(low):
-        if character != high[index]:
-            return low[:index]
-    return low

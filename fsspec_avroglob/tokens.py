@@ -13,6 +13,9 @@ MAX_STEMS = 64
 """Most literal prefixes that are told apart for one segment; beyond, their common prefix serves."""
 
 
+TRIE_DEPTH = 32
+"""Most branchings one below another in the regular expression for a choice of texts."""
+
 MAX_WRITTEN = 10**7
 """Most characters that are put together for the values of one segment."""
 
@@ -244,9 +247,51 @@ def _token_regex(token: Token) -> str:
         case CharSet():
             return token.regex
         case Choice(options):
-            return f"(?:{'|'.join(map(tokens_regex, options))})"
+            return _options_regex(options)
         case _:
             raise AssertionError(token)
+
+
+def _options_regex(options: Sequence[tuple[Token, ...]]) -> str:
+    alternatives, texts = [], []
+    for option in options:
+        match option:
+            case ():
+                texts.append("")
+            case (Text(text),):
+                texts.append(text)
+            case _:
+                alternatives.append(tokens_regex(option))
+    if texts:
+        alternatives.append(_texts_regex(texts))
+    return f"(?:{'|'.join(alternatives)})"
+
+
+def _texts_regex(texts: Sequence[str], depth: int = TRIE_DEPTH) -> str:
+    """A regular expression for any of the texts that looks at each character once: a trie.
+
+    ``re`` tries the alternatives of a plain one in turn, ten thousand for ``{0000..9999}``.
+    """
+    start = common_prefix(texts)
+    rests = {text[len(start) :] for text in texts}
+    optional = "?" if "" in rests else ""
+    rests.discard("")
+    if not rests:
+        return re.escape(start)
+    if not depth:
+        options = list(map(re.escape, sorted(rests)))
+    else:
+        tails: dict[str, list[str]] = {}
+        for rest in sorted(rests):
+            tails.setdefault(rest[0], []).append(rest[1:])
+        heads: dict[str, list[str]] = {}
+        for head, rest_texts in tails.items():
+            heads.setdefault(_texts_regex(rest_texts, depth - 1), []).append(re.escape(head))
+        options = [
+            (f"[{''.join(chars)}]" if len(chars) > 1 else chars[0]) + tail
+            for tail, chars in heads.items()
+        ]
+    return f"{re.escape(start)}(?:{'|'.join(options)}){optional}"
 
 
 def _range_regex(first: str, last: str) -> str:
@@ -298,3 +343,12 @@ def disjoint_prefixes(prefixes: Iterable[str]) -> tuple[str, ...]:
         if not kept or not prefix.startswith(kept[-1]):
             kept.append(prefix)
     return tuple(kept)
+
+
+def common_prefix(texts: Sequence[str]) -> str:
+    """The longest text that all of the *texts* start with."""
+    low, high = min(texts), max(texts)
+    for index, character in enumerate(low):
+        if character != high[index]:
+            return low[:index]
+    return low

@@ -7,6 +7,7 @@ import random
 import re
 import warnings
 from itertools import islice
+from typing import Any
 
 import pytest
 from fsspec.utils import glob_translate
@@ -22,7 +23,7 @@ from fsspec_avroglob.pattern import (
     Segment,
 )
 from fsspec_avroglob.plan import ListingPlan
-from fsspec_avroglob.tokens import MAX_STEMS, disjoint_prefixes
+from fsspec_avroglob.tokens import MAX_STEMS, Choice, Text, disjoint_prefixes, tokens_regex
 from tests.support.trees import (
     brace_free_patterns,
     keys,
@@ -485,3 +486,38 @@ def test_any_text_is_a_pattern_that_can_be_used_or_refused(pieces: list[str], ti
         for key in ("a" * 1_000, "a/" * 500):
             plan.keeps_file(key)
             plan.keeps_directory(f"{key}/")
+
+
+@given(st.lists(st.text("a0-]^\\[&|~# .", max_size=5), min_size=1, max_size=30), st.text("a0-]^"))
+@example(["a" * n for n in range(60)], "a" * 59)
+@example(["a" * n for n in range(0, 3000, 100)], "a" * 2900)
+def test_the_expression_for_a_choice_of_texts_matches_just_these(
+    texts: list[str], other: str
+) -> None:
+    [token] = [Choice(tuple((Text(text),) if text else () for text in texts))]
+    matches = re.compile(tokens_regex([token])).fullmatch
+
+    assert all(map(matches, texts))
+    assert bool(matches(other)) == (other in texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "longest"),
+    [("*{0000..9999}", 100), ("*{" + ",".join(f"{i * i:06x}" for i in range(4_000)) + "}", 40_000)],
+)
+def test_ten_thousand_alternatives_are_not_tried_in_turn(text: str, longest: int) -> None:
+    [plan] = ListingPlan.for_pattern(GlobPattern.parse(f"bucket/{text}"))
+    source = plan.file_pattern.pattern
+
+    # At each character of a key at most sixteen alternatives, not one for each text.
+    assert most_alternatives(re._parser.parse(source)) <= 16  # type: ignore[attr-defined]
+    assert len(source) < longest
+
+
+def most_alternatives(parsed: Any) -> int:
+    """The most branches at one place of an expression that Python's parser has read."""
+    if isinstance(parsed, list | tuple):
+        inner = max(map(most_alternatives, parsed), default=1)
+        branches = parsed[1][1] if parsed and str(parsed[0]) == "BRANCH" else ()
+        return max(inner, len(branches))
+    return most_alternatives(parsed.data) if hasattr(parsed, "data") else 1
