@@ -1,4 +1,4 @@
-"""Coroutine methods for code without coroutines: as fsspec's, but interrupts end them too."""
+"""Coroutines and async generators for code without them; interrupts end what is under way."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import functools
 import inspect
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any, TypeVar
+import weakref
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from typing import Any, Self, TypeVar, cast
 
 import fsspec.asyn
 
@@ -56,23 +57,57 @@ def sync(
         raise
 
 
-def iterate(
-    loop: asyncio.AbstractEventLoop, items: AsyncGenerator[T, None]
-) -> Generator[T, None, None]:
-    """Iterate over what an asynchronous generator yields in *loop*.
+def blocking(function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> T:
+    """The result of ``function(...)`` on fsspec's I/O loop; an interrupt here cancels it there."""
+    result: T = sync(fsspec.asyn.get_loop(), function, *args, **kwargs)
+    return result
 
-    Closing or interrupting the iterator closes the generator.
+
+class BlockingIterator(Iterator[T]):
+    """An async generator on *loop*, by default fsspec's I/O loop, for code without coroutines.
+
+    To be closed where it is not exhausted; a context manager. Dropped, it closes itself.
     """
-    try:
-        while True:
-            try:
-                item = sync(loop, items.__anext__)
-            except StopAsyncIteration:
-                return
-            yield item
-    finally:
-        if not sys.is_finalizing():  # then nothing is under way any more
-            sync(loop, items.aclose)
+
+    def __init__(
+        self, source: AsyncGenerator[T, None], loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        self._source = source
+        self._loop = loop or fsspec.asyn.get_loop()
+        self._close_later = weakref.finalize(self, _close_soon, source, self._loop)
+
+    def __next__(self) -> T:
+        async def step() -> T | object:
+            return await anext(self._source, _END)
+
+        item = sync(self._loop, step)
+        if item is _END:
+            self._close_later.detach()
+            raise StopIteration
+        return cast(T, item)
+
+    def close(self) -> None:
+        """End what is under way; returns when it has ended."""
+        if self._close_later.detach():
+            sync(self._loop, self._source.aclose)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+_END = object()
+
+
+def _close_soon(source: AsyncGenerator[Any, None], loop: asyncio.AbstractEventLoop) -> None:
+    async def close() -> None:
+        await source.aclose()
+
+    # Waiting could deadlock: this may run wherever garbage is collected.
+    if loop.is_running():
+        asyncio.run_coroutine_threadsafe(close(), loop)
 
 
 def sync_wrapper(coroutine_method: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,8 +129,8 @@ def _iterating(generator_method: Callable[..., Any]) -> Callable[..., Any]:
     name = generator_method.__name__
 
     @functools.wraps(generator_method)
-    def method(self: Any, *args: Any, **kwargs: Any) -> Generator[Any, None, None]:
-        return iterate(self.loop, getattr(self, name)(*args, **kwargs))
+    def method(self: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        return BlockingIterator(getattr(self, name)(*args, **kwargs), self.loop)
 
     return method
 

@@ -17,10 +17,11 @@ from fsspec import AbstractFileSystem, available_protocols, get_filesystem_class
 from fsspec.core import split_protocol, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from fsspec_avroglob.blocking import blocking
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from fsspec_avroglob.magic import is_glob_pattern
 from fsspec_avroglob.pattern import GlobPattern
-from fsspec_avroglob.tasks import blocking, collect, on_io_loop
+from fsspec_avroglob.tasks import collect, on_io_loop
 
 __all__ = [
     "Location",

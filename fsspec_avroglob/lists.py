@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.utils import stringify_path
 from s3fs import S3FileSystem
 
-from fsspec_avroglob.blocking import iterate, sync
+from fsspec_avroglob.blocking import BlockingIterator, sync
 from fsspec_avroglob.magic import is_glob_pattern
 from fsspec_avroglob.tasks import gather
 
@@ -121,7 +121,7 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     ) -> Iterator[Any]:
         """As :meth:`_iglob`, for code without coroutines. Closing the iterator ends the listing."""
         batches = self._iglob_batches(path, maxdepth, withdirs, detail)
-        with closing(iterate(self.loop, batches)) as found:
+        with BlockingIterator(batches, self.loop) as found:
             for batch in found:
                 yield from batch
 

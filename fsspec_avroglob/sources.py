@@ -31,10 +31,11 @@ from fsspec_avroglob.avro.schema import (
     parse_schema,
 )
 from fsspec_avroglob.avro.unify import GIVEN, unify
+from fsspec_avroglob.blocking import blocking
 from fsspec_avroglob.expand import Location, Sources, StorageOptions, expand, locate
 from fsspec_avroglob.hive import Filters, Partition, PartitionFilter, partition_of
 from fsspec_avroglob.parts import read_part
-from fsspec_avroglob.tasks import blocking, on_io_loop, ordered
+from fsspec_avroglob.tasks import on_io_loop, ordered
 
 __all__ = ["OpenedFile", "ResolvedSources", "SourceFile", "find_files", "open_files"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import weakref
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
@@ -18,11 +17,9 @@ from collections.abc import (
 )
 from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
-from typing import Any, Self, TypeVar, cast
+from typing import Any, TypeVar
 
 from fsspec.asyn import get_loop
-
-from fsspec_avroglob.blocking import sync
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -162,58 +159,6 @@ async def on_io_loop(
     """
     job = function(*args, **kwargs)
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(job, get_loop()))
-
-
-def blocking(function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> T:
-    """The result of ``function(...)`` on fsspec's I/O loop; an interrupt here cancels it there."""
-    result: T = sync(get_loop(), function, *args, **kwargs)
-    return result
-
-
-class BlockingIterator(Iterator[T]):
-    """An async generator on fsspec's I/O loop for code without coroutines.
-
-    To be closed where it is not exhausted; a context manager. Dropped, it closes itself.
-    """
-
-    def __init__(self, source: AsyncGenerator[T, None]) -> None:
-        self._source = source
-        self._close_later = weakref.finalize(self, _close_soon, source)
-
-    def __next__(self) -> T:
-        async def step() -> T | object:
-            return await anext(self._source, _END)
-
-        item = blocking(step)
-        if item is _END:
-            self._close_later.detach()
-            raise StopIteration
-        return cast(T, item)
-
-    def close(self) -> None:
-        """End what is under way; returns when it has ended."""
-        if self._close_later.detach():
-            blocking(_closed, self._source)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-_END = object()
-
-
-async def _closed(source: AsyncGenerator[Any, None]) -> None:
-    await source.aclose()
-
-
-def _close_soon(source: AsyncGenerator[Any, None]) -> None:
-    # Waiting could deadlock: this may run wherever garbage is collected.
-    loop = get_loop()
-    if loop.is_running():
-        asyncio.run_coroutine_threadsafe(_closed(source), loop)
 
 
 def usable_cpus() -> int:

@@ -13,7 +13,8 @@ from fsspec.asyn import get_loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsspec_avroglob.tasks import BlockingIterator, Budget, blocking, on_io_loop, ordered
+from fsspec_avroglob.blocking import BlockingIterator, blocking
+from fsspec_avroglob.tasks import Budget, on_io_loop, ordered
 
 
 async def numbers(count: int, log: list[object]) -> AsyncGenerator[int, None]:

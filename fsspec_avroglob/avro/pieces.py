@@ -26,11 +26,12 @@ from fsspec_avroglob.avro.reading import Reading
 from fsspec_avroglob.avro.stream import BlockStream, Run
 from fsspec_avroglob.avro.table import TableLayout
 from fsspec_avroglob.avro.tables import TableReading
+from fsspec_avroglob.blocking import blocking
 from fsspec_avroglob.expand import Location, StorageOptions, locate
 from fsspec_avroglob.hive import Partition
 from fsspec_avroglob.parts import read_part
 from fsspec_avroglob.sources import OpenedFile, ResolvedSources, SourceFile
-from fsspec_avroglob.tasks import blocking, collect
+from fsspec_avroglob.tasks import collect
 
 PIECE_BYTES = 64 * 1024 * 1024
 """Default of about how many bytes of files make a piece."""

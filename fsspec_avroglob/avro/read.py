@@ -18,9 +18,10 @@ from fsspec_avroglob.avro.options import Columns, ReadOptions, SourceOptions, Ta
 from fsspec_avroglob.avro.reading import Located
 from fsspec_avroglob.avro.records import RecordReading
 from fsspec_avroglob.avro.schema import AvroSchema
+from fsspec_avroglob.blocking import BlockingIterator, blocking
 from fsspec_avroglob.expand import Sources, StorageOptions
 from fsspec_avroglob.sources import ResolvedSources
-from fsspec_avroglob.tasks import BlockingIterator, blocking, on_io_loop
+from fsspec_avroglob.tasks import on_io_loop
 
 if TYPE_CHECKING:
     import pandas

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
 from fsspec_avroglob.avro.options import Columns, ReadOptions, TableOptions
+from fsspec_avroglob.blocking import BlockingIterator, blocking
 from fsspec_avroglob.expand import Sources, StorageOptions
 from fsspec_avroglob.sources import ResolvedSources
-from fsspec_avroglob.tasks import BlockingIterator, blocking
 
 if TYPE_CHECKING:
     import polars
