@@ -3,7 +3,8 @@
 The fault proxy answers 10 % of all requests 503, cuts 5 % of the bodies at a random byte and drops
 1 % of the connections. Each round globs a bucket and reads its objects, and all names and bytes are
 compared. Exit status 1: something failed that chance does not explain, came out wrong, was asked
-for more often than the policy says, or was left behind.
+for more often than the policy says, or was left behind. With `--throttle 4` or `--throttle 500/s`
+the server refuses what is beyond this limit instead, with SlowDown and Retry-After.
 """
 
 import argparse
@@ -70,11 +71,13 @@ def soak(
     options: Mapping[str, Any] | None = None,
     wait: Callable[[float], Any] = asyncio.sleep,
     code: str = "SlowDown",
+    throttle: Mapping[str, Any] | None = None,
 ) -> Report:
     """Glob *pattern* and read *objects* round by round, while ``more(report)``.
 
     objects: content by path. expected: the paths that the glob must find. wait: waits the seconds
     before a retry. code: of the 503s; SlowDown makes the request window pause, in real time.
+    throttle: limits, as the proxy's `throttle` takes them, instead of the faults.
     """
     report, began = Report(), time.monotonic()
     with FaultProxy(endpoint) as proxy:
@@ -84,12 +87,16 @@ def soak(
         )
         fs._sleep = wait
         while more(report):
-            _set_faults(proxy, seed + report.rounds, code)
+            proxy.clear()
+            if throttle is None:
+                _set_faults(proxy, seed + report.rounds, code)
+            else:
+                proxy.throttle(**throttle)
             try:
                 _round(fs, objects, expected, pattern, report)
             except Exception as error:
                 report.failures.append(repr(error))
-            _count(proxy, fs, report)
+            _count(proxy, fs, report, SHARES if throttle is None else {})
         proxy.clear()
         report.leaked_tasks = len(asyncio.all_tasks(fs.loop))
         fs.close_session(fs.loop, fs._s3creator)
@@ -99,7 +106,6 @@ def soak(
 
 
 def _set_faults(proxy: FaultProxy, seed: int, code: str) -> None:
-    proxy.clear()
     proxy.seed = seed
     proxy.fail(code=code, share=SHARES["fail"])
     proxy.cut(after=None, share=SHARES["cut"])
@@ -129,14 +135,16 @@ def _round(
             report.wrong.append(f"round {report.rounds}: {path} read as {len(content)} bytes")
 
 
-def _count(proxy: FaultProxy, fs: AvroGlobFileSystem, report: Report) -> None:
+def _count(
+    proxy: FaultProxy, fs: AvroGlobFileSystem, report: Report, shares: Mapping[str, float]
+) -> None:
     repeats = proxy.repeats
     report.rounds += 1
     report.requests.update(request.operation for request in proxy.requests)
     report.retries = Counter(fs.stats.retries)
     report.beyond_policy += sum(max(0, n - MAX_RETRIES - 1) for n in repeats.values())
     fails = 1.0
-    for share in SHARES.values():
+    for share in shares.values():
         fails *= 1 - share
     report.expected_failures += len(repeats) * (1 - fails) ** (MAX_RETRIES + 1)
 
@@ -182,6 +190,14 @@ def _real(choice: str, number: int, seed: int) -> Iterator[tuple[Endpoint, dict[
         server.stop()
 
 
+def _limit(text: str) -> dict[str, Any]:
+    number, slash, unit = text.partition("/")
+    if slash and unit != "s":
+        raise ValueError("a rate is written N/s")
+    limit = {"rate": float(number)} if slash else {"in_flight": int(number)}
+    return {**limit, "retry_after_s": 1}
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the soak and print its report as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks soak", description=__doc__)
@@ -195,6 +211,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--objects", type=int, default=200, help="read in each round")
     parser.add_argument("--page-size", type=int, default=10, help="of the synthetic server")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--throttle",
+        metavar="N[/s]",
+        type=_limit,
+        help="instead of the faults: SlowDown beyond N requests at once, or N a second",
+    )
     options = parser.parse_args(arguments)
     if options.server == "synthetic":
         serving = _synthetic(options.objects, options.page_size)
@@ -211,6 +233,7 @@ def main(arguments: Sequence[str]) -> int:
             pattern,
             lambda _: time.monotonic() < end,
             seed=options.seed,
+            throttle=options.throttle,
         )
     print(json.dumps({**vars(report), "sound": report.sound}, indent=2))
     return 0 if report.sound else 1

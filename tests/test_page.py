@@ -523,7 +523,10 @@ def test_damaged_pages_are_rejected_or_equal(dialect: Dialect, data: st.DataObje
         end = min(len(body), start + data.draw(st.integers(0, 60) | st.integers(0, len(body))))
         piece = body[start:end]
         splinter = st.sampled_from([b"<", b">", b"&", b"]]>", b"\0", b"\1", b"\r", b"\xff", b"%"])
-        new = data.draw(st.sampled_from([b"", piece * 2, piece[::-1]]) | splinter)
+        flipped = (
+            bytes([piece[0] ^ 1 << data.draw(st.integers(0, 7))]) + piece[1:] if piece else b""
+        )
+        new = data.draw(st.sampled_from([b"", piece * 2, piece[::-1], flipped]) | splinter)
         body = body[:start] + new + body[end:]
 
     is_read_like_botocore(body)

@@ -23,7 +23,6 @@ from tests.support.servers import LOOPBACK, Endpoint
 
 _READ_SIZE = 1 << 16
 _MAX_HEAD_SIZE = 1 << 20
-_SLOW_DOWN = Response.of_error(503, "SlowDown", {})
 
 
 class FaultProxy:
@@ -40,6 +39,7 @@ class FaultProxy:
         self.seed = seed
         self._seen: Counter[object] = Counter()
         self._gate: Gate | None = None
+        self._slow_down: Response | None = None
         self._endpoint = endpoint
         self._upstream = urlsplit(endpoint.url)
         self._lock = threading.RLock()
@@ -177,11 +177,15 @@ class FaultProxy:
         operation: str | None = None,
         in_flight: int | None = None,
         rate: float | None = None,
+        retry_after_s: int | None = None,
     ) -> Gate:
         """Answer 503 SlowDown beyond `in_flight` requests at once or `rate` requests a second.
 
         Comes before all rules; a delay counts as time in flight. Returns what counts them.
+        retry_after_s: goes with the refusals, as Retry-After.
         """
+        headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+        self._slow_down = Response.of_error(503, "SlowDown", headers)
         self._gate = Gate(operation, in_flight, rate)
         return self._gate
 
@@ -365,7 +369,7 @@ class _Connection:
             return await self._treat(head, self._proxy._record(request))
         if not gate.enter(request):
             self._proxy._record(request)
-            return await self._refuse(head, _SLOW_DOWN)
+            return await self._refuse(head, self._proxy._slow_down)
         try:
             return await self._treat(head, self._proxy._record(request))
         finally:
