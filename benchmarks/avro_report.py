@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from benchmarks.process import Figures
 from benchmarks.report import environment, seconds_text, table
 
 OWN = "avroglob"
@@ -99,26 +100,13 @@ def quick() -> Iterator[Scenario]:
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """The figures of one tool in one scenario; times in seconds.
-
-    status: "ok", "timeout" (figures are those up to then) or "failed" (no figures).
-    table_bytes: of the result in memory; peak_memory_bytes: above that of the idle process.
-    """
+class Measurement(Figures):
+    """The figures of one tool in one scenario; table_bytes: of the result in memory."""
 
     scenario: Scenario
     tool: str
-    status: str
-    wall_s: float = 0.0
-    cpu_s: float = 0.0
-    requests: float = 0.0
-    peak_in_flight: int = 0
-    server_cpu_s: float = 0.0
-    peak_memory_bytes: int | None = None
     table_bytes: int | None = None
     rows: int | None = None
-    error: str | None = None
-    requests_by_operation: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -142,7 +130,7 @@ def verdicts(measurements: Sequence[Measurement]) -> Iterator[Verdict]:
         yield Verdict(f"{BIG.name}: memory at most 2 x the table", ratio, " x", ratio <= 2)
     small = found.get((SMALL.bucket, "avroglob-resolve"))
     if small is not None:
-        gets = (small.requests_by_operation or {}).get("GetObject", 0)
+        gets = small.requests_by_operation.get("GetObject", 0)
         yield Verdict(f"{SMALL.name}: at most 1,000 GETs", gets, "", gets <= 1000)
         ideal = gets / max(small.peak_in_flight, 1) * SMALL.latency_s
         goal = f"{SMALL.name}: at most 2 x requests / window x latency"

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.avro_peers import WARM_UP
 from benchmarks.endpoint import SyntheticEndpoint
-from benchmarks.process import command_line, figures_of, give_out, parse, pictures
+from benchmarks.process import Figures, command_line, figures_of, give_out, parse, pictures
 from benchmarks.report import environment, seconds_text, table
 
 OWN, PEER, REFERENCE = TOOLS = ("avroglob", "dask.bag", "pandas")
@@ -23,25 +23,16 @@ _CONTENT = "codec=snappy,fields=6"
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """The figures of one tool, times in seconds.
+class Measurement(Figures):
+    """The figures of one tool.
 
     cpu_s, peak_memory_bytes: of the process that asks, without those of the cluster.
-    result: sums by group; status and error as of `avro_report.Measurement`.
+    result: sums by group.
     """
 
     files: int
     tool: str
-    status: str
-    wall_s: float = 0.0
-    cpu_s: float = 0.0
-    requests: float = 0.0
-    peak_in_flight: int = 0
-    server_cpu_s: float = 0.0
-    peak_memory_bytes: int | None = None
-    requests_by_operation: dict[str, int] | None = None
     result: dict[str, list[float]] | None = None
-    error: str | None = None
 
 
 def measure(endpoint: SyntheticEndpoint, files: int, tool: str, timeout_s: float) -> Measurement:

@@ -54,7 +54,7 @@ class Runner:
     def measure(self, scenario: Scenario, tool: str) -> Measurement:
         """Return the figures of `tool` in `scenario`."""
         if time.monotonic() > self._deadline:
-            return Measurement(scenario, tool, "skipped", error="no time was left")
+            return Measurement(scenario, tool, status="skipped", error="no time was left")
         patience = OWN_PATIENCE if tool in (OWN, OWN_ITERATOR) else 1.0
         if self._count_requests and not scenario.flat:
             patience *= WALK_PATIENCE

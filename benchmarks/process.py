@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,25 @@ from benchmarks.endpoint import control
 KEY, SECRET, REGION = "benchmarks", "benchmarks", "us-east-1"
 OVERHEAD_S = 60.0
 _ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What every process tells of its tool; times in seconds, counts for one run.
+
+    status: "ok", "timeout" (the figures are those up to then), "failed" or "skipped" (no figures).
+    peak_memory_bytes: highest resident size above that of the idle process.
+    """
+
+    status: str
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    requests: float = 0.0
+    peak_in_flight: int = 0
+    server_cpu_s: float = 0.0
+    peak_memory_bytes: int | None = None
+    error: str | None = None
+    requests_by_operation: dict[str, int] = field(default_factory=dict)
 
 
 def figures_of(module: str, arguments: Sequence[str], timeout_s: float) -> dict[str, Any]:

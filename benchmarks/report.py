@@ -3,10 +3,11 @@
 import os
 import platform
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from benchmarks.process import Figures
 from benchmarks.scenarios import OWN, OWN_ITERATOR, Goal, Scenario
 
 PACKAGES = ("fsspec-avroglob", "s3fs", "aiobotocore", "boto3", "obstore", "pyarrow")
@@ -21,30 +22,19 @@ MEASURES: dict[str, tuple[str, int, str]] = {
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """The figures of one tool in one scenario; times in seconds, counts for one listing.
+class Measurement(Figures):
+    """The figures of one tool in one scenario.
 
-    status: "ok", "timeout" (the figures are those up to then), "failed" or "skipped" (no figures).
-    peak_memory_bytes: highest resident size above that of the idle process.
     total_requests: for a timeout, how many requests it would have taken, if that is known.
     digest: of the sorted names of all matches.
     """
 
     scenario: Scenario
     tool: str
-    status: str
-    wall_s: float = 0.0
-    cpu_s: float = 0.0
-    requests: float = 0.0
-    peak_in_flight: int = 0
-    server_cpu_s: float = 0.0
-    peak_memory_bytes: int | None = None
     matches: int | None = None
     first_match_s: float | None = None
     digest: str | None = None
     total_requests: float | None = None
-    error: str | None = None
-    requests_by_operation: dict[str, int] = field(default_factory=dict)
 
     @property
     def measured(self) -> bool:

@@ -11,8 +11,8 @@ from benchmarks import avro_report, report
 from benchmarks.process import command_line, parse, pictures
 from benchmarks.scenarios import ALL, PATTERNS
 
-MEASURED = [report.Measurement(PATTERNS[0], tool, "ok", 0.1, 0.1, 1.0) for tool in ALL]
-READ = [avro_report.Measurement(avro_report.MANY, "avroglob", "ok", 0.1, 0.1, 1.0)]
+MEASURED = [report.Measurement(PATTERNS[0], tool, status="ok", wall_s=0.1) for tool in ALL]
+READ = [avro_report.Measurement(avro_report.MANY, "avroglob", status="ok", wall_s=0.1)]
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,6 @@ def test_a_page_has_its_command_and_its_plots(page: Callable[..., str], tmp_path
 
 
 def test_what_there_was_no_time_for_is_one_line() -> None:
-    skipped = [report.Measurement(PATTERNS[0], "s3fs", "skipped", error="no time was left")]
+    skipped = [report.Measurement(PATTERNS[0], "s3fs", status="skipped", error="no time was left")]
     text = report.markdown(skipped, elapsed_s=1.0, command="", pictures=[])
     assert "Not measured: no time was left." in text
