@@ -71,13 +71,15 @@ def soak(
     options: Mapping[str, Any] | None = None,
     wait: Callable[[float], Any] = asyncio.sleep,
     code: str = "SlowDown",
+    shares: Mapping[str, float] = SHARES,
     throttle: Mapping[str, Any] | None = None,
 ) -> Report:
     """Glob *pattern* and read *objects* round by round, while ``more(report)``.
 
     objects: content by path. expected: the paths that the glob must find. wait: waits the seconds
     before a retry. code: of the 503s; SlowDown makes the request window pause, in real time.
-    throttle: limits, as the proxy's `throttle` takes them, instead of the faults.
+    shares: of the requests that each fault befalls. throttle: limits, as the proxy's `throttle`
+    takes them, instead of the faults.
     """
     report, began = Report(), time.monotonic()
     with FaultProxy(endpoint) as proxy:
@@ -89,14 +91,14 @@ def soak(
         while more(report):
             proxy.clear()
             if throttle is None:
-                _set_faults(proxy, seed + report.rounds, code)
+                _set_faults(proxy, seed + report.rounds, code, shares)
             else:
                 proxy.throttle(**throttle)
             try:
                 _round(fs, objects, expected, pattern, report)
             except Exception as error:
                 report.failures.append(repr(error))
-            _count(proxy, fs, report, SHARES if throttle is None else {})
+            _count(proxy, fs, report, shares if throttle is None else {})
         proxy.clear()
         report.leaked_tasks = len(asyncio.all_tasks(fs.loop))
         fs.close_session(fs.loop, fs._s3creator)
@@ -105,11 +107,11 @@ def soak(
     return report
 
 
-def _set_faults(proxy: FaultProxy, seed: int, code: str) -> None:
+def _set_faults(proxy: FaultProxy, seed: int, code: str, shares: Mapping[str, float]) -> None:
     proxy.seed = seed
-    proxy.fail(code=code, share=SHARES["fail"])
-    proxy.cut(after=None, share=SHARES["cut"])
-    proxy.drop(share=SHARES["drop"])
+    proxy.fail(code=code, share=shares["fail"])
+    proxy.cut(after=None, share=shares["cut"])
+    proxy.drop(share=shares["drop"])
 
 
 def _round(

@@ -1,4 +1,4 @@
-"""A quick soak: one in six requests fails, and nothing is lost, repeated too often or left."""
+"""A quick soak: one in ten requests fails, and nothing is lost, repeated too often or left."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from fsspec_avroglob import AvroGlobFileSystem
 from tests.support.servers import Endpoint
 
 ROUNDS = 12
+# Which requests there are depends on when answers come. With these shares, one run in a thousand
+# has a request that fails by chance six times; with the soak's own it would be one in fifty.
+SHARES = {"fail": 0.06, "cut": 0.03, "drop": 0.01}
 
 
 async def no_wait(seconds: float) -> None:
@@ -31,6 +34,7 @@ def test_globs_and_reads_come_through_faults_unharmed() -> None:
             lambda report: report.rounds < ROUNDS,
             wait=no_wait,
             code="ServiceUnavailable",
+            shares=SHARES,
         )
 
     assert report.failures == []
