@@ -39,6 +39,27 @@ class Source(NamedTuple):
         return await fs._read(fs._object_read(arguments, part, Version(self.etag)))
 
 
+class HeldSource(NamedTuple):
+    """An object that has been read whole."""
+
+    source: Source
+    data: bytes
+
+    @property
+    def path(self) -> str:
+        """As of the source."""
+        return self.source.path
+
+    @property
+    def size_bytes(self) -> int:
+        """As of the source."""
+        return len(self.data)
+
+    async def read(self, fs: AvroGlobFileSystem, start: int, stop: int) -> bytes:
+        """The bytes [start, stop), without a request."""
+        return self.data[start:stop]
+
+
 class Stretch(Protocol):
     """A part of a joined file, whose length is known before it is read. Can be pickled."""
 
@@ -68,7 +89,7 @@ class Literal(NamedTuple):
 class ObjectPart(NamedTuple):
     """An object from its byte *start* on, as it is."""
 
-    source: Source
+    source: Source | HeldSource
     start: int = 0
 
     @property

@@ -15,14 +15,15 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from fsspec_avroglob.avro.blocks import zstandard
-from fsspec_avroglob.joined import Literal, ObjectPart, Source, Stretch
+from fsspec_avroglob.joined import HeldSource, Literal, ObjectPart, Source, Stretch
 from fsspec_avroglob.tasks import gather
 
 if TYPE_CHECKING:
     from fsspec_avroglob.filesystem import AvroGlobFileSystem
 
-# Most header lines fit; longer ones are read in a second request.
+# Most header lines fit; longer ones are read in a second request. Files that fit are read whole.
 _HEAD_BYTES = 64 << 10
+_HELD_BYTES = 8 << 20
 _MAX_HEAD_BYTES = 16 << 20
 
 # A line whose quoted fields may hold newlines; the second also at the end of the file.
@@ -55,16 +56,17 @@ class HeaderLinesDifferError(ValueError):
 
 
 async def line_stretches(
-    fs: AvroGlobFileSystem, sources: Sequence[Source], *, csv: bool
+    fs: AvroGlobFileSystem, given: Sequence[Source], *, csv: bool
 ) -> list[Stretch]:
-    """What the joined file of *sources*, not compressed, is made of.
+    """What the joined file of the sources *given*, not compressed, is made of.
 
     - ``csv``: the first line of each file is a header line, which only the first file keeps.
 
     A file that does not end in a newline gets one, if another follows. Costs a GET of the last
-    byte of each file, and for CSV one of the beginning. Raises HeaderLinesDifferError.
+    byte of each file, and for CSV one of the beginning. Small files are read whole instead, and
+    not again later, as long as they are 8 MiB together. Raises HeaderLinesDifferError.
     """
-    sources = [source for source in sources if source.size_bytes]
+    sources = await _with_small_ones_held(fs, [source for source in given if source.size_bytes])
     headers = await gather(_header_line(fs, source) for source in sources) if csv else []
     starts = [0] * len(sources)
     for i in range(1, len(headers)):
@@ -83,13 +85,31 @@ async def line_stretches(
     return stretches + list(parts[-1:])
 
 
+async def _with_small_ones_held(
+    fs: AvroGlobFileSystem, sources: Sequence[Source]
+) -> list[Source | HeldSource]:
+    room = _HELD_BYTES
+    small: list[Source] = []
+    for source in sources:
+        if source.size_bytes <= min(_HEAD_BYTES, room):
+            room -= source.size_bytes
+            small.append(source)
+    held = await gather(_held(fs, source) for source in small)
+    by_path = {one.path: one for one in held}
+    return [by_path.get(source.path, source) for source in sources]
+
+
+async def _held(fs: AvroGlobFileSystem, source: Source) -> HeldSource:
+    return HeldSource(source, await source.read(fs, 0, source.size_bytes))
+
+
 async def _newline(fs: AvroGlobFileSystem, part: ObjectPart) -> Literal:
     """The newline that is missing after *part*, or nothing."""
     last = await part.read(fs, part.size_bytes - 1, part.size_bytes)
     return Literal(b"" if last == b"\n" else b"\n")
 
 
-async def _header_line(fs: AvroGlobFileSystem, source: Source) -> bytes:
+async def _header_line(fs: AvroGlobFileSystem, source: Source | HeldSource) -> bytes:
     wanted = _HEAD_BYTES
     while True:
         data = await source.read(fs, 0, min(wanted, source.size_bytes))
@@ -109,7 +129,9 @@ def _first_line(data: bytes, *, whole: bool) -> bytes | None:
     return data[: data.find(b"\n") + 1] or data if whole else None
 
 
-def _must_equal(first: Source, first_line: bytes, source: Source, line: bytes) -> None:
+def _must_equal(
+    first: Source | HeldSource, first_line: bytes, source: Source | HeldSource, line: bytes
+) -> None:
     if _bare(line) != _bare(first_line):
         raise HeaderLinesDifferError(first.path, first_line, source.path, line)
 

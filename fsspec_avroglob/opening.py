@@ -63,7 +63,9 @@ def open_glob(
         return None
     format_ = _common_format(sources)
     if format_.codec is not None and len(sources) > 1:
-        csv = _is_csv(format_, sources[0])
+        if format_.kind not in ("csv", "lines"):
+            raise _not_joinable(format_, sources[0])
+        csv = format_.kind == "csv"
         return CompressedLines(fs, pattern, sources, codec=format_.codec, csv=csv)
     stretches: Sequence[Stretch] = sync(fs.loop, _stretches, fs, sources, format_)
     return JoinedFile(
@@ -116,17 +118,16 @@ async def _stretches(
 ) -> Sequence[Stretch]:
     if len(sources) == 1:
         return [ObjectPart(sources[0])]
+    if format_.kind in ("csv", "lines"):
+        return await line_stretches(fs, sources, csv=format_.kind == "csv")
     if format_.kind == ".avro" or await sources[0].read(fs, 0, len(MAGIC)) == MAGIC:
         return await avro_stretches(fs, sources)
-    return await line_stretches(fs, sources, csv=_is_csv(format_, sources[0]))
+    raise _not_joinable(format_, sources[0])
 
 
-def _is_csv(format_: _Format, source: Source) -> bool:
-    """Whether lines are CSV's. Raises CannotJoinError for what is not made of lines."""
-    if format_.kind in ("csv", "lines"):
-        return format_.kind == "csv"
+def _not_joinable(format_: _Format, source: Source) -> CannotJoinError:
     instead = _INSTEAD.get(format_.kind, "fs.glob(pattern) and open the files one by one")
-    raise CannotJoinError(
+    return CannotJoinError(
         f"many files such as {source.path} cannot be opened as one: Avro and lines "
         f"({', '.join((*_LINES, *_CSV))}; lines with .gz or .zst too) can; use {instead}"
     )

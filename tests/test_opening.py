@@ -518,3 +518,32 @@ def test_any_reader_takes_a_glob_url(
         assert polars.read_csv(file)["b"].to_list() == ["x", "y"]
     with fsspec.open(f"{url}/*.csv.gz", "rt", compression="infer", **options) as text:
         assert text.read() == "a,b\n1,x\n2,y\n"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_small_files_of_lines_are_read_once(
+    fs: AvroGlobFileSystem, bucket: str, put: PutObjects, suffix: str
+) -> None:
+    lines = {"csv": b"a\n%d", "jsonl": b'{"a": %d}\n'}[suffix]
+    put({f"{number}.{suffix}": lines % number for number in range(5)})
+    fs.stats.reset()
+
+    with fs.open(f"{bucket}/*.{suffix}") as file:
+        content = file.read()
+
+    assert content.count(b"\n") == 5
+    assert fs.stats.requests == {"ListObjectsV2": 1, "GetObject": 5}
+
+
+def test_no_more_small_files_are_held_than_there_is_room_for(
+    fs: AvroGlobFileSystem, bucket: str, put: PutObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fsspec_avroglob.lines._HELD_BYTES", 8)
+    put({f"{number}.txt": b"line %d\n" % number for number in range(3)})
+
+    with fs.open(f"{bucket}/*.txt") as file:
+        content = file.read()
+
+    assert content == b"line 0\nline 1\nline 2\n"
+    # The first is held; of the second the last byte is read, then both of the others.
+    assert fs.stats.requests["GetObject"] == 4

@@ -114,7 +114,7 @@ INTAKE = Library(
         ),
         Call(
             'CSV("avroglob://bucket/data/*.csv", storage_options=options).to_reader("pandas").read()',
-            Requests(LIST=1, GET=9),
+            Requests(LIST=1, GET=3),
             remark="opened as one file",
         ),
         Call(

@@ -32,7 +32,7 @@ FSSPEC = Library(
         ),
         Call(
             'fsspec.open("avroglob://bucket/data/*.csv", **options).open().read()',
-            Requests(LIST=1, GET=9),
+            Requests(LIST=1, GET=3),
             remark="one file over all, with the first one's header line",
         ),
         Call(
@@ -101,7 +101,7 @@ PANDAS = Library(
         ),
         Call(
             'pd.read_csv("avroglob://bucket/data/*.csv", storage_options=options)',
-            Requests(LIST=1, GET=9),
+            Requests(LIST=1, GET=3),
             remark="opened as one file",
         ),
         Call(
