@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -366,6 +367,9 @@ def test_an_instance_whose_event_loop_is_closed_says_so_at_once(
     for session, connector in zip(sessions, connectors, strict=True):
         connector._close()  # what the caller has left open, without its loop
         session.detach()
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        del connectors, connector, sessions, session
+        gc.collect()
 
 
 def test_an_instance_collected_in_another_event_loop_closes_in_its_own() -> None:
