@@ -49,10 +49,16 @@ class _Alphabet:
         self._sizes = sizes
         self._below = [0, *accumulate(sizes)]
         self.size = self._below.pop()
+        self._known: dict[str, tuple[int, bool]] = {}
 
     def number(self, character: str) -> tuple[int, bool]:
         """The number of the greatest character up to *character*, 0 for none; if it is that."""
-        code = ord(character)
+        known = self._known.get(character)
+        if known is None:
+            known = self._known[character] = self._number(ord(character))
+        return known
+
+    def _number(self, code: int) -> tuple[int, bool]:
         index = bisect_right(self._starts, code) - 1
         if index < 0:
             return 0, False
