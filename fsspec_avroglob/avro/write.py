@@ -215,10 +215,11 @@ def _import_pyarrow() -> Any:
 
 def _table(pyarrow: Any, data: Any) -> Any:
     library = type(data).__module__.partition(".")[0]
-    if library == "pandas" and hasattr(data, "columns"):
-        return _converted(data, partial(pyarrow.Table.from_pandas, preserve_index=False))
-    if library == "polars" and hasattr(data, "columns"):
-        return _converted(data, _polars_table)
+    if library in ("pandas", "polars"):
+        if not hasattr(data, "columns"):
+            raise TypeError(f"a table or records are written, not {type(data).__name__}")
+        from_pandas = partial(pyarrow.Table.from_pandas, preserve_index=False)
+        return _converted(data, from_pandas if library == "pandas" else _polars_table)
     if not hasattr(data, "__arrow_c_stream__"):
         return _records_table(pyarrow, list(data))
     try:
