@@ -18,7 +18,8 @@ the range would have taken undivided, so this bounds what dividing can cost."""
 class Part:
     """A stretch (position, until] of a range that one worker lists.
 
-    last: the last key that was read of it.
+    last: the last key that was read of it. stride: how far in key space a page reaches; 0 keeps the
+    part from being divided.
     """
 
     position: str | None
@@ -27,14 +28,18 @@ class Part:
     stride: int = 0
     gallop: int = 8
 
+    def close(self) -> None:
+        """Leave nothing of it to other workers any more."""
+        self.stride = 0
+
 
 @dataclass
 class Division:
     """Shares a range of keys that start with *base* among at most *concurrency* workers.
 
-    work: lists a part, page by page; of each it tells :meth:`learn`, and it stops at the part's
-    ``until``, which may have come nearer meanwhile. pages: pages of the range that were read
-    before. bound: makes a place to divide at of a guessed one.
+    work: lists a part, page by page; before it waits again it tells :meth:`learn` of a page, or
+    closes the part, and it stops at the part's ``until``, which comes nearer while it waits. pages:
+    pages of the range that were read before. bound: makes a place to divide at of a guessed one.
     """
 
     base: str
@@ -85,7 +90,7 @@ class Division:
             if key is not None:
                 key = self.bound(key)
             if key is None or key <= position or (part.until is not None and key >= part.until):
-                part.stride = 0
+                part.close()
                 continue
             self.made += 1
             gallop = part.gallop * 8 if part.until is None else part.gallop

@@ -30,9 +30,10 @@ class LevelListing:
     async def begin(self) -> None:
         """Read the first page."""
         page = await self._page(self.area.after, None)
-        place = await self._take(page, self.area.until)
+        place = self._place(page, self.area.until)
         if place is not None:
             self.bound, self._token = place
+        await self._keep(page, self.area.until)
 
     async def finish(self) -> None:
         """Read the others, if there are more."""
@@ -51,15 +52,20 @@ class LevelListing:
         while True:
             page = await self._page(part.position, token)
             self._division.pages += 1
-            place = await self._take(page, part.until)
+            until, place = part.until, self._place(page, part.until)
+            # As in a scan, others may divide the part while the matches are told.
+            if place is None:
+                part.close()
+            else:
+                bound, token = place
+                if token is not None:
+                    if token in tokens:
+                        raise self.harvest.fault(self.area.base, TOKEN_AGAIN)
+                    tokens.add(token)
+                self._division.learn(part, sorted(page.keys + page.prefixes), bound)
+            await self._keep(page, until)
             if place is None:
                 return
-            bound, token = place
-            if token is not None:
-                if token in tokens:
-                    raise self.harvest.fault(self.area.base, TOKEN_AGAIN)
-                tokens.add(token)
-            self._division.learn(part, sorted(page.keys + page.prefixes), bound)
 
     async def _page(self, start_after: str | None, token: str | None) -> Page:
         area = self.area
@@ -67,26 +73,29 @@ class LevelListing:
             self.step, area.state, area.base, delimiter="/", start_after=start_after, token=token
         )
 
-    async def _take(self, page: Page, until: str | None) -> tuple[str, str | None] | None:
-        """Keep what a page brought up to *until*. Returns where to go on, None for nowhere.
+    def _place(self, page: Page, until: str | None) -> tuple[str, str | None] | None:
+        """Where to go on behind a page, None for nowhere.
 
         That is a place, and a token if this is where the server would go on too.
         """
-        harvest, area = self.harvest, replace(self.area, level_only=True, until=until)
-        await harvest.keep(self.step, area, page, area.upto(page.keys))
-        prefixes = page.prefixes[: area.upto(page.prefixes)]
-        await harvest.tell_directories(prefixes)
-        if harvest.plan.limited and (page.keys or page.prefixes):
-            await harvest.tell_directories([area.directory])
-        self.names += [prefix[len(area.directory) : -1] for prefix in prefixes]
         last = max(page.keys[-1:] + page.prefixes[-1:], default="")
         if page.next_token is None or (until is not None and last > until):
             return None
         place = last + LAST if page.prefixes[-1:] == [last] else last
-        bound = harvest.plan.seek(self._heads, area.directory, place)
+        bound = self.harvest.plan.seek(self._heads, self.area.directory, place)
         if bound is None or (until is not None and bound >= until):
             return None
         return bound, page.next_token if bound == place else None
+
+    async def _keep(self, page: Page, until: str | None) -> None:
+        """Keep what a page brought up to *until*."""
+        harvest, area = self.harvest, replace(self.area, level_only=True, until=until)
+        prefixes = page.prefixes[: area.upto(page.prefixes)]
+        self.names += [prefix[len(area.directory) : -1] for prefix in prefixes]
+        await harvest.keep(self.step, area, page, area.upto(page.keys))
+        await harvest.tell_directories(prefixes)
+        if harvest.plan.limited and (page.keys or page.prefixes):
+            await harvest.tell_directories([area.directory])
 
     def _between_names(self, key: str) -> str:
         """A place to divide at that lies in no subdirectory.

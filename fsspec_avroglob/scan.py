@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from fsspec_avroglob.division import Division, Part
 from fsspec_avroglob.harvest import Area, Harvest, directories_of
+from fsspec_avroglob.page import Page
 from fsspec_avroglob.plan import Descend, Exact, Flat, ListingPlan, State, Step, stems_of
 
 PATIENCE = 2
@@ -46,17 +47,26 @@ class Scan:
             self.division.pages += 1
             own = replace(area, after=part.position, until=part.until)
             count = own.upto(page.keys)
+            bound = self._bound(page, own, count)
+            left = bound is not None and self._gives_up(page.keys, part.last)
+            # To tell of matches may take long, so it comes after: others divide what the part says
+            # is left, and the page is no more.
+            if bound is None or left:
+                part.close()
+            else:
+                self.division.learn(part, page.keys, bound)
             await harvest.keep(self.step, own, page, count)
-            if page.next_token is None or count < len(page.keys) or not page.keys:
+            if left:
+                await self.walk(replace(own, after=bound), self.step)
+            if bound is None or left:
                 return
-            bound = harvest.plan.seek(area.state, area.directory, page.keys[-1])
-            if bound is None or (part.until is not None and bound >= part.until):
-                return
-            if self._gives_up(page.keys, part.last):
-                part.stride = 0
-                await self.walk(replace(area, after=bound, until=part.until), self.step)
-                return
-            self.division.learn(part, page.keys, bound)
+
+    def _bound(self, page: Page, own: Area, count: int) -> str | None:
+        """Where to go on behind a page, of which *count* keys are *own*; None for nowhere."""
+        if page.next_token is None or count < len(page.keys) or not page.keys:
+            return None
+        bound = self.harvest.plan.seek(own.state, own.directory, page.keys[-1])
+        return None if bound is None or (own.until is not None and bound >= own.until) else bound
 
     def _gives_up(self, keys: Sequence[str], previous: str) -> bool:
         """Whether walking the rest is cheaper than to scan on."""

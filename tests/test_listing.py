@@ -50,7 +50,7 @@ def assert_finds_all(space: Keyspace, plan: ListingPlan, concurrency: int = 64) 
     assert (files, [path for path in directories if path]) == expected(plan, space.keys)
 
 
-PLAIN = (False, 1, None, False, 1)
+PLAIN = (False, 1, None, False, 1, False)
 
 
 # --- results -------------------------------------------------------------------------------------
@@ -65,9 +65,10 @@ PLAIN = (False, 1, None, False, 1)
     st.none() | st.integers(1, 4),
     st.booleans(),
     st.integers(1, 8),
+    st.booleans(),
 )
-@example({"0", "0/", "0/0"}, "*/*", False, 1, None, False, 1)
-@example({"a/b", "a/bc", "a/b/c", "a/b0"}, "a/{b,c}", False, 1, None, True, 1)
+@example({"0", "0/", "0/0"}, "*/*", False, 1, None, False, 1, False)
+@example({"a/b", "a/bc", "a/b/c", "a/b0"}, "a/{b,c}", False, 1, None, True, 1, False)
 @example({f"{name}/0" for name in ("-", ".", "0.", "0", "00", "a", "b", "é")}, "*/*", *PLAIN)
 def test_every_match_is_found_once(
     keys: set[str],
@@ -77,12 +78,13 @@ def test_every_match_is_found_once(
     maxdepth: int | None,
     with_directories: bool,
     concurrency: int,
+    slow_reader: bool,
 ) -> None:
     try:
         plan = plan_for(text + "/" * slash, maxdepth, with_directories)
     except ValueError:
         assume(False)
-    space = Keyspace(keys, page_size)
+    space = Keyspace(keys, page_size, slow_reader)
     assert_finds_all(space, plan, concurrency)
     assert space.peak_in_flight <= concurrency
 
@@ -96,13 +98,17 @@ def test_a_directory_that_ends_at_the_depth_limit_is_found(text: str, maxdepth: 
     assert_finds_all(Keyspace(tree), plan_for(text, maxdepth))
 
 
+@pytest.mark.parametrize("slow_reader", [False, True])
 @pytest.mark.parametrize("seed", range(60))
-def test_every_match_is_found_once_where_scans_divide_and_turn_into_walks(seed: int) -> None:
+def test_every_match_is_found_once_where_scans_divide_and_turn_into_walks(
+    seed: int, slow_reader: bool
+) -> None:
     tree = natural_tree(seed, limit=[50, 300, 1500][seed % 3]) or ["a"]
     draw = random.Random(seed)
     for text in natural_patterns(tree, seed, 3):
         for page_size in (3, 20):
-            assert_finds_all(Keyspace(tree, page_size), plan_for(text), draw.choice([1, 4, 64]))
+            space = Keyspace(tree, page_size, slow_reader)
+            assert_finds_all(space, plan_for(text), draw.choice([1, 4, 64]))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +149,7 @@ def test_a_level_and_what_is_below_hold_what_starts_with_their_prefix(
 ) -> None:
     directory = data.draw(st.sampled_from(sorted({"", *directories_of(keys)})))
     stem = data.draw(st.sampled_from(["", "a", "0"]))
-    space = Keyspace(keys, page_size)
+    space = Keyspace(keys, page_size, data.draw(st.booleans()))
     inside = [key for key in space.keys if key.startswith(directory + stem)]
 
     def collect(state: object, run: str) -> tuple[list[str], list[str]]:
@@ -379,15 +385,16 @@ KINDS: list[Callable[[random.Random], list[str]]] = [
 ]
 
 
+@pytest.mark.parametrize("slow_reader", [False, True])
 @pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)
 def test_a_divided_scan_costs_few_requests_more_and_loses_nothing(
-    make: Callable[[random.Random], list[str]],
+    make: Callable[[random.Random], list[str]], slow_reader: bool
 ) -> None:
-    space = Keyspace(make(random.Random(1)), page_size=250)
+    space = Keyspace(make(random.Random(1)), 250, slow_reader)
     files, _ = space.run(plan_for("**", with_directories=False))
     assert files == space.keys
     assert space.requests <= 1.15 * space.flat_pages("") + 1
-    assert space.peak_in_flight > 4, "the range was listed by several workers"
+    assert slow_reader or space.peak_in_flight > 4, "the range was listed by several workers"
 
 
 @settings(max_examples=60, deadline=None)
@@ -397,13 +404,22 @@ def test_a_divided_scan_costs_few_requests_more_and_loses_nothing(
     ),
     st.integers(1, 4),
     st.integers(1, 64),
+    st.booleans(),
 )
 def test_dividing_loses_nothing_whatever_the_keys(
-    keys: set[str], page_size: int, concurrency: int
+    keys: set[str], page_size: int, concurrency: int, slow_reader: bool
 ) -> None:
-    space = Keyspace(keys, page_size)
+    space = Keyspace(keys, page_size, slow_reader)
     files, _ = space.run(plan_for("*", with_directories=False), concurrency)
     assert files == space.keys
+
+
+@pytest.mark.parametrize("slow_reader", [False, True])
+def test_a_divided_level_loses_nothing(slow_reader: bool) -> None:
+    tree = [f"d/{n:04}{end}" for n in range(2_000) for end in (".avro", "/0", "/1", "/2")]
+    space = Keyspace(tree, 20, slow_reader)
+    assert_finds_all(space, plan_for("d/*"))
+    assert any(after and not token for _, _, after, token in space.log), "the level was divided"
 
 
 # --- failure -------------------------------------------------------------------------------------

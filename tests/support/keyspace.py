@@ -13,11 +13,18 @@ from fsspec_avroglob.plan import Descend, Flat, ListingPlan, State, stems_of
 
 
 class Keyspace:
-    """Sorted keys; ``requests`` counts the pages that were asked for."""
+    """Sorted keys; ``requests`` counts the pages that were asked for.
 
-    def __init__(self, keys: Iterable[str], page_size: int = 1000) -> None:
+    slow_reader: whether whoever is told of matches holds the listing back, each time for another
+        while.
+    """
+
+    def __init__(
+        self, keys: Iterable[str], page_size: int = 1000, slow_reader: bool = False
+    ) -> None:
         self.keys = sorted(set(keys))
         self.page_size = page_size
+        self.slow_reader = slow_reader
         self.requests = 0
         self.in_flight = 0
         self.peak_in_flight = 0
@@ -82,6 +89,8 @@ class Keyspace:
                 indices = range(len(keys)) if found.indices is None else found.indices
                 files.extend(keys[i] for i in indices)
             directories.extend(found.directories)
+            for _ in range(7 * len(files) % 11 if self.slow_reader else 0):
+                await asyncio.sleep(0)
 
         asyncio.run(start(Lister(plan, self.fetch, emit, concurrency)))
         return sorted(files), sorted(directories)
