@@ -112,14 +112,17 @@ def _figure(measurement: Measurement | None, measure: str) -> float | None:
 
 
 def disagreements(measurements: Sequence[Measurement]) -> list[str]:
-    """Return a line for each scenario whose tools did not all find the same keys."""
+    """Return a line for each pattern of which not all tools, in all scenarios, found the same."""
+    asked: dict[tuple[str, str], list[Measurement]] = {}
+    for one in measurements:
+        if one.status == "ok":
+            asked.setdefault((one.scenario.bucket, one.scenario.pattern), []).append(one)
     lines = []
-    for scenario in _scenarios(measurements):
-        own = [one for one in measurements if one.scenario == scenario and one.status == "ok"]
+    for (bucket, pattern), own in asked.items():
         digests = {one.digest for one in own if one.digest}
         if len(digests) > 1 or len({one.matches for one in own}) > 1:
-            counts = ", ".join(f"{one.tool} {one.matches}" for one in own)
-            lines.append(f"{scenario.name}: tools disagree about the matches ({counts})")
+            counts = ", ".join(f"{one.tool} {one.matches} ({one.scenario.name})" for one in own)
+            lines.append(f"{bucket}/{pattern}: tools disagree about the matches: {counts}")
     return lines
 
 

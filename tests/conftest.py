@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib.util
 import os
+import signal
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -118,6 +119,10 @@ def _installed(module: str) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[LACKING] = Counter()
+    # A shell's background jobs ignore interrupts, and so does all that they start: some tests would
+    # wait for ever.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
         return
     try:
