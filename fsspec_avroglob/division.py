@@ -37,14 +37,15 @@ class Part:
 class Division:
     """Shares a range of keys that start with *base* among at most *concurrency* workers.
 
-    work: lists a part, page by page; before it waits again it tells :meth:`learn` of a page, or
-    closes the part, and it stops at the part's ``until``, which comes nearer while it waits. pages:
-    pages of the range that were read before. bound: makes a place to divide at of a guessed one.
+    work: lists a part, page by page; it counts each page, and before it waits again tells
+    :meth:`learn` of it, or closes the part; and it stops at the part's ``until``, which comes
+    nearer while it waits. pages: pages of the range that have been read. bound: makes a place to
+    divide at of a guessed one.
     """
 
     base: str
     concurrency: int
-    work: Callable[[Part], Awaitable[None]]
+    work: Callable[[Division, Part], Awaitable[None]]
     pages: int = 0
     bound: Callable[[str], str] = str
     parts: list[Part] = field(default_factory=list)
@@ -66,7 +67,7 @@ class Division:
         self.group.create_task(self._list(part))
 
     async def _list(self, part: Part) -> None:
-        await self.work(part)
+        await self.work(self, part)
         self.parts.remove(part)
         self._divide()
 

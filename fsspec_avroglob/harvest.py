@@ -158,11 +158,12 @@ class Harvest:
         within: if given, says of a matching key whether it is to be kept.
         """
         keys = page.keys if count == len(page.keys) else page.keys[:count]
-        indices: Sequence[int] | None = self._matching(keys, area)
+        spread = _spread(keys, area)
+        indices: Sequence[int] | None = self._matching(keys, area, spread)
         if within is not None and indices:
             indices = [i for i in indices if within(keys[i])]
         directories: list[str] = []
-        if self.plan.with_directories and _spread(keys, area):
+        if self.plan.with_directories and spread:
             directories = self._new_directories(directories_of(keys, area))
         kept = count if indices is None else len(indices)
         self.plan.cost(step, area.state).keys_kept += kept
@@ -171,8 +172,8 @@ class Harvest:
         if kept or directories:
             await self._emit(Found(page, indices, directories))
 
-    def _matching(self, keys: Sequence[str], area: Area) -> Sequence[int] | None:
-        own = not area.level_only or not _spread(keys, area)
+    def _matching(self, keys: Sequence[str], area: Area, spread: bool) -> Sequence[int] | None:
+        own = not (area.level_only and spread)
         if own and self._keeps_every(keys, area):
             return None
         if self.plan.keeps_all(area.state):

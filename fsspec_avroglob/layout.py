@@ -183,7 +183,9 @@ class Layout:
         items = [form.copy() for _ in range(len(pieces) // stride)]
         for offset, (name, convert) in enumerate(zip(self._names, self._converters, strict=True)):
             column: Iterable[Any] = pieces[offset + 1 :: stride]
-            if convert is not str:
+            if convert is _quoted and items:
+                column = _quoted('"\n"'.join(column)).split("\n")  # plain text has no newlines
+            elif convert is not str:
                 column = map(convert, column)
             for item, value in zip(items, column, strict=True):
                 item[name] = value

@@ -40,18 +40,18 @@ class LevelListing:
         if self.bound is None:
             return
         area = self.area
-        self._division = Division(
+        division = Division(
             area.base, self.harvest.concurrency, self._work, pages=1, bound=self._between_names
         )
-        await self._division.run(self.bound, area.until)
+        await division.run(self.bound, area.until)
 
-    async def _work(self, part: Part) -> None:
+    async def _work(self, division: Division, part: Part) -> None:
         # The first part goes on where the first page ended.
         token, self._token = self._token, None
         tokens = {token}
         while True:
             page = await self._page(part.position, token)
-            self._division.pages += 1
+            division.pages += 1
             until, place = part.until, self._place(page, part.until)
             # As in a scan, others may divide the part while the matches are told.
             if place is None:
@@ -62,7 +62,7 @@ class LevelListing:
                     if token in tokens:
                         raise self.harvest.fault(self.area.base, TOKEN_AGAIN)
                     tokens.add(token)
-                self._division.learn(part, sorted(page.keys + page.prefixes), bound)
+                division.learn(part, sorted(page.keys + page.prefixes), bound)
             await self._keep(page, until)
             if place is None:
                 return

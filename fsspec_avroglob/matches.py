@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 from fsspec.callbacks import Callback
@@ -90,7 +90,7 @@ def merged(parts: Sequence[Matches], detail: bool) -> Any:
     """
     batches = [batch for part in parts for batch in part.batches]
     batches.sort(key=_order)
-    names = [name for batch in batches for name in batch.names]
+    names = list(chain.from_iterable(batch.names for batch in batches))
     apart = all(one.names[-1] < other.names[0] for one, other in pairwise(batches))
     if not detail:
         # Pages rarely overlap; where they do not, sorted pages are sorted paths.
@@ -98,7 +98,7 @@ def merged(parts: Sequence[Matches], detail: bool) -> Any:
             names.sort()
             names = list(dict.fromkeys(names))
         return names
-    infos = dict(zip(names, (info for batch in batches for info in batch.infos), strict=True))
+    infos = dict(zip(names, chain.from_iterable(b.infos for b in batches), strict=True))
     return infos if apart else {name: infos[name] for name in sorted(infos)}
 
 

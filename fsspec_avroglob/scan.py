@@ -37,14 +37,14 @@ class Scan:
         if start is not None and start < area.base:
             start = None
         self.jumps = 0
-        self.division = Division(area.base, self.harvest.concurrency, self._work, self.pages)
-        await self.division.run(start, area.until)
+        division = Division(area.base, self.harvest.concurrency, self._work, self.pages)
+        await division.run(start, area.until)
 
-    async def _work(self, part: Part) -> None:
+    async def _work(self, division: Division, part: Part) -> None:
         harvest, area = self.harvest, self.area
         while True:
             page = await harvest.page(self.step, area.state, area.base, start_after=part.position)
-            self.division.pages += 1
+            division.pages += 1
             own = replace(area, after=part.position, until=part.until)
             count = own.upto(page.keys)
             bound = self._bound(page, own, count)
@@ -54,7 +54,7 @@ class Scan:
             if bound is None or left:
                 part.close()
             else:
-                self.division.learn(part, page.keys, bound)
+                division.learn(part, page.keys, bound)
             await harvest.keep(self.step, own, page, count)
             if left:
                 await self.walk(replace(own, after=bound), self.step)

@@ -37,6 +37,9 @@ _EVERYTHING = ((0x80, 0xD7FF), (0xE000, 0x10FFFF))
 MANY_SCRIPTS = 16
 """From so many scripts on, characters are taken to come from all of Unicode."""
 
+# Bounds of parts are asked for again and again.
+_MOST_POSITIONS = 1024
+
 _Range = tuple[int, int]
 
 
@@ -86,6 +89,7 @@ class KeySpace:
         # Of each script the characters that were seen at any place.
         self._scripts: dict[_Range, Counter[str]] = {}
         self._wide: set[_Range] = set()
+        self._positions: dict[str, int] = {}
         self._changed = True
 
     def observe(self, keys: Iterable[str]) -> None:
@@ -131,6 +135,7 @@ class KeySpace:
                 self._digits.append((alphabet, self._size))
                 self._size *= alphabet.size + 1
             self._digits.reverse()
+            self._positions.clear()
             self._changed = False
         return self._digits
 
@@ -147,10 +152,17 @@ class KeySpace:
 
     def position(self, key: str) -> int:
         """Where *key* lies, as an integer in [0, size)."""
+        places = self._places()
+        position = self._positions.get(key)
+        if position is None:
+            if len(self._positions) >= _MOST_POSITIONS:
+                self._positions.clear()
+            position = self._positions[key] = self._position(key, places)
+        return position
+
+    def _position(self, key: str, places: list[tuple[_Alphabet, int]]) -> int:
         position = 0
-        for character, (alphabet, worth) in zip(
-            key[len(self.prefix) :], self._places(), strict=False
-        ):
+        for character, (alphabet, worth) in zip(key[len(self.prefix) :], places, strict=False):
             digit, exact = alphabet.number(character)
             position += digit * worth
             if digit == 0:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 import uuid
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -420,6 +422,25 @@ def test_a_divided_level_loses_nothing(slow_reader: bool) -> None:
     space = Keyspace(tree, 20, slow_reader)
     assert_finds_all(space, plan_for("d/*"))
     assert any(after and not token for _, _, after, token in space.log), "the level was divided"
+
+
+@pytest.mark.parametrize("text", ["**", "*/*/*", "*/", "*/*/3", "{0,1}*/**"])
+def test_what_was_told_of_matches_is_free_when_the_listing_ends(text: str) -> None:
+    # Results of a million dicts should not wait for the garbage collector, nor keep it busy.
+    receiver = Receiver()
+    gone = weakref.ref(receiver)
+    gc.disable()
+    try:
+        asyncio.run(Lister(plan_for(text), Keyspace(WIDE, 20).fetch, receiver).run())
+        del receiver
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+class Receiver:
+    async def __call__(self, found: Found) -> None:
+        """Take the matches in."""
 
 
 # --- failure -------------------------------------------------------------------------------------
