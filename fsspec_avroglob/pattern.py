@@ -344,16 +344,17 @@ def _char_set(body: str) -> Token:
     """The token for the text between brackets; a set of one character is that character."""
     negated = body.startswith("!")
     at = int(negated)
-    ranges: list[tuple[str, str]] = []
+    parts: list[str] = []
     while at < len(body):
-        if body[at + 1 : at + 2] == "-" and at + 2 < len(body):
-            first, last = body[at], body[at + 2]
-            at += 3
-        else:
-            first = last = body[at]
-            at += 1
-        if first <= last:
-            ranges.append((first, last))
+        width = 3 if body[at + 1 : at + 2] == "-" and at + 2 < len(body) else 1
+        parts.append(body[at : at + width])
+        at += width
+    parts = [part for part in parts if part[0] <= part[-1]]
+    if not negated and parts and parts[0][0] == "!":
+        # As in fnmatch, how a set begins counts after empty ranges have been taken out of it.
+        negated = True
+        parts[:1] = parts[0][1:]
+    ranges = [(part[0], part[-1]) for part in parts]
     if not negated and len(ranges) == 1 and ranges[0][0] == ranges[0][1] != "/":
         return Text(ranges[0][0])
     return CharSet(tuple(ranges), negated, f"[{body}]")

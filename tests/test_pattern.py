@@ -314,6 +314,11 @@ def test_brace_free_patterns_match_what_fsspec_matches(
     st.text(st.sampled_from("ab-!]^[&|~\\{,}z"), min_size=1, max_size=6),
     st.lists(st.text(st.sampled_from("ab-!]^[&|~\\{,}zx"), min_size=1, max_size=3), max_size=30),
 )
+@example("z-a!", [])
+@example("z-a!b", [])
+@example("z-a!-b", [])
+@example("z-az-b!-!-b", [])
+@example("!z-a!", [])
 def test_sets_hold_the_characters_that_they_hold_in_fsspec(body: str, others: list[str]) -> None:
     pattern = f"[{body}]"
     glob = parsed(pattern)
