@@ -1,5 +1,6 @@
 """What was measured, as tables of Markdown and as JSON: ratios within one run first."""
 
+import math
 import os
 import platform
 from collections.abc import Iterable, Iterator, Sequence
@@ -111,6 +112,11 @@ def _figure(measurement: Measurement | None, measure: str) -> float | None:
     return None if value is None else float(value)
 
 
+def least_disturbed(turns: Sequence[Measurement]) -> Measurement:
+    """Return the measurement with the least CPU time of those of one tool in one scenario."""
+    return min(turns, key=lambda one: _figure(one, "cpu_s") or math.inf)
+
+
 def disagreements(measurements: Sequence[Measurement]) -> list[str]:
     """Return a line for each pattern of which not all tools, in all scenarios, found the same."""
     asked: dict[tuple[str, str], list[Measurement]] = {}
@@ -177,9 +183,10 @@ def markdown(
         "# Listing",
         f"Measured in one run of {elapsed_s:.0f} s of `{command}` against a "
         f"synthetic endpoint on the same machine ({about}). "
-        "Each measurement has a process of its own. CPU is that of the tool's "
-        "process, memory its peak above the idle process. `>`: cut off, with the requests up to "
-        "then; `≈`: cut off, and extrapolated from its pace to all the requests that it takes.",
+        "Each measurement has a process of its own. CPU is that of the tool's process, where it is "
+        "compared the least of a few turns; memory is its peak above the idle process. `>`: cut "
+        "off, with the requests up to then; `≈`: cut off, and extrapolated from its pace to all "
+        "the requests that it takes.",
         "## Wall time, and how many times this package's",
         _ratio_table(measurements),
         "## Goals",
