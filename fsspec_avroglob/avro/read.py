@@ -7,6 +7,7 @@ that are theirs alone. Each has a twin for coroutines.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import aclosing
 from itertools import chain
@@ -396,7 +397,8 @@ class AsyncRecords(AsyncIterator[Any]):
 
     def __init__(self, lists: AsyncItems[list[Any]]) -> None:
         self._lists = lists
-        self._values: Iterator[Any] = iter(())
+        # Added to, never replaced: tasks that share the records each bring a list.
+        self._values: deque[Any] = deque()
 
     @property
     def errors(self) -> list[Dropped]:
@@ -404,15 +406,16 @@ class AsyncRecords(AsyncIterator[Any]):
         return self._lists.errors
 
     async def __anext__(self) -> Any:
-        while True:
-            for value in self._values:
-                return value
-            self._values = iter(await anext(self._lists))
+        while not self._values:
+            self._values.extend(await anext(self._lists))
+        return self._values.popleft()
 
     async def aclose(self) -> None:
         """End the reading, what is being fetched and decoded included."""
-        self._values = iter(())
-        await self._lists.aclose()
+        try:
+            await self._lists.aclose()
+        finally:
+            self._values.clear()  # also of what another task has brought meanwhile
 
 
 async def _next(items: AsyncGenerator[T, None]) -> tuple[T, ...]:

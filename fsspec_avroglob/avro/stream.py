@@ -94,7 +94,8 @@ class BlockStream:
 
     - ``path``, ``file_bytes``: of the file; its size None where not known.
     - ``start``: where the first block begins.
-    - ``dropped``: None raises for a corrupt block; else it gets what is left out.
+    - ``dropped``: None raises for a corrupt block; else it gets what is left out. Others may add to
+      it at any time.
     - ``max_block_bytes``: most bytes of a block's data, stored and inflated.
     """
 
@@ -133,19 +134,22 @@ class BlockStream:
         buffer = b"".join(self._parts)
         blocks: list[Block] = []
         error: CorruptBlockError | None = None
-        pieces = len(self._dropped) if self._dropped is not None else 0
+        # Of this part alone: others add to what is dropped while the runs are taken.
+        lost: list[Dropped] = []
         self._needed = 1
         try:
-            for block in self._walk(buffer):
+            for block in self._walk(buffer, lost):
                 blocks.append(block)
         except NeedMoreBytes as more:
             self._needed = more.size_bytes
         except CorruptBlockError as found:
             error = found
+        if self._dropped is not None:
+            self._dropped += lost
         yield from self._runs(buffer, blocks)
         ends = [block.end for block in blocks[-1:]]
-        if self._dropped is not None and len(self._dropped) > pieces:
-            ends += [self._dropped[-1].offset + self._dropped[-1].size_bytes]
+        if lost:
+            ends += [lost[-1].offset + lost[-1].size_bytes]
             if not blocks or ends[1] > ends[0]:
                 self._index = None
         consumed = max([end - self._base for end in ends], default=0)
@@ -158,7 +162,7 @@ class BlockStream:
         if self._needed > self._max_block_bytes + _OVERHEAD_BYTES:
             yield from self._refuse_large(last)
 
-    def _walk(self, buffer: bytes) -> Iterator[Block]:
+    def _walk(self, buffer: bytes, lost: list[Dropped]) -> Iterator[Block]:
         if self._dropped is None:
             return walk_blocks(
                 buffer, self._sync_marker, base=self._base, file_bytes=self._file_bytes
@@ -168,7 +172,7 @@ class BlockStream:
             self._sync_marker,
             path=self._path,
             base=self._base,
-            dropped=self._dropped,
+            dropped=lost,
             block_index=self._index,
             # Without a size, what was read is taken for the beginning of something endless.
             file_bytes=self._file_bytes if self._file_bytes is not None else 1 << 62,

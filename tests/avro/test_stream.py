@@ -78,6 +78,21 @@ def test_damage_costs_the_blocks_that_it_touches(
 
 
 @settings(deadline=None)
+@given(cuts=CUTS)
+def test_what_others_report_while_a_run_is_taken_costs_no_block(cuts: list[int]) -> None:
+    dropped: list[Dropped] = []
+    stream = BlockStream("x", SYNC_MARKER, START, START + len(BODY), dropped=dropped)
+    found = []
+    for start, stop in zip(cuts, [*cuts[1:], len(BODY)], strict=True):
+        for run in stream.feed(BODY[start:stop], last=stop == len(BODY)):
+            found += run.blocks
+            # Blocks of files before are decoded meanwhile.
+            dropped.append(Dropped("another", None, 1 << 40, 1 << 20, "damaged"))
+
+    assert found == BLOCKS
+
+
+@settings(deadline=None)
 @given(cuts=CUTS, length=st.integers(0, len(BODY)))
 def test_a_file_that_is_cut_short_ends_with_an_error(cuts: list[int], length: int) -> None:
     body = BODY[:length]

@@ -462,12 +462,15 @@ async def test_an_async_iterator_closed_before_its_first_step_reads_nothing(lake
 
 async def test_tasks_that_share_an_async_iterator_get_each_row_once(lake: str) -> None:
     batches, records = aiter_avro_batches(lake, batch_size=1), aiter_avro_records(lake)
+    all_have_one = asyncio.Barrier(3)
 
     async def ids() -> list[int]:
         return [batch["id"][0].as_py() async for batch in batches]
 
     async def names() -> list[str]:
-        return [record["name"] async for record in records]
+        first = await anext(records)
+        await all_have_one.wait()
+        return [first["name"], *[record["name"] async for record in records]]
 
     found = await asyncio.gather(ids(), ids(), ids())
     named = await asyncio.gather(names(), names(), names())
