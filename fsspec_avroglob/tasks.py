@@ -227,9 +227,12 @@ def end_tasks_of(*names: str) -> Callable[[type[T]], type[T]]:
 
 @contextmanager
 def in_family() -> Iterator[None]:
-    """Within it, the task ends with the call that it works for (:func:`ends_its_tasks`)."""
+    """Within it, the task ends with the call that it works for (:func:`ends_its_tasks`).
+
+    The call waits until the task has left: what is begun within may be taken back there.
+    """
     family, task = _family.get(), asyncio.current_task()
-    if family is None or task is None:
+    if family is None or task is None or task in family.tasks:
         yield
         return
     if family.ended:

@@ -15,7 +15,7 @@ from s3fs.core import MANAGED_COPY_THRESHOLD, MAX_UPLOAD_PARTS, calculate_chunks
 
 from fsspec_avroglob.errors import translated_error
 from fsspec_avroglob.outcome import deletion_error
-from fsspec_avroglob.tasks import for_each, gather
+from fsspec_avroglob.tasks import for_each, gather, in_family
 
 MAX_PUT_BYTES = 5 * 2**30
 """Most bytes that S3 takes in one PutObject."""
@@ -152,20 +152,21 @@ class ObjectWrites(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         async def send(number: int) -> None:
             etags[number] = await send_part(upload, number)
 
-        try:
-            await for_each(range(1, count + 1), send, concurrency or self.max_concurrency)
-            parts = [{"PartNumber": number, "ETag": etags[number]} for number in sorted(etags)]
-            await self._call_s3(
-                "complete_multipart_upload",
-                Bucket=bucket,
-                Key=key,
-                UploadId=upload,
-                MultipartUpload={"Parts": parts},
-                **(complete or {}),
-            )
-        except BaseException as error:
-            await self._withdraw(bucket, key, upload, error)
-            raise
+        with in_family():
+            try:
+                await for_each(range(1, count + 1), send, concurrency or self.max_concurrency)
+                parts = [{"PartNumber": number, "ETag": etags[number]} for number in sorted(etags)]
+                await self._call_s3(
+                    "complete_multipart_upload",
+                    Bucket=bucket,
+                    Key=key,
+                    UploadId=upload,
+                    MultipartUpload={"Parts": parts},
+                    **(complete or {}),
+                )
+            except BaseException as error:
+                await self._withdraw(bucket, key, upload, error)
+                raise
         self.invalidate_cache(path)
 
     async def _withdraw(self, bucket: str, key: str, upload: str, error: BaseException) -> None:

@@ -318,6 +318,32 @@ def test_an_upload_that_is_begun_while_ctrl_c_arrives_is_taken_back(
     assert fs.stats.requests["AbortMultipartUpload"] == 1
 
 
+async def test_uploads_of_a_cancelled_call_are_taken_back(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
+) -> None:
+    fs = make_fs(proxy.storage_options, asynchronous=True)
+    session = await fs.set_session()
+    loop, both_begun = asyncio.get_running_loop(), asyncio.Event()
+
+    def told(request: Request) -> bool:
+        if proxy.count("CreateMultipartUpload") == 2:
+            loop.call_soon_threadsafe(both_begun.set)
+        return True
+
+    proxy.delay("UploadPart", 3600, match=told)
+    contents = {f"{bucket_of_nine}/{name}": b"12345678" for name in ("new", "newer")}
+    task = asyncio.ensure_future(fs._pipe(contents, chunksize=2))
+    await both_begun.wait()
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert ours(loop) == []
+    assert proxy.count("AbortMultipartUpload") == 2
+    await session.close()
+
+
 async def test_an_upload_that_cannot_be_taken_back_is_named(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
