@@ -156,9 +156,31 @@ async def on_io_loop(
     """Await ``function(...)`` on fsspec's I/O loop, whichever loop is running.
 
     There, instances of filesystems and what they remember are those of the blocking functions.
+    Cancelled, it goes on when the function has ended there.
     """
-    job = function(*args, **kwargs)
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(job, get_loop()))
+    loop = get_loop()
+    running: list[asyncio.Task[Any] | None] = []
+    given_up = False
+
+    async def run() -> T:
+        running.append(asyncio.current_task())
+        if given_up:
+            raise asyncio.CancelledError
+        return await function(*args, **kwargs)
+
+    def give_up() -> None:
+        nonlocal given_up
+        given_up = True
+        for task in filter(None, running):
+            task.cancel()
+
+    result = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), loop))
+    try:
+        return await asyncio.shield(result)
+    except asyncio.CancelledError:
+        loop.call_soon_threadsafe(give_up)
+        await asyncio.gather(result, return_exceptions=True)
+        raise
 
 
 def usable_cpus() -> int:

@@ -141,6 +141,36 @@ def test_a_dropped_blocking_iterator_closes_its_source() -> None:
     assert closed.wait(10)
 
 
+@pytest.mark.parametrize("begun", [False, True])
+async def test_what_is_cancelled_has_ended_on_the_io_loop(begun: bool) -> None:
+    here, waiting, may_end = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    log = []
+
+    async def job() -> None:
+        try:
+            log.append("begun")
+            here.call_soon_threadsafe(waiting.set)
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.to_thread(may_end.wait)
+            log.append("ended")
+
+    async def let_it_end() -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        may_end.set()
+
+    task = asyncio.ensure_future(on_io_loop(job))
+    await (waiting.wait() if begun else asyncio.sleep(0))
+    task.cancel()
+    letting = asyncio.ensure_future(let_it_end())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert log in ([], ["begun", "ended"])
+    await letting
+
+
 async def test_the_io_loop_serves_other_loops_and_refuses_to_wait_for_itself() -> None:
     async def loop() -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
