@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 import botocore.session
 import pytest
@@ -18,12 +15,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from s3fs import S3FileSystem
 
-from fsspec_avroglob.page import (
-    Page,
-    UnrecognizedPage,
-    directory_info,
-    page_from_response,
-    parse_page,
+from fsspec_avroglob.page import UnrecognizedPage, page_from_response, parse_page
+from tests.support.dialects import (
+    AWS,
+    DIALECTS,
+    FULL,
+    Dialect,
+    Entry,
+    Listing,
+    any_text,
+    ascii_text,
+    element,
+    escape_as_go,
+    listings,
+    modified,
 )
 
 PARSER = create_parser("rest-xml")
@@ -36,6 +41,8 @@ SHAPE = (
 
 many = settings(max_examples=400, deadline=None)
 some = settings(max_examples=120, deadline=None)
+each_dialect = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+
 
 # --- the reference: botocore and s3fs -------------------------------------------------------------
 
@@ -78,253 +85,6 @@ def is_read_like_botocore(body: bytes) -> bool:
     for index in range(len(expected)):
         assert page.infos("b", [index]) == [expected[index]]
     return True
-
-
-# --- pages as servers write them ------------------------------------------------------------------
-
-
-def escape_named(text: str) -> str:
-    for character, name in (
-        ("&", "&amp;"),
-        ("<", "&lt;"),
-        (">", "&gt;"),
-        ('"', "&quot;"),
-        ("'", "&apos;"),
-        ("\r", "&#13;"),
-    ):
-        text = text.replace(character, name)
-    return text
-
-
-def escape_as_go(text: str) -> str:
-    for character, name in (
-        ("&", "&amp;"),
-        ("<", "&lt;"),
-        (">", "&gt;"),
-        ('"', "&#34;"),
-        ("'", "&#39;"),
-        ("\t", "&#x9;"),
-        ("\n", "&#xA;"),
-        ("\r", "&#xD;"),
-    ):
-        text = text.replace(character, name)
-    return text
-
-
-def escape_least(text: str) -> str:
-    for character, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\r", "&#xD;")):
-        text = text.replace(character, name)
-    return text
-
-
-@dataclass(frozen=True)
-class Entry:
-    key: str
-    modified: str = "2024-05-06T07:08:09.000Z"
-    etag: str = '"d41d8cd98f00b204e9800998ecf8427e"'
-    size: int = 3
-    storage_class: str | None = "STANDARD"
-    checksums: tuple[str, ...] = ()
-    checksum_type: str | None = None
-    owner: tuple[str, str] | None = None
-    restore: tuple[bool, str | None] | None = None
-
-
-@dataclass(frozen=True)
-class Listing:
-    entries: tuple[Entry, ...]
-    prefixes: tuple[str, ...] = ()
-    token: str | None = None
-    url: bool = True
-
-
-def element(name: str, content: str) -> str:
-    return f"<{name}>{content}</{name}>"
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How a server writes: the prolog, escapes, order of fields in Contents and in the page."""
-
-    name: str
-    prolog: str
-    escape: Callable[[str], str]
-    encode: Callable[[str], str]
-    fields: tuple[str, ...]
-    page: tuple[str, ...]
-    extra: str = ""
-    empty: str = "<Prefix></Prefix>"
-
-    def entry(self, entry: Entry, url: bool) -> dict[str, str]:
-        escape = self.escape
-        fields = {
-            "Key": element("Key", escape(self.encode(entry.key) if url else entry.key)),
-            "LastModified": element("LastModified", entry.modified),
-            "ETag": element("ETag", escape(entry.etag)),
-            "Size": element("Size", str(entry.size)),
-            "ChecksumAlgorithm": "".join(
-                element("ChecksumAlgorithm", name) for name in entry.checksums
-            ),
-        }
-        if entry.checksum_type is not None:
-            fields["ChecksumType"] = element("ChecksumType", entry.checksum_type)
-        if entry.storage_class is not None:
-            fields["StorageClass"] = element("StorageClass", escape(entry.storage_class))
-        if entry.owner is not None:
-            ident, name = entry.owner
-            fields["Owner"] = element(
-                "Owner", element("ID", escape(ident)) + element("DisplayName", escape(name))
-            )
-        if entry.restore is not None:
-            running, expiry = entry.restore
-            status = element("IsRestoreInProgress", "true" if running else "false")
-            status += element("RestoreExpiryDate", expiry) if expiry else ""
-            fields["RestoreStatus"] = element("RestoreStatus", status)
-        return fields
-
-    def render(self, listing: Listing) -> bytes:
-        encode = self.encode if listing.url else str
-        contents = ""
-        for entry in listing.entries:
-            fields = self.entry(entry, listing.url)
-            inside = "".join(fields.get(name, "") for name in self.fields) + self.extra
-            contents += element("Contents", inside)
-        parts = {
-            "Contents": contents,
-            "CommonPrefixes": "".join(
-                element("CommonPrefixes", element("Prefix", self.escape(encode(prefix))))
-                for prefix in listing.prefixes
-            ),
-            "EncodingType": "<EncodingType>url</EncodingType>" if listing.url else "",
-            "IsTruncated": element("IsTruncated", "true" if listing.token else "false"),
-            "NextContinuationToken": element("NextContinuationToken", self.escape(listing.token))
-            if listing.token
-            else "",
-            "KeyCount": element("KeyCount", str(len(listing.entries) + len(listing.prefixes))),
-            "MaxKeys": "<MaxKeys>1000</MaxKeys>",
-            "Name": "<Name>bucket</Name>",
-            "Prefix": self.empty,
-        }
-        page = "".join(parts[name] for name in self.page)
-        return f"{self.prolog}{page}</ListBucketResult>".encode()
-
-
-NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
-AWS = Dialect(
-    "AWS",
-    f'<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult {NAMESPACE}>',
-    escape_named,
-    lambda key: quote_plus(key, safe="/*-._"),
-    (
-        *("Key", "LastModified", "ETag", "ChecksumAlgorithm", "ChecksumType", "Size"),
-        *("Owner", "StorageClass", "RestoreStatus"),
-    ),
-    (
-        *("Name", "Prefix", "NextContinuationToken", "KeyCount", "MaxKeys", "EncodingType"),
-        *("IsTruncated", "Contents", "CommonPrefixes"),
-    ),
-)
-RGW = Dialect(
-    "Ceph RGW",
-    f'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult {NAMESPACE}>',
-    escape_named,
-    lambda key: quote(key, safe="-_.~'"),
-    ("Key", "LastModified", "ETag", "Size", "StorageClass", "Owner"),
-    (
-        *("EncodingType", "Name", "Prefix", "MaxKeys", "IsTruncated", "CommonPrefixes"),
-        *("Contents", "NextContinuationToken", "KeyCount"),
-    ),
-    extra="<Type>Normal</Type>",
-)
-MINIO = Dialect(
-    "MinIO",
-    f'<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult {NAMESPACE}>',
-    escape_as_go,
-    lambda key: quote_plus(key, safe="/-_.*"),
-    ("Key", "LastModified", "ETag", "Size", "Owner", "StorageClass", "ChecksumAlgorithm"),
-    (
-        *("Name", "Prefix", "NextContinuationToken", "KeyCount", "MaxKeys", "IsTruncated"),
-        *("Contents", "CommonPrefixes", "EncodingType"),
-    ),
-)
-MOTO = Dialect(
-    "moto",
-    f'<?xml version="1.0" encoding="utf-8"?>\n<ListBucketResult {NAMESPACE}>',
-    escape_least,
-    lambda key: quote(key, safe="/"),
-    ("Key", "LastModified", "ETag", "ChecksumAlgorithm", "Size", "StorageClass", "Owner"),
-    (
-        *("IsTruncated", "Contents", "Name", "Prefix", "MaxKeys", "CommonPrefixes"),
-        *("EncodingType", "KeyCount", "NextContinuationToken"),
-    ),
-    empty="<Prefix/>",
-)
-DIALECTS = (AWS, RGW, MINIO, MOTO)
-each_dialect = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
-
-FULL = Entry(
-    "a/b c+d=é.avro",
-    checksums=("CRC64NVME",),
-    checksum_type="FULL_OBJECT",
-    owner=("75aa57f0", "web & file"),
-    restore=(False, "2025-01-02T00:00:00.000Z"),
-)
-
-
-# --- strategies -----------------------------------------------------------------------------------
-
-any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-xml_text = st.text(
-    st.characters(
-        exclude_categories=["Cs"],
-        exclude_characters=[*map(chr, {*range(32)} - {9, 10, 13}), "\ufffe", "\uffff"],
-    ),
-    max_size=20,
-)
-ascii_text = st.text(st.sampled_from("abz019/=._-+% &<>\"'~;#x\\"), max_size=20)
-timestamps = st.datetimes().map(
-    lambda when: when.replace(year=1970 + when.year % 100 if when.day < 29 else 2024)
-)
-modified = st.builds(
-    lambda when, form: when.isoformat(timespec=form) + "Z",
-    timestamps,
-    st.sampled_from(["seconds", "milliseconds", "microseconds"]),
-)
-
-
-def entries(keys: st.SearchStrategy[str]) -> st.SearchStrategy[Entry]:
-    return st.builds(
-        Entry,
-        key=keys,
-        modified=modified,
-        etag=st.sampled_from(['"d41d8cd98f00b204e9800998ecf8427e-12"', "abc", '"', '"a&b"', "é"]),
-        size=st.integers(0, 10**15),
-        storage_class=st.sampled_from(["STANDARD", "GLACIER", None, "a<b"]),
-        checksums=st.sampled_from([(), ("CRC32",), ("CRC64NVME",), ("SHA1", "SHA256")]),
-        checksum_type=st.sampled_from([None, "FULL_OBJECT", "COMPOSITE"]),
-        owner=st.none() | st.tuples(ascii_text, xml_text),
-        restore=st.none() | st.tuples(st.booleans(), st.none() | modified),
-    )
-
-
-@st.composite
-def listings(draw: st.DrawFn, alike: bool = False) -> Listing:
-    url = draw(st.booleans())
-    keys = any_text | ascii_text if url else xml_text | ascii_text
-    if alike:
-        template = draw(entries(keys))
-        found = [
-            Entry(**{**template.__dict__, "key": key})
-            for key in draw(st.lists(ascii_text, max_size=6))
-        ]
-    else:
-        found = draw(st.lists(entries(keys), max_size=5))
-    return Listing(
-        entries=tuple(found),
-        prefixes=tuple(draw(st.lists(keys, max_size=4))),
-        token=draw(st.none() | ascii_text.filter(bool)),
-        url=url,
-    )
 
 
 # --- known dialects -------------------------------------------------------------------------------
@@ -678,6 +438,11 @@ def test_a_token_on_the_last_page_is_ignored() -> None:
     assert parse_page(body).next_token is None
 
 
+def test_a_response_that_is_truncated_without_a_token_is_an_error() -> None:
+    with pytest.raises(UnrecognizedPage, match="NextContinuationToken"):
+        page_from_response({"IsTruncated": True, "Contents": []})
+
+
 @many
 @given(when=modified | st.from_regex(r"[12][0-9]{3}-[01]\d-[0-3]\dT[0-2]\d:00:00Z", fullmatch=True))
 def test_a_date_is_read_as_botocore_reads_it_if_at_all(when: str) -> None:
@@ -702,91 +467,3 @@ def test_days_of_the_calendar_are_accepted(day: str) -> None:
 def test_days_outside_of_the_calendar_are_rejected(day: str) -> None:
     with pytest.raises(UnrecognizedPage):
         parse_page(AWS.render(Listing((Entry("k", modified=f"{day}T00:00:00Z"),))))
-
-
-# --- infos ----------------------------------------------------------------------------------------
-
-
-def test_infos_of_chosen_keys_come_in_the_order_asked_for() -> None:
-    page = parse_page(AWS.render(Listing(tuple(Entry(f"k{i}", size=i) for i in range(10)))))
-
-    infos = page.infos("b", iter([7, 2, 2]))
-
-    assert [(info["name"], info["size"]) for info in infos] == [
-        ("b/k7", 7),
-        ("b/k2", 2),
-        ("b/k2", 2),
-    ]
-
-
-@pytest.mark.parametrize("detail", [False, True])
-def test_infos_can_be_changed_without_effect_on_the_page(detail: bool) -> None:
-    page = parse_page(AWS.render(Listing((FULL,))), detail=detail)
-
-    page.infos("b")[0].clear()
-
-    assert page.infos("c")[0]["name"] == f"c/{FULL.key}"
-
-
-def test_infos_can_be_pickled() -> None:
-    infos = parse_page(AWS.render(Listing((FULL,)))).infos("b")
-
-    assert pickle.loads(pickle.dumps(infos)) == infos
-
-
-def test_a_response_that_lacks_sizes_has_keys_but_no_infos() -> None:
-    page = page_from_response({"Contents": [{"Key": "k"}], "IsTruncated": False})
-
-    assert page.keys == ["k"]
-    with pytest.raises(KeyError):
-        page.infos("b")
-
-
-def test_a_response_that_is_truncated_without_a_token_is_an_error() -> None:
-    with pytest.raises(UnrecognizedPage, match="NextContinuationToken"):
-        page_from_response({"IsTruncated": True, "Contents": []})
-
-
-@pytest.mark.parametrize("prefix", ["a/", "a/b/", "é /", "/"])
-def test_a_common_prefix_becomes_the_directory_of_s3fs(prefix: str) -> None:
-    expected = {"Key": prefix[:-1], "Size": 0, "StorageClass": "DIRECTORY", "type": "directory"}
-    S3FileSystem._fill_info(expected, "b", versions=False)
-
-    assert directory_info("b", prefix) == expected
-
-
-# --- items that are asked for again ---------------------------------------------------------------
-
-
-def _page_of_sizes(sizes: list[int], detail: bool) -> Page:
-    contents = "".join(
-        f"<Contents><Key>k%20{place:03}</Key><Size>{size}</Size></Contents>"
-        for place, size in enumerate(sizes)
-    )
-    head = "<IsTruncated>false</IsTruncated><EncodingType>url</EncodingType>"
-    body = f"<ListBucketResult>{head}{contents}</ListBucketResult>"
-    return parse_page(body.encode(), detail=detail)
-
-
-@given(st.data(), st.lists(st.integers(0, 10**9), min_size=1, max_size=90), st.booleans())
-def test_chosen_keys_alone_make_the_same_infos(
-    data: st.DataObject, sizes: list[int], detail: bool
-) -> None:
-    page = _page_of_sizes(sizes, detail)
-    chosen = sorted(data.draw(st.sets(st.sampled_from(range(len(sizes))), max_size=5)))
-
-    alone = page.only(chosen)
-
-    assert alone.keys == [page.keys[index] for index in chosen]
-    assert alone.infos("b") == page.infos("b", chosen)
-    assert [info["size"] for info in alone.infos("b")] == [sizes[index] for index in chosen]
-
-
-@pytest.mark.parametrize("detail", [False, True])
-def test_infos_are_new_each_time_they_are_asked_for(detail: bool) -> None:
-    page = _page_of_sizes([3, 1, 2], detail)
-    first = page.infos("b")
-    first[0]["size"] = -1
-
-    assert [info["size"] for info in page.infos("b")] == [3, 1, 2]
-    assert page.infos("b", [2, 0]) == [page.infos("b")[2], page.infos("b")[0]]
