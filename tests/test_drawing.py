@@ -16,8 +16,8 @@ from fsspec_avroglob.pattern import GlobPattern
 from fsspec_avroglob.plan import ListingPlan
 from tests.conftest import PutObjects
 from tests.support.keyspace import Keyspace
+from tests.support.plans import parsed
 from tests.support.trees import patterns
-from tests.test_plan import parsed
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<script>alert(1)</script>&amp;\"'`\x00\x1b]]>{a,<b}*/end;%%{init: x}[*]"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from fsspec_avroglob.outline import SHOWN_NAMES, costed, lines, outline, printable, total
 from fsspec_avroglob.plan import Level, ListingPlan, Match
 from tests.support.keyspace import Keyspace
+from tests.support.plans import parsed, plan_for
 from tests.support.trees import patterns, trees
-from tests.test_plan import parsed, plan_for
 
 
 def printed(plan: ListingPlan) -> str:

@@ -20,21 +20,8 @@ from fsspec_avroglob.plan import (
     before,
 )
 from tests.support.keyspace import directories_of
+from tests.support.plans import parsed, plan_for
 from tests.support.trees import keys, patterns, trees
-
-
-def plan_for(text: str, maxdepth: int | None = None) -> ListingPlan:
-    [plan] = ListingPlan.for_pattern(GlobPattern.parse(f"bucket/{text}"), maxdepth=maxdepth)
-    return plan
-
-
-def parsed(text: str, maxdepth: int | None = None) -> ListingPlan:
-    try:
-        return plan_for(text, maxdepth)
-    except ValueError:
-        assume(False)
-        raise
-
 
 # --- steps ---------------------------------------------------------------------------------------
 

@@ -106,6 +106,20 @@ def directories_of(keys: Iterable[str]) -> set[str]:
     return {key[: i + 1] for key in keys for i, c in enumerate(key) if c == "/"}
 
 
+def expected(plan: ListingPlan, keys: Iterable[str]) -> tuple[list[str], list[str]]:
+    """What a plan must find, by asking it about every key and every directory."""
+    files = sorted(key for key in keys if plan.keeps_file(key))
+    directories = sorted(path[:-1] for path in directories_of(keys) if plan.keeps_directory(path))
+    return files, directories if plan.with_directories else []
+
+
+def assert_finds_all(space: Keyspace, plan: ListingPlan, concurrency: int = 64) -> None:
+    """Run the plan; each of its matches must be told once, and nothing else."""
+    files, directories = space.run(plan, concurrency)
+    # With a depth limit the bucket itself ("") is told too, as s3fs does.
+    assert (files, [path for path in directories if path]) == expected(plan, space.keys)
+
+
 def walk_requests(space: Keyspace, plan: ListingPlan) -> int:
     """Fewest requests of a walk that lists level by level and enters only what can match.
 

@@ -1,0 +1,24 @@
+"""Plans of patterns below one bucket."""
+
+from __future__ import annotations
+
+from hypothesis import assume
+
+from fsspec_avroglob.pattern import GlobPattern
+from fsspec_avroglob.plan import ListingPlan
+
+
+def plan_for(text: str, maxdepth: int | None = None, with_directories: bool = True) -> ListingPlan:
+    """The plan of a pattern without its bucket."""
+    pattern = GlobPattern.parse(f"bucket/{text}")
+    [plan] = ListingPlan.for_pattern(pattern, maxdepth=maxdepth, with_directories=with_directories)
+    return plan
+
+
+def parsed(text: str, maxdepth: int | None = None) -> ListingPlan:
+    """The plan, or no example at all when the generated text is not valid."""
+    try:
+        return plan_for(text, maxdepth)
+    except ValueError:
+        assume(False)
+        raise
