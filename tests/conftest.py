@@ -1,4 +1,4 @@
-"""Fixtures for all tests: the S3 endpoint, buckets, filesystems, the fault-injecting proxy."""
+"""Fixtures for all tests: the S3 endpoint, buckets and objects, filesystems, the fault proxy."""
 
 from __future__ import annotations
 
@@ -227,3 +227,16 @@ def make_fs(endpoint: Endpoint) -> MakeFs:
 def fs(make_fs: MakeFs) -> AvroGlobFileSystem:
     """A filesystem on `endpoint` that retries without waiting."""
     return make_fs()
+
+
+@pytest.fixture
+def counted(make_fs: MakeFs, proxy: FaultProxy) -> AvroGlobFileSystem:
+    """A filesystem behind `proxy` that retries without waiting."""
+    return make_fs(proxy.storage_options)
+
+
+@pytest.fixture
+def path(bucket: str, put: PutObjects) -> str:
+    """The path of an object of 12 bytes."""
+    put({"dir/key": b"some content"})
+    return f"{bucket}/dir/key"

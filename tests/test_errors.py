@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import botocore.exceptions as boto
 import pytest
+import s3fs
 
 from fsspec_avroglob.classification import UnexpectedAnswerError
 from fsspec_avroglob.errors import advice, translated_error, without_secrets
@@ -18,9 +19,11 @@ from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from fsspec_avroglob.options import S3Config
 from fsspec_avroglob.retry import RetryEvent
 from tests.conftest import MakeFs, PutObjects
+from tests.support.calls import READS, WRITES, Operation
+from tests.support.errors import URL_TEXT, client_error
 from tests.support.proxy import FaultProxy
 from tests.support.servers import LOOPBACK
-from tests.test_retry import URL_TEXT, client_error
+from tests.support.session import SESSION
 
 CONFIG = S3Config(endpoint_url="http://here:9000")
 REFUSED = client_error("InvalidAccessKeyId", 403)
@@ -123,6 +126,75 @@ def test_a_server_without_tls_asked_for_it(proxy: FaultProxy, make_fs: MakeFs) -
         fs.info("b/k")
 
     assert "failed after 1 attempt" in notes_of(caught.value)
+
+
+class TriesOnce(s3fs.S3FileSystem):  # type: ignore[misc]  # s3fs has no types
+    """s3fs as it is, but for its retries."""
+
+    retries = 1
+
+
+ERRORS = [
+    (403, "AccessDenied"),
+    (403, "SignatureDoesNotMatch"),
+    (403, "InvalidAccessKeyId"),
+    (404, "NoSuchKey"),
+    (404, "NoSuchBucket"),
+    (405, "MethodNotAllowed"),
+    (409, "OperationAborted"),
+    (412, "PreconditionFailed"),
+    (416, "InvalidRange"),
+    (418, "Unheard"),
+    (500, "InternalError"),
+    (501, "NotImplemented"),
+    (503, "SlowDown"),
+    (503, "ServiceUnavailable"),
+]
+
+
+def shape(error: BaseException) -> tuple[object, ...]:
+    return type(error), error.args, getattr(error, "errno", None)
+
+
+@pytest.mark.parametrize(
+    ("operation", "run"),
+    [READS["info"], READS["cat_file range"], READS["ls"], WRITES["touch"], WRITES["rm_file"]],
+)
+def test_errors_are_those_that_s3fs_raises(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, path: str, operation: str, run: Operation
+) -> None:
+    stock = TriesOnce(
+        **proxy.storage_options,
+        session=SESSION,
+        config_kwargs={"retries": {"total_max_attempts": 1}},
+        skip_instance_cache=True,
+    )
+    for status, code in ERRORS:
+        proxy.clear()
+        proxy.fail(operation, status, code)
+        if operation == "HeadObject":
+            proxy.fail("ListObjectsV2", status, code)
+        with pytest.raises(Exception, match=r".") as expected:
+            run(stock, path)
+
+        with pytest.raises(Exception, match=r".") as caught:
+            run(counted, path)
+
+        assert shape(caught.value) == shape(expected.value)
+
+
+@pytest.mark.parametrize(
+    ("operation", "run"), [READS["info"], READS["cat_file"], WRITES["touch"], WRITES["rm_file"]]
+)
+def test_the_note_names_the_object(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, path: str, operation: str, run: Operation
+) -> None:
+    proxy.fail(operation, 403, "AccessDenied")
+
+    with pytest.raises(PermissionError) as caught:
+        run(counted, path)
+
+    assert caught.value.__notes__[0].startswith(f"{operation} {path}: failed after 1 attempt in ")
 
 
 # --- secrets --------------------------------------------------------------------------------------

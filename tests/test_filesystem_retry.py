@@ -1,4 +1,4 @@
-"""How often each S3 operation is tried, with what waits, and what errors come out in the end."""
+"""How often each S3 operation is tried, and with what waits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from typing import NamedTuple
 import pytest
 import s3fs
 import s3fs.core
-from aiobotocore.session import AioSession
 from botocore.exceptions import (
     ClientError,
     EndpointConnectionError,
@@ -24,28 +23,19 @@ from botocore.exceptions import (
 )
 
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
-from tests.conftest import MakeFs, PutObjects
+from tests.conftest import MakeFs
+from tests.support.calls import (
+    HEAD_GET_LIST_PUT,
+    OPERATIONS,
+    READS,
+    Operation,
+    bucket_of,
+    write_parts,
+)
 from tests.support.proxy import FaultProxy
 from tests.support.servers import LOOPBACK
-
-Operation = Callable[[AvroGlobFileSystem, str], object]
-
-SESSION = AioSession()
-"""Shared, because reading botocore's service descriptions is what making a client costs."""
-
-
-class Waits(list[float]):
-    """Stands in for sleeping: keeps the seconds that were asked for."""
-
-    async def __call__(self, seconds: float) -> None:
-        self.append(seconds)
-
-
-@pytest.fixture
-def path(bucket: str, put: PutObjects) -> str:
-    """An object of 12 bytes."""
-    put({"dir/key": b"some content"})
-    return f"{bucket}/dir/key"
+from tests.support.session import SESSION
+from tests.support.virtual_time import Waits
 
 
 @pytest.fixture
@@ -71,88 +61,6 @@ def most_repeated(proxy: FaultProxy, operation: str) -> int:
     return max(same.values(), default=0)
 
 
-def bucket_of(path: str) -> str:
-    return path.partition("/")[0]
-
-
-def write_file(fs: AvroGlobFileSystem, path: str, size: int = 3) -> None:
-    file = fs.open(path, "wb", block_size=5 * 2**20)
-    try:
-        file.write(b"x" * size)
-        file.close()
-    finally:
-        file.closed = True  # else it would be written once more in the end
-
-
-def read_file(fs: AvroGlobFileSystem, path: str) -> bytes:
-    with fs.open(path) as file:
-        content: bytes = file.read()
-    return content
-
-
-def write_parts(fs: AvroGlobFileSystem, path: str) -> None:
-    fs.pipe_file(path, b"12345678", chunksize=4, max_concurrency=1)
-
-
-READS: dict[str, tuple[str, Operation]] = {
-    "info": ("HeadObject", lambda fs, path: fs.info(path)),
-    "exists": ("HeadObject", lambda fs, path: fs.exists(path)),
-    "size": ("HeadObject", lambda fs, path: fs.size(path)),
-    "info of bucket": ("HeadBucket", lambda fs, path: fs.info(bucket_of(path))),
-    "cat": ("GetObject", lambda fs, path: fs.cat(path)),
-    "cat_file": ("GetObject", lambda fs, path: fs.cat_file(path)),
-    "cat_file range": ("GetObject", lambda fs, path: fs.cat_file(path, start=2, end=5)),
-    "cat_file parts": (
-        "GetObject",
-        lambda fs, path: fs.cat_file(path, chunksize=12, max_concurrency=2),
-    ),
-    "get_file": ("GetObject", lambda fs, path: fs.get_file(path, "/dev/null")),
-    "open": ("GetObject", read_file),
-    "ls": ("ListObjectsV2", lambda fs, path: fs.ls(bucket_of(path))),
-    "find": ("ListObjectsV2", lambda fs, path: fs.find(bucket_of(path))),
-    "find with depth": (
-        "ListObjectsV2",
-        lambda fs, path: fs.find(bucket_of(path), maxdepth=1, prefix="d"),
-    ),
-    "glob": ("ListObjectsV2", lambda fs, path: fs.glob(f"{bucket_of(path)}/*/k*")),
-    "iglob": ("ListObjectsV2", lambda fs, path: list(fs.iglob(f"{bucket_of(path)}/*/k*"))),
-    "isdir": ("ListObjectsV2", lambda fs, path: fs.isdir(path)),
-    "du": ("ListObjectsV2", lambda fs, path: fs.du(bucket_of(path))),
-    "ls of buckets": ("ListBuckets", lambda fs, path: fs.ls("")),
-    "get_tags": ("GetObjectTagging", lambda fs, path: fs.get_tags(path)),
-    "uploads": (
-        "ListMultipartUploads",
-        lambda fs, path: fs.list_multipart_uploads(bucket_of(path)),
-    ),
-    "versioning": ("GetBucketVersioning", lambda fs, path: fs.is_bucket_versioned(bucket_of(path))),
-}
-WRITES: dict[str, tuple[str, Operation]] = {
-    "pipe_file": ("PutObject", lambda fs, path: fs.pipe_file(path, b"1")),
-    "put_file": ("PutObject", lambda fs, path: fs.put_file(__file__, path)),
-    "touch": ("PutObject", lambda fs, path: fs.touch(path)),
-    "open": ("PutObject", write_file),
-    "cp_file": ("CopyObject", lambda fs, path: fs.cp_file(path, path + "2")),
-    "rm_file": ("DeleteObject", lambda fs, path: fs.rm_file(path)),
-    "rm": ("DeleteObjects", lambda fs, path: fs.rm([path])),
-    "rmdir": ("DeleteBucket", lambda fs, path: fs.rmdir(bucket_of(path))),
-    "mkdir": ("CreateBucket", lambda fs, path: fs.mkdir(bucket_of(path)[:40] + "-new")),
-    "put_tags": ("PutObjectTagging", lambda fs, path: fs.put_tags(path, {"a": "b"})),
-    "chmod": ("PutObjectAcl", lambda fs, path: fs.chmod(path, "private")),
-    "create upload": ("CreateMultipartUpload", write_parts),
-    "upload part": ("UploadPart", write_parts),
-    "open, upload part": ("UploadPart", lambda fs, path: write_file(fs, path, 6 * 2**20)),
-    "abort upload": (
-        "AbortMultipartUpload",
-        lambda fs, path: fs.abort_mpu(*path.split("/", 1), "none"),
-    ),
-}
-OPERATIONS = {
-    **{f"read: {name}": value for name, value in READS.items()},
-    **{f"write: {name}": value for name, value in WRITES.items()},
-}
-HEAD_GET_LIST_PUT = {
-    name: OPERATIONS[name] for name in ("read: info", "read: cat_file", "read: ls", "write: touch")
-}
 head_get_list_put = pytest.mark.parametrize(
     ("operation", "run"), HEAD_GET_LIST_PUT.values(), ids=list(HEAD_GET_LIST_PUT)
 )
@@ -220,7 +128,6 @@ FAULTS: dict[str, Fault] = {
         sends(200, b"<?xml version='1.0'?>\n<ListBucketResult><Name>b</Na"), 3, has_body
     ),
 }
-
 
 USUAL = ("status 503", "status 404", "access denied", "dropped", "nothing for an answer")
 
@@ -468,6 +375,17 @@ def test_a_timeout_bounds_an_operation(proxy: FaultProxy, make_fs: MakeFs, path:
     assert proxy.count("HeadObject") <= 1
 
 
+def test_each_retry_is_logged(
+    fs: AvroGlobFileSystem, proxy: FaultProxy, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    proxy.fail("HeadObject", 503, times=1)
+
+    with caplog.at_level(logging.WARNING, "fsspec_avroglob"):
+        fs.info(path)
+
+    assert caplog.messages == [f"HeadObject {path}: throttled, retry 1 of 2 in 1.00 s"]
+
+
 def test_missing_credentials_are_final(
     proxy: FaultProxy,
     make_fs: MakeFs,
@@ -537,117 +455,3 @@ def test_the_errors_added_to_those_of_s3fs_are_retried(
     fs.info(path)
 
     assert proxy.count("HeadObject") == 3
-
-
-# --- errors ---------------------------------------------------------------------------------------
-
-
-class TriesOnce(s3fs.S3FileSystem):  # type: ignore[misc]  # s3fs has no types
-    """s3fs as it is, but for its retries."""
-
-    retries = 1
-
-
-ERRORS = [
-    (403, "AccessDenied"),
-    (403, "SignatureDoesNotMatch"),
-    (403, "InvalidAccessKeyId"),
-    (404, "NoSuchKey"),
-    (404, "NoSuchBucket"),
-    (405, "MethodNotAllowed"),
-    (409, "OperationAborted"),
-    (412, "PreconditionFailed"),
-    (416, "InvalidRange"),
-    (418, "Unheard"),
-    (500, "InternalError"),
-    (501, "NotImplemented"),
-    (503, "SlowDown"),
-    (503, "ServiceUnavailable"),
-]
-
-
-def shape(error: BaseException) -> tuple[object, ...]:
-    return type(error), error.args, getattr(error, "errno", None)
-
-
-@pytest.mark.parametrize(
-    ("operation", "run"),
-    [READS["info"], READS["cat_file range"], READS["ls"], WRITES["touch"], WRITES["rm_file"]],
-)
-def test_errors_are_those_that_s3fs_raises(
-    fs: AvroGlobFileSystem, proxy: FaultProxy, path: str, operation: str, run: Operation
-) -> None:
-    stock = TriesOnce(
-        **proxy.storage_options,
-        session=SESSION,
-        config_kwargs={"retries": {"total_max_attempts": 1}},
-        skip_instance_cache=True,
-    )
-    for status, code in ERRORS:
-        proxy.clear()
-        proxy.fail(operation, status, code)
-        if operation == "HeadObject":
-            proxy.fail("ListObjectsV2", status, code)
-        with pytest.raises(Exception, match=r".") as expected:
-            run(stock, path)
-
-        with pytest.raises(Exception, match=r".") as caught:
-            run(fs, path)
-
-        assert shape(caught.value) == shape(expected.value)
-
-
-@pytest.mark.parametrize(
-    ("operation", "run"), [READS["info"], READS["cat_file"], WRITES["touch"], WRITES["rm_file"]]
-)
-def test_the_note_names_the_object(
-    fs: AvroGlobFileSystem, proxy: FaultProxy, path: str, operation: str, run: Operation
-) -> None:
-    proxy.fail(operation, 403, "AccessDenied")
-
-    with pytest.raises(PermissionError) as caught:
-        run(fs, path)
-
-    assert caught.value.__notes__[0].startswith(f"{operation} {path}: failed after 1 attempt in ")
-
-
-def test_each_retry_is_logged(
-    fs: AvroGlobFileSystem, proxy: FaultProxy, path: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    proxy.fail("HeadObject", 503, times=1)
-
-    with caplog.at_level(logging.WARNING, "fsspec_avroglob"):
-        fs.info(path)
-
-    assert caplog.messages == [f"HeadObject {path}: throttled, retry 1 of 2 in 1.00 s"]
-
-
-SECRETS = {"key": "AKIA-nowhere", "secret": "s3cr3t-nowhere", "token": "t0ken-nowhere"}
-
-
-LEAKY_FAULTS: list[Callable[[FaultProxy], None]] = [
-    lambda proxy: proxy.fail(status=503),
-    lambda proxy: proxy.fail(status=403, code="SignatureDoesNotMatch"),
-    lambda proxy: proxy.fail(status=400, code="ExpiredToken"),
-    lambda proxy: proxy.drop(),
-]
-
-
-@pytest.mark.parametrize("fault", LEAKY_FAULTS, ids=["throttled", "refused", "expired", "dropped"])
-def test_no_credential_shows_in_any_text(
-    proxy: FaultProxy,
-    make_fs: MakeFs,
-    path: str,
-    caplog: pytest.LogCaptureFixture,
-    fault: Callable[[FaultProxy], None],
-) -> None:
-    fs = make_fs(proxy.storage_options, **SECRETS)
-    fault(proxy)
-    caplog.set_level(logging.DEBUG, "fsspec_avroglob")
-
-    for _, run in HEAD_GET_LIST_PUT.values():
-        with pytest.raises(Exception, match=r".") as caught:
-            run(fs, path)
-
-        text = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
-        assert "nowhere" not in text + caplog.text

@@ -8,16 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from aiobotocore.session import AioSession
 from s3fs.utils import FileExpired
 
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from tests.conftest import MakeFs, PutObjects
 from tests.support.faults import Request
 from tests.support.proxy import FaultProxy
-
-SESSION = AioSession()
-"""Shared, because reading botocore's service descriptions is what making a client costs."""
+from tests.support.session import SESSION
 
 CONTENT = bytes(range(256)) * 4_000  # about 1 MB
 

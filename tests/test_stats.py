@@ -13,7 +13,7 @@ import pytest
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from fsspec_avroglob.retry import RetryEvent
 from fsspec_avroglob.stats import StatsSnapshot
-from tests.conftest import MakeFs, PutObjects
+from tests.conftest import MakeFs
 from tests.support.proxy import FaultProxy
 
 HEARD: list[RetryEvent] = []
@@ -27,12 +27,6 @@ def listen(event: RetryEvent) -> None:
 @pytest.fixture(autouse=True)
 def _heard_nothing() -> None:
     HEARD.clear()
-
-
-@pytest.fixture
-def path(bucket: str, put: PutObjects) -> str:
-    put({"dir/key": b"some content"})
-    return f"{bucket}/dir/key"
 
 
 # --- figures --------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from fsspec_avroglob.options import S3Config
 from fsspec_avroglob.requests import Requests, S3Request
 from fsspec_avroglob.retry import RetryPolicy
 from fsspec_avroglob.window import START, RequestWindow
+from tests.support.errors import client_error
 from tests.support.virtual_time import run_in_virtual_time
-from tests.test_retry import client_error
 
 CEILING = 64
 PERSISTENT = RetryPolicy(max_retries=30, base_delay=0)

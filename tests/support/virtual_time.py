@@ -1,4 +1,4 @@
-"""An event loop whose time passes at once, so that waiting costs none."""
+"""Waiting that takes no time: in an event loop whose time passes at once, or only noted down."""
 
 from __future__ import annotations
 
@@ -36,3 +36,10 @@ def run_in_virtual_time(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
     with asyncio.Runner(loop_factory=make) as runner:
         return runner.run(main())
+
+
+class Waits(list[float]):
+    """Stands in for sleeping: keeps the seconds that were asked for."""
+
+    async def __call__(self, seconds: float) -> None:
+        self.append(seconds)

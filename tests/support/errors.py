@@ -1,0 +1,31 @@
+"""Errors as botocore and aiohttp raise them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+from botocore.exceptions import ClientError
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+URL_TEXT = "http://endpoint.invalid/"
+
+
+def client_error(
+    code: str = "SlowDown", status: int | None = 503, headers: dict[str, str] | None = None
+) -> ClientError:
+    """The error botocore makes of an S3 error response."""
+    metadata: dict[str, Any] = {"HTTPHeaders": headers or {}}
+    if status is not None:
+        metadata["HTTPStatusCode"] = status
+    response = {"Error": {"Code": code, "Message": "injected"}, "ResponseMetadata": metadata}
+    return ClientError(response, "GetObject")
+
+
+def aiohttp_answer(status: int) -> aiohttp.ClientResponseError:
+    """The error aiohttp makes of an answer's status."""
+    request = aiohttp.RequestInfo(
+        URL(URL_TEXT), "GET", CIMultiDictProxy(CIMultiDict()), URL(URL_TEXT)
+    )
+    return aiohttp.ClientResponseError(request, (), status=status)
