@@ -16,8 +16,11 @@ import pytest
 
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Endpoint, Server, server_for
+from tests.support.trees import TREE
 
 if TYPE_CHECKING:
+    import s3fs
+
     from fsspec_avroglob.filesystem import AvroGlobFileSystem
 
 PutObjects = Callable[[Mapping[str, bytes]], None]
@@ -240,3 +243,23 @@ def path(bucket: str, put: PutObjects) -> str:
     """The path of an object of 12 bytes."""
     put({"dir/key": b"some content"})
     return f"{bucket}/dir/key"
+
+
+@pytest.fixture(scope="module")
+def reference(endpoint: Endpoint) -> s3fs.S3FileSystem:
+    """S3fs, asking the server each time."""
+    import s3fs
+
+    return s3fs.S3FileSystem(
+        **endpoint.storage_options, use_listings_cache=False, skip_instance_cache=True
+    )
+
+
+@pytest.fixture(scope="module")
+def forest(reference: s3fs.S3FileSystem) -> Iterator[str]:
+    """A bucket that holds TREE, for tests that only read."""
+    name = f"test-{uuid.uuid4().hex}"
+    reference.mkdir(name)
+    reference.pipe({f"{name}/{key}": key.encode() for key in TREE})
+    yield name
+    reference.rm(name, recursive=True)

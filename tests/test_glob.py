@@ -19,41 +19,10 @@ from benchmarks.endpoint import SyntheticEndpoint
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from fsspec_avroglob.magic import is_glob_pattern
 from tests.conftest import MakeFs, PutObjects
+from tests.support.errors import outcome
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Endpoint
-from tests.support.trees import brace_free_patterns, random_tree
-
-# No key is a directory as well: there find, du and info of s3fs contradict one another.
-TREE = [
-    "a.txt",
-    "b",
-    "b-/x",
-    "b.d/x.avro",
-    "c/d/e/f.avro",
-    "c/d/e/g.avro",
-    "c/d/h.avro",
-    "c/d0/h.avro",
-    "c/i.csv",
-    "c/éé/日本.avro",
-    "dir 1/a+b.txt",
-    "dir 1/per%20cent",
-    "x[1]/y*.txt",
-    "x[1]/y?.txt",
-    "year=2023/month=01/part-00000.avro",
-    "year=2023/month=01/part-00001.avro",
-    "year=2023/month=02/part-00000.avro",
-    "year=2024/month=01/part-00000.avro",
-    "year=2024/month=12/part-00003.avro",
-    "z/z/z/z",
-]
-
-
-@pytest.fixture(scope="module")
-def reference(endpoint: Endpoint) -> s3fs.S3FileSystem:
-    """S3fs, asking the server each time."""
-    return s3fs.S3FileSystem(
-        **endpoint.storage_options, use_listings_cache=False, skip_instance_cache=True
-    )
+from tests.support.trees import TREE, brace_free_patterns, random_tree
 
 
 @pytest.fixture(scope="module")
@@ -67,29 +36,6 @@ def fs(shared: AvroGlobFileSystem) -> AvroGlobFileSystem:
     """The shared filesystem, without what it has learned."""
     shared.invalidate_cache()
     return shared
-
-
-@pytest.fixture(scope="module")
-def forest(reference: s3fs.S3FileSystem) -> Iterator[str]:
-    """A bucket that holds TREE, for tests that only read."""
-    name = f"test-{uuid.uuid4().hex}"
-    reference.mkdir(name)
-    reference.pipe({f"{name}/{key}": key.encode() for key in TREE})
-    yield name
-    reference.rm(name, recursive=True)
-
-
-@pytest.fixture
-def tree(put: PutObjects) -> list[str]:
-    """Keys of a tree stored in `bucket`, for tests that change it."""
-    put({key: key.encode() for key in TREE})
-    return TREE
-
-
-@pytest.fixture
-def counted(make_fs: MakeFs, proxy: FaultProxy) -> AvroGlobFileSystem:
-    """A filesystem whose requests `proxy` counts."""
-    return make_fs(proxy.storage_options)
 
 
 def same_infos(one: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> bool:
@@ -183,15 +129,6 @@ LISTINGS: dict[str, Callable[[s3fs.S3FileSystem, str], Any]] = {
     "isfile": lambda fs, path: fs.isfile(path),
     "exists": lambda fs, path: fs.exists(path),
 }
-
-
-def outcome(
-    listing: Callable[[s3fs.S3FileSystem, str], Any], fs: s3fs.S3FileSystem, path: str
-) -> Any:
-    try:
-        return listing(fs, path)
-    except OSError as error:
-        return type(error)
 
 
 @pytest.mark.parametrize("listing", LISTINGS.values(), ids=LISTINGS)
@@ -467,144 +404,3 @@ def test_a_small_glob_costs_one_request(
         counted.invalidate_cache()
         assert counted.glob(f"{forest}/{text}")
         assert [request.operation for request in proxy.requests] == ["ListObjectsV2"], text
-
-
-QUESTIONS: dict[str, Callable[[s3fs.S3FileSystem, str], Any]] = {
-    "info": lambda fs, path: fs.info(path)["size"],
-    "isfile": lambda fs, path: fs.isfile(path),
-    "isdir": lambda fs, path: fs.isdir(path),
-    "exists": lambda fs, path: fs.exists(path),
-    "size": lambda fs, path: fs.size(path),
-    "sizes": lambda fs, path: fs.sizes([path]),
-    "ukey": lambda fs, path: fs.ukey(path),
-    "checksum": lambda fs, path: fs.checksum(path),
-    # HEAD has no fractions of a second.
-    "modified": lambda fs, path: fs.modified(path).replace(microsecond=0),
-    "open": lambda fs, path: fs.open(path).size,
-}
-
-
-@pytest.mark.parametrize(
-    "listing",
-    [
-        lambda fs, bucket: fs.glob(f"{bucket}/c/d/**"),
-        lambda fs, bucket: fs.glob(f"{bucket}/c/d/*/*.avro"),
-        lambda fs, bucket: fs.glob(f"{bucket}/c/d/**", detail=True),
-        lambda fs, bucket: fs.find(f"{bucket}/c/d"),
-        lambda fs, bucket: fs.find(f"{bucket}/c/d", withdirs=True, detail=True),
-        lambda fs, bucket: fs.ls(f"{bucket}/c/d/e"),
-    ],
-    ids=["glob", "glob of a level", "glob with detail", "find", "find with detail", "ls"],
-)
-def test_what_a_listing_found_costs_no_further_request(
-    counted: AvroGlobFileSystem,
-    reference: s3fs.S3FileSystem,
-    proxy: FaultProxy,
-    forest: str,
-    listing: Callable[[s3fs.S3FileSystem, str], Any],
-) -> None:
-    listing(counted, forest)
-    proxy.clear()
-    path = f"{forest}/c/d/e/g.avro"
-    for name, ask in QUESTIONS.items():
-        answer = ask(counted, path)
-        assert proxy.requests == [], name
-        if name not in ("ukey", "checksum"):  # of an info's text, which HEAD and LIST differ in
-            assert answer == ask(reference, path), name
-
-
-def test_what_no_listing_found_is_asked(
-    counted: AvroGlobFileSystem, proxy: FaultProxy, forest: str
-) -> None:
-    for name, ask in QUESTIONS.items():
-        counted.invalidate_cache()
-        counted.glob(f"{forest}/c/d/*")
-        proxy.clear()
-        ask(counted, f"{forest}/c/i.csv")
-        assert proxy.requests, name
-
-
-def test_a_directory_that_a_glob_found_costs_no_further_request(
-    counted: AvroGlobFileSystem, proxy: FaultProxy, forest: str
-) -> None:
-    assert counted.glob(f"{forest}/c/*/") == [f"{forest}/c/{n}" for n in ("d", "d0", "éé")]
-    proxy.clear()
-    path = f"{forest}/c/d"
-    assert counted.isdir(path)
-    assert not counted.isfile(path)
-    assert counted.exists(path)
-    assert counted.info(path)["type"] == "directory"
-    assert proxy.requests == []
-
-
-CHANGES: dict[str, Callable[[s3fs.S3FileSystem, str], Any]] = {
-    "pipe": lambda fs, path: fs.pipe(path, b"changed contents"),
-    "open": lambda fs, path: write(fs, path),
-    "touch": lambda fs, path: fs.touch(path, truncate=True),
-    "copy": lambda fs, path: fs.copy(path.replace("i.csv", "d/h.avro"), path),
-    "rm": lambda fs, path: fs.rm(path),
-    "rm of a list": lambda fs, path: fs.rm([path]),
-    "rm_file": lambda fs, path: fs.rm_file(path),
-    "mv": lambda fs, path: fs.mv(path, path + ".moved"),
-}
-
-
-def write(fs: s3fs.S3FileSystem, path: str) -> None:
-    with fs.open(path, "wb") as file:
-        file.write(b"changed contents")
-
-
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_own_changes_are_seen_at_once(
-    fs: AvroGlobFileSystem,
-    reference: s3fs.S3FileSystem,
-    bucket: str,
-    tree: list[str],
-    change: Callable[[s3fs.S3FileSystem, str], Any],
-) -> None:
-    path = f"{bucket}/c/i.csv"
-    fs.glob(f"{bucket}/**")
-    assert fs.size(path) == len("c/i.csv")
-    change(fs, path)
-    for ask in (lambda one, p: one.size(p), lambda one, p: one.exists(p)):
-        assert outcome(ask, fs, path) == outcome(ask, reference, path)
-
-
-@pytest.mark.parametrize("scope", [None, "c", "c/i.csv"])
-def test_an_invalidated_cache_is_asked_for_again(
-    counted: AvroGlobFileSystem, proxy: FaultProxy, forest: str, scope: str | None
-) -> None:
-    counted.glob(f"{forest}/c/*")
-    counted.invalidate_cache(None if scope is None else f"{forest}/{scope}")
-    proxy.clear()
-    assert counted.size(f"{forest}/c/i.csv") == 7
-    assert proxy.count("HeadObject") == 1
-
-
-def test_an_expired_listing_is_asked_for_again(
-    make_fs: MakeFs, proxy: FaultProxy, forest: str
-) -> None:
-    fs = make_fs(proxy.storage_options, listings_expiry_time=0)
-    fs.glob(f"{forest}/c/*")
-    proxy.clear()
-    assert fs.size(f"{forest}/c/i.csv") == 7
-    assert proxy.count("HeadObject") == 1
-
-
-def test_without_a_listings_cache_nothing_is_remembered(
-    make_fs: MakeFs, proxy: FaultProxy, forest: str
-) -> None:
-    fs = make_fs(proxy.storage_options, use_listings_cache=False)
-    fs.glob(f"{forest}/c/*")
-    proxy.clear()
-    assert fs.size(f"{forest}/c/i.csv") == 7
-    assert proxy.count("HeadObject") == 1
-
-
-def test_what_others_write_is_found_by_the_next_glob(
-    fs: AvroGlobFileSystem, bucket: str, tree: list[str], put: PutObjects
-) -> None:
-    before = fs.glob(f"{bucket}/c/*")
-    put({"c/new": b"", "c/i.csv": b"longer than before"})
-    assert sorted([*before, f"{bucket}/c/new"]) == fs.glob(f"{bucket}/c/*")
-    assert fs.size(f"{bucket}/c/i.csv") == 18

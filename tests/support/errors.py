@@ -1,10 +1,12 @@
-"""Errors as botocore and aiohttp raise them."""
+"""Errors as botocore and aiohttp raise them, and what a call gives or raises."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
+import s3fs
 from botocore.exceptions import ClientError
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
@@ -29,3 +31,11 @@ def aiohttp_answer(status: int) -> aiohttp.ClientResponseError:
         URL(URL_TEXT), "GET", CIMultiDictProxy(CIMultiDict()), URL(URL_TEXT)
     )
     return aiohttp.ClientResponseError(request, (), status=status)
+
+
+def outcome(call: Callable[[s3fs.S3FileSystem, str], Any], fs: s3fs.S3FileSystem, path: str) -> Any:
+    """What a call gives, or the type of the OSError that it raises."""
+    try:
+        return call(fs, path)
+    except OSError as error:
+        return type(error)

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for object trees, and for glob patterns that often match some of them."""
+"""Trees of objects: one by hand, and strategies for any and for patterns that often match some."""
 
 from __future__ import annotations
 
@@ -7,6 +7,30 @@ import re
 from collections.abc import Iterator
 
 from hypothesis import strategies as st
+
+# No key is a directory as well: there find, du and info of s3fs contradict one another.
+TREE = [
+    "a.txt",
+    "b",
+    "b-/x",
+    "b.d/x.avro",
+    "c/d/e/f.avro",
+    "c/d/e/g.avro",
+    "c/d/h.avro",
+    "c/d0/h.avro",
+    "c/i.csv",
+    "c/éé/日本.avro",
+    "dir 1/a+b.txt",
+    "dir 1/per%20cent",
+    "x[1]/y*.txt",
+    "x[1]/y?.txt",
+    "year=2023/month=01/part-00000.avro",
+    "year=2023/month=01/part-00001.avro",
+    "year=2023/month=02/part-00000.avro",
+    "year=2024/month=01/part-00000.avro",
+    "year=2024/month=12/part-00003.avro",
+    "z/z/z/z",
+]
 
 # Characters that sort before "/" and after it, some of them two and four bytes long.
 ALPHABET = "ab0-.é\U0001f600"
