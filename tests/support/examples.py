@@ -1,8 +1,8 @@
 """Running the examples of a page of documentation.
 
 Python blocks of a page share one namespace; an expression with a comment ``# -> value`` must have
-that repr. In console blocks a command's output, where it is shown, must be what it prints. A text
-block is what the Python block before it prints.
+that repr. They can be pasted into Python's prompt. In console blocks a command's output, where it
+is shown, must be what it prints. A text block is what the Python block before it prints.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ def run_python(path: Path, stage: Stage) -> None:
         with contextlib.redirect_stdout(printed):
             for statement in ast.parse(block.text).body:
                 place = f"{path.name}:{block.line + statement.lineno - 1}"
+                assert _ends_at_the_prompt(statement, lines), f"{place}: an empty line is missing"
                 _run_statement(statement, lines, place, namespace)
 
 
@@ -108,7 +109,7 @@ def _run_statement(
     last.value = call
     tree = ast.fix_missing_locations(ast.Module([statement], []))
     exec(compile(tree, place, "exec"), namespace)
-    assert [_plain(value) for value in seen] == [expected], place
+    assert list(map(repr, seen)) == [expected], place
 
 
 def _last_expression(statement: ast.stmt) -> ast.Expr | None:
@@ -125,9 +126,10 @@ def _last_expression(statement: ast.stmt) -> ast.Expr | None:
     return statement
 
 
-def _plain(value: object) -> str:
-    """The repr of a value, of a number of NumPy's as Python would write it."""
-    return repr(value.item() if hasattr(value, "item") else value)
+def _ends_at_the_prompt(statement: ast.stmt, lines: list[str]) -> bool:
+    """Whether an empty line, or the block's end, follows what is only done after one."""
+    end = statement.end_lineno or statement.lineno
+    return not hasattr(statement, "body") or not any(lines[end : end + 1])
 
 
 def shell_environment(stage: Stage, directory: Path) -> dict[str, str]:

@@ -1,0 +1,11 @@
+"""Puts sections of README.md into the pages that point at them, so that both places can be read."""
+
+import re
+from typing import Any
+
+_POINTER = re.compile(r"^\[[^]]+\]\(\.\./\.\./README\.md#([\w-]+)\)$", re.MULTILINE)
+
+
+def on_page_markdown(markdown: str, **kwargs: Any) -> str:
+    """Called by MkDocs with the text of each page."""
+    return _POINTER.sub(r'--8<-- "README.md:\1"', markdown)
