@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 from collections.abc import Iterator
@@ -100,7 +101,7 @@ def advice(error: BaseException, target: str, config: S3Config) -> str | None:
     For credentials it says where they were looked for, never what they are.
     """
     code = error_code(error)
-    server = config.endpoint_url or "AWS"
+    server = config.endpoint_url or _endpoint_of_the_environment() or "AWS"
     if code in _EXPIRED:
         return f"the credentials have expired: renew them; {config.credentials_source}"
     if code in _REFUSED or isinstance(error, _NO_CREDENTIALS):
@@ -121,6 +122,13 @@ def advice(error: BaseException, target: str, config: S3Config) -> str | None:
         return (
             f"the certificate of {server} is not trusted: client_kwargs={{'verify': 'ca.pem'}} "
             f"names the authority that signed it"
+        )
+    if isinstance(error, boto.SSLError):
+        return f"{server} does not speak TLS as it should: is its endpoint_url http, not https?"
+    if isinstance(error, ValueError | boto.EndpointResolutionError) and "endpoint" in str(error):
+        return (
+            "an endpoint is a URL such as http://127.0.0.1:9000 or https://HOST: check "
+            "endpoint_url and AWS_ENDPOINT_URL"
         )
     if isinstance(error, boto.EndpointConnectionError | boto.ConnectTimeoutError | ConnectionError):
         return _unreachable(error, server)
@@ -182,6 +190,10 @@ def _region(error: BaseException) -> str | None:
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     region: str | None = headers.get("x-amz-bucket-region") or error.response["Error"].get("Region")
     return region
+
+
+def _endpoint_of_the_environment() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
 def _unreachable(error: BaseException, server: str) -> str:

@@ -58,6 +58,8 @@ For URLs of several protocols they are given by protocol, as fsspec has it for c
 
 S3_SCHEMES = ("s3", "s3a", "avroglob")
 
+NO_FILE = "Is a directory; name its files with a pattern, such as *.avro in it"
+
 # Tasks alive at once in one call; how many requests they may send is the filesystem's decision.
 _TASKS_AT_ONCE = 128
 
@@ -110,6 +112,10 @@ def filesystem_for(
     session is the caller's to close.
     """
     text = os.fsdecode(url)
+    given_options: object = storage_options
+    if not isinstance(given_options, Mapping | None):
+        given = type(given_options).__name__
+        raise TypeError(f"storage_options is a dict such as {{'endpoint_url': ...}}, not a {given}")
     options = _options_for(text, storage_options or {})
     mode = {"asynchronous": True, "skip_instance_cache": True} if asynchronous else {}
     if is_s3_uri(text) and "::" not in text:
@@ -252,7 +258,7 @@ async def expand(located: Sequence[Location], *, glob: bool, check: bool) -> lis
         if glob and _has_magic(location.name):
             return await _matches(location)
         if glob and check:
-            await _must_be_file(location)
+            await must_be_file(location)
         return [location]
 
     files: dict[tuple[Any, str], Location] = {}
@@ -268,7 +274,8 @@ async def _matches(pattern: Location) -> list[Location]:
         infos |= await call(pattern.fs, "glob", path, detail=True)
     found = sorted(path for path, info in infos.items() if info["type"] != "directory")
     if not found:
-        raise FileNotFoundError(errno.ENOENT, "No file matches the pattern", pattern.name)
+        text = f"No {_kind(pattern)} matches the pattern"
+        raise FileNotFoundError(errno.ENOENT, text, pattern.name)
     return [
         Location(
             _name_of_match(pattern, path),
@@ -289,14 +296,20 @@ def _paths_for_glob(pattern: Location) -> Sequence[str]:
     return GlobPattern.parse(path).brace_free
 
 
-async def _must_be_file(location: Location) -> None:
+async def must_be_file(location: Location) -> None:
+    """Raise FileNotFoundError or IsADirectoryError, with the user's name, for what is no file."""
     try:
         info = await call(location.fs, "info", location.path)
     except FileNotFoundError as error:
-        raise FileNotFoundError(errno.ENOENT, "No such file", location.name) from error
+        text = f"No such {_kind(location)}"
+        raise FileNotFoundError(errno.ENOENT, text, location.name) from error
     if info["type"] == "directory":
-        text = "Is a directory; name its files with a pattern, such as *.avro in it"
-        raise IsADirectoryError(errno.EISDIR, text, location.name)
+        raise IsADirectoryError(errno.EISDIR, NO_FILE, location.name)
+
+
+def _kind(location: Location) -> str:
+    """What is looked for: a key without its scheme, which is soon written, is a local path."""
+    return "local file" if isinstance(location.fs, LocalFileSystem) else "file"
 
 
 def _name_of_match(pattern: Location, path: str) -> str:

@@ -114,8 +114,12 @@ class PartitionFilter:
     @classmethod
     def parse(cls, filters: Filters) -> PartitionFilter:
         """Check *filters*. Raises ValueError for what is no condition."""
-        items = list(filters)
-        several: Any = [items] if items and _looks_like_condition(items[0]) else items
+        items: list[Any] = list(filters)
+        if any(isinstance(item, str) or not isinstance(item, Sequence) for item in items):
+            text = f"filters={filters!r} is no list of conditions; write [(key, operator, value)]"
+            raise ValueError(text)
+        flat = any(isinstance(part, str) for item in items for part in item)
+        several: Any = [items] if flat else items
         alternatives = tuple(tuple(map(_condition, group)) for group in several)
         if not alternatives or not all(alternatives):
             raise ValueError(f"filters={filters!r} has no condition (key, operator, value)")

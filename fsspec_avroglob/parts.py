@@ -6,7 +6,8 @@ import asyncio
 import errno
 from typing import Any
 
-from fsspec_avroglob.expand import Location
+from fsspec_avroglob.errors import error_code
+from fsspec_avroglob.expand import NO_FILE, Location, must_be_file
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from fsspec_avroglob.objects import ObjectPart
 
@@ -19,7 +20,8 @@ async def read_part(
     - ``end``: None for the end of the file.
     - ``etag``: the version that must be read, as far as the filesystem knows versions.
 
-    Raises FileNotFoundError with the user's name of the file, and FileExpired for another version.
+    Raises FileNotFoundError and IsADirectoryError with the user's name of the file, and FileExpired
+    for another version.
     """
     if end is not None and start >= end:
         return ObjectPart(b"", None, etag)
@@ -27,7 +29,12 @@ async def read_part(
         if isinstance(file.fs, AvroGlobFileSystem):
             return await file.fs._read_part(file.path, start, end, etag)
         return await asyncio.to_thread(_blocking_part, file, start, end)
+    except IsADirectoryError as error:
+        raise IsADirectoryError(errno.EISDIR, NO_FILE, file.name) from error
     except FileNotFoundError as error:
+        if error_code(error.__cause__) == "NoSuchBucket":
+            raise FileNotFoundError(errno.ENOENT, "The bucket does not exist", file.name) from error
+        await must_be_file(file)
         raise FileNotFoundError(errno.ENOENT, "No such file", file.name) from error
     except OSError as error:
         if _starts_past_the_end(error):

@@ -150,9 +150,11 @@ class ListingPlan:
         """
         by_bucket: dict[str, list[Branch]] = {}
         for branch in pattern.branches:
-            names = branch[0].values if len(branch) > 1 else None
+            names = branch[0].values
             if not names or "" in names:
                 raise ValueError(f"Cannot traverse all of S3: {pattern.text!r} names no bucket")
+            if len(branch) == 1:
+                raise ValueError(f"{pattern.text!r} is a bucket alone; write bucket/* for its keys")
             for name in names:
                 by_bucket.setdefault(name, []).append(branch[1:])
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections import defaultdict
@@ -94,9 +95,12 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     ) -> ObjectPart:
         """The bytes [*start*, *end*) of an object, fewer where it ends, by one GET.
 
-        etag: the version that must be read. Raises FileExpired for another one.
+        etag: the version that must be read. Raises FileExpired for another one, IsADirectoryError
+        for a bucket.
         """
         bucket, key, version = self.split_path(path)
+        if not key:
+            raise IsADirectoryError(errno.EISDIR, "Is a bucket, no file in one", path)
         arguments = {"Bucket": bucket, "Key": key, **version_id_kw(version)}
         part = f"bytes={start}-{'' if end is None else end - 1}"
         read = self._object_read(arguments, part, Version(etag))

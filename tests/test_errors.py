@@ -55,7 +55,9 @@ def unreachable(error: Exception) -> boto.EndpointConnectionError:
         (unreachable(OSError()), CONFIG, "nothing answers at http://here:9000"),
         (unreachable(socket.gaierror()), CONFIG, "http://here:9000 is not known to the DNS"),
         (ssl.SSLCertVerificationError("x"), CONFIG, "client_kwargs={'verify': 'ca.pem'}"),
+        (boto.SSLError(endpoint_url=URL_TEXT, error="x"), CONFIG, "http, not https?"),
         (UnexpectedAnswerError("x"), CONFIG, "a proxy or a login page"),
+        (ValueError("Invalid endpoint: here:9000"), CONFIG, "a URL such as http://"),
         (client_error("SlowDown", 503), CONFIG, "max_retries (now 2)"),
     ],
     ids=lambda value: repr(value)[:40],
@@ -195,6 +197,14 @@ def test_the_note_names_the_object(
         run(counted, path)
 
     assert caught.value.__notes__[0].startswith(f"{operation} {path}: failed after 1 attempt in ")
+
+
+def test_the_endpoint_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = client_error("NoSuchBucket", 404)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://there:9000")
+    assert "at http://there:9000" in (advice(error, "b", S3Config()) or "")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    assert "at AWS" in (advice(error, "b", S3Config()) or "")
 
 
 # --- secrets --------------------------------------------------------------------------------------

@@ -164,7 +164,7 @@ def test_storage_options_are_not_for_local_paths(tree: Path) -> None:
 
 @pytest.mark.parametrize("pattern", ["nothing-*.avro", "day=0*", "day=0{1,2}/"])
 def test_a_pattern_without_files_is_an_error_that_names_it(tree: Path, pattern: str) -> None:
-    with pytest.raises(FileNotFoundError, match="No file matches") as caught:
+    with pytest.raises(FileNotFoundError, match="No local file matches") as caught:
         expand_path(f"{tree}/{pattern}")
 
     assert caught.value.filename == f"{tree}/{pattern}"

@@ -168,6 +168,11 @@ def test_a_pattern_that_names_no_bucket_is_refused(text: str) -> None:
     assert repr(text) in str(caught.value)
 
 
+def test_a_bucket_alone_is_no_pattern() -> None:
+    with pytest.raises(ValueError, match="'lake' is a bucket alone"):
+        ListingPlan.for_pattern(GlobPattern.parse("lake"))
+
+
 def test_braces_may_name_several_buckets() -> None:
     plans = ListingPlan.for_pattern(GlobPattern.parse("{one/a*,two/{b,c}/*,logs-[1-2]/d}"))
     steps = {plan.bucket: list(plan.steps(plan.root)) for plan in plans}

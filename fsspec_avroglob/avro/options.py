@@ -110,6 +110,8 @@ class ReadOptions:
 
 def _at_least(least: int, **values: Any) -> None:
     for name, value in values.items():
+        if not hasattr(value, "__index__"):
+            raise TypeError(f"{name} is a whole number, not {value!r}")
         if operator.index(value) < least:
             wording = "must not be negative" if least == 0 else f"must be at least {least}"
             raise ValueError(f"{name} {wording}, it is {value}")

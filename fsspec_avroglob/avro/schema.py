@@ -117,6 +117,9 @@ def parse_schema(schema: AvroSchema) -> ParsedSchema:
             _write_hint=False,
             _ignore_default_error=True,  # older writers let them pass, and few are ever needed
         )
+    except fastavro.schema.UnknownType as error:
+        name = error.name
+        raise InvalidSchemaError(f"invalid Avro schema: no type is called {name!r}") from error
     except KeyError as error:
         raise InvalidSchemaError(f"invalid Avro schema: {error} is missing in a type") from error
     except Exception as error:  # fastavro has its own exceptions and lets Python's through

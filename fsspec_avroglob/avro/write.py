@@ -20,6 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from fsspec_avroglob.avro.schema import AvroSchema, parse_schema
 from fsspec_avroglob.expand import Source, StorageOptions, filesystem_for
+from fsspec_avroglob.filesystem import AvroGlobFileSystem
 
 CODECS = ("null", "deflate", "snappy", "bzip2", "xz", "zstandard")
 """What ``codec`` may be."""
@@ -286,9 +287,9 @@ def _whole_file(fs: AbstractFileSystem, path: str) -> Iterator[Any]:
     """A file to write that appears when the block ends, and does not if it fails."""
     if isinstance(fs, LocalFileSystem):
         if os.path.isdir(path):
-            raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
+            raise IsADirectoryError(errno.EISDIR, "Is a directory; name a file in it", path)
         if not os.path.isdir(directory := os.path.dirname(path)):
-            raise FileNotFoundError(errno.ENOENT, "No such directory", directory)
+            raise FileNotFoundError(errno.ENOENT, "No such directory; make it first", directory)
         part = f"{path}.{uuid.uuid4().hex}.part"
         try:
             with open(part, "wb") as file:
@@ -299,6 +300,8 @@ def _whole_file(fs: AbstractFileSystem, path: str) -> Iterator[Any]:
                 os.remove(part)
             raise
         return
+    if isinstance(fs, AvroGlobFileSystem) and not fs.split_path(path)[1]:
+        raise IsADirectoryError(errno.EISDIR, "Is a bucket; name a file in it", path)
     upload = _Upload(fs, path)
     try:
         yield upload

@@ -1,8 +1,8 @@
 """The `avroglob` command: list what a glob matches, look into Avro files, take the tour.
 
 Needs the extra ``cli`` (click and rich). This module is the entry point and imports without them;
-``app`` holds the commands' options, ``commands`` what they do, ``output`` how it looks, ``tour``
-the demo, ``errors`` what a failure says and which exit code it gives.
+``app`` puts the commands together, ``command`` holds what they share, ``output`` how it looks,
+``tour`` the demo, ``errors`` what a failure says and which exit code it gives.
 """
 
 from __future__ import annotations

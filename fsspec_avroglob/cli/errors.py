@@ -50,10 +50,16 @@ _HINTS_BY_EXCEPTION = {
     "ConnectTimeoutError": _ENDPOINT_HINT,
     "ReadTimeoutError": _ENDPOINT_HINT,
     "ConnectionClosedError": _ENDPOINT_HINT,
-    "SSLError": "If the endpoint's certificate is your own, name it with AWS_CA_BUNDLE.",
+    "SSLError": "Is it http, not https? A certificate of your own is named by AWS_CA_BUNDLE.",
     "ProfileNotFound": "Profiles are listed by: aws configure list-profiles.",
 }
 _WRONG_VALUES = frozenset({"ProfileNotFound", "InvalidRegionError", "ParamValidationError"})
+
+
+def no_match(*typed: str) -> str:
+    """The message that nothing matches what was typed; most that look like keys are local paths."""
+    local = "" if any("://" in one for one in typed) else " here; on S3 it is s3://bucket/key"
+    return f"nothing matches {' '.join(typed)}{local}"
 
 
 class UsageProblem(ValueError):
@@ -103,7 +109,7 @@ def _exit_code(error: Exception, s3_code: str | None, kinds: list[str]) -> int |
         return EXIT_STORAGE if s3_code == "NoSuchBucket" or _unreached(error) else EXIT_NO_MATCH
     if isinstance(error, IsADirectoryError):
         return EXIT_USAGE
-    if s3_code or isinstance(error, OSError) or _is_from_botocore(error):
+    if s3_code or isinstance(error, OSError) or _is_from_a_client(error):
         return EXIT_STORAGE
     return EXIT_USAGE if isinstance(error, ValueError | ImportError) else None
 
@@ -123,8 +129,9 @@ def _unreached(error: FileNotFoundError) -> OSError | None:
     return None
 
 
-def _is_from_botocore(error: BaseException) -> bool:
-    return any(base.__module__ == "botocore.exceptions" for base in type(error).__mro__)
+def _is_from_a_client(error: BaseException) -> bool:
+    modules = ("botocore.exceptions", "aiohttp.client_exceptions")
+    return any(base.__module__ in modules for base in type(error).__mro__)
 
 
 def _message(error: Exception) -> str:

@@ -30,7 +30,7 @@ _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "
 @patterns_argument
 @click.option(
     "-f", "--format", "form", type=click.Choice(["jsonl", "csv", "parquet"]),
-    help="What to write.  [default: what --to ends with, or jsonl]",
+    help="What to write.  [default: what FILE ends with; jsonl without --to]",
 )  # fmt: skip
 @click.option(
     "--to", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
@@ -54,7 +54,7 @@ def cat(
 
     JSON lines and CSV have nested values as JSON. Parquet needs the extra arrow.
     """
-    form = form or _SUFFIXES.get(target.suffix if target else "", "jsonl")
+    form = form or _form_of(target)
     arguments: dict[str, Any] = {
         "urlpath": list(patterns),
         "storage_options": settings.storage_options(patterns[0]),
@@ -78,6 +78,15 @@ def cat(
     for one in lost:
         print(f"avroglob: {one}", file=sys.stderr)
     return EXIT_OK
+
+
+def _form_of(target: Path | None) -> str:
+    if target is None:
+        return "jsonl"
+    if target.suffix not in _SUFFIXES:
+        known = ", ".join(_SUFFIXES)
+        raise UsageProblem(f"{target} ends with none of {known}; say what to write with --format")
+    return _SUFFIXES[target.suffix]
 
 
 def _write_lines(

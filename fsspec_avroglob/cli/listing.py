@@ -16,7 +16,7 @@ from fsspec_avroglob.cli.command import (
     size_in_bytes,
     size_options,
 )
-from fsspec_avroglob.cli.errors import EXIT_NO_MATCH, EXIT_OK, UsageProblem, fail
+from fsspec_avroglob.cli.errors import EXIT_NO_MATCH, EXIT_OK, UsageProblem, fail, no_match
 from fsspec_avroglob.cli.locate import Info, Place, below, entries, is_absence, matches, place
 from fsspec_avroglob.cli.progress import progress
 from fsspec_avroglob.cli.settings import Settings
@@ -60,7 +60,7 @@ def ls(
             found = True
             write(entry)
         if not found:
-            code = fail(EXIT_NO_MATCH, f"nothing matches {pattern}")
+            code = fail(EXIT_NO_MATCH, no_match(pattern))
     return code
 
 
@@ -128,7 +128,7 @@ def find(
         for info in found:
             code = EXIT_OK
             write(output.Entry.from_info(at.shown(info["name"]), info))
-    return code
+    return fail(code, no_match(*patterns)) if code else code
 
 
 def _below(at: Place, name: str, max_depth: int | None, directories: bool) -> Iterator[Info]:
@@ -188,7 +188,7 @@ def du(
                 group[0] += info["size"] or 0
                 group[1] += 1
     if not totals:
-        return fail(EXIT_NO_MATCH, f"nothing matches {' '.join(patterns)}")
+        return fail(EXIT_NO_MATCH, no_match(*patterns))
     rows = [
         {"size": size, "files": files, "path": path}
         for path, (size, files) in sorted(totals.items())
@@ -231,7 +231,7 @@ def stat(settings: Settings, /, patterns: tuple[str, ...], as_json: bool) -> int
         at = place(settings, typed)
         known = list(_known(at))
         if not known:
-            code = fail(EXIT_NO_MATCH, f"nothing matches {typed}")
+            code = fail(EXIT_NO_MATCH, no_match(typed))
         for fields in known:
             if as_json:
                 print(output.json_line(fields))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, closing
 from typing import Any, NamedTuple
 
-from fsspec_avroglob.cli.errors import EXIT_NO_MATCH, UsageProblem, explain
+from fsspec_avroglob.cli.errors import EXIT_NO_MATCH, UsageProblem, explain, no_match
 from fsspec_avroglob.cli.output import Entry
 from fsspec_avroglob.cli.settings import Settings
 from fsspec_avroglob.expand import filesystem_for, is_s3_uri
@@ -75,7 +75,7 @@ def files(at: Place) -> list[Info]:
             raise IsADirectoryError(f"{at.typed} is a directory; write {at.typed.rstrip('/')}/*")
         found = [info]
     if not found:
-        raise FileNotFoundError(f"nothing matches {at.typed}")
+        raise FileNotFoundError(no_match(at.typed))
     return sorted(found, key=lambda info: str(info["name"]))
 
 

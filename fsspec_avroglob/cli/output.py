@@ -24,6 +24,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from fsspec_avroglob.cli.errors import UsageProblem
 from fsspec_avroglob.cli.tour import print_plainly
 from fsspec_avroglob.outline import printable
 
@@ -200,7 +201,12 @@ def print_fields(fields: Mapping[str, Any]) -> None:
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
-    """A path beside *target* to write to; it becomes *target* when the block ends well."""
+    """A path beside *target* to write to; it becomes *target* when the block ends well.
+
+    Raises UsageProblem where there is no directory for it.
+    """
+    if not target.parent.is_dir():
+        raise UsageProblem(f"there is no directory {target.parent}; make it first")
     partial = target.parent / f".{target.name[:60]}.{uuid.uuid4().hex}.part"
     try:
         yield partial

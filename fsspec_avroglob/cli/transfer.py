@@ -20,7 +20,14 @@ from fsspec.callbacks import Callback
 
 from fsspec_avroglob.cli import output
 from fsspec_avroglob.cli.command import AvroglobCommand, examples, json_option
-from fsspec_avroglob.cli.errors import EXIT_NO_MATCH, EXIT_OK, EXIT_REFUSED, UsageProblem, fail
+from fsspec_avroglob.cli.errors import (
+    EXIT_NO_MATCH,
+    EXIT_OK,
+    EXIT_REFUSED,
+    UsageProblem,
+    fail,
+    no_match,
+)
 from fsspec_avroglob.cli.locate import Info, Place, below, matches, place, system_for
 from fsspec_avroglob.cli.progress import Advance, progress
 from fsspec_avroglob.cli.settings import Settings
@@ -89,7 +96,7 @@ def cp(
     keeps the directories below the part of SOURCE that has no wildcards. Nothing is written outside
     of TARGET: keys that stand for no file of their own there are named and left out, and the exit
     code is 1. A file appears when it is complete and has the size that was listed; where the ETag
-    is an MD5 sum, that is compared as well.
+    is an MD5 sum, that is compared as well. It replaces a file that is there.
     """
     if "://" in target and not target.startswith(("file://", "local://")):
         raise UsageProblem(f"cp copies to local files; {target} is none")
@@ -98,7 +105,7 @@ def cp(
     for source in sources:
         copies = list(_copies(place(settings, source), target, recursive, flat))
         if not copies:
-            return fail(EXIT_NO_MATCH, f"nothing matches {source}")
+            return fail(EXIT_NO_MATCH, no_match(source))
         found |= {copy.shown: copy for copy in copies}
     targets = Targets.on_disk(_root(target), {name: copy.local for name, copy in found.items()})
     if not dry_run:

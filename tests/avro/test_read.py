@@ -127,6 +127,36 @@ def test_an_unknown_column_is_an_error_that_names_near_ones(parts: str, read: An
         read(parts, columns="id")
 
 
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("{bucket}/a", IsADirectoryError),
+        ("{bucket}", IsADirectoryError),
+        ("{bucket}/none.avro", FileNotFoundError),
+    ],
+)
+def test_what_is_no_object_is_an_error_with_the_user_s_name_of_it(
+    path: str, error: type[OSError], put: PutObjects, bucket: str, endpoint: Endpoint
+) -> None:
+    put({"a/x.avro": user_file(1)})
+    url = f"s3://{path.format(bucket=bucket)}"
+
+    with pytest.raises(error) as caught:
+        read_avro(url, storage_options=endpoint.storage_options)
+
+    assert caught.value.filename == url
+
+
+def test_a_missing_bucket_is_told_from_a_missing_file(bucket: str, endpoint: Endpoint) -> None:
+    with pytest.raises(FileNotFoundError, match="The bucket does not exist"):
+        read_avro(f"s3://{bucket}-missing/x.avro", storage_options=endpoint.storage_options)
+
+
+def test_a_number_of_rows_is_a_whole_number(parts: str) -> None:
+    with pytest.raises(TypeError, match="n_rows is a whole number, not '5'"):
+        read_avro(parts, n_rows="5")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(("n_rows", "expected"), [(0, 0), (1, 1), (10, 10), (11, 11), (99, 30)])
 def test_rows_are_counted_across_files(parts: str, n_rows: int, expected: int) -> None:
     assert list(iter_avro_records(parts, n_rows=n_rows)) == users(expected)

@@ -50,6 +50,15 @@ def test_parquet_needs_a_file(cli: Cli, tree: str) -> None:
     assert "--to" in outcome.err
 
 
+@pytest.mark.parametrize(("name", "told"), [("x.xlsx", "--format"), ("no/x.csv", "directory")])
+def test_a_file_that_cannot_be_is_refused(
+    cli: Cli, tree: str, tmp_path: Path, name: str, told: str
+) -> None:
+    outcome = cli("cat", "--to", tmp_path / name, f"s3://{tree}/a/1.avro")
+    assert (outcome.code, list(tmp_path.iterdir())) == (2, [])
+    assert told in outcome.err
+
+
 @pytest.mark.parametrize("name", ["x.csv", "x.jsonl", "x.parquet"])
 def test_a_failure_leaves_no_file(
     cli: Cli, bucket: str, put: PutObjects, tmp_path: Path, name: str

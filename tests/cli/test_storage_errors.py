@@ -74,6 +74,12 @@ def test_a_web_server_that_nobody_runs_is_not_taken_for_a_missing_file(cli: Cli)
     assert (outcome.code, outcome.out) == (3, "")
 
 
+def test_a_web_server_that_refuses_exits_3(cli: Cli, tree: str, endpoint: Endpoint) -> None:
+    outcome = cli("head", f"{endpoint.url}/{tree}/a/1.avro")  # without a signature
+    assert (outcome.code, outcome.out) == (3, "")
+    assert outcome.err.startswith("avroglob: 403")
+
+
 def test_a_failure_after_retries_tells_of_the_attempts_and_sends_no_more_than_asked(
     cli: Cli, tree: str, proxy: FaultProxy
 ) -> None:

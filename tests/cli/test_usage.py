@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from fsspec_avroglob.cli.app import app
@@ -57,6 +59,15 @@ def test_a_glob_over_all_buckets_is_refused(cli: Cli) -> None:
     outcome = cli("ls", "s3://*/x")
     assert outcome.code == 2
     assert outcome.err.startswith("avroglob: ")
+
+
+@pytest.mark.parametrize("command", ["ls", "du", "stat", "find", "cp", "count"])
+def test_a_key_without_a_scheme_is_told_to_be_a_local_path(
+    cli: Cli, tmp_path: Path, command: str
+) -> None:
+    outcome = cli(command, f"{tmp_path}/events/*", *[tmp_path] * (command == "cp"))
+    assert (outcome.code, outcome.out) == (1, "")
+    assert f"nothing matches {tmp_path}/events/* here; on S3 it is s3://bucket/key" in outcome.err
 
 
 def test_no_arguments_show_the_help_and_exit_2(cli: Cli) -> None:
