@@ -50,7 +50,7 @@ _HINTS_BY_EXCEPTION = {
     "ConnectTimeoutError": _ENDPOINT_HINT,
     "ReadTimeoutError": _ENDPOINT_HINT,
     "ConnectionClosedError": _ENDPOINT_HINT,
-    "SSLError": "Is it http, not https? A certificate of your own is named by AWS_CA_BUNDLE.",
+    "SSLError": "A certificate of your own is named by AWS_CA_BUNDLE.",
     "ProfileNotFound": "Profiles are listed by: aws configure list-profiles.",
 }
 _WRONG_VALUES = frozenset({"ProfileNotFound", "InvalidRegionError", "ParamValidationError"})

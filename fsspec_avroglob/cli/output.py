@@ -157,6 +157,8 @@ def print_rows(
         for row in rows:
             print(json_line(row))
         return
+    if not rows:
+        return
     names = list(dict.fromkeys(name for row in rows for name in row))
     if total and len(rows) > 1:
         rows = [*rows, {name: _sum_of(name, rows) for name in names}]

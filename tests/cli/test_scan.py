@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import sys
 from pathlib import Path
 
 import fastavro
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from fsspec_avroglob.avro.blocks import CodecError, Dropped, decompress, salvage_blocks
 from fsspec_avroglob.avro.container import parse_header, walk_blocks
 from fsspec_avroglob.cli.blocks import Findings, Window, examine
+from fsspec_avroglob.cli.output import print_rows
 from tests.conftest import PutObjects
 from tests.support.command import Cli, avro
 from tests.support.proxy import FaultProxy
@@ -110,6 +112,14 @@ def test_check_says_nothing_of_good_files(cli: Cli, tree: str) -> None:
         "",
         "3 files, 3 good blocks, 4 values; 0 corrupt places\n",
     )
+
+
+def test_no_rows_print_nothing_on_a_terminal_either(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    print_rows([], as_json=False)
+    assert capsys.readouterr().out == ""
 
 
 def test_check_tells_what_is_damaged_and_exits_4(cli: Cli, bucket: str, put: PutObjects) -> None:
