@@ -69,7 +69,7 @@ def read_avro(
     - ``columns``, ``n_rows``, and more options: see :class:`ReadOptions`.
     - ``dtype_backend``: as pandas has it: "numpy_nullable" or "pyarrow".
 
-    Dtypes follow from the schema alone, never from the values (see the table in the guide). Values
+    Dtypes follow from the schema alone, never from the values (docs/types.md has the table). Values
     of a top level that is no record make the one column ``value``. What ``ignore_errors`` has left
     out is listed in ``frame.attrs["avroglob"]``.
 

@@ -31,6 +31,7 @@ from fsspec_avroglob.cli.errors import (
 from fsspec_avroglob.cli.locate import Info, Place, below, matches, place, system_for
 from fsspec_avroglob.cli.progress import Advance, progress
 from fsspec_avroglob.cli.settings import Settings
+from fsspec_avroglob.outline import counted
 from fsspec_avroglob.targets import Targets
 from fsspec_avroglob.tasks import for_each
 
@@ -115,7 +116,7 @@ def cp(
         copies = [copy for copy in copies if not _is_there(copy)]
     if not dry_run:
         total = sum(copy.size_bytes or 0 for copy in copies)
-        with progress(f"copying {len(copies):,} files", "bytes", total=total) as advance:
+        with progress(f"copying {counted(len(copies), 'file')}", "bytes", total=total) as advance:
             checked = asyncio.run(_carry_out(settings, copies, advance))
     for copy in copies:
         how = {} if dry_run else {"checked": checked[copy.target]}
@@ -125,7 +126,7 @@ def cp(
             print(f"{copy.shown} -> {copy.target}")
     if not as_json and not dry_run:
         size = output.human_size(sum(copy.size_bytes or 0 for copy in copies))
-        print(f"{len(copies):,} files, {size}, checked", file=sys.stderr)
+        print(f"{counted(len(copies), 'file')}, {size}, checked", file=sys.stderr)
     for name, reason in targets.refused.items():
         fail(EXIT_REFUSED, f"not copied: {name!r}: {reason}")
     return EXIT_REFUSED if targets.refused else EXIT_OK

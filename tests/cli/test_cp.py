@@ -49,6 +49,12 @@ def test_one_file_goes_to_the_name_given_or_into_a_directory(
     assert set(files(tmp_path)) == {"name", "top", "new/top"}
 
 
+def test_a_file_that_is_there_is_replaced(cli: Cli, source: str, tmp_path: Path) -> None:
+    (tmp_path / "name").write_text("old")
+    assert cli("cp", f"{source}/d/top", tmp_path / "name") == (0, "", "1 file, 3, checked\n")
+    assert files(tmp_path) == {"name": b"top"}
+
+
 def test_directories_need_and_take_recursive(cli: Cli, source: str, tmp_path: Path) -> None:
     outcome = cli("cp", f"{source}/d", tmp_path / "out")
     assert outcome.code == 2
