@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 import zlib
@@ -195,9 +196,13 @@ class _Stream(io.RawIOBase):
         self._open: Callable[[], Generator[bytes, None, None]] = lambda: _recompressed(
             fs, sources, codec, csv
         )
+        self._begin()
+
+    def _begin(self) -> None:
         self._chunks = self._open()
         self._rest = memoryview(b"")
         self._position = 0
+        self._failed = False
 
     def readable(self) -> bool:
         return True
@@ -209,8 +214,15 @@ class _Stream(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
+        if self._failed:
+            raise OSError(errno.EIO, "an earlier read failed; seek to where to go on")
         if not self._rest:
-            self._rest = memoryview(next(self._chunks, b""))
+            try:
+                self._rest = memoryview(next(self._chunks, b""))
+            except BaseException:
+                # The generator has ended, which is not the end of the file.
+                self._failed = True
+                raise
         taken = min(len(buffer), len(self._rest))
         buffer[:taken] = self._rest[:taken]
         self._rest = self._rest[taken:]
@@ -220,7 +232,9 @@ class _Stream(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         if whence == io.SEEK_CUR:
             offset += self._position
-        elif whence == io.SEEK_END:
+        if self._failed:
+            self._begin()
+        if whence == io.SEEK_END:
             while self._skip(_PIECE_BYTES):
                 pass
             offset += self._position
@@ -228,7 +242,7 @@ class _Stream(io.RawIOBase):
             raise ValueError("seek before the start of the file")
         if offset < self._position:
             self._chunks.close()
-            self._chunks, self._rest, self._position = self._open(), memoryview(b""), 0
+            self._begin()
         while self._position < offset and self._skip(offset - self._position):
             pass
         return self._position
@@ -274,14 +288,20 @@ def _read_ahead(
             reading = run_coroutine_threadsafe(source.read(fs, start, stop), fs.loop)
             ahead.append((source, reading))
             if len(ahead) > _REQUESTS_AHEAD:
-                done, reading = ahead.popleft()
-                yield done, reading.result()
+                yield _first_of(ahead)
         while ahead:
-            done, reading = ahead.popleft()
-            yield done, reading.result()
+            yield _first_of(ahead)
     finally:
         for _, reading in ahead:
             reading.cancel()
+
+
+def _first_of(ahead: deque[tuple[Source, Future[bytes]]]) -> tuple[Source, bytes]:
+    """The piece that is next; where waiting for it is interrupted, it stays to be cancelled."""
+    source, reading = ahead[0]
+    data = reading.result()
+    ahead.popleft()
+    return source, data
 
 
 def _joined_lines(stored: Iterator[tuple[Source, bytes]], codec: str, csv: bool) -> Iterator[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from fsspec_avroglob.blocking import sync
 from fsspec_avroglob.joined import JoinedFile, ObjectPart, Source, Stretch
 from fsspec_avroglob.lines import CompressedLines, line_stretches
 from fsspec_avroglob.pattern import GlobPattern
+from fsspec_avroglob.tasks import gather
 
 if TYPE_CHECKING:
     from fsspec_avroglob.filesystem import AvroGlobFileSystem
@@ -88,7 +88,7 @@ async def _matches(fs: AvroGlobFileSystem, pattern: str) -> list[Source] | None:
         raise
     if not matches_itself:
         # Braces and sets do not stand for themselves, so the listing will not show it.
-        found, exists = await asyncio.gather(fs._glob(pattern, detail=True), _exists(fs, pattern))
+        found, exists = await gather([fs._glob(pattern, detail=True), _exists(fs, pattern)])
     else:
         found = await fs._glob(pattern, detail=True)
         exists = pattern in found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
 import logging
 import signal
 import subprocess
@@ -235,6 +236,39 @@ def test_the_first_failure_of_many_reads_ends_the_others(
     with pytest.raises(PermissionError):
         fs.get_file(f"{bucket_of_nine}/a/5", "/dev/null")
 
+    assert left_by(fs) == ([], 0, 0)
+
+
+def test_a_glob_that_cannot_be_opened_leaves_no_listing(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
+) -> None:
+    fs = make_fs(proxy.storage_options)
+    fs.connect()
+    proxy.fail("HeadObject", 403, "AccessDenied")
+    proxy.delay("ListObjectsV2", 3600)
+
+    with pytest.raises(PermissionError):
+        fs.open(f"{bucket_of_nine}/{{a,b}}/*")
+
+    assert left_by(fs) == ([], 0, 0)
+
+
+def test_ctrl_c_ends_the_reads_ahead_of_compressed_lines(
+    proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects
+) -> None:
+    put({f"{n}.jsonl.gz": gzip.compress(b"{}") for n in range(3)})
+    fs = make_fs(proxy.storage_options)
+    file = fs.open(f"{bucket}/*.gz")
+    main = threading.main_thread().ident
+    assert main is not None
+    proxy.delay("GetObject", 3600, match=interrupt(main), times=1)
+    proxy.delay("GetObject", 3600)
+
+    with pytest.raises(KeyboardInterrupt):
+        file.read()
+
+    for _ in range(100):  # turns of the loop, in which they end
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), fs.loop).result()
     assert left_by(fs) == ([], 0, 0)
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fsspec_avroglob.lines import HeaderLinesDifferError
-from tests.conftest import PutObjects
+from tests.conftest import MakeFs, PutObjects
+from tests.support.proxy import FaultProxy
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -136,6 +137,21 @@ def test_a_damaged_compressed_file_is_named(
 
     with pytest.raises(ValueError, match=rf"2\.txt\.{suffix} {message}"):
         fs.open(f"{bucket}/*.txt.{suffix}").read()
+
+
+def test_a_read_that_failed_is_not_taken_for_the_end(
+    put: PutObjects, bucket: str, proxy: FaultProxy, make_fs: MakeFs
+) -> None:
+    put({f"{n}.jsonl.gz": gzip.compress(b"{}\n") for n in range(2)})
+    with make_fs(proxy.storage_options).open(f"{bucket}/*.gz") as file:
+        proxy.fail("GetObject", 403, "AccessDenied", times=1)
+        with pytest.raises(PermissionError):
+            file.read()
+        with pytest.raises(OSError, match="an earlier read failed"):
+            file.read()
+
+        file.seek(0)
+        assert gzip.decompress(file.read()) == b"{}\n{}\n"
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
