@@ -175,6 +175,7 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             with_directories=bool(delimiter),
             unfiltered=True,
         )
+        since = self.memory.forgotten
         matches = self._matches(plan, True, DEFAULT_CALLBACK)
         lister = self._lister(plan, matches.add, detail=True)
         if delimiter:
@@ -182,7 +183,7 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         else:
             await lister.run_below(directory, prefix)
         infos = sorted(matches.infos(), key=_name)
-        if delimiter and infos and not prefix:
+        if delimiter and infos and not prefix and self.memory.forgotten == since:
             self.dircache[path] = infos
         return infos
 

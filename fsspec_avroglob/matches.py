@@ -35,6 +35,7 @@ class Matches:
         self._with_directories = plan.with_directories
         self._flat = plan.unfiltered and plan.branches == EVERYTHING
         self._memory = memory
+        self._since = None if memory is None else memory.forgotten
         self._detail = detail
         self._callback = callback
         self.batches: list[Batch] = []
@@ -71,6 +72,7 @@ class Matches:
                 directories,
                 with_directories=self._with_directories,
                 flat=self._flat,
+                since=self._since,
             )
         self._callback.relative_update(len(names) + len(directories))
 

@@ -134,6 +134,8 @@ class ListingMemory:
     which a listing is forgotten, None for never. enabled: False remembers nothing. max_paths,
     max_bytes: bounds on the number of paths and on the memory for them. clock: tells the time in
     seconds.
+
+    ``forgotten``: how often something was to be forgotten, as it was written or removed.
     """
 
     def __init__(
@@ -150,6 +152,7 @@ class ListingMemory:
         self._max_paths, self._max_bytes = max_paths, max_bytes
         self._clock = clock
         self._lock = threading.Lock()
+        self.forgotten = 0
         self._forget_all()
 
     def _forget_all(self) -> None:
@@ -172,16 +175,21 @@ class ListingMemory:
         *,
         with_directories: bool = True,
         flat: bool = False,
+        since: int | None = None,
     ) -> None:
         """Remember directories and files: *names*, sorted, which stand at *indices* of the page.
 
         with_directories: whether the listing would have told of a directory of a file's name.
-        flat: whether the page lists all keys in order, those in subdirectories too.
+        flat: whether the page lists all keys in order, those in subdirectories too. since: what
+        ``forgotten`` was when the listing began: nothing is remembered if something was forgotten
+        meanwhile, as the page may tell of what was there before.
         """
         if not self.enabled:
             return
         due = float("inf") if self._expiry_s is None else self._clock() + self._expiry_s
         with self._lock:
+            if since is not None and since != self.forgotten:
+                return
             if names and page is not None:
                 if 2 * len(names) < len(page.keys):
                     page, indices = page.only(indices), range(len(names))
@@ -244,6 +252,7 @@ class ListingMemory:
     def forget(self, path: str | None = None) -> None:
         """Forget *path*, or everything."""
         with self._lock:
+            self.forgotten += 1
             if path is None:
                 self._forget_all()
                 return

@@ -305,6 +305,22 @@ def test_an_expired_listing_is_asked_for_again(
     assert proxy.count("HeadObject") == 1
 
 
+@pytest.mark.parametrize("list_", ["glob", "ls"])
+def test_a_listing_during_which_something_was_written_is_not_remembered(
+    proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects, list_: str
+) -> None:
+    put({"a/x": b"1"})
+    fs = make_fs(proxy.storage_options, on_retry=lambda event: fs.invalidate_cache(f"{bucket}/a/x"))
+    proxy.fail("ListObjectsV2", times=1)
+
+    # The page may come from before the write.
+    assert getattr(fs, list_)(f"{bucket}/a/*" if list_ == "glob" else f"{bucket}/a")
+
+    proxy.clear()
+    assert fs.info(f"{bucket}/a/x")["size"] == 1
+    assert proxy.count() == 1
+
+
 @pytest.mark.parametrize("options", [{"use_listings_cache": "false"}, {"version_aware": True}])
 def test_without_listings_cache_nothing_is_remembered(
     proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects, options: dict[str, Any]
