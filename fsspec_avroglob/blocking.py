@@ -38,23 +38,37 @@ def sync(
     running: list[asyncio.Task[Any]] = []
     given_up, ended = threading.Event(), threading.Event()
 
+    failure: Exception | None = None
+
     async def run() -> Any:
+        nonlocal failure
         task = asyncio.current_task()
         assert task is not None
         running.append(task)
         try:
             return None if given_up.is_set() else await func(*args, **kwargs)
+        except TimeoutError:
+            raise  # fsspec has an error of its own for it
+        except Exception as error:
+            failure = error
         finally:
             ended.set()
 
     try:
-        return fsspec.asyn.sync(loop, run, timeout=timeout)
+        # What this raises is in a cycle with its frame, and keeps all that its traceback holds.
+        result = fsspec.asyn.sync(loop, run, timeout=timeout)
+        if failure is not None:
+            raise failure
+        return result
     except BaseException:
         given_up.set()
         if running and not ended.is_set():
             loop.call_soon_threadsafe(running[0].cancel)
             ended.wait(STOP_S)
         raise
+    finally:
+        running.clear()
+        del failure
 
 
 def blocking(function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> T:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from fsspec_avroglob.split import KeySpace, divide, sample
-from fsspec_avroglob.tasks import first_error
+from fsspec_avroglob.tasks import task_group
 
 SPLIT_SHARE = 0.12
 """Parts that a range may be divided into, per page read. A part costs at most one page more than
@@ -54,13 +53,9 @@ class Division:
     async def run(self, after: str | None, until: str | None) -> None:
         """List (*after*, *until*]. Raises what the first worker that failed raised."""
         self.space = KeySpace(self.base)
-        try:
-            async with asyncio.TaskGroup() as group:
-                self.group = group
-                self._begin(Part(after, until))
-        except BaseExceptionGroup as failures:
-            error = first_error(failures)
-            raise error from error.__cause__
+        async with task_group() as group:
+            self.group = group
+            self._begin(Part(after, until))
 
     def _begin(self, part: Part) -> None:
         self.parts.append(part)

@@ -292,16 +292,14 @@ def _read_ahead(
         while ahead:
             yield _first_of(ahead)
     finally:
-        for _, reading in ahead:
-            reading.cancel()
+        while ahead:
+            ahead.popleft()[1].cancel()
 
 
 def _first_of(ahead: deque[tuple[Source, Future[bytes]]]) -> tuple[Source, bytes]:
     """The piece that is next; where waiting for it is interrupted, it stays to be cancelled."""
-    source, reading = ahead[0]
-    data = reading.result()
-    ahead.popleft()
-    return source, data
+    data = ahead[0][1].result()
+    return ahead.popleft()[0], data
 
 
 def _joined_lines(stored: Iterator[tuple[Source, bytes]], codec: str, csv: bool) -> Iterator[bytes]:

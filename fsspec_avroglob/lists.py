@@ -145,6 +145,7 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+                del task  # it knows the failure, whose traceback knows this frame
 
     async def _lsdir(
         self,

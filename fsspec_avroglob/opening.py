@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fsspec_avroglob.avro.concat import avro_stretches
@@ -88,7 +88,11 @@ async def _matches(fs: AvroGlobFileSystem, pattern: str) -> list[Source] | None:
         raise
     if not matches_itself:
         # Braces and sets do not stand for themselves, so the listing will not show it.
-        found, exists = await gather([fs._glob(pattern, detail=True), _exists(fs, pattern)])
+        asked: list[Coroutine[Any, Any, Any]] = [
+            fs._glob(pattern, detail=True),
+            _exists(fs, pattern),
+        ]
+        found, exists = await gather(asked)
     else:
         found = await fs._glob(pattern, detail=True)
         exists = pattern in found

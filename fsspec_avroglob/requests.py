@@ -89,9 +89,12 @@ class Requests:
             if hint is not None:
                 error.add_note(hint)
             translated = translated_error(error)
-            if translated is error:
-                raise
-            raise translated from error
+            try:
+                if translated is error:
+                    raise
+                raise translated from error
+            finally:
+                del translated  # its traceback knows this frame
 
     def count(self, request: S3Request) -> None:
         """Count a request that is sent now."""

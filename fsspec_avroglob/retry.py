@@ -213,6 +213,8 @@ async def with_retry(
         if attempts.error is not None:
             raise error from attempts.error
         raise
+    finally:
+        attempts.error = None  # its traceback knows the attempts
 
 
 @dataclass
@@ -265,6 +267,8 @@ class _Attempts(Generic[T]):
             logger.warning("%s", event)
             if self.on_retry is not None:
                 self.on_retry(event)
+            # aiohttp keeps the error, and with it what its frames hold: all that has been read.
+            event.error.__traceback__ = None
             del event
             await self.sleep(wait)
 

@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
+    AsyncIterator,
     Awaitable,
     Callable,
     Coroutine,
@@ -15,7 +16,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -35,13 +36,34 @@ async def gather(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     waiting = list(jobs)
     if len(waiting) == 1:
         return [await waiting[0]]
+    tasks: list[asyncio.Task[T]] = []
+    try:
+        async with task_group() as group:
+            tasks += [group.create_task(job) for job in waiting]
+        return [task.result() for task in tasks]
+    finally:
+        # A failure knows this frame by its traceback, and its task knows it: a cycle otherwise.
+        del tasks
+
+
+@asynccontextmanager
+async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """An asyncio.TaskGroup that raises the first failure itself, and leaves no cycle with it.
+
+    What the frames of its traceback hold, pages or tables, is free when the failure is.
+    """
+    error: BaseException | None = None
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(job) for job in waiting]
+            yield group
     except BaseExceptionGroup as failures:
-        error = first_error(failures)
-        raise error from error.__cause__
-    return [task.result() for task in tasks]
+        error = _first_error(failures)
+        failures.__traceback__ = None
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error
 
 
 async def for_each(
@@ -137,17 +159,19 @@ async def ordered(
             if not begun:
                 await producer
                 return
-            item, future = begun[0]
-            result = await future
+            item, result = begun[0][0], await begun[0][1]
             begun.popleft()
             waiting = 0
             asked.set()
             yield item, result
     finally:
         left: list[asyncio.Future[Any]] = [producer, *(future for _, future in begun)]
-        for task in left:
-            task.cancel()
+        for number in range(len(left)):
+            left[number].cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        # One that failed knows its error, whose traceback knows this frame.
+        begun.clear()
+        del left, producer
 
 
 async def on_io_loop(
@@ -181,6 +205,9 @@ async def on_io_loop(
         loop.call_soon_threadsafe(give_up)
         await asyncio.gather(result, return_exceptions=True)
         raise
+    finally:
+        running.clear()  # as in gather
+        del result
 
 
 def usable_cpus() -> int:
@@ -190,7 +217,7 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first failure in a group of groups."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+import weakref
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing, suppress
+from functools import partial
+from typing import Any
 
 import pytest
 from fsspec.asyn import get_loop
@@ -14,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsspec_avroglob.blocking import BlockingIterator, blocking
-from fsspec_avroglob.tasks import Budget, on_io_loop, ordered
+from fsspec_avroglob.retry import with_retry
+from fsspec_avroglob.tasks import Budget, gather, on_io_loop, ordered
 
 
 async def numbers(count: int, log: list[object]) -> AsyncGenerator[int, None]:
@@ -100,6 +104,61 @@ async def test_a_failing_source_is_raised_after_what_came_before() -> None:
     assert await anext(found) == (1, 1)
     with pytest.raises(OSError, match="gone"):
         await anext(found)
+
+
+class Held:
+    """What is of some size."""
+
+
+async def failing(held: Held) -> None:
+    await asyncio.sleep(0)
+    raise ValueError
+
+
+async def failing_in_order(held: Held) -> None:
+    async with aclosing(ordered(numbers(9, []), lambda _: failing(held), lambda: 3)) as results:
+        await anext(results)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        failing,
+        failing_in_order,
+        lambda held: gather([failing(held), failing(held)]),
+        lambda held: on_io_loop(failing, held),
+    ],
+    ids=["blocking", "ordered", "gather", "loop"],
+)
+def test_a_failure_that_is_dropped_keeps_nothing(
+    function: Callable[[Held], Coroutine[Any, Any, Any]],
+) -> None:
+    held = Held()
+    gone = weakref.ref(held)
+    gc.disable()
+    try:
+        with suppress(ValueError):
+            blocking(function, held)
+        del held
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_retried_failure_that_somebody_keeps_keeps_nothing_else() -> None:
+    held = Held()
+    gone = weakref.ref(held)
+    kept: list[Exception] = []  # as aiohttp keeps them
+
+    async def attempt(held: Held) -> None:
+        if not kept:
+            kept.append(ValueError())
+            raise kept[0]
+
+    blocking(with_retry, partial(attempt, held), {"base_delay": 0}, classify=lambda error: "lost")
+
+    del held
+    assert gone() is None
 
 
 async def test_a_budget_is_waited_for_and_never_blocks_what_is_larger_than_it() -> None:

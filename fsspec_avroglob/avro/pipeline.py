@@ -287,7 +287,10 @@ class _Threads:
         future = self._pool.submit(function, *args)
         self._running.add(future)  # type: ignore[arg-type]  # a set of any futures
         future.add_done_callback(self._running.discard)
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            del future  # it knows the failure, whose traceback knows this frame
 
     async def end(self) -> None:
         """End the threads, what they are at included."""

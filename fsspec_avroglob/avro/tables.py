@@ -148,8 +148,12 @@ class _Waiting:
 
     def fail(self) -> None:
         """Raise what ended the reading, if anything did."""
-        if self.failure is not None:
-            raise self.failure
+        failure, self.failure = self.failure, None
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            del failure  # its traceback knows this frame
 
 
 async def _failure_last(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from s3fs.utils import FileExpired
 
 from fsspec_avroglob.avro.container import NotAvroError, parse_header
+from fsspec_avroglob.avro.pipeline import Pipeline
 from fsspec_avroglob.avro.read import (
     AvroDecodeError,
     aiter_avro_records,
@@ -367,6 +369,20 @@ def test_corrupt_data_is_an_error_with_its_place_or_left_out_and_reported(
     records = iter_avro_records(pattern, ignore_errors=True)
     assert [record["id"] for record in records] == ids
     assert [error.offset for error in records.errors] == [caught.value.offset]
+
+
+def test_a_failed_reading_keeps_nothing(tmp_path: Path) -> None:
+    (tmp_path / "1.avro").write_bytes(user_file(100, block_bytes=200))
+    (tmp_path / "2.avro").write_bytes(user_file(100, block_bytes=200)[:-30])
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(AvroDecodeError) as caught:
+            read_avro_table(f"{tmp_path}/*.avro")
+        del caught
+        assert not [one for one in gc.get_objects() if isinstance(one, Pipeline | pa.Table)]
+    finally:
+        gc.enable()
 
 
 def test_rows_before_a_corrupt_block_come_before_the_error(tmp_path: Path) -> None:
