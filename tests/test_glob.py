@@ -12,7 +12,7 @@ import pytest
 import s3fs
 from fsspec.asyn import sync
 from fsspec.callbacks import Callback
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
 from benchmarks.endpoint import SyntheticEndpoint
@@ -99,7 +99,11 @@ def test_random_globs_equal_those_of_s3fs(
         path, options = f"{bucket}/{text}{end}", {"maxdepth": maxdepth, "withdirs": withdirs}
         # What s3fs finds can depend on what it listed before.
         reference.invalidate_cache()
-        assert fs.glob(path, **options) == reference.glob(path, **options)
+        try:
+            expected = reference.glob(path, **options)
+        except KeyError:  # s3fs's own slip, on some trees with empty names
+            reject()
+        assert fs.glob(path, **options) == expected
 
     compare()
 
