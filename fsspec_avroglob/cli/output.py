@@ -208,7 +208,7 @@ def whole_file(target: Path) -> Iterator[Path]:
     Raises UsageProblem where there is no directory for it.
     """
     if not target.parent.is_dir():
-        raise UsageProblem(f"there is no directory {target.parent}; make it first")
+        raise UsageProblem(f"{target}: its directory does not exist; make it first")
     partial = target.parent / f".{target.name[:60]}.{uuid.uuid4().hex}.part"
     try:
         yield partial

@@ -60,9 +60,9 @@ def test_plans_are_for_s3(cli: Cli, tmp_path: Path, command: str) -> None:
     assert "s3://" in outcome.err
 
 
-def test_a_drawing_that_cannot_be_written_exits_3(cli: Cli, bucket: str, tmp_path: Path) -> None:
+def test_a_drawing_that_cannot_be_written_exits_2(cli: Cli, bucket: str, tmp_path: Path) -> None:
     outcome = cli("explain", "--svg", tmp_path / "no" / "x.svg", f"s3://{bucket}/*")
-    assert outcome.code != 0
+    assert outcome.code == 2
     assert "x.svg" in outcome.err
 
 
