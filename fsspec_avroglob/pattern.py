@@ -135,8 +135,8 @@ class Segment:
         if self.tokens == (AnyRun(),):
             return "[^/]+"
         # A name made only of "*" is not empty; so is one that several nullable tokens make up.
-        guard = "(?=[^/])" if nullable(self.tokens) and count_runs(self.tokens) else ""
-        return guard + tokens_regex(self.tokens)
+        some = nullable(self.tokens) and count_runs(self.tokens) and not vanishing(self.tokens)
+        return ("(?=[^/])" if some else "") + tokens_regex(self.tokens)
 
     def matches(self, name: str) -> bool:
         """Whether *name*, a path segment without ``/``, is one that the segment describes."""

@@ -332,6 +332,8 @@ def test_sets_hold_the_characters_that_they_hold_in_fsspec(body: str, others: li
 @example("{a,*}*", ["a", "b"], False, False, 0)
 @example("{a,[[{]}", ["["], False, False, 0)
 @example("{a,[z-a]}", ["[]"], False, False, 0)
+@example("{a*,}/**", ["/x", "//x", "a/x"], False, False, 0)
+@example("b/{,*}{a,}/x", ["b//x", "b/a/x"], False, False, 0)
 @example("**/x{,?}{,*b}", ["-/x", "-/00a", "-/xab"], False, True, 0)
 def test_a_pattern_is_the_union_of_its_brace_free_forms(
     pattern: str, paths: list[str], slash: bool, is_dir: bool, seed: int
