@@ -42,6 +42,9 @@ __all__ = ["OpenedFile", "ResolvedSources", "SourceFile", "find_files", "open_fi
 # Most headers fit, and a server answers 64 KiB about as fast as one byte.
 HEAD_BYTES = 64 * 1024
 
+# Where all of a file will be read anyway, its first read may as well bring more than the header.
+LONG_HEAD_BYTES = 1024 * 1024
+
 KEPT_BYTES = 64 * 1024 * 1024
 """Most bytes of small files that resolved sources keep; what is over is read again."""
 

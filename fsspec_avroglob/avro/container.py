@@ -191,18 +191,22 @@ def walk_blocks(
     base: int = 0,
     start: int = 0,
     file_bytes: int | None = None,
+    max_bytes: int | None = None,
 ) -> Iterator[Block]:
     """The blocks of *data*, one after another.
 
     - ``base``: the byte of the file that *data* begins with.
     - ``start``: where in *data* the first block begins.
     - ``file_bytes``: size of the file, if known: a block that ends behind it is corrupt.
+    - ``max_bytes``: a block that claims more bytes of data is taken for corrupt.
 
     Ends where *data* does. Raises, when it comes to that block, NeedMoreBytes (counted from the
     start of *data*) if the last one is not complete and CorruptBlockError if bytes cannot be one.
     """
     while start < len(data):
-        block = block_at(data, start, sync_marker, base=base, file_bytes=file_bytes)
+        block = block_at(
+            data, start, sync_marker, base=base, file_bytes=file_bytes, max_bytes=max_bytes
+        )
         yield block
         start = block.end - base
 
@@ -214,8 +218,29 @@ def block_at(
     *,
     base: int = 0,
     file_bytes: int | None = None,
+    max_bytes: int | None = None,
 ) -> Block:
     """The block that begins at *start* of *data*. Arguments and errors: :func:`walk_blocks`."""
+    block = claimed_block(data, start, base=base, file_bytes=file_bytes, max_bytes=max_bytes)
+    end = block.end - base
+    if end > len(data):
+        raise NeedMoreBytes(end)
+    check_marker(block, data[end - SYNC_MARKER_BYTES : end], sync_marker)
+    return block
+
+
+def claimed_block(
+    data: bytes,
+    start: int = 0,
+    *,
+    base: int = 0,
+    file_bytes: int | None = None,
+    max_bytes: int | None = None,
+) -> Block:
+    """The block whose header is at *start* of *data*, as that claims.
+
+    Only :func:`check_marker` tells whether it is one. Arguments and errors: :func:`walk_blocks`.
+    """
     offset = base + start
     try:
         count, size_bytes, data_start = parse_block_header(data, start)
@@ -225,17 +250,25 @@ def block_at(
         if file_bytes is not None and base + more.size_bytes > file_bytes:
             raise CorruptBlockError("the file ends within its header", offset) from more
         raise
-    marker = data_start + size_bytes
-    end = marker + SYNC_MARKER_BYTES
-    if file_bytes is not None and base + end > file_bytes:
+    end = base + data_start + size_bytes + SYNC_MARKER_BYTES
+    if file_bytes is not None and end > file_bytes:
         reason = f"it claims {size_bytes} bytes of data, but the file ends at byte {file_bytes}"
         raise CorruptBlockError(reason, offset)
-    if end > len(data):
-        raise NeedMoreBytes(end)
-    if data[marker:end] != sync_marker:
-        reason = f"no sync marker follows its {size_bytes} bytes of data, at byte {base + marker}"
+    if max_bytes is not None and size_bytes > max_bytes:
+        reason = (
+            f"it claims {size_bytes} bytes of data, more than {max_bytes}; "
+            "raise max_block_size if the file is to be trusted"
+        )
         raise CorruptBlockError(reason, offset)
-    return Block(offset, count, size_bytes, base + data_start, base + end)
+    return Block(offset, count, size_bytes, base + data_start, end)
+
+
+def check_marker(block: Block, found: bytes, sync_marker: bytes) -> None:
+    """Raise CorruptBlockError if *found*, the 16 bytes that end *block*, is not its marker."""
+    if found != sync_marker:
+        place = block.end - SYNC_MARKER_BYTES
+        reason = f"no sync marker follows its {block.size_bytes} bytes of data, at byte {place}"
+        raise CorruptBlockError(reason, block.offset)
 
 
 def find_block(

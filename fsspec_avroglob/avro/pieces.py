@@ -243,7 +243,7 @@ async def _followed_runs(
             found += run.within(blocks)
             followed = run.blocks[-1].end
         if lost:
-            followed = max(followed, lost[-1].offset + lost[-1].size_bytes)
+            followed = max(followed, lost[-1].end)
         if last:
             break
     if dropped is not None:

@@ -21,6 +21,7 @@ from fsspec_avroglob.expand import Location, Sources, StorageOptions, locate
 from fsspec_avroglob.hive import Partition, partition_of
 from fsspec_avroglob.sources import (
     HEAD_BYTES,
+    LONG_HEAD_BYTES,
     HeadKeeper,
     OpenedFile,
     ResolvedSources,
@@ -31,9 +32,6 @@ from fsspec_avroglob.sources import (
 )
 
 R = TypeVar("R")
-
-# Where all of a file will be read anyway, its first read may as well bring more than the header.
-_LONG_HEAD_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ class Reading:
             short = demand.limited or check_first or options.schema == "union"
             files = open_files(
                 places,
-                head_bytes=HEAD_BYTES if short else _LONG_HEAD_BYTES,
+                head_bytes=HEAD_BYTES if short else LONG_HEAD_BYTES,
                 ahead=demand.files_ahead,
                 skipped=skip,
             )

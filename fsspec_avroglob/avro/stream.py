@@ -7,16 +7,12 @@ from typing import NamedTuple
 
 from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, Dropped, salvage_blocks
 from fsspec_avroglob.avro.container import (
-    SYNC_MARKER_BYTES,
     Block,
     ByteRange,
     CorruptBlockError,
     NeedMoreBytes,
     walk_blocks,
 )
-
-# More than a block's header and sync marker take.
-_OVERHEAD_BYTES = 64
 
 
 class Run(NamedTuple):
@@ -119,6 +115,7 @@ class BlockStream:
         self._held = 0
         self._needed = 1
         self._index: int | None = 0
+        self._lost: Dropped | None = None
 
     def feed(self, data: bytes, *, last: bool) -> Iterator[Run]:
         """The blocks that are whole with the *data* that follows what was fed before.
@@ -136,36 +133,38 @@ class BlockStream:
         error: CorruptBlockError | None = None
         # Of this part alone: others add to what is dropped while the runs are taken.
         lost: list[Dropped] = []
-        self._needed = 1
+        needed: int | None = None
         try:
             for block in self._walk(buffer, lost):
                 blocks.append(block)
         except NeedMoreBytes as more:
-            self._needed = more.size_bytes
+            needed = more.size_bytes
         except CorruptBlockError as found:
             error = found
+        followed = max([self._base, *(b.end for b in blocks[-1:]), *(one.end for one in lost[-1:])])
+        at_loss = bool(lost) and followed == lost[-1].end
+        self._lost = lost.pop() if at_loss and needed is not None else None
         if self._dropped is not None:
             self._dropped += lost
         yield from self._runs(buffer, blocks)
-        ends = [block.end for block in blocks[-1:]]
-        if lost:
-            ends += [lost[-1].offset + lost[-1].size_bytes]
-            if not blocks or ends[1] > ends[0]:
-                self._index = None
-        consumed = max([end - self._base for end in ends], default=0)
+        if at_loss:
+            self._index = None
+        consumed = followed - self._base
         self._parts = [buffer[consumed:]]
         self._held -= consumed
-        self._base += consumed
-        self._needed -= consumed
+        self._base = followed
+        self._needed = 1 if needed is None else needed - consumed
         if error is not None:
             raise error.at(self._path, self._index)
-        if self._needed > self._max_block_bytes + _OVERHEAD_BYTES:
-            yield from self._refuse_large(last)
 
     def _walk(self, buffer: bytes, lost: list[Dropped]) -> Iterator[Block]:
         if self._dropped is None:
             return walk_blocks(
-                buffer, self._sync_marker, base=self._base, file_bytes=self._file_bytes
+                buffer,
+                self._sync_marker,
+                base=self._base,
+                file_bytes=self._file_bytes,
+                max_bytes=self._max_block_bytes,
             )
         return salvage_blocks(
             buffer,
@@ -176,6 +175,8 @@ class BlockStream:
             block_index=self._index,
             # Without a size, what was read is taken for the beginning of something endless.
             file_bytes=self._file_bytes if self._file_bytes is not None else 1 << 62,
+            max_bytes=self._max_block_bytes,
+            lost=self._lost,
         )
 
     def _runs(self, buffer: bytes, blocks: list[Block]) -> Iterator[Run]:
@@ -191,21 +192,3 @@ class BlockStream:
             yield Run(data, tuple(run), self._index)
             self._index = None if self._index is None else self._index + len(run)
             start = place + 1
-
-    def _refuse_large(self, last: bool) -> Iterator[Run]:
-        """Refuse a block that is larger than allowed, before all of it has been read."""
-        reason = (
-            f"it claims more than {self._max_block_bytes} bytes of data; "
-            "raise max_block_size if the file is to be trusted"
-        )
-        if self._dropped is None:
-            raise CorruptBlockError(reason, self._base, self._path, self._index)
-        buffer = b"".join(self._parts)
-        marker = buffer.find(self._sync_marker)
-        tail = SYNC_MARKER_BYTES - 1
-        cut = max(1, len(buffer) - tail) if marker < 0 else marker + SYNC_MARKER_BYTES
-        self._dropped.append(Dropped(self._path, self._index, self._base, cut, reason))
-        self._parts, self._held = [buffer[cut:]], self._held - cut
-        self._base, self._index, self._needed = self._base + cut, None, 1
-        if marker >= 0:
-            yield from self.feed(b"", last=last)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
-from typing import Any, TypeVar
+from collections.abc import Callable
+from contextlib import aclosing
 
 import click
 
 from fsspec_avroglob.avro.container import ContainerHeader
+from fsspec_avroglob.blocking import blocking
 from fsspec_avroglob.cli import output
-from fsspec_avroglob.cli.blocks import Findings, Window, examine, read_header, walk
+from fsspec_avroglob.cli.blocks import Decode, examine, walk
 from fsspec_avroglob.cli.command import (
     AvroglobCommand,
     examples,
@@ -21,50 +20,39 @@ from fsspec_avroglob.cli.command import (
     size_in_bytes,
 )
 from fsspec_avroglob.cli.errors import EXIT_FOUND, EXIT_OK
-from fsspec_avroglob.cli.locate import files, place, system_for
-from fsspec_avroglob.cli.progress import progress
+from fsspec_avroglob.cli.locate import files, place
+from fsspec_avroglob.cli.progress import Advance, progress
 from fsspec_avroglob.cli.settings import Settings
+from fsspec_avroglob.expand import Location
 from fsspec_avroglob.outline import counted
-from fsspec_avroglob.tasks import for_each
+from fsspec_avroglob.sources import OpenedFile, open_files
+from fsspec_avroglob.tasks import ordered
 
-T = TypeVar("T")
-
-_COUNTED_AT_ONCE = 32
-_CHECKED_AT_ONCE = 4  # each holds a window and a block in memory
+_COUNTED_AHEAD = 32
 
 
-async def _for_files(
-    settings: Settings,
-    found: list[tuple[str, str, int]],
-    visit: Callable[[Window], Awaitable[T]],
-    at_once: int,
-) -> list[T]:
-    """Visit files, given as (pattern, path, size); the results in their order."""
-    results: dict[int, T] = {}
-    async with AsyncExitStack() as sessions:
-        systems = {
-            typed: await system_for(settings, typed, sessions) for typed in {f[0] for f in found}
-        }
-
-        async def one(index: int) -> None:
-            typed, path, size = found[index]
-            results[index] = await visit(Window(systems[typed], path, size))
-
-        await for_each(range(len(found)), one, at_once)
-    return [results[index] for index in range(len(found))]
+def _found(settings: Settings, patterns: tuple[str, ...]) -> list[Location]:
+    """The files that match, each with the name that it is to be shown by."""
+    return [
+        Location(at.shown(info["name"]), at.fs, info["name"], info["size"])
+        for at in (place(settings, typed) for typed in patterns)
+        for info in files(at)
+    ]
 
 
-def _found(
-    settings: Settings, patterns: tuple[str, ...]
-) -> tuple[list[tuple[str, str, int]], list[str]]:
-    """The files that match, as (pattern, path, size), and how each is to be shown."""
-    found, shown = [], []
-    for typed in patterns:
-        at = place(settings, typed)
-        for info in files(at):
-            found.append((typed, info["name"], info["size"]))
-            shown.append(at.shown(info["name"]))
-    return found, shown
+async def _counts(found: list[Location], advance: Advance) -> list[tuple[int, int]]:
+    """Of each file the numbers of records and of blocks."""
+
+    async def count_one(file: OpenedFile) -> tuple[int, int]:
+        records = blocks = 0
+        async for block in walk(file):
+            records, blocks = records + block.value_count, blocks + 1
+        advance(1)
+        return records, blocks
+
+    counted_files = ordered(open_files(found), count_one, lambda: _COUNTED_AHEAD)
+    async with aclosing(counted_files):
+        return [counts async for _, counts in counted_files]
 
 
 @click.command(
@@ -83,24 +71,15 @@ def count(settings: Settings, /, patterns: tuple[str, ...], total: bool, as_json
 
     Blocks tell how many records they hold. Of large blocks nothing else is read.
     """
-    found, shown = _found(settings, patterns)
+    found = _found(settings, patterns)
     with progress(f"counting in {counted(len(found), 'file')}", "files", len(found)) as advance:
-
-        async def visit(window: Window) -> tuple[int, int]:
-            records = blocks = 0
-            header = await read_header(window)
-            async for block in walk(window, header):
-                records, blocks = records + block.value_count, blocks + 1
-            advance(1)
-            return records, blocks
-
-        counts = asyncio.run(_for_files(settings, found, visit, _COUNTED_AT_ONCE))
+        counts = blocking(_counts, found, advance)
     if total:
         print(sum(records for records, _ in counts))
         return EXIT_OK
     rows = [
-        {"records": records, "blocks": blocks, "path": path}
-        for (records, blocks), path in zip(counts, shown, strict=True)
+        {"records": records, "blocks": blocks, "path": file.name}
+        for (records, blocks), file in zip(counts, found, strict=True)
     ]
     output.print_rows(rows, as_json, total=True)
     return EXIT_OK
@@ -138,34 +117,34 @@ def check(
     Every block is inflated, its checksum held against it where its codec has one. Prints what is
     damaged: path, block, offset and size in bytes, reason. Exits with 4 if anything is.
     """
-    found, shown = _found(settings, patterns)
+    found = _found(settings, patterns)
     decoding = _decoding(max_block_size) if values else None
-    size = sum(file[2] for file in found)
+    size = sum(file.size or 0 for file in found)
     with progress(f"checking {counted(len(found), 'file')}", "bytes", size) as advance:
-
-        async def visit(window: Window) -> Findings:
-            return await examine(window, max_block_size, advance, decoding)
-
-        findings = asyncio.run(_for_files(settings, found, visit, _CHECKED_AT_ONCE))
-    rows: list[dict[str, Any]] = []
-    for path, one in zip(shown, findings, strict=True):
-        for lost in one.dropped:
-            where = {"block": lost.block_index, "offset": lost.offset, "size": lost.size_bytes}
-            rows.append({"path": path, **where, "reason": lost.reason})
+        findings = blocking(examine, found, max_block_size, advance, decoding)
+    rows = [
+        {
+            "path": lost.path,
+            "block": lost.block_index,
+            "offset": lost.offset,
+            "size": lost.size_bytes,
+            "reason": lost.reason,
+        }
+        for lost in findings.dropped
+    ]
     output.print_rows(rows, as_json)
-    good = sum(one.blocks for one in findings)
-    told = f"{counted(len(found), 'file')}, {counted(good, 'good block')}"
-    values_told = counted(sum(one.values for one in findings), "value")
-    print(f"{told}, {values_told}; {counted(len(rows), 'corrupt place')}", file=sys.stderr)
+    told = f"{counted(len(found), 'file')}, {counted(findings.blocks, 'good block')}"
+    told = f"{told}, {counted(findings.values, 'value')}"
+    print(f"{told}; {counted(len(rows), 'corrupt place')}", file=sys.stderr)
     return EXIT_FOUND if rows else EXIT_OK
 
 
-def _decoding(max_block_bytes: int) -> Callable[[ContainerHeader], Callable[[bytes], object]]:
+def _decoding(max_block_bytes: int) -> Callable[[ContainerHeader], Decode]:
     from fsspec_avroglob.avro.arrow import TableSchema
     from fsspec_avroglob.avro.engines import decoder
 
     # The stricter engine: polars-avro reads branch numbers that a union has not as one that it has.
-    def decode(header: ContainerHeader) -> Callable[[bytes], object]:
+    def decode(header: ContainerHeader) -> Decode:
         table = TableSchema.of(header.schema)
         return decoder(header, table, "fastavro", max_block_size=max_block_bytes).decode
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsspec_avroglob.avro.blocks import Dropped
+from fsspec_avroglob.avro.blocks import Dropped, salvage_blocks
 from fsspec_avroglob.avro.container import CorruptBlockError, parse_header, walk_blocks
 from fsspec_avroglob.avro.stream import BlockStream, Run
 from tests.support.avro_data import SYNC_MARKER, encode_long, user_file, users
@@ -75,6 +77,56 @@ def test_damage_costs_the_blocks_that_it_touches(
     assert all(
         any(offset in part for part in reported) or offset == BLOCKS[hit].offset for offset in lost
     )
+
+
+@settings(deadline=None)
+@given(
+    cuts=CUTS,
+    damage=st.lists(st.tuples(st.integers(0, len(BODY) - 1), st.binary(max_size=40)), max_size=3),
+    max_block_bytes=st.sampled_from([1 << 20, 70]),
+    known_size=st.booleans(),
+)
+def test_what_is_salvaged_part_by_part_is_what_is_salvaged_of_the_whole(
+    cuts: list[int], damage: list[tuple[int, bytes]], max_block_bytes: int, known_size: bool
+) -> None:
+    body = BODY
+    for place, junk in damage:
+        body = (body[:place] + junk + body[place + len(junk) :])[: len(BODY)]
+    whole: list[Dropped] = []
+    blocks = list(
+        salvage_blocks(
+            body, SYNC_MARKER, path="x", base=START, dropped=whole, max_bytes=max_block_bytes
+        )
+    )
+
+    dropped: list[Dropped] = []
+    runs = feed(body, cuts, dropped=dropped, max_block_bytes=max_block_bytes, known_size=known_size)
+
+    assert [block for run in runs for block in run.blocks] == blocks
+    if known_size:
+        assert dropped == whole
+    else:  # that a claim reaches behind the end is seen at the end
+        assert [(one.offset, one.end) for one in dropped] == [
+            (one.offset, one.end) for one in whole
+        ]
+
+
+def test_a_long_loss_is_one_report_and_takes_little_memory() -> None:
+    zeros, count = bytes(1 << 16), 200
+    dropped: list[Dropped] = []
+    stream = BlockStream("x", SYNC_MARKER, 0, None, dropped=dropped)
+    tracemalloc.start()
+    try:
+        for _ in range(count):
+            assert not list(stream.feed(zeros, last=False))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    (run,) = stream.feed(SYNC_MARKER + BODY, last=True)
+
+    assert len(run.blocks) == len(BLOCKS)
+    assert [one.size_bytes for one in dropped] == [count * len(zeros) + len(SYNC_MARKER)]
+    assert peak < 10 * len(zeros)
 
 
 @settings(deadline=None)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import sys
 from pathlib import Path
 
 import fastavro
-import fsspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from fsspec_avroglob.avro.blocks import CodecError, Dropped, decompress, salvage_blocks
 from fsspec_avroglob.avro.container import parse_header, walk_blocks
-from fsspec_avroglob.cli.blocks import Findings, Window, examine
 from fsspec_avroglob.cli.output import print_rows
 from tests.conftest import PutObjects
 from tests.support.command import Cli, avro
@@ -31,16 +25,6 @@ def container(*sizes: int, codec: str = "null") -> bytes:
     rows = [{"b": bytes(i % 251 for i in range(size))} for size in sizes]
     fastavro.writer(body, SCHEMA, rows, codec=codec, sync_interval=1)
     return body.getvalue()
-
-
-def examined(data: bytes, max_block_bytes: int = 1 << 20, **sizes: int) -> Findings:
-    memory = fsspec.filesystem("memory")
-    memory.pipe("/scan-test", data)
-    try:
-        window = Window(memory, "/scan-test", len(data), **sizes)
-        return asyncio.run(examine(window, max_block_bytes, lambda amount: None))
-    finally:
-        memory.rm("/scan-test")
 
 
 # --- count ---------------------------------------------------------------------------------------
@@ -147,48 +131,34 @@ def test_check_refuses_blocks_that_inflate_too_much(cli: Cli, bucket: str, put: 
     assert [line.split("\t")[0] for line in outcome.lines] == [f"s3://{bucket}/bomb"]
 
 
-def test_a_block_larger_than_the_bound_is_reported_unread() -> None:
-    found = examined(container(10, 5000, 10), max_block_bytes=1000)
-    assert found.blocks == 2
-    assert "5,0" in found.dropped[0].reason
-
-
-@settings(max_examples=80, deadline=None)
-@given(
-    st.lists(st.integers(0, 120), min_size=1, max_size=8),
-    st.sampled_from(["null", "deflate"]),
-    st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=6)), max_size=3),
-    st.sampled_from([(20, 40, 10, 5), (64, 4096, 64, 36), (1 << 16, 1 << 16, 1 << 16, 64)]),
-)
-def test_check_finds_what_salvaging_the_whole_file_in_memory_finds(
-    sizes: list[int], codec: str, damage: list[tuple[float, bytes]], window: tuple[int, ...]
+def test_a_block_larger_than_the_bound_is_reported_once_and_the_rest_counted(
+    cli: Cli, tmp_path: Path
 ) -> None:
-    data = container(*sizes, codec=codec)
+    (tmp_path / "x.avro").write_bytes(container(10, 5000, 10))
+    outcome = cli("check", "--json", "--max-block-size", 1000, tmp_path / "x.avro")
+    (lost,) = map(json.loads, outcome.lines)
+    assert (lost["block"], lost["size"]) == (1, 5021)
+    assert "claims 5002 bytes of data, more than 1000" in lost["reason"]
+    assert "2 good blocks, 2 values; 1 corrupt place" in outcome.err
+
+
+def test_check_tells_the_place_of_each_block_that_does_not_inflate(
+    cli: Cli, bucket: str, put: PutObjects
+) -> None:
+    data = container(500, 500, 500, 500, codec="deflate")
     header = parse_header(data)
-    for place, junk in damage:
-        at = header.size_bytes + int(place * (len(data) - header.size_bytes))
-        data = data[:at] + junk + data[at + len(junk) :]
-    dropped: list[Dropped] = []
-    good = []
-    for block in salvage_blocks(
-        data,
-        header.sync_marker,
-        path="/scan-test",
-        base=0,
-        dropped=dropped,
-        start=header.size_bytes,
-    ):
-        try:
-            decompress(codec, data[block.data_offset : block.data_offset + block.size_bytes])
-        except CodecError:
-            dropped.append(Dropped("", None, block.offset, block.end - block.offset, ""))
-        else:
-            good.append(block.value_count)
+    blocks = list(walk_blocks(data, header.sync_marker, start=header.size_bytes))
+    damaged = bytearray(data)
+    for block in blocks[1::2]:
+        damaged[block.data_offset] ^= 0xFF
+    put({"b.avro": bytes(damaged), "a.avro": b"Obj"})
 
-    first, chunk, hop, probe = window
-    found = examined(data, first_bytes=first, chunk_bytes=chunk, hop_bytes=hop, probe_bytes=probe)
+    outcome = cli("check", "--json", f"s3://{bucket}/*.avro")
 
-    assert (found.blocks, found.values) == (len(good), sum(good))
-    assert sorted((d.offset, d.size_bytes) for d in found.dropped) == sorted(
-        (d.offset, d.size_bytes) for d in dropped
-    )
+    first, *told = map(json.loads, outcome.lines)
+    assert first["path"] == f"s3://{bucket}/a.avro"
+    assert [(one["block"], one["offset"], one["size"]) for one in told] == [
+        (number, blocks[number].offset, blocks[number].end - blocks[number].offset)
+        for number in (1, 3)
+    ]
+    assert "2 files, 2 good blocks, 2 values; 3 corrupt places" in outcome.err
