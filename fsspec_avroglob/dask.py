@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import operator
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,6 +18,7 @@ try:
     from dask.dataframe.dask_expr import new_collection
     from dask.dataframe.dask_expr._reductions import Len
     from dask.dataframe.dask_expr.io import FromMapProjectable
+    from dask.system import CPU_COUNT
     from dask.utils import parse_bytes
     from pandas.api.types import is_object_dtype
 except ImportError as error:
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["read_avro", "to_avro"]
 
 Blocksize: TypeAlias = int | str | None
+"""Bytes, as a number or as text; None, or "auto"."""
 
 _NO_PIECE = Piece(())
 """Stands for a partition in which no row can be wanted; nothing is read for it."""
@@ -59,7 +63,7 @@ _LITERALS: Mapping[str, type] = {"int64": int, "date": datetime.date, "string": 
 def read_avro(
     urlpath: Sources | ResolvedSources,
     columns: Columns = None,
-    blocksize: Blocksize = "64 MiB",
+    blocksize: Blocksize = "auto",
     schema: AvroSchema | None = None,
     filters: Filters | None = None,
     storage_options: StorageOptions = None,
@@ -76,8 +80,10 @@ def read_avro(
 
     - ``urlpath``: path, URL or glob, or a list of them; rows are in the order of the files.
     - ``columns``: names or indices of the columns wanted, in the order wanted; all by default.
-    - ``blocksize``: bytes of files (``"64 MiB"``) that a partition is made of, about: small files
-      are grouped, large ones divided between blocks. None makes each file a partition.
+    - ``blocksize``: bytes of files (``"16 MiB"``) that a partition is made of, about: small files
+      are grouped, large ones divided between blocks. None makes each file a partition. ``"auto"``
+      is 64 MiB, or so much less that every thread gets a partition, but not below 4 MiB. Threads
+      are those of the current client's cluster, else those that Dask starts in this process.
     - ``schema``: ``"first"``, ``"union"`` or a reader schema, for files whose schemas differ.
     - ``filters``: on ``key=value`` directories, ``[("year", ">=", 2024)]``; what they exclude is
       not listed where that can be told, and never read.
@@ -91,8 +97,8 @@ def read_avro(
     The call itself lists the files and reads their headers; the meta follows from the schemas.
     Columns that the result is later narrowed to are the only ones decoded, and partitions that a
     later comparison (``==``, ``<``, ..., ``&``, ``|``) of a ``key=value`` column rules out are not
-    read. Names of tasks depend on the
-    files' versions and the arguments alone.
+    read. Names of tasks depend on the files' versions, the arguments and, for "auto", the number
+    of threads alone.
 
     Raises what :func:`fsspec_avroglob.read_avro` raises before it reads rows.
     """
@@ -110,13 +116,34 @@ def read_avro(
     files = tuple(replace(file, head=b"") for file in resolved.files)
     resolved = replace(resolved, files=files)
     layout = layout_of(resolved, asked)
-    size = parse_bytes(blocksize) if isinstance(blocksize, str) else blocksize
     options: TableOptions = {"engine": engine, "ignore_errors": ignore_errors}
     if max_block_size is not None:
         options["max_block_size"] = max_block_size
     reader = PieceReader(layout, dict(storage_options or {}), options, dtype_backend)
-    parts = pieces(resolved, size) or [_NO_PIECE]
+    parts = _partitions(resolved, blocksize)
     return new_collection(_ReadAvro(reader, [parts], None, [], {}, True, reader.empty))
+
+
+def _partitions(resolved: ResolvedSources, blocksize: Blocksize) -> list[Piece]:
+    """At least one, even if it is of no rows."""
+    if blocksize == "auto":
+        found = pieces(resolved, readers=_threads())
+    else:
+        size = parse_bytes(blocksize) if isinstance(blocksize, str) else blocksize
+        found = pieces(resolved, size)
+    return found or [_NO_PIECE]
+
+
+def _threads() -> int:
+    """How many partitions can be read at once: by the current client's cluster, else here."""
+    # There is a client only where somebody has imported this.
+    distributed = sys.modules.get("distributed")
+    threads = 0
+    if distributed is not None:
+        with suppress(ValueError):  # no client
+            client = distributed.Client.current()
+            threads = int(client.scheduler_info(n_workers=0)["total_threads"])
+    return threads or int(dask.config.get("num_workers", None) or CPU_COUNT)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ import pytest
 from distributed import Client, LocalCluster, as_completed, futures_of
 
 import fsspec_avroglob
+from fsspec_avroglob.avro.container import parse_header
 from fsspec_avroglob.dask import read_avro, to_avro
+from fsspec_avroglob.sources import ResolvedSources, SourceFile
 from tests.conftest import PutObjects
 from tests.support.avro_data import USER_SCHEMA, avro_file, user_file, users
 from tests.support.proxy import FaultProxy
@@ -63,6 +65,25 @@ def test_small_files_are_grouped_and_large_ones_divided(days: str) -> None:
     assert read_avro(days).npartitions == 1
     assert read_avro(days, blocksize=None).npartitions == 6
     assert read_avro(days, blocksize=2000).npartitions > 6
+
+
+@pytest.fixture
+def twelve_mebibytes() -> ResolvedSources:
+    """Three files, of which nothing is read: worth two partitions, not three."""
+    header = parse_header(user_file(1))
+    files = tuple(SourceFile(f"{n}.avro", header, 4 << 20, None) for n in range(3))
+    return ResolvedSources(files, header.schema, (None,) * 3, ({},) * 3)
+
+
+def test_few_bytes_are_divided_among_the_threads_unless_a_size_is_given(
+    twelve_mebibytes: ResolvedSources,
+) -> None:
+    for threads, partitions in [(1, 1), (2, 2), (100, 2)]:
+        with dask.config.set(num_workers=threads):
+            df = read_avro(twelve_mebibytes)
+            assert df.npartitions == partitions
+            assert df._name == read_avro(twelve_mebibytes)._name
+            assert read_avro(twelve_mebibytes, blocksize="64 MiB").npartitions == 1
 
 
 def test_the_meta_follows_from_the_schema_and_no_rows_are_read(
@@ -190,7 +211,7 @@ def test_a_frame_that_cannot_be_written_is_refused_before_anything_is(tmp_path: 
 
 
 def test_a_cluster_of_processes_survives_the_loss_of_a_worker(
-    bucket: str, put: PutObjects, proxy: FaultProxy
+    bucket: str, put: PutObjects, proxy: FaultProxy, twelve_mebibytes: ResolvedSources
 ) -> None:
     files = {
         f"{n:02}.avro": avro_file(users(500, 500 * n), USER_SCHEMA, block_bytes=1000)
@@ -212,6 +233,8 @@ def test_a_cluster_of_processes_survives_the_loss_of_a_worker(
         Client(cluster) as client,
     ):
         assert len(client.run(os.getpid)) == 2
+        with dask.config.set(num_workers=1):
+            assert read_avro(twelve_mebibytes).npartitions == 2
         held = df.persist()
         next(as_completed(futures_of(held)))
         os.kill(client.run(os.getpid).popitem()[1], signal.SIGKILL)

@@ -36,6 +36,9 @@ from fsspec_avroglob.tasks import collect
 PIECE_BYTES = 64 * 1024 * 1024
 """Default of about how many bytes of files make a piece."""
 
+LEAST_PIECE_BYTES = CHUNK_BYTES
+"""Less is not worth a task of its own: it is read at once and decoded within milliseconds."""
+
 _RANGE_READS_AT_ONCE = 16
 _SLACK_BYTES = 64 * 1024
 
@@ -64,30 +67,58 @@ class Piece:
         return sum(map(_span_bytes, self.spans))
 
 
-def pieces(resolved: ResolvedSources, blocksize: int | None = PIECE_BYTES) -> list[Piece]:
-    """Divide the table of *resolved* into pieces of about *blocksize* bytes of files.
+def pieces(
+    resolved: ResolvedSources, blocksize: int | None = PIECE_BYTES, readers: int = 1
+) -> list[Piece]:
+    """Divide the table of *resolved* into pieces of at most about *blocksize* bytes of files.
 
     Neighbouring small files go into one piece, large ones are divided between blocks; None makes
     each file a piece. Files without blocks make no piece of their own. No request is sent.
+
+    - ``readers``: how many pieces will be read at once. A table that would make fewer is divided
+      evenly, as far as that leaves each of them ``LEAST_PIECE_BYTES``.
+
+    Raises ValueError for a *blocksize* below 1.
     """
+    whole = [Span(*of) for of in zip(resolved.files, resolved.partitions, strict=True)]
+    if blocksize is None:
+        return [Piece((span,)) for span in whole]
+    if blocksize < 1:
+        raise ValueError(f"a blocksize of {blocksize} bytes: at least 1 is needed")
+    share = _share_bytes(sum(map(_span_bytes, whole)), readers)
     found: list[Piece] = []
     together: list[Span] = []
-    held = 0
-    for file, partition in zip(resolved.files, resolved.partitions, strict=True):
-        whole = Span(file, partition)
-        size = _span_bytes(whole)
-        if together and (blocksize is None or held + size > blocksize):
+    held = before = number = 0
+    for span in whole:
+        size = _span_bytes(span)
+        parts = max(-(-size // blocksize), round(size / share))
+        # The share that its middle lies in: so no more pieces come of small files than readers.
+        last, number = number, int((before + size / 2) / share)
+        before += size
+        if together and (parts > 1 or held + size > blocksize or number != last):
             found.append(Piece(tuple(together)))
             together, held = [], 0
-        if blocksize is not None and file.size is not None and size > blocksize:
-            ranges = split_ranges(file.size, file.header.size_bytes, blocksize)
-            found += [Piece((Span(file, partition, one),)) for one in ranges]
+        if parts > 1:
+            found += _divided(span, -(-size // parts))
         else:
-            together.append(whole)
+            together.append(span)
             held += size
     if together:
         found.append(Piece(tuple(together)))
     return found
+
+
+def _share_bytes(total_bytes: int, readers: int) -> float:
+    """How much of a table each reader gets, or, where that is too little, each of fewer."""
+    shares = min(readers, total_bytes // LEAST_PIECE_BYTES)
+    return max(total_bytes, 1) / max(shares, 1)
+
+
+def _divided(span: Span, part_bytes: int) -> list[Piece]:
+    size = span.file.size
+    assert size is not None
+    ranges = split_ranges(size, span.file.header.size_bytes, part_bytes)
+    return [Piece((Span(span.file, span.partition, one),)) for one in ranges]
 
 
 def _span_bytes(span: Span) -> int:

@@ -16,7 +16,7 @@ from fsspec_avroglob.avro.decode import AvroDecodeError
 from fsspec_avroglob.avro.options import ReadOptions
 from fsspec_avroglob.avro.pieces import Piece, layout_of, pieces, read_piece
 from fsspec_avroglob.avro.read import iter_avro_batches, read_avro_table
-from fsspec_avroglob.sources import ResolvedSources
+from fsspec_avroglob.sources import ResolvedSources, SourceFile
 from tests.conftest import PutObjects
 from tests.support.avro_data import SYNC_MARKER, avro_file, record_schema, user_file
 from tests.support.proxy import FaultProxy
@@ -107,6 +107,60 @@ def test_small_files_are_put_together_and_large_ones_divided(files: str) -> None
     assert len(found) > 5
     assert all(piece.size_bytes <= 1000 for piece in found)
     assert len(pieces(resolved, None)) == 5
+    with pytest.raises(ValueError, match="blocksize of 0"):
+        pieces(resolved, 0)
+
+
+def sized_files(*sizes: int) -> ResolvedSources:
+    """Files of so many bytes, of which nothing but the headers is known."""
+    header = parse_header(user_file(1))
+    files = tuple(
+        SourceFile(f"{n}.avro", header, header.size_bytes + size, None)
+        for n, size in enumerate(sizes)
+    )
+    return ResolvedSources(files, header.schema, (None,) * len(files), ({},) * len(files))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "readers", "pieces_of_bytes"),
+    [
+        ([4] * 8, 4, [8, 8, 8, 8]),
+        ([4] * 9, 4, [8, 8, 12, 8]),
+        ([60, 1, 1, 1, 1], 4, [15, 15, 15, 15, 4]),
+        ([32], 2, [16, 16]),
+        ([1] * 10, 100, [5, 5]),
+        ([3], 100, [3]),
+        ([64] * 3, 2, [64, 64, 64]),
+    ],
+)
+def test_what_is_too_little_for_all_readers_is_divided_evenly(
+    sizes: list[int], readers: int, pieces_of_bytes: list[int]
+) -> None:
+    resolved = sized_files(*(size << 20 for size in sizes))
+
+    found = pieces(resolved, readers=readers)
+
+    assert [piece.size_bytes >> 20 for piece in found] == pieces_of_bytes
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    sizes=st.lists(st.integers(0, 100 << 20), max_size=30),
+    readers=st.integers(1, 40),
+    blocksize=st.integers(1 << 20, 64 << 20),
+)
+def test_however_divided_each_byte_is_in_one_piece(
+    sizes: list[int], readers: int, blocksize: int
+) -> None:
+    found = pieces(sized_files(*sizes), blocksize, readers)
+
+    at = {f"{n}.avro": 0 for n in range(len(sizes))}
+    spans = [span for piece in found for span in piece.spans]
+    for span in spans:
+        at[span.file.path] += Piece((span,)).size_bytes
+    assert list(at.values()) == sizes
+    assert list(dict.fromkeys(span.file.path for span in spans)) == list(at)
+    assert all(piece.size_bytes <= blocksize for piece in found)
 
 
 def test_a_piece_carries_no_data_and_costs_its_bytes_alone(
