@@ -10,8 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import aclosing
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
 from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.decode import AvroDecodeError
@@ -158,7 +157,7 @@ def _reported(table: pyarrow.Table, errors: list[Dropped]) -> pyarrow.Table:
 # --- batches -------------------------------------------------------------------------------------
 
 
-class AvroBatches(Iterator["pyarrow.RecordBatch"]):
+class AvroBatches(BlockingIterator["pyarrow.RecordBatch"]):
     """Record batches of Avro files, in order; close it if it is not read to its end.
 
     - ``schema``: the Arrow schema of every batch.
@@ -166,22 +165,9 @@ class AvroBatches(Iterator["pyarrow.RecordBatch"]):
     """
 
     def __init__(self, reading: TableReading, batch_size: int | None) -> None:
+        super().__init__(_cut(reading, batch_size))
         self.schema: pyarrow.Schema = reading.layout.arrow
         self.errors: list[Dropped] = reading.reading.errors
-        self._batches = BlockingIterator(_cut(reading, batch_size))
-
-    def __next__(self) -> pyarrow.RecordBatch:
-        return next(self._batches)
-
-    def close(self) -> None:
-        """End the reading, what is being fetched and decoded included."""
-        self._batches.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def iter_avro_batches(
@@ -250,7 +236,7 @@ def _cut(
 # --- records -------------------------------------------------------------------------------------
 
 
-class AvroRecords(Iterator[Any]):
+class AvroRecords(BlockingIterator[Any]):
     """Records of Avro files, in order; close it if it is not read to its end.
 
     - ``schema``: the Avro schema that the files have together.
@@ -258,24 +244,21 @@ class AvroRecords(Iterator[Any]):
     """
 
     def __init__(self, reading: RecordReading) -> None:
+        super().__init__(reading.values())
         self.schema: AvroSchema = reading.reading.fit.table.source
         self.errors: list[Dropped] = reading.reading.errors
-        self._lists = BlockingIterator(reading.values())
-        self._values = chain.from_iterable(self._lists)
+        self._values: Iterator[Any] = iter(())
 
     def __next__(self) -> Any:
-        return next(self._values)
+        while True:
+            for value in self._values:
+                return value
+            self._values = iter(super().__next__())
 
     def close(self) -> None:
         """End the reading, what is being fetched and decoded included."""
-        self._lists.close()
-        self._values = chain.from_iterable(())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self._values = iter(())
+        super().close()
 
 
 def iter_avro_records(
