@@ -114,6 +114,8 @@ def advice(error: BaseException, target: str, config: S3Config) -> str | None:
             else "the bucket is in another region: give the option region"
         )
     bucket, _, key = target.partition("/")
+    if isinstance(error, boto.ParamValidationError) and bucket.endswith(":"):
+        return f"{bucket}// is no scheme of S3: write s3://, s3a:// or avroglob://, in lower case"
     if code == "NoSuchBucket" or (code == "404" and not key):
         return f"there is no bucket {bucket!r} at {server}: check its name and endpoint_url"
     if code == "RequestTimeTooSkewed":

@@ -11,16 +11,20 @@ import asyncio
 import errno
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import signature
 from typing import Any, NamedTuple, TypeAlias
 
 from fsspec import AbstractFileSystem, available_protocols, get_filesystem_class
 from fsspec.core import split_protocol, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.registry import registry
 
 from fsspec_avroglob.blocking import blocking
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from fsspec_avroglob.magic import is_glob_pattern
+from fsspec_avroglob.options import FSSPEC_OPTIONS, OptionError, known_options
 from fsspec_avroglob.pattern import GlobPattern
+from fsspec_avroglob.spelling import did_you_mean
 from fsspec_avroglob.tasks import collect, on_io_loop
 
 __all__ = [
@@ -110,8 +114,11 @@ def filesystem_for(
     In chained URLs (``simplecache::s3://...``) too, S3 is this package's filesystem. With
     *asynchronous*, a filesystem that has coroutines is a new instance for the running loop, whose
     session is the caller's to close.
+
+    Raises ValueError for an unknown scheme and for options of S3 with an HTTP URL.
     """
     text = os.fsdecode(url)
+    _check_schemes(text)
     given_options: object = storage_options
     if not isinstance(given_options, Mapping | None):
         given = type(given_options).__name__
@@ -126,8 +133,10 @@ def filesystem_for(
         return fs, fs._strip_protocol(text)
     if "::" in text:
         text, options = _s3_links_served(text, options)
-    elif getattr(get_filesystem_class(split_protocol(text)[0]), "async_impl", False):
-        options |= mode
+    else:
+        cls = get_filesystem_class(split_protocol(text)[0])
+        _refuse_s3_options(text, cls, options)
+        options |= mode if getattr(cls, "async_impl", False) else {}
     found: tuple[AbstractFileSystem, str] = url_to_fs(text, **options)
     return found
 
@@ -224,6 +233,36 @@ def locate(sources: Sources, storage_options: StorageOptions = None) -> list[Loc
 
 def _is_local(text: str) -> bool:
     return "::" not in text and split_protocol(text)[0] in (None, "file", "local")
+
+
+def _check_schemes(text: str) -> None:
+    """Raise ValueError for a URL, or a link of a chained one, whose scheme nobody serves."""
+    known = {*S3_SCHEMES, *available_protocols(), *registry}
+    for link in text.split("::"):
+        scheme, _ = split_protocol(link)
+        if scheme is None or scheme in known:
+            continue
+        if scheme.lower() in known:
+            hint = f"; schemes are lower case, write {scheme.lower()}://"
+        else:
+            hint = did_you_mean(scheme, known)
+        raise ValueError(
+            f"{text!r}: no filesystem serves {scheme}://{hint} (S3 is s3://, s3a:// and "
+            "avroglob://; fsspec.available_protocols() has the others)"
+        )
+
+
+def _refuse_s3_options(url: str, cls: type[AbstractFileSystem], options: Mapping[str, Any]) -> None:
+    """Raise OptionError for what fsspec's HTTP filesystem would only stumble over when it reads."""
+    scheme, _ = split_protocol(url)
+    if scheme not in ("http", "https"):
+        return
+    taken = signature(cls.__init__).parameters.keys() | FSSPEC_OPTIONS
+    if wrong := [name for name in options if name in known_options() and name not in taken]:
+        raise OptionError(
+            f"{url}: S3 has storage options such as {', '.join(map(repr, wrong))}, {scheme} has "
+            "not; those of S3 alone are given as storage_options={'s3': {...}}"
+        )
 
 
 def _options_for(text: str, options: Mapping[str, Any]) -> dict[str, Any]:

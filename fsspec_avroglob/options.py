@@ -16,6 +16,7 @@ from aiobotocore.httpsession import AIOHTTPSession
 from fsspec.config import apply_config, conf
 
 from fsspec_avroglob.retry import RetryEvent, RetryPolicy, convert
+from fsspec_avroglob.spelling import did_you_mean
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
 
@@ -32,6 +33,11 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "allow_http": ("aws_allow_http",),
 }
 """Canonical name of an option -> the other names for it. Names are compared in lower case."""
+
+FSSPEC_OPTIONS = frozenset(
+    {"use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache"}
+)
+"""What every filesystem of fsspec takes."""
 
 _CANONICAL = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
 
@@ -205,9 +211,8 @@ def known_options() -> frozenset[str]:
     """Every option name that is understood, aliases included."""
     own = {"retry", "max_retries", "on_retry", "listing_concurrency", "batch_size"}
     s3 = set(inspect.signature(s3fs.S3FileSystem.__init__).parameters) - {"self", "kwargs"}
-    fsspec_ = {"use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache"}
     session = set(inspect.signature(aiobotocore.session.AioSession.__init__).parameters) - {"self"}
-    return frozenset(own | s3 | fsspec_ | session | set(ALIASES) | set(_CANONICAL)) - {
+    return frozenset(own | s3 | FSSPEC_OPTIONS | session | set(ALIASES) | set(_CANONICAL)) - {
         "kwargs",
         "args",
     }
@@ -341,11 +346,7 @@ def _shown(canonical: str, value: Any) -> str:
 
 
 def _unknown(name: object) -> str:
-    import difflib  # seldom needed
-
-    close = difflib.get_close_matches(str(name).lower(), known_options(), n=1, cutoff=0.6)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"unknown storage option {name!r}{hint}"
+    return f"unknown storage option {name!r}{did_you_mean(str(name), known_options())}"
 
 
 def _boolean(name: str, value: Any) -> bool:

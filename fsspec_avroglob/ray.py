@@ -38,7 +38,7 @@ def read_avro(
     The call itself lists the files and reads their headers. What ``ignore_errors`` leaves out of
     a file is logged by the workers.
     """
-    asked = ReadOptions(columns=columns, **options)
+    asked = ReadOptions.of(read_avro, options, columns)
     resolved = resolved_sources(urlpath, storage_options, asked)
     layout = layout_of(resolved, asked)
     reading: TableOptions = {**options, "schema": None, "filters": None}

@@ -97,6 +97,12 @@ def notes_of(error: BaseException) -> str:
     return "\n".join(error.__notes__)
 
 
+def test_a_scheme_in_upper_case_is_advised_against(make_fs: MakeFs) -> None:
+    with pytest.raises(boto.ParamValidationError) as error:
+        make_fs().cat("S3://bucket/key")
+    assert "write s3://" in notes_of(error.value)
+
+
 def test_advice_comes_with_the_error(proxy: FaultProxy, make_fs: MakeFs, bucket: str) -> None:
     fs = make_fs(proxy.storage_options)
     proxy.fail("GetObject", 403, "InvalidAccessKeyId")

@@ -388,3 +388,32 @@ def test_coroutines_work_in_one_loop_after_another(s3_tree: str, endpoint: Endpo
     for _ in range(2):
         found = asyncio.run(expand_path_async(f"{s3_tree}/t*", endpoint.storage_options))
         assert found == [f"{s3_tree}/top.avro"]
+
+
+# --- what cannot be ---
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("S3://bucket/a.avro", "serves S3://; schemes are lower case, write s3://"),
+        ("Avroglob://bucket/*.avro", "schemes are lower case, write avroglob://"),
+        ("simplecache::S3A://bucket/a.avro", "write s3a://"),
+        ("s3n://bucket/a.avro", "did you mean 's3'"),
+        ("nosuchthing://a.avro", r"serves nosuchthing:// \(S3 is s3://, s3a:// and avroglob://;"),
+    ],
+)
+def test_an_unknown_scheme_is_told_with_those_that_work(url: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=hint) as error:
+        expand_path(url)
+    assert url in str(error.value)
+
+
+def test_options_of_s3_are_refused_by_name_for_http() -> None:
+    options = {"key": "name", "secret": "hidden", "use_listings_cache": False, "headers": {}}
+
+    with pytest.raises(ValueError, match=r"http://h/a.avro: .* such as 'key', 'secret', http") as e:
+        filesystem_for("http://h/a.avro", options)
+    assert "hidden" not in str(e.value)
+    fs, _ = filesystem_for("http://h/a.avro", {"s3": options, "http": {"headers": {"a": "b"}}})
+    assert fs.kwargs == {"headers": {"a": "b"}}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from fsspec.callbacks import Callback
@@ -13,6 +14,7 @@ from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES
 from fsspec_avroglob.avro.pipeline import MAX_BYTES, MAX_CONCURRENCY, Limits
 from fsspec_avroglob.avro.schema import AvroSchema
 from fsspec_avroglob.hive import Filters
+from fsspec_avroglob.spelling import did_you_mean
 
 Engine: TypeAlias = Literal["auto", "fastavro", "polars-avro"]
 Columns: TypeAlias = Sequence[str | int] | None
@@ -101,6 +103,25 @@ class ReadOptions:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise TypeError(f"{name} is the name of a column, not {value!r}")
+
+    @classmethod
+    def of(
+        cls,
+        reader: Callable[..., object],
+        options: SourceOptions,
+        columns: Columns = None,
+        n_rows: int | None = None,
+    ) -> ReadOptions:
+        """What the function *reader* was given. Raises TypeError for an option that it has not."""
+        for name in options:
+            if name not in TableOptions.__annotations__:
+                *own, _ = signature(reader).parameters  # the last one is **options
+                known = [*own, *TableOptions.__annotations__]
+                hint = did_you_mean(name, known) or f"; there is {', '.join(known)}"
+                raise TypeError(
+                    f"{reader.__name__}() got an unexpected keyword argument {name!r}{hint}"
+                )
+        return cls(columns=columns, n_rows=n_rows, **options)
 
     @property
     def limits(self) -> Limits:

@@ -160,7 +160,7 @@ def read_piece(
     AvroDecodeError for corrupt data.
     """
     places = locate([span.file.path for span in piece.spans], storage_options)
-    table, dropped = blocking(_read, piece, layout, places, ReadOptions(**options))
+    table, dropped = blocking(_read, piece, layout, places, ReadOptions.of(read_piece, options))
     if errors is not None:
         errors += dropped
     return table

@@ -76,7 +76,7 @@ def read_avro(
     :meth:`ResolvedSources.resolve` raises, and AvroDecodeError for corrupt data.
     """
     frames = _frames(dtype_backend)
-    chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
+    chosen = ReadOptions.of(read_avro, options, columns, n_rows)
     opened = _prepared(urlpath, storage_options, chosen)
     builder, errors = blocking(_filled, frames, dtype_backend, *opened)
     return builder.frame(errors)
@@ -93,7 +93,7 @@ async def read_avro_async(
 ) -> pandas.DataFrame:
     """:func:`read_avro` as a coroutine."""
     frames = _frames(dtype_backend)
-    chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
+    chosen = ReadOptions.of(read_avro_async, options, columns, n_rows)
     opened = await asyncio.to_thread(_prepared, urlpath, storage_options, chosen)
     builder, errors = await on_io_loop(_filled, frames, dtype_backend, *opened)
     return await asyncio.to_thread(builder.frame, errors)
@@ -112,7 +112,7 @@ def read_avro_table(
     """
     _tables()
     opened = _prepared(
-        urlpath, storage_options, ReadOptions(columns=columns, n_rows=n_rows, **options)
+        urlpath, storage_options, ReadOptions.of(read_avro_table, options, columns, n_rows)
     )
     return _reported(*blocking(_table, *opened))
 
@@ -126,7 +126,7 @@ async def read_avro_table_async(
 ) -> pyarrow.Table:
     """:func:`read_avro_table` as a coroutine."""
     _tables()
-    chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
+    chosen = ReadOptions.of(read_avro_table_async, options, columns, n_rows)
     opened = await asyncio.to_thread(_prepared, urlpath, storage_options, chosen)
     return _reported(*await on_io_loop(_table, *opened))
 
@@ -187,7 +187,7 @@ def iter_avro_batches(
     headers, schemas) is checked by the call itself unless ``n_rows`` is given.
     """
     tables = _tables()
-    chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
+    chosen = ReadOptions.of(iter_avro_batches, options, columns, n_rows)
     opened = _prepared(urlpath, storage_options, chosen)
     _check_batch_size(batch_size)
     reading = blocking(tables.TableReading.open, *opened, check_first=True)
@@ -205,7 +205,7 @@ def aiter_avro_batches(
 ) -> AsyncItems[pyarrow.RecordBatch]:
     """:func:`iter_avro_batches` for ``async for``; begins when the first is asked for."""
     tables = _tables()
-    chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
+    chosen = ReadOptions.of(aiter_avro_batches, options, columns, n_rows)
     _check_batch_size(batch_size)
 
     async def open_() -> tuple[list[Dropped], AsyncGenerator[pyarrow.RecordBatch, None]]:
@@ -276,7 +276,7 @@ def iter_avro_records(
     the values themselves are yielded, and there are no columns to choose. Records are what the
     files hold: options that add columns are TypeErrors.
     """
-    chosen = _record_options(columns, n_rows, options)
+    chosen = _record_options(iter_avro_records, options, columns, n_rows)
     opened = _prepared(urlpath, storage_options, chosen)
     return AvroRecords(blocking(RecordReading.open, *opened))
 
@@ -289,7 +289,7 @@ def aiter_avro_records(
     **options: Unpack[SourceOptions],
 ) -> AsyncRecords:
     """:func:`iter_avro_records` for ``async for``; begins when the first is asked for."""
-    chosen = _record_options(columns, n_rows, options)
+    chosen = _record_options(aiter_avro_records, options, columns, n_rows)
 
     async def open_() -> tuple[list[Dropped], AsyncGenerator[list[Any], None]]:
         opened = await asyncio.to_thread(_prepared, urlpath, storage_options, chosen)
@@ -299,12 +299,14 @@ def aiter_avro_records(
     return AsyncRecords(AsyncItems(open_))
 
 
-def _record_options(columns: Columns, n_rows: int | None, options: SourceOptions) -> ReadOptions:
+def _record_options(
+    reader: Callable[..., object], options: SourceOptions, columns: Columns, n_rows: int | None
+) -> ReadOptions:
     """The options of a reader of records. Raises TypeError for those of tables alone."""
     for name in ("row_index_name", "include_file_paths"):
         if options.get(name) is not None:
             raise TypeError(f"{name} adds a column to tables, and records have none to add to")
-    chosen = ReadOptions(columns=columns, n_rows=n_rows, **options)
+    chosen = ReadOptions.of(reader, options, columns, n_rows)
     if chosen.engine not in ("auto", "fastavro"):
         raise ValueError(f"records are decoded by fastavro, not by {chosen.engine!r}")
     return chosen

@@ -45,7 +45,7 @@ def scan_avro(
         raise ImportError(
             f"scan_avro needs polars and pyarrow: pip install 'fsspec-avroglob[polars]'; {error}"
         ) from error
-    asked = ReadOptions(columns=columns, n_rows=n_rows, **options)
+    asked = ReadOptions.of(scan_avro, options, columns, n_rows)
     resolved = resolved_sources(urlpath, storage_options, asked)
     asked = replace(asked, schema=None, filters=None)
     layout = TableLayout.of(resolved.schema, resolved.partitions, asked)

@@ -16,12 +16,14 @@ from fsspec_avroglob.avro.container import NotAvroError, parse_header
 from fsspec_avroglob.avro.pipeline import Pipeline
 from fsspec_avroglob.avro.read import (
     AvroDecodeError,
+    aiter_avro_batches,
     aiter_avro_records,
     iter_avro_batches,
     iter_avro_records,
     read_avro,
     read_avro_table,
 )
+from fsspec_avroglob.avro.scan import scan_avro
 from fsspec_avroglob.avro.schema import SchemaMismatchError
 from fsspec_avroglob.sources import ResolvedSources
 from tests.conftest import PutObjects
@@ -131,6 +133,28 @@ def test_options_that_cannot_be_are_refused(lake: str, options: Any, message: st
 def test_options_of_another_type_are_refused(lake: str, options: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         read_avro_table(**{"urlpath": lake, **options})
+
+
+@pytest.mark.parametrize(
+    ("reader", "wrong", "hint"),
+    [
+        (read_avro_table, "colums", r"read_avro_table\(\) .* 'colums'; did you mean 'columns'\?"),
+        (read_avro, "dtype_backnd", r"read_avro\(\) .*; did you mean 'dtype_backend'\?"),
+        (scan_avro, "nrows", r"scan_avro\(\) .*; did you mean 'n_rows'\?"),
+        (iter_avro_records, "ignore_error", r"iter_avro_records\(\) .* 'ignore_errors'\?"),
+        (aiter_avro_batches, "batchsize", r"aiter_avro_batches\(\) .* 'batch_size'\?"),
+        (
+            iter_avro_batches,
+            "x",
+            r"iter_avro_batches\(\) .*; there is urlpath, .* batch_size, ",
+        ),
+    ],
+)
+def test_a_misspelt_option_is_told_with_the_function_and_what_it_has(
+    lake: str, reader: Any, wrong: str, hint: str
+) -> None:
+    with pytest.raises(TypeError, match=hint):
+        reader(lake, **{wrong: 1})
 
 
 def test_options_that_records_have_no_use_for_are_refused(lake: str) -> None:

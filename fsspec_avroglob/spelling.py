@@ -1,0 +1,13 @@
+"""What a misspelt name may have been meant to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The end of a message about an unknown *name*: the known one most like it, if any is."""
+    import difflib  # seldom needed
+
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=cutoff)
+    return f"; did you mean {close[0]!r}?" if close else ""
