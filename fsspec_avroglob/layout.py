@@ -12,20 +12,21 @@ Whatever is not raises `UnrecognizedPage`. All is linear in the length of the te
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, make_dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
-from operator import call
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 __all__ = [
     "TEXT",
+    "Column",
     "Element",
     "Extracted",
     "Field",
     "Layout",
     "UnrecognizedPage",
+    "dicts",
     "extract",
     "node",
     "reject",
@@ -115,28 +116,50 @@ class Element:
     key: the field that is wanted alone.
     fields: those of interest. Others are passed over if they hold nothing but text.
     required: fields without which an element is not accepted.
-    reserved: names of entries that the items' dicts have for others to fill in.
     """
 
     tag: str
     key: str
     fields: Mapping[str, Field]
     required: frozenset[str]
-    reserved: tuple[str, ...] = ()
 
 
 # --- layouts --------------------------------------------------------------------------------------
 
 
 class _Value(NamedTuple):
-    """A part of a layout whose text differs between elements; nameless if of no interest."""
+    """A part of a layout whose text differs between elements; nameless if of no interest.
+
+    changeable: whether what `convert` makes can be changed, so that no two items may share it.
+    """
 
     name: str
     pattern: str
     convert: Callable[[str], Any]
+    changeable: bool = False
 
 
 _Part = str | _Value
+
+
+class Column(NamedTuple):
+    """A field of several elements.
+
+    values: one of each element, none of which can be changed. make: if given, it makes of each
+    the real value, which can.
+    """
+
+    values: tuple[Any, ...]
+    make: Callable[[Any], Any] | None = None
+
+    def fresh(self) -> Iterable[Any]:
+        """The values, those that can be changed anew each time."""
+        return self.values if self.make is None else map(self.make, self.values)
+
+    def only(self, indices: Sequence[int]) -> Column:
+        """The values at `indices`."""
+        values = self.values
+        return Column(tuple([values[index] for index in indices]), self.make)
 
 
 class Layout:
@@ -146,11 +169,8 @@ class Layout:
         self._names = _names(parts)
         if not element.required <= set(self._names):
             reject(f"a field is missing in {element.tag}")
-        self._converters = tuple(
-            str if part.name == element.key else part.convert
-            for part in parts
-            if isinstance(part, _Value) and part.name
-        )
+        values = (part for part in parts if isinstance(part, _Value) and part.name)
+        self._values = {value.name: value for value in values}
         self._element = element
         self._parts = parts
 
@@ -174,31 +194,60 @@ class Layout:
         pieces = self._split_at_keys(text)
         return pieces[::2], pieces[1::2]
 
-    def take_items(self, text: str) -> tuple[list[str], list[dict[str, Any]]]:
-        """The same with all fields of the elements, the key raw, the others converted."""
+    def take_columns(self, text: str) -> tuple[list[str], list[str], dict[str, Column]]:
+        """The same, and the other fields of the elements by their names."""
         stride = len(self._names) + 1
         pieces = self._split_at_items(text)
-        # Copies of a dict that has all entries: none has to grow.
-        form: dict[str, Any] = dict.fromkeys(self._names + self._element.reserved)
-        items = [form.copy() for _ in range(len(pieces) // stride)]
-        for offset, (name, convert) in enumerate(zip(self._names, self._converters, strict=True)):
-            column: Iterable[Any] = pieces[offset + 1 :: stride]
-            if convert is _quoted and items:
-                column = _quoted('"\n"'.join(column)).split("\n")  # plain text has no newlines
-            elif convert is not str:
-                column = map(convert, column)
-            for item, value in zip(items, column, strict=True):
-                item[name] = value
-        return pieces[::stride], items
+        columns = {
+            name: _column(value, pieces[offset::stride])
+            for offset, (name, value) in enumerate(self._values.items(), 1)
+            if name != self._element.key
+        }
+        key = 1 + self._names.index(self._element.key)
+        return pieces[::stride], pieces[key::stride], columns
+
+    def take_items(self, text: str) -> tuple[list[str], list[dict[str, Any]]]:
+        """The same as dicts, one for each element."""
+        gaps, keys, columns = self.take_columns(text)
+        fields = {name: column.fresh() for name, column in columns.items()}
+        return gaps, dicts({self._element.key: keys, **fields})
 
     def item(self, element: str) -> dict[str, Any] | None:
         """The same for one element, given from behind its start tag; None if of another form."""
         match = self._match(element)
         if match is None:
             return None
-        item: dict[str, Any] = dict.fromkeys(self._names + self._element.reserved)
-        item.update(zip(self._names, map(call, self._converters, match.groups()), strict=True))
-        return item
+        found = zip(self._values.values(), match.groups(), strict=True)
+        return {value.name: value.convert(text) for value, text in found}
+
+
+def _column(value: _Value, texts: list[str]) -> Column:
+    number = len(texts)
+    # The storage class of most keys is that of the others, and often so is the date.
+    alike = number > 1 and texts[0] == texts[-1] and texts.count(texts[0]) == number
+    found: Iterable[Any] = texts[:1] if alike else texts
+    if value.changeable or value.convert is str:
+        pass
+    elif value.convert is _quoted and texts:
+        found = _quoted('"\n"'.join(found)).split("\n")  # plain text has no newlines
+    else:
+        found = map(value.convert, found)
+    values = tuple(found)
+    return Column(values * number if alike else values, value.convert if value.changeable else None)
+
+
+def dicts(columns: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
+    """The rows of a table as dicts. A column may be longer than those before it.
+
+    The dicts share their keys, as those of a class's instances do (PEP 412), and so take half of
+    the memory of others.
+    """
+    return list(map(vars, map(_row(tuple(columns)), *columns.values())))
+
+
+@lru_cache(maxsize=128)
+def _row(names: tuple[str, ...]) -> type:
+    return make_dataclass("_Row", names, init=True, repr=False, eq=False, match_args=False)
 
 
 def _names(parts: Iterable[_Part]) -> tuple[str, ...]:
@@ -371,17 +420,18 @@ def _learn_list(text: str, child: re.Match[str], field: Field) -> _Learned:
     end = items[-1].end
     if len(items) == 1 and items[0].parts[1] == _Value(name, _PLAIN, str):
         start_tag, _, end_tag = items[0].parts
-        return _Learned((start_tag, _Value(name, _PLAIN, _single), end_tag), end)
+        return _Learned((start_tag, _Value(name, _PLAIN, _single, True), end_tag), end)
     pattern = "".join(_source(item.parts) for item in items)
-    return _Learned((_Value(name, pattern, _list),), end)
+    return _Learned((_Value(name, pattern, _list, True),), end)
 
 
 def _learn_structure(text: str, child: re.Match[str], field: Field) -> _Learned:
     """An element that holds elements, as one value: such are few, or the same throughout."""
     name = child["name"]
     if child["empty"]:
-        return _Learned((child[0], _Value(name, "", field.structure)), child.end())
+        return _Learned((child[0], _Value(name, "", field.structure, True)), child.end())
     inner = _learn(text, child.start("text"), name, field.fields or {})
     _names(inner.parts)
     start_tag = f"{child['space']}<{name}>"
-    return _Learned((start_tag, _Value(name, _source(inner.parts), field.structure)), inner.end)
+    value = _Value(name, _source(inner.parts), field.structure, True)
+    return _Learned((start_tag, value), inner.end)

@@ -10,16 +10,28 @@ from fsspec.callbacks import Callback
 
 from fsspec_avroglob.harvest import Found
 from fsspec_avroglob.memory import ListingMemory
-from fsspec_avroglob.page import info_of_directory
+from fsspec_avroglob.page import Items, info_of_directory
 from fsspec_avroglob.plan import EVERYTHING, ListingPlan
 
 
 class Batch(NamedTuple):
-    """Sorted paths that a page brought; their info dicts, if these are wanted."""
+    """Sorted paths that a page brought.
 
-    names: list[str]
-    infos: list[dict[str, Any]]
-    are_directories: bool = False
+    items: what their info dicts are made of, if these are wanted; None for directories. indices:
+    which of the items are theirs, None for all.
+    """
+
+    names: Sequence[str]
+    are_directories: bool
+    items: Items | None = None
+    indices: Sequence[int] | None = None
+
+    def infos(self) -> list[dict[str, Any]]:
+        """New info dicts of the paths."""
+        if self.items is None:
+            return list(map(info_of_directory, self.names))
+        indices = range(len(self.names)) if self.indices is None else self.indices
+        return self.items.infos(self.names, indices)
 
 
 class Matches:
@@ -43,32 +55,25 @@ class Matches:
     async def add(self, found: Found) -> None:
         """Take in the matches of a page."""
         page, indices = found.page, found.indices
-        names: list[str] = []
+        names: Sequence[str] = ()
         if page is not None:
-            start = self._bucket + "/"
-            infos: list[dict[str, Any]] = []
+            names = page.paths(self._bucket, indices)
+            items = None
             if self._detail:
-                infos = page.infos(self._bucket, indices)
-                names = [info["name"] for info in infos]
-            elif indices is None:
-                names = [start + key for key in page.keys]
-            else:
-                names = [start + page.keys[index] for index in indices]
+                page, indices = page.thinned(indices)
+                items = page.items
             if names:
-                self.batches.append(Batch(names, infos))
-            indices = range(len(names)) if indices is None else indices
+                self.batches.append(Batch(names, False, items, indices))
         directories = sorted(
             f"{self._bucket}/{path}" if path else self._bucket for path in found.directories
         )
         if directories:
-            told = list(map(info_of_directory, directories)) if self._detail else []
-            self.batches.append(Batch(directories, told, are_directories=True))
+            self.batches.append(Batch(directories, True))
         if self._memory is not None:
             self._memory.remember(
-                self._bucket,
                 page,
                 names,
-                indices or (),
+                indices,
                 directories,
                 with_directories=self._with_directories,
                 flat=self._flat,
@@ -82,7 +87,7 @@ class Matches:
 
     def infos(self) -> list[dict[str, Any]]:
         """Info dicts, in the same order."""
-        return [info for batch in self.batches for info in batch.infos]
+        return [info for batch in self.batches for info in batch.infos()]
 
 
 def merged(parts: Sequence[Matches], detail: bool) -> Any:
@@ -92,15 +97,14 @@ def merged(parts: Sequence[Matches], detail: bool) -> Any:
     """
     batches = [batch for part in parts for batch in part.batches]
     batches.sort(key=_order)
-    names = list(chain.from_iterable(batch.names for batch in batches))
+    # Pages rarely overlap; where they do not, sorted pages are sorted paths.
     apart = all(one.names[-1] < other.names[0] for one, other in pairwise(batches))
     if not detail:
-        # Pages rarely overlap; where they do not, sorted pages are sorted paths.
-        if not apart:
-            names.sort()
-            names = list(dict.fromkeys(names))
-        return names
-    infos = dict(zip(names, chain.from_iterable(b.infos for b in batches), strict=True))
+        names = list(chain.from_iterable(batch.names for batch in batches))
+        return names if apart else list(dict.fromkeys(sorted(names)))
+    infos: dict[str, dict[str, Any]] = {}
+    for batch in batches:
+        infos.update(zip(batch.names, batch.infos(), strict=True))
     return infos if apart else {name: infos[name] for name in sorted(infos)}
 
 

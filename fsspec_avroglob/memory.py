@@ -39,9 +39,8 @@ class _Batch:
     serial: int
     names: Sequence[str]
     due: float
-    bucket: str = ""
     page: Page | None = None
-    indices: Sequence[int] = ()
+    indices: Sequence[int] | None = None
     with_directories: bool = True
     flat: bool = False
     forgotten: set[str] = field(default_factory=set)
@@ -167,10 +166,9 @@ class ListingMemory:
 
     def remember(
         self,
-        bucket: str,
         page: Page | None,
         names: Sequence[str],
-        indices: Sequence[int],
+        indices: Sequence[int] | None,
         directories: Sequence[str],
         *,
         with_directories: bool = True,
@@ -191,10 +189,8 @@ class ListingMemory:
             if since is not None and since != self.forgotten:
                 return
             if names and page is not None:
-                if 2 * len(names) < len(page.keys):
-                    page, indices = page.only(indices), range(len(names))
                 self._serial += 1
-                batch = _Batch(self._serial, names, due, bucket, page, indices)
+                batch = _Batch(self._serial, names, due, *page.thinned(indices))
                 batch.with_directories, batch.flat = with_directories, flat
                 self._hold(self._files, batch)
             if directories:
@@ -230,7 +226,8 @@ class ListingMemory:
             from fsspec_avroglob.page import info_of_directory  # see lists
 
             return info_of_directory(path)
-        return batch.page.infos(batch.bucket, [batch.indices[place]])[0]
+        index = place if batch.indices is None else batch.indices[place]
+        return batch.page.infos([path], [index])[0]
 
     def is_directory(self, path: str) -> bool | None:
         """Whether *path* is a directory; None when that is not remembered."""

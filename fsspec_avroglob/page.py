@@ -11,19 +11,22 @@ Formats followed: the ListObjectsV2 response of the Amazon S3 API reference; XML
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import repeat
 from sys import getsizeof
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 from fsspec_avroglob.layout import (
     TEXT,
+    Column,
     Element,
     Field,
     Layout,
     UnrecognizedPage,
+    dicts,
     extract,
     node,
     reject,
@@ -31,6 +34,7 @@ from fsspec_avroglob.layout import (
 )
 
 __all__ = [
+    "Items",
     "Page",
     "UnrecognizedPage",
     "directory_info",
@@ -47,12 +51,13 @@ class Page:
     keys: object keys, decoded, in the order of the page (repeated keys stay repeated).
     prefixes: common prefixes, decoded, each with its trailing delimiter.
     next_token: continuation token for the next page; None on the last one.
+    items: what info dicts are made of.
     """
 
     keys: list[str]
     prefixes: list[str]
     next_token: str | None
-    _items: _Items = field(repr=False, compare=False)
+    items: Items = field(repr=False, compare=False)
 
     @property
     def key_count(self) -> int:
@@ -62,28 +67,33 @@ class Page:
     @property
     def nbytes(self) -> int:
         """About how many bytes of memory the page holds beside the decoded keys."""
-        return self._items.nbytes
+        return self.items.nbytes
 
-    def infos(self, bucket: str, indices: Iterable[int] | None = None) -> list[dict[str, Any]]:
+    def paths(self, bucket: str, indices: Sequence[int] | None = None) -> tuple[str, ...]:
+        """The paths, bucket/key, of the keys at `indices`: positions in `keys`, None for all."""
+        start, keys = bucket + "/", self.keys
+        if indices is None:
+            return tuple([start + key for key in keys])
+        return tuple([start + keys[index] for index in indices])
+
+    def infos(
+        self, paths: Sequence[str], indices: Sequence[int] | None = None
+    ) -> list[dict[str, Any]]:
         """Info dicts as s3fs makes them from a listing, for the keys at `indices`.
 
-        indices: positions in `keys`, not negative, in any order; None means all.
-        Every call returns new dicts, which the caller may change.
+        paths: those of the same keys. Every call returns new dicts, which the caller may change.
         """
-        keys = self.keys
-        chosen = range(len(keys)) if indices is None else list(indices)
-        infos = self._items.take(chosen)
-        start = bucket + "/"
-        for index, info in zip(chosen, infos, strict=True):
-            info["Key"] = path = start + keys[index]
-            info["type"] = "file"
-            info["size"] = info["Size"]
-            info["name"] = path
-        return infos
+        return self.items.infos(paths, range(len(self.keys)) if indices is None else indices)
 
-    def only(self, indices: Sequence[int]) -> Page:
-        """The keys at `indices` as a page that holds no more memory than they need."""
-        return Page([self.keys[i] for i in indices], [], None, self._items.only(indices))
+    def thinned(self, indices: Sequence[int] | None) -> tuple[Page, Sequence[int] | None]:
+        """A page to keep the keys at `indices` by, and where they are in it.
+
+        If these are few, it is one that holds no more memory than they need.
+        """
+        if indices is None or 2 * len(indices) >= len(self.keys):
+            return self, indices
+        keys = [self.keys[index] for index in indices]
+        return Page(keys, [], None, self.items.only(indices)), None
 
 
 def directory_info(bucket: str, prefix: str) -> dict[str, Any]:
@@ -117,7 +127,7 @@ def page_from_response(response: Mapping[str, Any]) -> Page:
             truncated=response.get("IsTruncated", False),
             token=response.get("NextContinuationToken"),
         ),
-        _items=_ParsedItems(contents),
+        items=_ParsedItems(contents),
     )
 
 
@@ -132,7 +142,14 @@ def parse_page(body: bytes, *, detail: bool = False) -> Page:
     malformed XML, CDATA, comments, declarations of entities, unusual structure.
     """
     text = _text(body)
-    take = Layout.take_items if detail else Layout.take_keys
+    tables: list[Mapping[str, Column]] = []
+
+    def take_columns(layout: Layout, text: str) -> tuple[list[str], list[str]]:
+        gaps, keys, columns = layout.take_columns(text)
+        tables.append(columns)
+        return gaps, keys
+
+    take = take_columns if detail else Layout.take_keys
     contents = extract(text, _CONTENTS, _KEY_MARK, take)
     common = extract(contents.residue, _COMMON_PREFIXES, _PREFIX_MARK, Layout.take_keys)
     top_level = _top_level(common.residue)
@@ -141,18 +158,17 @@ def parse_page(body: bytes, *, detail: bool = False) -> Page:
     if top_level.get("EncodingType", "") not in ("", "url"):
         reject("EncodingType is not url")
     url_encoded = top_level.get("EncodingType") == "url"
-    raw_keys = [item["Key"] for item in contents.values] if detail else contents.values
-    items: _Items = _TextItems(text, contents.layouts, raw_keys)
-    if detail:
-        items = _FreshItems([contents.values], items)
+    items: Items = _TextItems(text, contents.layouts, contents.values)
+    if len(tables) == 1:
+        items = _TableItems(tables[0], items.nbytes)
     return Page(
-        keys=_decode(raw_keys, url_encoded),
+        keys=_decode(contents.values, url_encoded),
         prefixes=_decode(common.values, url_encoded),
         next_token=_next_token(
             truncated=top_level["IsTruncated"] == "true",
             token=top_level.get("NextContinuationToken"),
         ),
-        _items=items,
+        items=items,
     )
 
 
@@ -164,7 +180,7 @@ def _next_token(*, truncated: bool, token: str | None) -> str | None:
     return token
 
 
-class _Items(Protocol):
+class Items(Protocol):
     """The items of a page."""
 
     @property
@@ -172,11 +188,11 @@ class _Items(Protocol):
         """About how many bytes of memory they hold."""
         ...
 
-    def take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        """Those at `indices`, as new dicts."""
+    def infos(self, paths: Sequence[str], indices: Sequence[int]) -> list[dict[str, Any]]:
+        """Info dicts of those at `indices`, whose paths are `paths`."""
         ...
 
-    def only(self, indices: Sequence[int]) -> _Items:
+    def only(self, indices: Sequence[int]) -> Items:
         """Those at `indices`, without what the others need."""
         ...
 
@@ -186,48 +202,60 @@ _ITEM_BYTES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class _ParsedItems:
+    """Items that botocore parsed."""
+
     items: Sequence[Mapping[str, Any]]
 
     @property
     def nbytes(self) -> int:
         return _ITEM_BYTES * len(self.items)
 
-    def take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        return [dict(self.items[index]) for index in indices]
+    def infos(self, paths: Sequence[str], indices: Sequence[int]) -> list[dict[str, Any]]:
+        return _completed([dict(self.items[index]) for index in indices], paths)
 
-    def only(self, indices: Sequence[int]) -> _Items:
+    def only(self, indices: Sequence[int]) -> Items:
         return _ParsedItems([self.items[index] for index in indices])
 
 
-@dataclass(frozen=True, slots=True)
-class _FreshItems:
-    """Items of which all have been decoded: the first to ask gets them, others what `later` has.
+def _completed(items: list[dict[str, Any]], paths: Sequence[str]) -> list[dict[str, Any]]:
+    """The items, made info dicts."""
+    for path, info in zip(paths, items, strict=True):
+        info["Key"] = path
+        info["type"] = "file"
+        info["size"] = info["Size"]
+        info["name"] = path
+    return items
 
-    fresh: a list of the items, in a list that is empty once they were given away.
+
+@dataclass(frozen=True, slots=True)
+class _TableItems:
+    """Items that have all been decoded, as columns.
+
+    Tuples of values cost the garbage collector no time, as millions of dicts do while a listing
+    goes on: those are made when they are asked for.
     """
 
-    fresh: list[list[dict[str, Any]]]
-    later: _Items
+    columns: Mapping[str, Column]
+    nbytes: int
+
+    def infos(self, paths: Sequence[str], indices: Sequence[int]) -> list[dict[str, Any]]:
+        columns = self._chosen(indices)
+        fields = {name: column.fresh() for name, column in columns.items()}
+        size = columns["Size"].values
+        more = {"type": repeat("file"), "size": size, "name": paths}
+        return dicts({"Key": paths, **fields, **more})
+
+    def only(self, indices: Sequence[int]) -> Items:
+        return _TableItems(self._chosen(indices), self.nbytes * len(indices) // self._number)
 
     @property
-    def nbytes(self) -> int:
-        return self.later.nbytes
+    def _number(self) -> int:
+        return len(self.columns["Size"].values)
 
-    def take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        try:
-            items = self.fresh.pop()
-        except IndexError:
-            return self.later.take(indices)
-        return _chosen(items, indices)
-
-    def only(self, indices: Sequence[int]) -> _Items:
-        return self.later.only(indices)
-
-
-def _chosen(items: list[dict[str, Any]], indices: Sequence[int]) -> list[dict[str, Any]]:
-    if indices == range(len(items)):
-        return items
-    return [dict(items[index]) for index in indices]
+    def _chosen(self, indices: Sequence[int]) -> Mapping[str, Column]:
+        if indices == range(self._number):
+            return self.columns
+        return {name: column.only(indices) for name, column in self.columns.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,18 +271,21 @@ class _TextItems:
         # The keys stand in the text, each beside more tags than a string needs for itself.
         return 2 * getsizeof(self.text)
 
-    def take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+    def infos(self, paths: Sequence[str], indices: Sequence[int]) -> list[dict[str, Any]]:
+        return _completed(self._take(indices), paths)
+
+    def only(self, indices: Sequence[int]) -> Items:
+        text = "".join(_START_TAG + element for element in self._elements(indices))
+        return _TextItems(text, self.layouts, [self.raw_keys[index] for index in indices])
+
+    def _take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         if 2 * len(indices) > len(self.raw_keys):
             items = extract(self.text, _CONTENTS, _KEY_MARK, Layout.take_items).values
-            return _chosen(items, indices)
+            return items if indices == range(len(items)) else [dict(items[i]) for i in indices]
         return [
             next(item for form in self.layouts if (item := form.item(element)) is not None)
             for element in self._elements(indices)
         ]
-
-    def only(self, indices: Sequence[int]) -> _Items:
-        text = "".join(_START_TAG + element for element in self._elements(indices))
-        return _TextItems(text, self.layouts, [self.raw_keys[index] for index in indices])
 
     def _elements(self, indices: Sequence[int]) -> Iterator[str]:
         """The text of elements, from behind the start tag on."""
@@ -349,7 +380,6 @@ _CONTENTS = Element(
         ),
     },
     required=frozenset({"Key", "Size"}),  # without a size s3fs cannot make an info dict
-    reserved=("type", "size", "name"),  # filled in by Page.infos
 )
 _START_TAG = f"<{_CONTENTS.tag}>"
 # One in so many elements, or more: the text is split at all of them, instead of searched for each.

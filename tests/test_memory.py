@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from fsspec_avroglob.memory import MAX_ROWS, ListingMemory
 from fsspec_avroglob.page import Page, directory_info, page_from_response, parse_page
+from tests.support.dialects import infos_of
 
 
 def page_of(keys: Sequence[str]) -> Page:
@@ -44,7 +45,7 @@ def remember(
     """Have `keys` of bucket "b" remembered, from a page that holds `among`."""
     page = page_of(keys if among is None else among)
     indices = [page.keys.index(key) for key in keys]
-    memory.remember("b", page, [f"b/{key}" for key in keys], indices, directories)
+    memory.remember(page, [f"b/{key}" for key in keys], indices, directories)
     return page
 
 
@@ -54,7 +55,7 @@ class Names(list[str]):
 
 def remember_weakly(memory: ListingMemory, key: str) -> weakref.ref[Names]:
     names = Names([f"b/{key}"])
-    memory.remember("b", page_of([key]), names, [0], ())
+    memory.remember(page_of([key]), names, [0], ())
     return weakref.ref(names)
 
 
@@ -72,15 +73,15 @@ def test_a_listed_file_is_told_as_the_listing_told_it() -> None:
     memory = ListingMemory()
     page = remember(memory, ["a", "dir/b"])
 
-    assert memory.info("b/a") == page.infos("b", [0])[0]
-    assert memory.info("b/dir/b") == page.infos("b", [1])[0]
+    assert memory.info("b/a") == infos_of(page, "b", [0])[0]
+    assert memory.info("b/dir/b") == infos_of(page, "b", [1])[0]
 
 
 def test_only_the_chosen_keys_of_a_page_are_remembered() -> None:
     memory = ListingMemory()
     page = remember(memory, ["b", "d"], among=["a", "b", "c", "d", "e"])
 
-    assert memory.info("b/d") == page.infos("b", [3])[0]
+    assert memory.info("b/d") == infos_of(page, "b", [3])[0]
     assert [memory.info(f"b/{key}") for key in "ace"] == [None] * 3
     assert len(memory) == 2
 
@@ -113,10 +114,10 @@ def test_what_was_not_listed_is_not_told() -> None:
 
 def test_the_newer_listing_counts() -> None:
     memory = ListingMemory()
-    memory.remember("b", page_of(["k"]), ["b/k"], [0], ())
+    memory.remember(page_of(["k"]), ["b/k"], [0], ())
     newer = page_from_response({"Contents": [{"Key": "k", "Size": 77}], "IsTruncated": False})
 
-    memory.remember("b", newer, ["b/k"], [0], ())
+    memory.remember(newer, ["b/k"], [0], ())
 
     info = memory.info("b/k")
     assert info is not None
@@ -145,7 +146,7 @@ def test_any_selection_of_any_keys_is_told_right(keys: set[str], data: st.DataOb
     page = remember(memory, chosen, among=ordered)
 
     for key in ordered:
-        expected = page.infos("b", [ordered.index(key)])[0] if key in chosen else None
+        expected = infos_of(page, "b", [ordered.index(key)])[0] if key in chosen else None
         assert memory.info(f"b/{key}") == expected
 
 
@@ -307,7 +308,7 @@ def test_listings_hold_no_more_memory_than_they_may(key: str, parsed_here: bool)
     tracemalloc.start()
     try:
         for keys in all_keys:
-            memory.remember("b", make(keys), [f"b/{key}" for key in keys], range(30), [])
+            memory.remember(make(keys), [f"b/{key}" for key in keys], range(30), [])
             assert memory.nbytes <= 400_000
         held, _ = tracemalloc.get_traced_memory()
     finally:
@@ -390,7 +391,7 @@ def test_within_its_bounds_it_tells_what_a_dict_of_every_path_would(
             {"Contents": [{"Key": key, "Size": number} for key in keys], "IsTruncated": False}
         )
         indices = range(0, len(keys), 2 if half else 1)
-        memory.remember("b", page, [f"b/{keys[i]}" for i in indices], indices, ())
+        memory.remember(page, [f"b/{keys[i]}" for i in indices], indices, ())
         known.update((keys[i], number) for i in indices)
 
     told = {key: memory.info(f"b/{key}") for key in known}
@@ -411,7 +412,7 @@ def test_few_keys_of_a_page_are_told_right() -> None:
         f"<ListBucketResult><IsTruncated>false</IsTruncated>{body}</ListBucketResult>".encode()
     )
 
-    memory.remember("b", page, ["b/k007", "b/k400"], [7, 400], ())
+    memory.remember(page, ["b/k007", "b/k400"], [7, 400], ())
 
     infos = [memory.info(f"b/k{number:03}") for number in (7, 400, 8)]
     assert [info and info["Size"] for info in infos] == [7, 400, None]

@@ -27,6 +27,7 @@ from tests.support.dialects import (
     ascii_text,
     element,
     escape_as_go,
+    infos_of,
     listings,
     modified,
 )
@@ -78,12 +79,14 @@ def is_read_like_botocore(body: bytes) -> bool:
     token = response["NextContinuationToken"] if response["IsTruncated"] else None
     assert page.next_token == token
     expected = s3fs_infos(response, "b")
-    assert page.infos("b") == expected
-    assert slow.infos("b") == expected
-    assert parse_page(body, detail=True) == page
-    assert parse_page(body, detail=True).infos("b") == expected
+    assert infos_of(page, "b") == expected
+    assert infos_of(slow, "b") == expected
+    detailed = parse_page(body, detail=True)
+    assert detailed == page
+    assert infos_of(detailed, "b") == expected
     for index in range(len(expected)):
-        assert page.infos("b", [index]) == [expected[index]]
+        assert infos_of(page, "b", [index]) == [expected[index]]
+        assert infos_of(detailed, "b", [index]) == [expected[index]]
     return True
 
 
@@ -115,7 +118,7 @@ def test_an_empty_page_has_no_entries(dialect: Dialect, url: bool) -> None:
 
     assert is_read_like_botocore(body)
     assert (page.keys, page.prefixes, page.next_token, page.key_count) == ([], [], None, 0)
-    assert page.infos("b") == []
+    assert infos_of(page, "b") == []
 
 
 def test_a_thousand_keys_of_two_forms_keep_their_order() -> None:
@@ -126,7 +129,7 @@ def test_a_thousand_keys_of_two_forms_keep_their_order() -> None:
 
     assert page.keys == [entry.key for entry in found]
     assert page.key_count == 1100
-    assert [info["size"] for info in page.infos("b")] == list(range(1000))
+    assert [info["size"] for info in infos_of(page, "b")] == list(range(1000))
     assert is_read_like_botocore(body)
 
 
@@ -136,8 +139,8 @@ def test_keys_that_repeat_are_passed_on_with_their_own_fields() -> None:
     page = parse_page(AWS.render(Listing(found)))
 
     assert page.keys == ["k", "k", "k"]
-    assert [info["size"] for info in page.infos("b")] == [1, 2, 3]
-    assert [info["size"] for info in page.infos("b", [1])] == [2]
+    assert [info["size"] for info in infos_of(page, "b")] == [1, 2, 3]
+    assert [info["size"] for info in infos_of(page, "b", [1])] == [2]
 
 
 def test_pages_of_the_test_endpoint_are_accepted_and_equal(
@@ -449,7 +452,7 @@ def test_a_date_is_read_as_botocore_reads_it_if_at_all(when: str) -> None:
     body = AWS.render(Listing((Entry("k", modified=when),)))
 
     if is_read_like_botocore(body):
-        assert parse_page(body).infos("b")[0]["LastModified"] == parse_timestamp(when)
+        assert infos_of(parse_page(body), "b")[0]["LastModified"] == parse_timestamp(when)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from copy import deepcopy
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from s3fs import S3FileSystem
 
 from fsspec_avroglob.page import Page, directory_info, page_from_response, parse_page
-from tests.support.dialects import AWS, FULL, Entry, Listing
+from tests.support.dialects import AWS, FULL, Entry, Listing, infos_of
 
 # --- infos ----------------------------------------------------------------------------------------
 
@@ -18,7 +19,7 @@ from tests.support.dialects import AWS, FULL, Entry, Listing
 def test_infos_of_chosen_keys_come_in_the_order_asked_for() -> None:
     page = parse_page(AWS.render(Listing(tuple(Entry(f"k{i}", size=i) for i in range(10)))))
 
-    infos = page.infos("b", iter([7, 2, 2]))
+    infos = infos_of(page, "b", [7, 2, 2])
 
     assert [(info["name"], info["size"]) for info in infos] == [
         ("b/k7", 7),
@@ -31,15 +32,34 @@ def test_infos_of_chosen_keys_come_in_the_order_asked_for() -> None:
 def test_infos_can_be_changed_without_effect_on_the_page(detail: bool) -> None:
     page = parse_page(AWS.render(Listing((FULL,))), detail=detail)
 
-    page.infos("b")[0].clear()
+    infos_of(page, "b")[0].clear()
 
-    assert page.infos("c")[0]["name"] == f"c/{FULL.key}"
+    assert infos_of(page, "c")[0]["name"] == f"c/{FULL.key}"
 
 
-def test_infos_can_be_pickled() -> None:
-    infos = parse_page(AWS.render(Listing((FULL,)))).infos("b")
+@pytest.mark.parametrize("detail", [False, True])
+def test_infos_do_not_share_what_can_be_changed(detail: bool) -> None:
+    page = parse_page(AWS.render(Listing((FULL, FULL, FULL))), detail=detail)
+    first, second, third = infos_of(page, "b")
+    untouched = deepcopy(second)
 
+    first["ChecksumAlgorithm"].clear()
+    first["Owner"].clear()
+    first["RestoreStatus"]["more"] = 1
+    third["more"] = 2
+
+    assert second == untouched
+    assert infos_of(page, "b") == [untouched] * 3
+
+
+@pytest.mark.parametrize("detail", [False, True])
+def test_infos_are_plain_dicts(detail: bool) -> None:
+    infos = infos_of(parse_page(AWS.render(Listing((FULL, FULL))), detail=detail), "b")
+
+    assert [type(info) for info in infos] == [dict, dict]
     assert pickle.loads(pickle.dumps(infos)) == infos
+    assert deepcopy(infos) == infos
+    assert {**infos[0], "name": "else"} | {"name": infos[0]["name"]} == infos[1]
 
 
 def test_a_response_that_lacks_sizes_has_keys_but_no_infos() -> None:
@@ -47,7 +67,7 @@ def test_a_response_that_lacks_sizes_has_keys_but_no_infos() -> None:
 
     assert page.keys == ["k"]
     with pytest.raises(KeyError):
-        page.infos("b")
+        infos_of(page, "b")
 
 
 @pytest.mark.parametrize("prefix", ["a/", "a/b/", "é /", "/"])
@@ -78,18 +98,19 @@ def test_chosen_keys_alone_make_the_same_infos(
     page = _page_of_sizes(sizes, detail)
     chosen = sorted(data.draw(st.sets(st.sampled_from(range(len(sizes))), max_size=5)))
 
-    alone = page.only(chosen)
+    alone, indices = page.thinned(chosen)
 
-    assert alone.keys == [page.keys[index] for index in chosen]
-    assert alone.infos("b") == page.infos("b", chosen)
-    assert [info["size"] for info in alone.infos("b")] == [sizes[index] for index in chosen]
+    assert (indices is None) == (2 * len(chosen) < len(sizes))
+    paths = [f"b/{page.keys[index]}" for index in chosen]
+    assert alone.infos(paths, indices) == infos_of(page, "b", chosen)
+    assert [info["size"] for info in alone.infos(paths, indices)] == [sizes[i] for i in chosen]
 
 
 @pytest.mark.parametrize("detail", [False, True])
 def test_infos_are_new_each_time_they_are_asked_for(detail: bool) -> None:
     page = _page_of_sizes([3, 1, 2], detail)
-    first = page.infos("b")
+    first = infos_of(page, "b")
     first[0]["size"] = -1
 
-    assert [info["size"] for info in page.infos("b")] == [3, 1, 2]
-    assert page.infos("b", [2, 0]) == [page.infos("b")[2], page.infos("b")[0]]
+    assert [info["size"] for info in infos_of(page, "b")] == [3, 1, 2]
+    assert infos_of(page, "b", [2, 0]) == [infos_of(page, "b")[2], infos_of(page, "b")[0]]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 from hypothesis import strategies as st
+
+from fsspec_avroglob.page import Page
 
 
 def escape_named(text: str) -> str:
@@ -250,3 +253,7 @@ def listings(draw: st.DrawFn, alike: bool = False) -> Listing:
         token=draw(st.none() | ascii_text.filter(bool)),
         url=url,
     )
+
+
+def infos_of(page: Page, bucket: str, indices: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    return page.infos(page.paths(bucket, indices), indices)
