@@ -252,6 +252,15 @@ def path(bucket: str, put: PutObjects) -> str:
     return f"{bucket}/dir/key"
 
 
+@pytest.fixture
+def dask_threads() -> Iterator[None]:
+    """Dask reads on threads, as a user's default does, but few of them."""
+    import dask
+
+    with dask.config.set(scheduler="threads", num_workers=2):
+        yield
+
+
 @pytest.fixture(scope="module")
 def reference(endpoint: Endpoint) -> s3fs.S3FileSystem:
     """S3fs, asking the server each time."""

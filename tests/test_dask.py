@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,9 @@ from tests.support.avro_data import USER_SCHEMA, avro_file, user_file, users
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Endpoint
 
+pytestmark = pytest.mark.usefixtures("dask_threads")
+
 ROWS = 40
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    """Read on threads, as a user's default does, but few of them."""
-    with dask.config.set(scheduler="threads", num_workers=2):
-        yield
 
 
 @pytest.fixture

@@ -22,12 +22,6 @@ CONTENT = PART + PART + b"end"
 Write = Callable[[AvroGlobFileSystem, str], object]
 
 
-@pytest.fixture
-def fs(proxy: FaultProxy, make_fs: MakeFs) -> AvroGlobFileSystem:
-    """A filesystem behind the proxy that retries without waiting."""
-    return make_fs(proxy.storage_options)
-
-
 def uploads(endpoint: Endpoint, bucket: str) -> list[object]:
     found: list[object] = endpoint.client().list_multipart_uploads(Bucket=bucket).get("Uploads", [])
     return found
@@ -68,7 +62,7 @@ by_parts = pytest.mark.parametrize("run", BY_PARTS.values(), ids=list(BY_PARTS))
 
 @by_parts
 def test_an_upload_whose_completion_goes_unheard_is_found_to_be_there(
-    fs: AvroGlobFileSystem,
+    counted: AvroGlobFileSystem,
     proxy: FaultProxy,
     endpoint: Endpoint,
     bucket: str,
@@ -76,7 +70,7 @@ def test_an_upload_whose_completion_goes_unheard_is_found_to_be_there(
 ) -> None:
     proxy.lose("CompleteMultipartUpload")
 
-    run(fs, f"{bucket}/key")
+    run(counted, f"{bucket}/key")
 
     assert stored(endpoint, f"{bucket}/key") == CONTENT
     assert uploads(endpoint, bucket) == []
@@ -85,38 +79,38 @@ def test_an_upload_whose_completion_goes_unheard_is_found_to_be_there(
 
 
 def test_a_server_that_calls_a_completed_upload_a_missing_key_is_understood(
-    fs: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
+    counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
 ) -> None:
     proxy.lose("CompleteMultipartUpload", times=1)
     proxy.fail("ListParts", 404, "NoSuchKey")
 
-    pipe(fs, f"{bucket}/key")
+    pipe(counted, f"{bucket}/key")
 
     assert stored(endpoint, f"{bucket}/key") == CONTENT
     assert proxy.count("CompleteMultipartUpload") == 1
 
 
 def test_a_completion_that_could_not_be_looked_into_is_repeated_and_then_found(
-    fs: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
+    counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
 ) -> None:
     proxy.lose("CompleteMultipartUpload", times=1)
     proxy.fail("ListParts", 503, times=1)
 
-    pipe(fs, f"{bucket}/key")
+    pipe(counted, f"{bucket}/key")
 
     assert stored(endpoint, f"{bucket}/key") == CONTENT
     assert proxy.count("CompleteMultipartUpload") == 2  # the second finds no upload
 
 
 def test_an_older_object_is_not_taken_for_the_upload(
-    fs: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
+    counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
 ) -> None:
-    pipe(fs, f"{bucket}/key")
+    pipe(counted, f"{bucket}/key")
     proxy.clear()
     proxy.drop("CompleteMultipartUpload")
 
     with pytest.raises(Exception, match=r"[Cc]onnection") as caught:
-        pipe(fs, f"{bucket}/key")
+        pipe(counted, f"{bucket}/key")
 
     assert any("3 attempts" in note for note in caught.value.__notes__)
     assert proxy.count("CompleteMultipartUpload") == 3
@@ -124,7 +118,7 @@ def test_an_older_object_is_not_taken_for_the_upload(
 
 
 def test_an_upload_that_someone_else_has_aborted_fails(
-    fs: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
+    counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
 ) -> None:
     endpoint.client().put_object(Bucket=bucket, Key="key", Body=b"another")
 
@@ -138,7 +132,7 @@ def test_an_upload_that_someone_else_has_aborted_fails(
     proxy.fail("CompleteMultipartUpload", 404, "NoSuchUpload")
 
     with pytest.raises(FileNotFoundError):
-        pipe(fs, f"{bucket}/key")
+        pipe(counted, f"{bucket}/key")
 
     assert stored(endpoint, f"{bucket}/key") == b"another"
 
@@ -152,7 +146,7 @@ PARTS_FAIL = {
 @by_parts
 @pytest.mark.parametrize("operation", PARTS_FAIL.values(), ids=list(PARTS_FAIL))
 def test_an_upload_that_fails_is_taken_back(
-    fs: AvroGlobFileSystem,
+    counted: AvroGlobFileSystem,
     proxy: FaultProxy,
     endpoint: Endpoint,
     bucket: str,
@@ -162,20 +156,20 @@ def test_an_upload_that_fails_is_taken_back(
     proxy.fail(operation, 403, "AccessDenied")
 
     with pytest.raises(PermissionError):
-        run(fs, f"{bucket}/key")
+        run(counted, f"{bucket}/key")
 
     assert uploads(endpoint, bucket) == []
-    assert not fs.exists(f"{bucket}/key")
+    assert not counted.exists(f"{bucket}/key")
 
 
 def test_an_upload_that_cannot_be_taken_back_says_so(
-    fs: AvroGlobFileSystem, proxy: FaultProxy, bucket: str
+    counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str
 ) -> None:
     proxy.fail("UploadPart", 403, "AccessDenied")
     proxy.fail("AbortMultipartUpload", 403, "AccessDenied")
 
     with pytest.raises(PermissionError) as caught:
-        pipe(fs, f"{bucket}/key")
+        pipe(counted, f"{bucket}/key")
 
     assert any(f"of {bucket}/key are left" in note for note in caught.value.__notes__)
 
@@ -206,10 +200,10 @@ async def test_a_cancelled_upload_is_taken_back(
 
 
 def test_a_file_whose_upload_failed_is_closed_and_stores_nothing_later(
-    fs: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
+    counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
 ) -> None:
     proxy.fail("PutObject", 403, "AccessDenied", times=1)
-    file = fs.open(f"{bucket}/key", "wb")
+    file = counted.open(f"{bucket}/key", "wb")
     file.write(b"content")
 
     with pytest.raises(PermissionError):
@@ -218,7 +212,7 @@ def test_a_file_whose_upload_failed_is_closed_and_stores_nothing_later(
 
     assert file.closed
     assert proxy.count("PutObject") == 1
-    assert not fs.exists(f"{bucket}/key")
+    assert not counted.exists(f"{bucket}/key")
 
 
 # --- exclusive creation ---------------------------------------------------------------------------
@@ -247,7 +241,7 @@ exclusive = pytest.mark.parametrize(("run", "content"), EXCLUSIVE.values(), ids=
 
 @exclusive
 def test_an_object_created_unheard_is_ours(
-    fs: AvroGlobFileSystem,
+    counted: AvroGlobFileSystem,
     proxy: FaultProxy,
     endpoint: Endpoint,
     bucket: str,
@@ -256,19 +250,19 @@ def test_an_object_created_unheard_is_ours(
 ) -> None:
     proxy.lose("PutObject", times=1)
 
-    run(fs, f"{bucket}/key")
+    run(counted, f"{bucket}/key")
 
     assert stored(endpoint, f"{bucket}/key") == content
     assert proxy.count("PutObject") == 1
 
 
 def test_an_object_created_unheard_is_ours_when_it_is_seen_only_later(
-    fs: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
+    counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
 ) -> None:
     proxy.lose("PutObject", times=1)
     proxy.fail("HeadObject", 503, times=1)
 
-    pipe_small(fs, f"{bucket}/key")
+    pipe_small(counted, f"{bucket}/key")
 
     assert stored(endpoint, f"{bucket}/key") == b"mine"
     assert proxy.count("PutObject") == 2
@@ -276,7 +270,7 @@ def test_an_object_created_unheard_is_ours_when_it_is_seen_only_later(
 
 @exclusive
 def test_an_object_of_another_writer_is_not_taken_for_ours(
-    fs: AvroGlobFileSystem,
+    counted: AvroGlobFileSystem,
     proxy: FaultProxy,
     endpoint: Endpoint,
     bucket: str,
@@ -290,7 +284,7 @@ def test_an_object_of_another_writer_is_not_taken_for_ours(
     proxy.drop("PutObject", times=1, match=another)
 
     with pytest.raises(FileExistsError):
-        run(fs, f"{bucket}/key")
+        run(counted, f"{bucket}/key")
 
     assert stored(endpoint, f"{bucket}/key") == b"hers"
     assert proxy.count("PutObject") == 2
@@ -298,7 +292,7 @@ def test_an_object_of_another_writer_is_not_taken_for_ours(
 
 @exclusive
 def test_an_object_that_was_there_before_a_refusal_is_not_ours(
-    fs: AvroGlobFileSystem,
+    counted: AvroGlobFileSystem,
     proxy: FaultProxy,
     endpoint: Endpoint,
     bucket: str,
@@ -313,26 +307,26 @@ def test_an_object_that_was_there_before_a_refusal_is_not_ours(
     proxy.fail("PutObject", 503, times=1, match=another)
 
     with pytest.raises(FileExistsError):
-        run(fs, f"{bucket}/key")
+        run(counted, f"{bucket}/key")
 
 
 # --- buckets --------------------------------------------------------------------------------------
 
 
 def test_a_bucket_made_or_removed_unheard_is_made_or_removed(
-    fs: AvroGlobFileSystem, proxy: FaultProxy, bucket: str
+    counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str
 ) -> None:
     proxy.lose("CreateBucket", times=1)
     proxy.lose("DeleteBucket", times=1)
     name = f"{bucket[:40]}-new"
 
-    fs.mkdir(name)
-    assert fs.exists(name)
-    fs.rmdir(name)
+    counted.mkdir(name)
+    assert counted.exists(name)
+    counted.rmdir(name)
 
-    assert not fs.exists(name)
+    assert not counted.exists(name)
     with pytest.raises(FileNotFoundError):
-        fs.rmdir(name)
+        counted.rmdir(name)
 
 
 # --- removal --------------------------------------------------------------------------------------
@@ -347,20 +341,20 @@ def delete_answer(*errors: tuple[str, str]) -> bytes:
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch, fs: AvroGlobFileSystem) -> list[list[str]]:
+def sent(monkeypatch: pytest.MonkeyPatch, counted: AvroGlobFileSystem) -> list[list[str]]:
     """The keys of each DeleteObjects that botocore is given."""
     keys: list[list[str]] = []
-    fs.connect()
+    counted.connect()
 
     def note(params: dict[str, dict[str, list[dict[str, str]]]], **kwargs: object) -> None:
         keys.append([item["Key"] for item in params["Delete"]["Objects"]])
 
-    fs.s3.meta.events.register("provide-client-params.s3.DeleteObjects", note)
+    counted.s3.meta.events.register("provide-client-params.s3.DeleteObjects", note)
     return keys
 
 
 def test_only_the_keys_that_may_be_deleted_later_are_asked_for_again(
-    fs: AvroGlobFileSystem, proxy: FaultProxy, bucket: str, sent: list[list[str]]
+    counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str, sent: list[list[str]]
 ) -> None:
     paths = [f"{bucket}/{name}" for name in "abcde"]
     proxy.fail(
@@ -372,31 +366,31 @@ def test_only_the_keys_that_may_be_deleted_later_are_asked_for_again(
     proxy.fail("DeleteObjects", 200, times=1, body=delete_answer(("d", "SlowDown")))
 
     with pytest.raises(PermissionError, match=f"1 not deleted: {bucket}/c") as caught:
-        fs.rm(paths)
+        counted.rm(paths)
 
     assert sent == [["a", "b", "c", "d", "e"], ["b", "d"], ["d"]]
     assert "AccessDenied" in str(caught.value)
 
 
 def test_keys_that_can_never_be_deleted_are_named_in_the_end(
-    fs: AvroGlobFileSystem, proxy: FaultProxy, bucket: str, sent: list[list[str]]
+    counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str, sent: list[list[str]]
 ) -> None:
     proxy.fail("DeleteObjects", 200, body=delete_answer(("b", "SlowDown")))
 
     with pytest.raises(OSError, match=f"1 not deleted: {bucket}/b"):
-        fs.rm([f"{bucket}/a", f"{bucket}/b"])
+        counted.rm([f"{bucket}/a", f"{bucket}/b"])
 
     assert sent == [["a", "b"], ["b"], ["b"]]
 
 
 def test_a_batch_that_fails_does_not_keep_the_others(
-    fs: AvroGlobFileSystem, proxy: FaultProxy, bucket: str, sent: list[list[str]]
+    counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str, sent: list[list[str]]
 ) -> None:
     paths = [f"{bucket}/{number:04}" for number in range(2_500)]
     proxy.fail("DeleteObjects", 403, "AccessDenied", times=1)
 
     with pytest.raises(PermissionError):
-        fs.rm(paths)
+        counted.rm(paths)
 
     assert sorted(map(len, sent)) == [500, 1000, 1000]
 
@@ -413,33 +407,33 @@ def test_keys_that_xml_cannot_hold_are_deleted_alone(
     assert fs.find(bucket) == [f"{bucket}/stays"]
 
 
-def test_rm_of_several_buckets_and_levels(fs: AvroGlobFileSystem, bucket: str) -> None:
+def test_rm_of_several_buckets_and_levels(counted: AvroGlobFileSystem, bucket: str) -> None:
     other = f"{bucket[:40]}-other"
-    fs.mkdir(other)
+    counted.mkdir(other)
     for path in (f"{bucket}/a", f"{bucket}/d/b", f"{bucket}/d/e/c", f"{other}/x"):
-        fs.touch(path)
+        counted.touch(path)
 
-    fs.rm([f"{bucket}/a", f"{other}/x"])
-    fs.rm(f"{bucket}/d", recursive=True, maxdepth=1)
+    counted.rm([f"{bucket}/a", f"{other}/x"])
+    counted.rm(f"{bucket}/d", recursive=True, maxdepth=1)
 
-    assert fs.find(bucket) == [f"{bucket}/d/e/c"]
-    assert fs.find(other) == []
-    fs.rm(other, recursive=True)
-    assert not fs.exists(other)
+    assert counted.find(bucket) == [f"{bucket}/d/e/c"]
+    assert counted.find(other) == []
+    counted.rm(other, recursive=True)
+    assert not counted.exists(other)
 
 
 # --- copies ---------------------------------------------------------------------------------------
 
 
 def test_a_large_copy_keeps_content_and_metadata(
-    fs: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
+    counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
 ) -> None:
     content = CONTENT
     source = f"{bucket}/from ä?versionId=1"
-    fs.pipe_file(source, content, ContentType="text/x", Metadata={"a": "b"})
+    counted.pipe_file(source, content, ContentType="text/x", Metadata={"a": "b"})
     proxy.lose("CompleteMultipartUpload", times=1)
 
-    sync(fs.loop, fs._copy_managed, source, f"{bucket}/to", len(content), 5 * MB)
+    sync(counted.loop, counted._copy_managed, source, f"{bucket}/to", len(content), 5 * MB)
 
     assert stored(endpoint, f"{bucket}/to") == content
     head = endpoint.client().head_object(Bucket=bucket, Key="to")

@@ -16,14 +16,14 @@ import pyarrow as pa
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from fsspec_avroglob.avro.arrow import TableSchema, member_name
+from fsspec_avroglob.avro.arrow import TableSchema
 from fsspec_avroglob.avro.container import parse_header
 from fsspec_avroglob.avro.convert import ConversionError
 from fsspec_avroglob.avro.engines import BlockDecodeError, EngineNotAbleError, decoder
 from fsspec_avroglob.avro.physical import endless_array
 from fsspec_avroglob.avro.schema import kind_of, parse_schema
 from tests.support.avro_data import avro_file, record_schema
-from tests.support.avro_tables import block, decoder_of
+from tests.support.avro_tables import assert_same, block, decoder_of
 
 
 class Kind(NamedTuple):
@@ -139,34 +139,6 @@ def files(draw: st.DrawFn) -> tuple[Any, bytes]:
 
 
 BLOCK_BYTES = st.sampled_from([1, 20, 16_000])
-
-
-def assert_same(schema: Any, avro: Any, arrow: Any) -> None:
-    """That a value from Arrow is the one that fastavro read."""
-    kind = kind_of(schema)
-    if kind == "union":
-        branches = [branch for branch in schema if branch != "null"]
-        if avro is None:
-            assert arrow is None
-        elif len(branches) == 1:
-            assert_same(branches[0], avro, arrow)
-        else:
-            [(name, value)] = [(n, v) for n, v in arrow.items() if v is not None]
-            assert_same(next(b for b in branches if member_name(b) == name), avro, value)
-    elif kind == "record":
-        assert avro.keys() == arrow.keys()
-        for field in schema["fields"]:
-            assert_same(field["type"], avro[field["name"]], arrow[field["name"]])
-    elif kind == "array":
-        for item, value in zip(avro, arrow, strict=True):
-            assert_same(schema["items"], item, value)
-    elif kind == "map":
-        assert avro.keys() == dict(arrow).keys()
-        for key, value in arrow:
-            assert_same(schema["values"], avro[key], value)
-    else:
-        value = arrow.value if hasattr(arrow, "value") else arrow  # pandas' for nanoseconds
-        assert (str(avro) if "uuid" in str(schema) else avro) == value
 
 
 def decoded_by(engine: str, schema: Any, data: bytes) -> pa.RecordBatch:

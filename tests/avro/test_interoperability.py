@@ -16,9 +16,8 @@ import fastavro
 import pyarrow as pa
 import pytest
 
-from tests.avro.test_engine_properties import assert_same
 from tests.support.avro_data import record_schema
-from tests.support.avro_tables import ENGINES, decoded
+from tests.support.avro_tables import ENGINES, assert_same, decoded
 
 
 def logical(kind: str, name: str, **attributes: Any) -> dict[str, Any]:

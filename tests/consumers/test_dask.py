@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 
-import dask
 import dask.dataframe as dd
 import pandas as pd
 import pytest
@@ -13,17 +11,12 @@ import pytest
 from tests.conftest import PutObjects
 from tests.support.servers import Endpoint
 
+pytestmark = pytest.mark.usefixtures("dask_threads")
+
 PARTS = [
     pd.DataFrame({"hour": [hour] * 3, "value": [hour * 10 + i for i in range(3)]})
     for hour in range(4)
 ]
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    """Read on threads, as a user's default does, but few of them."""
-    with dask.config.set(scheduler="threads", num_workers=2):
-        yield
 
 
 def test_csv_files_of_a_glob_become_one_frame(

@@ -11,9 +11,10 @@ import fastavro
 import pyarrow as pa
 import pytest
 
-from fsspec_avroglob.avro.arrow import TableSchema
+from fsspec_avroglob.avro.arrow import TableSchema, member_name
 from fsspec_avroglob.avro.container import ContainerHeader, parse_header
 from fsspec_avroglob.avro.engines import Decoder, decoder
+from fsspec_avroglob.avro.schema import kind_of
 from tests.support.avro_data import avro_file, encode_long, record_schema
 
 ENGINES = ("fastavro", pytest.param("polars-avro", marks=pytest.mark.needs("polars_avro")))
@@ -66,3 +67,31 @@ def encoded(schema: Any, value: Any) -> bytes:
     out = io.BytesIO()
     fastavro.schemaless_writer(out, fastavro.parse_schema(schema), value)
     return out.getvalue()
+
+
+def assert_same(schema: Any, avro: Any, arrow: Any) -> None:
+    """That a value from Arrow is the one that fastavro read."""
+    kind = kind_of(schema)
+    if kind == "union":
+        branches = [branch for branch in schema if branch != "null"]
+        if avro is None:
+            assert arrow is None
+        elif len(branches) == 1:
+            assert_same(branches[0], avro, arrow)
+        else:
+            [(name, value)] = [(n, v) for n, v in arrow.items() if v is not None]
+            assert_same(next(b for b in branches if member_name(b) == name), avro, value)
+    elif kind == "record":
+        assert avro.keys() == arrow.keys()
+        for field in schema["fields"]:
+            assert_same(field["type"], avro[field["name"]], arrow[field["name"]])
+    elif kind == "array":
+        for item, value in zip(avro, arrow, strict=True):
+            assert_same(schema["items"], item, value)
+    elif kind == "map":
+        assert avro.keys() == dict(arrow).keys()
+        for key, value in arrow:
+            assert_same(schema["values"], avro[key], value)
+    else:
+        value = arrow.value if hasattr(arrow, "value") else arrow  # pandas' for nanoseconds
+        assert (str(avro) if "uuid" in str(schema) else avro) == value
