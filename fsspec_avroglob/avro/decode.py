@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import fastavro
@@ -55,6 +56,18 @@ class AvroDecodeError(ValueError):
         return f"{self.path} could not be decoded{place}: {self.reason}"
 
 
+@dataclass(frozen=True)
+class Together(Generic[R]):
+    """Decodes runs of several files at once, faster than one by one.
+
+    - ``alike``: equal for files whose runs may be decoded so.
+    - ``function``: returns what each run holds, or raises anything.
+    """
+
+    alike: object
+    function: Callable[[Sequence[Run]], list[R]]
+
+
 class RunDecoder(Generic[R]):
     """Decodes runs of one file's blocks.
 
@@ -63,6 +76,7 @@ class RunDecoder(Generic[R]):
       for damaged data.
     - ``parallel``: whether it is worth while in several threads at once.
     - ``dropped``: gets what cannot be decoded; None raises instead.
+    - ``several``: what decodes small runs with those of other files, if that is faster.
     """
 
     def __init__(
@@ -72,11 +86,23 @@ class RunDecoder(Generic[R]):
         *,
         parallel: bool,
         dropped: list[Dropped] | None,
+        several: Together[R] | None = None,
     ) -> None:
         self.parallel = parallel
         self._path = path
         self._function = function
         self._dropped = dropped
+        self._several = several
+
+    @property
+    def alike(self) -> object | None:
+        """Equal for files whose runs :meth:`together` takes; None if that saves nothing."""
+        return None if self._several is None else self._several.alike
+
+    def together(self, runs: Sequence[Run]) -> list[list[R]]:
+        """What each of the runs holds, of files that are alike; raises anything if it cannot."""
+        assert self._several is not None
+        return [[found] for found in self._several.function(runs)]
 
     def __call__(self, run: Run, rows: int | None) -> list[R]:
         """What the run holds, in one part or in several.

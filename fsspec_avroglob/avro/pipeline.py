@@ -7,9 +7,9 @@ files' order, so no block has to be searched for; runs of whole blocks are decod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -32,17 +32,31 @@ _FIRST_CHUNK_BYTES = 256 * 1024
 _DECODED_BYTES = 16 * 1024 * 1024
 _LEAST_RUN_BYTES = 64 * 1024
 
+# Enough for the price of a call (polars-avro's is a buffer of 4 MiB) to be small beside the rest.
+_TOGETHER_BYTES = 1024 * 1024
+
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
 class Decode(Protocol[R_co]):
-    """Decodes runs of one file's blocks."""
+    """Decodes runs of one file's blocks.
+
+    - ``parallel``: whether it is worth while in several threads at once.
+    - ``alike``: equal for files whose runs may be decoded together; None if that saves nothing.
+    """
 
     parallel: bool
 
+    @property
+    def alike(self) -> object | None:
+        """See above."""
+
     def __call__(self, run: Run, rows: int | None) -> R_co:
         """What the blocks hold, of the first *rows* values if given."""
+
+    def together(self, runs: Sequence[Run]) -> Sequence[R_co]:
+        """What each of the runs holds, of files that are alike; raises anything if it cannot."""
 
 
 @dataclass(frozen=True)
@@ -177,9 +191,11 @@ class Pipeline(Generic[R]):
         ahead = 0 if lazy else self._threads.count
         try:
             jobs = self._jobs(ordered(self._chunks(files), self._fetch, self._demand.chunks_ahead))
-            async with aclosing(ordered(jobs, self._decode, lambda: ahead)) as decoded:
-                async for job, result in decoded:
-                    yield job.file, result
+            gathered = self._gathered(jobs)
+            async with aclosing(ordered(gathered, self._decode, lambda: ahead)) as decoded:
+                async for some, results in decoded:
+                    for job, result in zip(some, results, strict=True):
+                        yield job.file, result
         finally:
             await self._threads.end()
 
@@ -262,13 +278,46 @@ class Pipeline(Generic[R]):
         # Of a file with errors, the blocks' own counts are not what will come.
         return self._demand.limited and self._dropped is None and self._demand.rows_left <= 0
 
-    async def _decode(self, job: _Job[R]) -> R:
-        result = await self._threads.run(job.decode.parallel, job.decode, job.run, job.rows)
-        decoded = self._size_of(result)
+    async def _gathered(
+        self, jobs: AsyncGenerator[_Job[R], None]
+    ) -> AsyncGenerator[list[_Job[R]], None]:
+        """The jobs, small ones together that can be done so: each call of an engine has a price."""
+        together: list[_Job[R]] = []
+        held = 0
+        try:
+            async with aclosing(jobs):
+                async for job in jobs:
+                    alike = job.decode.alike
+                    if together and alike != together[0].decode.alike:
+                        yield together
+                        together, held = [], 0
+                    together.append(job)
+                    held += len(job.run.data)
+                    enough = held >= min(_TOGETHER_BYTES, self._run_bytes)
+                    if enough or alike is None or self._demand.limited:
+                        yield together
+                        together, held = [], 0
+        except Exception:
+            if together:  # what comes before the failure
+                yield together
+            raise
+        if together:
+            yield together
+
+    async def _decode(self, jobs: list[_Job[R]]) -> Sequence[R]:
+        results = await self._threads.run(jobs[0].decode.parallel, _decoded, jobs)
+        decoded = sum(map(self._size_of, results))
         if decoded:
-            ratio = decoded / len(job.run.data)
+            ratio = decoded / sum(len(job.run.data) for job in jobs)
             self._run_bytes = max(_LEAST_RUN_BYTES, int(_DECODED_BYTES / ratio))
-        return result
+        return results
+
+
+def _decoded(jobs: Sequence[_Job[R]]) -> Sequence[R]:
+    if len(jobs) > 1:
+        with suppress(Exception):  # which of them is at fault, and how, shows by itself
+            return jobs[0].decode.together([job.run for job in jobs])
+    return [job.decode(job.run, job.rows) for job in jobs]
 
 
 class _Threads:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.container import CorruptBlockError
-from fsspec_avroglob.avro.decode import AvroDecodeError, RunDecoder
+from fsspec_avroglob.avro.decode import AvroDecodeError, RunDecoder, Together
 from fsspec_avroglob.avro.options import ReadOptions
 from fsspec_avroglob.avro.pipeline import Demand, Pipeline
 from fsspec_avroglob.avro.progress import Progress
@@ -180,11 +180,18 @@ class Reading:
             self._progress.close()
 
     def decoder(
-        self, file: OpenedFile, function: Callable[[Run, int | None], R], *, parallel: bool
+        self,
+        file: OpenedFile,
+        function: Callable[[Run, int | None], R],
+        *,
+        parallel: bool,
+        several: Together[R] | None = None,
     ) -> RunDecoder[R]:
         """A decoder of a file's runs that reports as this reading does."""
         dropped = self.errors if self.options.ignore_errors else None
-        return RunDecoder(file.source.path, function, parallel=parallel, dropped=dropped)
+        return RunDecoder(
+            file.source.path, function, parallel=parallel, dropped=dropped, several=several
+        )
 
     async def aclose(self) -> None:
         """End a reading whose results are not asked for."""

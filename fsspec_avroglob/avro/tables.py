@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from itertools import accumulate
 
 import pyarrow as pa
 
-from fsspec_avroglob.avro.decode import RunDecoder
+from fsspec_avroglob.avro.decode import RunDecoder, Together
 from fsspec_avroglob.avro.engines import decoder
 from fsspec_avroglob.avro.options import ReadOptions
 from fsspec_avroglob.avro.reading import Located, Reading
@@ -84,7 +85,17 @@ class TableReading:
         def function(run: Run, rows: int | None) -> pa.RecordBatch:
             return decode.decode(run.data, rows)
 
-        return self.reading.decoder(file, function, parallel=decode.parallel)
+        def several(runs: Sequence[Run]) -> list[pa.RecordBatch]:
+            batch = decode.decode(b"".join([run.data for run in runs]))
+            stops = accumulate(run.value_count for run in runs)
+            return [
+                batch.slice(stop - run.value_count, run.value_count)
+                for run, stop in zip(runs, stops, strict=True)
+            ]
+
+        # All files that are alike share a decoder. fastavro would gain nothing.
+        together = Together(id(decode), several) if decode.parallel else None
+        return self.reading.decoder(file, function, parallel=decode.parallel, several=together)
 
 
 async def joined(
