@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import subprocess
 import sys
@@ -11,8 +10,8 @@ import tempfile
 from collections.abc import Iterable
 
 REFERENCE = "s3fs"
-LIMITS = {"fsspec_avroglob": 1.10, "fsspec_avroglob.filesystem": math.inf}
-"""How many times the reference's time an import may take."""
+LIMITS = {"fsspec_avroglob": 1.10, "fsspec_avroglob.filesystem": 1.15}
+"""How many times the reference's time an import may take; the second has 0.05 for noise."""
 
 _SCRIPT = (
     "import time; before = time.process_time(); import {}; print(time.process_time() - before)"

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from fsspec_avroglob.pattern import GlobPattern, PatternError
     from fsspec_avroglob.retry import RetryEvent, RetryPolicy, is_retryable, with_retry
     from fsspec_avroglob.routing import S3Route, use_for_s3
+    from fsspec_avroglob.snapshot import StatsSnapshot
     from fsspec_avroglob.sources import ResolvedSources
-    from fsspec_avroglob.stats import StatsSnapshot
 
 __all__ = [
     "AvroBatches",
@@ -98,7 +98,7 @@ _HOMES = (
     "fsspec_avroglob.magic",
     "fsspec_avroglob.pattern",
     "fsspec_avroglob.options",
-    "fsspec_avroglob.stats",
+    "fsspec_avroglob.snapshot",
     "fsspec_avroglob.filesystem",
     "fsspec_avroglob.routing",
     "fsspec_avroglob.expand",

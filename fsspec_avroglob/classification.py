@@ -9,9 +9,8 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import botocore.exceptions as boto
@@ -28,8 +27,7 @@ class UnexpectedAnswerError(ResponseParserError):  # type: ignore[misc]  # botoc
     """A successful answer whose body is not what S3 sends: empty, or some proxy's page."""
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """A row: failures that meet every condition given, and their cause; None makes them final.
 
     what: the row in words. codes: S3 error codes, "*" for any rest. statuses: of the HTTP answer.

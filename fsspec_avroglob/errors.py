@@ -44,11 +44,10 @@ _NO_CREDENTIALS = (
 )
 
 # What servers tell about the signature that they expected, and what signed URLs hold.
-_TELLING_FIELDS = re.compile(r"StringToSign|CanonicalRequest|Signature|AccessKeyId|Token")
-_SECRET_IN_URL = re.compile(
-    r"((?:X-Amz-(?:Signature|Credential|Security-Token)|Signature|AWSAccessKeyId)=)[^&\s\"'<>]+"
-    r"|(?<=://)[^/@\s\"']+(?=@)",
-    re.IGNORECASE,
+_TELLING_FIELDS = r"StringToSign|CanonicalRequest|Signature|AccessKeyId|Token"
+_SECRET_IN_URL = (
+    r"(?i)((?:X-Amz-(?:Signature|Credential|Security-Token)|Signature|AWSAccessKeyId)=)"
+    r"[^&\s\"'<>]+|(?<=://)[^/@\s\"']+(?=@)"
 )
 
 
@@ -155,7 +154,7 @@ def without_secrets(error: BaseException, config: S3Config) -> None:
             return value
         for secret in secrets:
             value = value.replace(secret, "***")
-        return _SECRET_IN_URL.sub(lambda found: f"{found[1] or ''}***", value)
+        return re.sub(_SECRET_IN_URL, lambda found: f"{found[1] or ''}***", value)
 
     for one in _chain(error):
         one.args = tuple(map(clean, one.args))
@@ -165,7 +164,7 @@ def without_secrets(error: BaseException, config: S3Config) -> None:
             one.kwargs = {name: clean(value) for name, value in one.kwargs.items()}
         if isinstance(one, boto.ClientError):
             told = one.response.get("Error", {})
-            for name in [name for name in told if _TELLING_FIELDS.search(name)]:
+            for name in [name for name in told if re.search(_TELLING_FIELDS, name)]:
                 del told[name]
             told.update({name: clean(value) for name, value in told.items()})
 

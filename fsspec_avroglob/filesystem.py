@@ -1,4 +1,9 @@
-"""The fsspec face: :class:`AvroGlobFileSystem` puts planned globs and one retry layer on s3fs."""
+"""The fsspec face: :class:`AvroGlobFileSystem` puts planned globs and one retry layer on s3fs.
+
+Imported with s3fs, it should take hardly longer than that does. So a module that only some
+operations need is imported by the first of these, except what handles failures: that must be there
+when no file can be opened any more.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from fsspec.json import FilesystemJSONEncoder
+import aiobotocore.session  # noqa: F401  # not by s3fs, from a deeper stack: see architecture.md
 from s3fs import S3FileSystem
 
 from fsspec_avroglob.answers import refuse_foreign_answers
@@ -21,7 +26,6 @@ from fsspec_avroglob.magic import is_glob_pattern
 from fsspec_avroglob.memory import ListingMemory
 from fsspec_avroglob.objects import AvroGlobFile
 from fsspec_avroglob.options import S3Config, over_configuration, plain
-from fsspec_avroglob.outcome import repeatable
 from fsspec_avroglob.reads import ObjectReads
 from fsspec_avroglob.requests import Requests, S3Request
 from fsspec_avroglob.retry import RetryPolicy
@@ -108,6 +112,8 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
 
     def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
         """As fsspec's; all options by name, a policy as its fields, none that is None."""
+        from fsspec.json import FilesystemJSONEncoder
+
         options = dict(self._effective)
         if not include_password:
             options.pop("password", None)
@@ -172,6 +178,8 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
 
     async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         """Call a method of the S3 client, again after transient failures."""
+        from fsspec_avroglob.outcome import repeatable
+
         try:
             return await self._retried(
                 repeatable(self._request, self._look_up, method, akwarglist, kwargs),

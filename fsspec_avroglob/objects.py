@@ -47,7 +47,7 @@ class ObjectPart(NamedTuple):
     etag: str | None
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class ObjectRead:
     """One GET of an object or of a range of it, in as many requests as it takes.
 

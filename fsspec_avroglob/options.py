@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -285,12 +284,18 @@ def _names(hooks: Any) -> list[str] | None:
         if not isinstance(hook, str):
             name = f"{getattr(hook, '__module__', '')}:{getattr(hook, '__qualname__', '')}"
         try:
-            found = pkgutil.resolve_name(name)
+            found = _imported(name)
         except (ImportError, AttributeError, ValueError):
             continue
         if found is hook or hook == name:
             names.append(name)
     return names or None
+
+
+def _imported(name: str) -> Any:
+    import pkgutil  # seldom needed
+
+    return pkgutil.resolve_name(name)
 
 
 def _canonical(name: str) -> str:
@@ -386,7 +391,7 @@ def _hooks(value: Any) -> tuple[Callable[[RetryEvent], object], ...]:
     hooks = []
     for hook in value:
         try:
-            found = pkgutil.resolve_name(hook) if isinstance(hook, str) else hook
+            found = _imported(hook) if isinstance(hook, str) else hook
         except (ImportError, AttributeError, ValueError) as error:
             raise OptionError(f"on_retry={hook!r} cannot be imported: {error}") from None
         if not callable(found):

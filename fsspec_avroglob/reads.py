@@ -18,7 +18,6 @@ from s3fs.core import version_id_kw
 from fsspec_avroglob.magic import is_glob_pattern
 from fsspec_avroglob.objects import ObjectPart, ObjectRead, Version
 from fsspec_avroglob.requests import S3Request
-from fsspec_avroglob.targets import RefusedKeysError, Targets, with_ancestors
 from fsspec_avroglob.tasks import for_each
 
 
@@ -186,6 +185,8 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         Raises RefusedKeysError, after all others have been copied, for keys that stand for no file
         of their own there.
         """
+        from fsspec_avroglob.targets import RefusedKeysError, Targets  # see filesystem
+
         if isinstance(lpath, list):
             return await super()._get(rpath, lpath, recursive, callback, maxdepth, **kwargs)
         lpath = make_path_posix(lpath)
@@ -222,6 +223,8 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
 
     async def _only_files(self, paths: dict[str, str]) -> dict[str, str]:
         """The entries of *paths* (by ``bucket/key``) that are objects, and not only directories."""
+        from fsspec_avroglob.targets import with_ancestors
+
         parents = with_ancestors(path.rpartition("/")[0] for path in paths)
         files = dict(paths)
 

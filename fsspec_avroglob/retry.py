@@ -217,7 +217,7 @@ async def with_retry(
         attempts.error = None  # its traceback knows the attempts
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Attempts(Generic[T]):
     """The attempts of one operation, with the arguments of :func:`with_retry`."""
 

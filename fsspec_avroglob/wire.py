@@ -9,10 +9,9 @@ from weakref import WeakKeyDictionary
 
 import botocore.handlers
 
-from fsspec_avroglob.prepared import GETS, LISTS, PreparedRequests
-
 if TYPE_CHECKING:
     from fsspec_avroglob.page import Page
+    from fsspec_avroglob.prepared import PreparedRequests
 
 _PAGE = "fsspec_avroglob.page"
 
@@ -34,6 +33,8 @@ class PageReader:
         """
         lists = self.clients.get(client)
         if lists is None:
+            from fsspec_avroglob.prepared import LISTS, PreparedRequests  # see filesystem
+
             _take_pages_of(client)
             lists = self.clients[client] = PreparedRequests(client, LISTS)
         before = _wanted.set("infos" if detail else "keys")
@@ -60,6 +61,8 @@ class ObjectReader:
         """
         gets = self.clients.get(client)
         if gets is None:
+            from fsspec_avroglob.prepared import GETS, PreparedRequests  # see filesystem
+
             client.meta.events.register_first("before-parse.s3.GetObject", _leave_out_headers)
             gets = self.clients[client] = PreparedRequests(client, GETS)
         before = _wanted.set("object")

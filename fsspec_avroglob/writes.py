@@ -14,7 +14,6 @@ from s3fs import S3FileSystem
 from s3fs.core import MANAGED_COPY_THRESHOLD, MAX_UPLOAD_PARTS, calculate_chunksize
 
 from fsspec_avroglob.errors import translated_error
-from fsspec_avroglob.outcome import deletion_error
 from fsspec_avroglob.tasks import for_each, gather, in_family
 
 MAX_PUT_BYTES = 5 * 2**30
@@ -23,7 +22,7 @@ MAX_PUT_BYTES = 5 * 2**30
 MAX_DELETE_KEYS = 1_000
 """Most keys that S3 takes in one DeleteObjects."""
 
-_NOT_IN_XML = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
+_NOT_IN_XML = "[\x00-\x1f\x7f-\x9f\ufffe\uffff]"
 """Characters that XML cannot hold, or does not hand on as they are."""
 
 _DELETES_AT_ONCE = 3
@@ -347,9 +346,9 @@ class ObjectWrites(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             self.invalidate_cache(self._parent(path))
         bucket = buckets.pop()
         keys = [key for _, key, _ in located]
-        odd = [f"{bucket}/{key}" for key in keys if _NOT_IN_XML.search(key)]
+        odd = [f"{bucket}/{key}" for key in keys if re.search(_NOT_IN_XML, key)]
         await for_each(odd, self._rm_file, self.max_concurrency)
-        plain = [{"Key": key} for key in keys if not _NOT_IN_XML.search(key)]
+        plain = [{"Key": key} for key in keys if not re.search(_NOT_IN_XML, key)]
         return await self._delete(bucket, plain, kwargs) if plain else []
 
     async def _delete(
@@ -359,6 +358,8 @@ class ObjectWrites(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             "delete_objects", extra, Bucket=bucket, Delete={"Objects": objects, "Quiet": True}
         )
         if failed := answer.get("Errors"):
+            from fsspec_avroglob.outcome import deletion_error  # see filesystem
+
             error = deletion_error(bucket, failed)
             raise translated_error(error) from error
         return [f"{bucket}/{item['Key']}" for item in answer.get("Deleted", ())]

@@ -49,7 +49,42 @@ def test_filesystem_needs_no_readers() -> None:
     assert not loaded & {"fastavro", "pandas", "pyarrow", "fsspec_avroglob.sources"}
 
 
-def test_filesystem_imports_the_lister_when_something_is_listed() -> None:
+def test_filesystem_imports_what_some_operations_need_when_they_are_called() -> None:
+    before = modules_after("import s3fs")
+    loaded = modules_after("import fsspec_avroglob.filesystem") - before
+    from_elsewhere = {name for name in loaded if not name.startswith("fsspec_avroglob")}
+    needed_later = "listing", "outcome", "page", "prepared", "snapshot", "targets", "tokens"
+
+    assert not from_elsewhere
+    assert not loaded & {f"fsspec_avroglob.{name}" for name in needed_later}
+
+
+def test_filesystem_imports_what_handles_failures_before_any() -> None:
     loaded = modules_after("import fsspec_avroglob.filesystem")
 
-    assert not loaded & {f"fsspec_avroglob.{name}" for name in ("listing", "page", "tokens")}
+    assert loaded >= {f"fsspec_avroglob.{name}" for name in ("classification", "errors", "retry")}
+
+
+def test_filesystem_imports_botocore_from_no_deeper_than_s3fs_does() -> None:
+    """It holds hot loops, which are slow where they cross the end of a piece of CPython's stack."""
+    script = """
+import sys
+from importlib import import_module
+
+class Depth:
+    def find_spec(self, name, path=None, target=None):
+        if name == "aiobotocore.session":
+            frame, depth = sys._getframe(), 0
+            while frame := frame.f_back:
+                depth += 1
+            print(depth)
+
+sys.meta_path.insert(0, Depth())
+import_module({!r})
+"""
+    of_s3fs, ours = (
+        int(subprocess.check_output([sys.executable, "-c", script.format(name)]))
+        for name in ("s3fs", "fsspec_avroglob.filesystem")
+    )
+
+    assert ours <= of_s3fs

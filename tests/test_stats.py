@@ -12,7 +12,7 @@ import pytest
 
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from fsspec_avroglob.retry import RetryEvent
-from fsspec_avroglob.stats import StatsSnapshot
+from fsspec_avroglob.snapshot import StatsSnapshot
 from tests.conftest import MakeFs
 from tests.support.proxy import FaultProxy
 
