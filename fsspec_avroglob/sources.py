@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 
 from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.container import (
-    MAX_HEADER_BYTES,
+    HEAD_BYTES,
     ContainerHeader,
-    NeedMoreBytes,
     NotAvroError,
-    parse_header,
+    header_of,
 )
 from fsspec_avroglob.avro.resolution import RecordStep, resolve
 from fsspec_avroglob.avro.schema import (
@@ -28,6 +27,7 @@ from fsspec_avroglob.avro.schema import (
     InvalidSchemaError,
     ParsedSchema,
     column_mapping,
+    file_schema,
     parse_schema,
 )
 from fsspec_avroglob.avro.unify import GIVEN, unify
@@ -38,9 +38,6 @@ from fsspec_avroglob.parts import read_part
 from fsspec_avroglob.tasks import on_io_loop, ordered
 
 __all__ = ["OpenedFile", "ResolvedSources", "SourceFile", "find_files", "open_files"]
-
-# Most headers fit, and a server answers 64 KiB about as fast as one byte.
-HEAD_BYTES = 64 * 1024
 
 # Where all of a file will be read anyway, its first read may as well bring more than the header.
 LONG_HEAD_BYTES = 1024 * 1024
@@ -253,16 +250,10 @@ async def _read_head(file: Location, head_bytes: int) -> SourceFile:
         data += part.data
         size = part.size if part.size is not None else size
         etag = part.etag
-        if not data:
-            raise NotAvroError(f"{file.name} is empty, not an Avro file")
-        try:
-            return SourceFile(file.name, parse_header(data), size, etag, data)
-        except NotAvroError as error:
-            raise NotAvroError(f"{file.name} is not an Avro file: {error}") from error
-        except NeedMoreBytes as more:
-            if len(data) < wanted:
-                raise NotAvroError(f"{file.name} ends within its Avro header") from more
-            wanted = min(more.size_bytes + HEAD_BYTES, 2 * MAX_HEADER_BYTES)
+        found = header_of(file.name, data, whole=len(data) < wanted)
+        if isinstance(found, ContainerHeader):
+            return SourceFile(file.name, found, size, etag, data)
+        wanted = found
 
 
 # --- schemas -------------------------------------------------------------------------------------
@@ -297,7 +288,7 @@ class SchemaFit:
         """
         text = file.header.schema_text
         if text not in self._mappings:
-            self._mappings[text] = self._compare(parsed_schema(file), file.path)
+            self._mappings[text] = self._compare(file_schema(file.path, file.header), file.path)
         return self._mappings[text]
 
     def _compare(self, other: ParsedSchema, path: str) -> tuple[int | None, ...] | None:
@@ -309,14 +300,6 @@ class SchemaFit:
         if not isinstance(step, RecordStep):
             return None
         return tuple(field.position for field in step.fields)
-
-
-def parsed_schema(file: SourceFile) -> ParsedSchema:
-    """The file's schema. Raises InvalidSchemaError or NotAvroError with its name."""
-    try:
-        return parse_schema(file.header.schema)
-    except (NotAvroError, InvalidSchemaError) as error:
-        raise type(error)(f"{file.path}: {error}") from error
 
 
 async def open_table(
@@ -363,10 +346,12 @@ async def open_table(
 def _fit(opened: Sequence[OpenedFile], schema: AvroSchema | None) -> SchemaFit:
     first = opened[0].source
     if schema is None or schema == "first":
-        return SchemaFit(parsed_schema(first), first.path, exact=schema is None)
+        return SchemaFit(file_schema(first.path, first.header), first.path, exact=schema is None)
     if schema == "union":
         distinct = {one.source.header.schema_text: one.source for one in opened}
-        schemas = [(source.path, parsed_schema(source)) for source in distinct.values()]
+        schemas = [
+            (source.path, file_schema(source.path, source.header)) for source in distinct.values()
+        ]
         return SchemaFit(unify(schemas, "union"), "the union of the files' schemas", exact=False)
     return SchemaFit(parse_schema(schema), GIVEN, exact=False)
 
@@ -381,7 +366,7 @@ async def _valid(
             source = one.source
             if source.header.schema_text not in seen:
                 try:
-                    parsed_schema(source)
+                    file_schema(source.path, source.header)
                 except (InvalidSchemaError, NotAvroError) as error:
                     if skipped is None:
                         raise

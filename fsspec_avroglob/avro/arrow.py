@@ -18,6 +18,7 @@ from fsspec_avroglob.avro.physical import non_null
 from fsspec_avroglob.avro.schema import (
     AvroSchema,
     ParsedSchema,
+    branches_of,
     describe_type,
     kind_of,
     logical_type,
@@ -167,8 +168,7 @@ class _ArrowTypes:
                 "choose other columns, or use iter_avro_records",
             )
         schema = self._schema.definition(schema)
-        branches = schema if isinstance(schema, list) else [schema]
-        nullable = optional or any(kind_of(branch) == "null" for branch in branches)
+        nullable = optional or any(kind_of(branch) == "null" for branch in branches_of(schema))
         return pa.field(name, self.type(path, schema), nullable=nullable)
 
     def type(self, path: str, schema: AvroSchema) -> pa.DataType:

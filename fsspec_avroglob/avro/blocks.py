@@ -28,13 +28,6 @@ MAX_BLOCK_BYTES = 1 << 30
 
 _SNAPPY_CRC_BYTES = 4
 
-# Taken from a decompressor at a time when only the number of bytes matters.
-_MEASURED_BYTES = 1 << 20
-
-# What one byte can inflate to at the most. A match of deflate is up to 258 bytes and takes two
-# bits, a block of zstandard up to 128 KiB and takes four bytes.
-_HIGHEST_RATIO = {"null": 1, "deflate": 1032, "zstandard": 32 * 1024}
-
 # The window of `xz -9` takes 65 MiB; a header may ask for 4 GiB.
 _XZ_MEMORY_BYTES = 256 << 20
 
@@ -72,30 +65,10 @@ def decompress(codec: str, data: bytes, max_bytes: int = MAX_BLOCK_BYTES) -> byt
     if codec == "snappy":
         return _inflate_snappy(data, max_bytes)
     if codec != "null":
-        return b"".join(_inflate(codec, data, max_bytes, max_bytes + 1))
+        return b"".join(_inflate(codec, data, max_bytes))
     if len(data) > max_bytes:
         raise BlockTooLargeError(codec, max_bytes)
     return data
-
-
-def check_inflated_size(codec: str, data: bytes, max_bytes: int = MAX_BLOCK_BYTES) -> None:
-    """Raise BlockTooLargeError if *data* inflates to more than *max_bytes*.
-
-    For decoders that inflate by themselves and without bound. Data is inflated, a piece at a time,
-    only where its codec and length leave the question open. Raises CodecError for damage that is
-    seen on the way, which need not be all of it.
-    """
-    if codec == "snappy":
-        if _snappy_length(data) > max_bytes:
-            raise BlockTooLargeError(codec, max_bytes)
-        return
-    ratio = _HIGHEST_RATIO.get(codec)
-    if ratio is not None and len(data) * ratio <= max_bytes:
-        return
-    if codec == "null":
-        raise BlockTooLargeError(codec, max_bytes)
-    for _ in _inflate(codec, data, max_bytes, _MEASURED_BYTES):
-        pass
 
 
 class _Inflater(Protocol):
@@ -108,14 +81,14 @@ class _Inflater(Protocol):
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
-def _inflate(codec: str, data: bytes, max_bytes: int, step_bytes: int) -> Iterator[bytes]:
-    """Inflate in pieces of at most *step_bytes*. Errors as :func:`decompress`."""
+def _inflate(codec: str, data: bytes, max_bytes: int) -> Iterator[bytes]:
+    """Inflate, stream by stream. Arguments and errors as of :func:`decompress`."""
     new_inflater, error_types = _codec(codec)
     total = 0
     try:
         inflater = new_inflater()
         while True:
-            piece = inflater.decompress(data, min(step_bytes, max_bytes + 1 - total))
+            piece = inflater.decompress(data, max_bytes + 1 - total)
             total += len(piece)
             if total > max_bytes:
                 raise BlockTooLargeError(codec, max_bytes)

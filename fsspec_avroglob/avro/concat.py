@@ -13,7 +13,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fsspec_avroglob.avro.container import (
-    MAX_HEADER_BYTES,
+    BLOCK_HEADER_BYTES,
+    HEAD_BYTES,
     SYNC_MARKER_BYTES,
     ContainerHeader,
     CorruptBlockError,
@@ -21,28 +22,16 @@ from fsspec_avroglob.avro.container import (
     NotAvroError,
     UncertainBlockError,
     find_block,
+    header_of,
     parse_block_header,
-    parse_header,
     walk_blocks,
 )
-from fsspec_avroglob.avro.schema import (
-    AvroSchema,
-    InvalidSchemaError,
-    ParsedSchema,
-    column_mapping,
-    parse_schema,
-)
+from fsspec_avroglob.avro.schema import AvroSchema, column_mapping, file_schema
 from fsspec_avroglob.joined import ObjectPart, Source, Stretch
 from fsspec_avroglob.tasks import gather
 
 if TYPE_CHECKING:
     from fsspec_avroglob.filesystem import AvroGlobFileSystem
-
-# Most headers fit, and a server answers 64 KiB about as fast as one byte.
-_HEADER_READ_BYTES = 64 << 10
-
-# Two numbers of at most ten bytes each.
-_BLOCK_HEADER_BYTES = 20
 
 # Read at a time where a file is walked through to find out where its blocks are.
 _WALK_BYTES = 32 << 20
@@ -85,24 +74,19 @@ async def avro_stretches(fs: AvroGlobFileSystem, sources: Sequence[Source]) -> l
 
 
 async def _read_header(fs: AvroGlobFileSystem, source: Source) -> ContainerHeader:
-    data, wanted = b"", _HEADER_READ_BYTES
+    data, wanted = b"", HEAD_BYTES
     while True:
         data += await source.read(fs, len(data), min(wanted, source.size_bytes))
-        try:
-            return parse_header(data)
-        except NotAvroError as error:
-            raise NotAvroError(f"{source.path} is not an Avro file: {error}") from error
-        except NeedMoreBytes as more:
-            if len(data) >= source.size_bytes:
-                what = "ends within its Avro header" if data else "is empty, not an Avro file"
-                raise NotAvroError(f"{source.path} {what}") from more
-            wanted = min(more.size_bytes + _HEADER_READ_BYTES, 2 * MAX_HEADER_BYTES)
+        found = header_of(source.path, data, whole=len(data) >= source.size_bytes)
+        if isinstance(found, ContainerHeader):
+            return found
+        wanted = found
 
 
 def _must_be_alike(
     first_path: str, first: ContainerHeader, path: str, other: ContainerHeader
 ) -> None:
-    one, two = _parsed(first_path, first), _parsed(path, other)
+    one, two = file_schema(first_path, first), file_schema(path, other)
     if _bare(one.root) == _bare(two.root):
         return
     # Finds and names most differences; what it lets pass are orders and names.
@@ -111,13 +95,6 @@ def _must_be_alike(
         f"{path} has the fields, branches or names of {first_path}, but not in the same order or "
         "not the same names in full; read_avro reads both as one table"
     )
-
-
-def _parsed(path: str, header: ContainerHeader) -> ParsedSchema:
-    try:
-        return parse_schema(header.schema)
-    except (NotAvroError, InvalidSchemaError) as error:
-        raise type(error)(f"{path}: {error}") from error
 
 
 def _bare(schema: AvroSchema) -> Any:
@@ -160,7 +137,7 @@ class ExchangedBlocks:
         start, stop = self._start + start, self._start + stop
         # So that a marker is whole that the range has one byte of, and a block's header too.
         base = start - SYNC_MARKER_BYTES + 1
-        end = min(stop + _BLOCK_HEADER_BYTES, self._source.size_bytes)
+        end = min(stop + BLOCK_HEADER_BYTES, self._source.size_bytes)
         data = bytearray(await self._source.read(fs, base, end))
         for marker in await self._markers_in(fs, bytes(data), base, stop):
             self._exchange(data, base, marker)
@@ -176,7 +153,7 @@ class ExchangedBlocks:
             except UncertainBlockError:
                 while self._known < base:
                     known = self._known
-                    end = min(known + _WALK_BYTES, base) + _BLOCK_HEADER_BYTES
+                    end = min(known + _WALK_BYTES, base) + BLOCK_HEADER_BYTES
                     end = min(end, self._source.size_bytes)
                     self._follow(await self._source.read(fs, known, end), known)
                 self._follow(data, base)

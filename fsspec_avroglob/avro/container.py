@@ -20,6 +20,9 @@ from typing import Any, NamedTuple
 MAGIC = b"Obj\x01"
 SYNC_MARKER_BYTES = 16
 
+HEAD_BYTES = 64 * 1024
+"""What to read of a file for its header: most fit, and servers send it about as fast as a byte."""
+
 # The largest schemas met in practice are below 2 MB. A longer header is a length that lies.
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 
@@ -28,6 +31,9 @@ MAX_METADATA_ENTRIES = 10_000
 
 # zig-zag varints of 64 bits: nine bytes of seven bits hold 63 bits, the tenth holds the last one.
 _MAX_VARINT_BYTES = 10
+
+BLOCK_HEADER_BYTES = 2 * _MAX_VARINT_BYTES
+"""The most that a block's header takes."""
 
 
 class NotAvroError(ValueError):
@@ -169,6 +175,25 @@ def parse_header(data: bytes) -> ContainerHeader:
         sync_marker=sync_marker,
         size_bytes=offset + SYNC_MARKER_BYTES,
     )
+
+
+def header_of(path: str, data: bytes, *, whole: bool) -> ContainerHeader | int:
+    """The header of the file *path*, or how many bytes of the file to read for it.
+
+    - ``data``: the file from its start on, ``whole``: whether that is all of it.
+
+    Raises NotAvroError with the file's name.
+    """
+    if whole and not data:
+        raise NotAvroError(f"{path} is empty, not an Avro file")
+    try:
+        return parse_header(data)
+    except NotAvroError as error:
+        raise NotAvroError(f"{path} is not an Avro file: {error}") from error
+    except NeedMoreBytes as more:
+        if whole:
+            raise NotAvroError(f"{path} ends within its Avro header") from more
+        return min(more.size_bytes + HEAD_BYTES, 2 * MAX_HEADER_BYTES)
 
 
 def parse_block_header(data: bytes, offset: int = 0) -> BlockHeader:

@@ -20,7 +20,6 @@ from fsspec_avroglob.avro import leaves
 from fsspec_avroglob.avro.physical import (
     KEY,
     VALUE,
-    branches_of,
     field_name,
     is_general_union,
     non_null,
@@ -39,7 +38,13 @@ from fsspec_avroglob.avro.resolution import (
     UnionStep,
     identity,
 )
-from fsspec_avroglob.avro.schema import AvroSchema, InvalidSchemaError, ParsedSchema, kind_of
+from fsspec_avroglob.avro.schema import (
+    AvroSchema,
+    InvalidSchemaError,
+    ParsedSchema,
+    branches_of,
+    kind_of,
+)
 
 
 class ConversionError(ValueError):

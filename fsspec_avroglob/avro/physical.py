@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, kind_of
+from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, branches_of, kind_of
 
 KEY, VALUE = "k", "v"
 """Fields of a map's entries in a physical schema."""
@@ -20,11 +20,6 @@ KEY, VALUE = "k", "v"
 def field_name(position: int) -> str:
     """What the field or union branch at *position* is called in a physical schema."""
     return f"f{position}"
-
-
-def branches_of(schema: AvroSchema) -> list[AvroSchema]:
-    """The branches of a union; any other type is its own only branch."""
-    return schema if isinstance(schema, list) else [schema]
 
 
 def non_null(schema: AvroSchema) -> list[int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from fsspec_avroglob.avro.blocks import Dropped
-from fsspec_avroglob.avro.container import CorruptBlockError
+from fsspec_avroglob.avro.container import HEAD_BYTES, CorruptBlockError
 from fsspec_avroglob.avro.decode import AvroDecodeError, RunDecoder, Together
 from fsspec_avroglob.avro.options import ReadOptions
 from fsspec_avroglob.avro.pipeline import Demand, Pipeline
@@ -20,7 +20,6 @@ from fsspec_avroglob.avro.stream import Run
 from fsspec_avroglob.expand import Location, Sources, StorageOptions, locate
 from fsspec_avroglob.hive import Partition, partition_of
 from fsspec_avroglob.sources import (
-    HEAD_BYTES,
     LONG_HEAD_BYTES,
     HeadKeeper,
     OpenedFile,

@@ -20,6 +20,7 @@ from fsspec_avroglob.avro.schema import (
     AvroSchema,
     ParsedSchema,
     SchemaMismatchError,
+    branches_of,
     describe_type,
     kind_of,
     logical_type,
@@ -217,8 +218,7 @@ class _Resolution:
         return record
 
     def _union(self, field: str, writer: Any, reader: Any) -> Step | Difference:
-        sources = writer if isinstance(writer, list) else [writer]
-        targets = reader if isinstance(reader, list) else [reader]
+        sources, targets = branches_of(writer), branches_of(reader)
         branches = tuple(self._branch(field, source, targets) for source in sources)
         usable = [b for b in branches if b.position is not None]
         # Null alone in common makes no column of values: ["null", "int"] is not ["null", "string"].

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import fastavro.schema
 
+from fsspec_avroglob.avro.container import ContainerHeader, NotAvroError
+
 AvroSchema: TypeAlias = Any
 """A schema as JSON gives it: a dict, a list (union) or a str (name of a type)."""
 
@@ -125,6 +127,14 @@ def parse_schema(schema: AvroSchema) -> ParsedSchema:
     except Exception as error:  # fastavro has its own exceptions and lets Python's through
         raise InvalidSchemaError(f"invalid Avro schema: {error}") from error
     return ParsedSchema(schema, root, names)
+
+
+def file_schema(path: str, header: ContainerHeader) -> ParsedSchema:
+    """The schema of the file *path*. Raises InvalidSchemaError or NotAvroError with its name."""
+    try:
+        return parse_schema(header.schema)
+    except (NotAvroError, InvalidSchemaError) as error:
+        raise type(error)(f"{path}: {error}") from error
 
 
 def standalone(schema: ParsedSchema, part: AvroSchema) -> AvroSchema:
@@ -276,6 +286,11 @@ def kind_of(schema: AvroSchema) -> str:
     if isinstance(schema, list):
         return "union"
     return str(schema["type"] if isinstance(schema, dict) else schema)
+
+
+def branches_of(schema: AvroSchema) -> list[AvroSchema]:
+    """The branches of a union; any other type is its own only branch."""
+    return schema if isinstance(schema, list) else [schema]
 
 
 def branch_key(schema: AvroSchema) -> tuple[str, str]:

@@ -13,8 +13,7 @@ import pyarrow.compute as pc
 from fsspec_avroglob.avro.arrow import TableSchema
 from fsspec_avroglob.avro.columns import chosen_columns
 from fsspec_avroglob.avro.options import ReadOptions
-from fsspec_avroglob.avro.physical import branches_of
-from fsspec_avroglob.avro.schema import AvroSchema, kind_of
+from fsspec_avroglob.avro.schema import AvroSchema, branches_of, kind_of
 from fsspec_avroglob.hive import Kind, Partition, column_kinds, typed
 
 _KINDS: Mapping[Kind, pa.DataType] = {
@@ -54,15 +53,12 @@ class TableLayout:
         kinds = {name: kind for name, kind in kinds.items() if name not in table.columns}
         known = (*table.columns, *kinds)
         names = known if options.columns is None else chosen_columns(options.columns, known)
-        held = [name for name in table.columns if name in names]
-        if held or table.parsed.is_record:
-            table = table.select(held)
         hive = {name: kind for name, kind in kinds.items() if name in names}
         both = (options.row_index_name, options.include_file_paths)
         for added in [name for name in both if name is not None]:
             if added in names or both.count(added) > 1:
                 raise ValueError(f"there is a column {added!r} already; choose another name")
-        layout = cls(table, hive, names, options.row_index_name, options.include_file_paths)
+        layout = cls(_narrowed(table, names), hive, names, *both)
         _ = layout.arrow  # a type that Arrow lacks shows here
         return layout
 
@@ -73,12 +69,8 @@ class TableLayout:
         """
         names = chosen_columns(columns, self.arrow.names)
         added = (self.row_index_name, self.include_file_paths)
-        table = self.table
-        held = [name for name in table.columns if name in names]
-        if held or table.parsed.is_record:
-            table = table.select(held)
         return TableLayout(
-            table,
+            _narrowed(self.table, names),
             {name: kind for name, kind in self.hive.items() if name in names},
             tuple(name for name in names if name not in added),
             *(name if name in names else None for name in added),
@@ -128,6 +120,12 @@ class TableLayout:
         return pa.RecordBatch.from_arrays(
             [arrays[name] for name in self.arrow.names], schema=self.arrow
         )
+
+
+def _narrowed(table: TableSchema, names: Sequence[str]) -> TableSchema:
+    """Those columns of *table* that *names* has; of no record the only one, wanted or not."""
+    held = [name for name in table.columns if name in names]
+    return table.select(held) if held or table.parsed.is_record else table
 
 
 def _symbols(table: TableSchema, name: str) -> list[str]:

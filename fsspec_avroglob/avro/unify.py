@@ -12,6 +12,7 @@ from fsspec_avroglob.avro.schema import (
     ParsedSchema,
     SchemaMismatchError,
     branch_key,
+    branches_of,
     column_mapping,
     describe_type,
     kind_of,
@@ -142,7 +143,7 @@ class _Merge:
             or isinstance(second, list)
             or (kind_of(first) != kind_of(second) and "null" in (kind_of(first), kind_of(second)))
         ):
-            return self._unions(field, _branches(first), _branches(second))
+            return self._unions(field, branches_of(first), branches_of(second))
         kinds = kind_of(first), kind_of(second)
         if kinds[0] in _RECORDS and kinds[1] in _RECORDS:
             return self._named(field, first, second, self._records)
@@ -186,7 +187,7 @@ class _Merge:
             path = f"{field}.{item['name']}" if field else item["name"]
             type_ = self.types(path, item["type"], other["type"])
             merged = {**item, "type": type_}
-            if item.get("default") is not None or kind_of(_branches(type_)[0]) != "null":
+            if item.get("default") is not None or kind_of(branches_of(type_)[0]) != "null":
                 merged.pop("default", None)  # the merged type may not have it, and no file lacks it
             fields.append(merged)
         fields += [
@@ -241,12 +242,8 @@ def _definition(name: str, schema: Any, renamed: Mapping[str, str]) -> AvroSchem
 
 def _optional(field: Mapping[str, Any]) -> dict[str, Any]:
     """A field that may be missing: nullable, with null for its default, which must come first."""
-    branches = [b for b in _branches(field["type"]) if kind_of(b) != "null"]
+    branches = [b for b in branches_of(field["type"]) if kind_of(b) != "null"]
     return {**field, "type": ["null", *branches] if branches else "null", "default": None}
-
-
-def _branches(schema: AvroSchema) -> list[AvroSchema]:
-    return schema if isinstance(schema, list) else [schema]
 
 
 def _simple(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from fsspec_avroglob.avro.blocks import Dropped, decompress
 from fsspec_avroglob.avro.container import (
+    BLOCK_HEADER_BYTES,
     SYNC_MARKER_BYTES,
     Block,
     ContainerHeader,
@@ -25,8 +26,6 @@ from fsspec_avroglob.sources import LONG_HEAD_BYTES, OpenedFile, open_files
 
 Decode: TypeAlias = Callable[[bytes], object]
 """Decodes the values of whole blocks; raises ValueError where it cannot."""
-
-_BLOCK_HEADER_BYTES = 20  # at the most
 
 # Least and most that is read ahead; at most so much is kept.
 _FIRST_BYTES = 64 << 10
@@ -80,7 +79,7 @@ async def walk(file: OpenedFile) -> AsyncIterator[Block]:
     offset, index = source.header.size_bytes, 0
     while offset < size:
         try:
-            opening = await window.read(offset, offset + _BLOCK_HEADER_BYTES)
+            opening = await window.read(offset, offset + BLOCK_HEADER_BYTES)
             block = claimed_block(opening, base=offset, file_bytes=size)
             marker = await window.read(block.end - SYNC_MARKER_BYTES, block.end)
             check_marker(block, marker, source.header.sync_marker)

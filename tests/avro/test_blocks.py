@@ -19,7 +19,6 @@ from fsspec_avroglob.avro.blocks import (
     BlockTooLargeError,
     CodecError,
     Dropped,
-    check_inflated_size,
     decompress,
     salvage_blocks,
 )
@@ -55,7 +54,6 @@ def compress(codec: str, data: bytes) -> bytes:
 def test_data_comes_back_as_it_was(codec: str) -> None:
     for data in (b"", b"a", bytes(range(256)) * 5000):
         assert decompress(codec, compress(codec, data), len(data)) == data
-        check_inflated_size(codec, compress(codec, data), len(data))
 
 
 @pytest.mark.parametrize("codec", ["deflate", "bzip2", "snappy", "xz", "zstandard"])
@@ -81,18 +79,15 @@ def test_one_byte_more_than_allowed_is_refused(codec: str) -> None:
 
     with pytest.raises(BlockTooLargeError, match="more than 9999 bytes; raise max_block_size"):
         decompress(codec, data, 9_999)
-    with pytest.raises(BlockTooLargeError):
-        check_inflated_size(codec, data, 9_999)
 
 
-@pytest.mark.parametrize("check", [decompress, check_inflated_size])
 @pytest.mark.parametrize("codec", ["deflate", "bzip2", "snappy", "xz", "zstandard"])
-def test_a_bomb_is_refused_in_little_memory(codec: str, check: object) -> None:
+def test_a_bomb_is_refused_in_little_memory(codec: str) -> None:
     data = compress(codec, bytes(BOMB_BYTES))
     tracemalloc.start()
     try:
         with pytest.raises(BlockTooLargeError):
-            check(codec, data, 1 << 20)  # type: ignore[operator]
+            decompress(codec, data, 1 << 20)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
