@@ -239,6 +239,24 @@ def fs(make_fs: MakeFs) -> AvroGlobFileSystem:
     return make_fs()
 
 
+@pytest.fixture(scope="module")
+def shared_fs(endpoint: Endpoint) -> AvroGlobFileSystem:
+    """A filesystem for all tests of a module, as a new one costs more than a glob."""
+    from fsspec_avroglob.filesystem import AvroGlobFileSystem
+
+    return AvroGlobFileSystem(**endpoint.storage_options, skip_instance_cache=True)
+
+
+@pytest.fixture
+def no_cached_instances() -> Iterator[None]:
+    """No instance of another test is found, and none of this test by another."""
+    from fsspec_avroglob.filesystem import AvroGlobFileSystem
+
+    AvroGlobFileSystem.clear_instance_cache()
+    yield
+    AvroGlobFileSystem.clear_instance_cache()
+
+
 @pytest.fixture
 def counted(make_fs: MakeFs, proxy: FaultProxy) -> AvroGlobFileSystem:
     """A filesystem behind `proxy` that retries without waiting."""

@@ -13,6 +13,7 @@ import pytest
 
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from tests.conftest import MakeFs, PutObjects
+from tests.support.calls import read_file
 
 THREADS = 200
 PROCESS_TIMEOUT_S = 60
@@ -29,16 +30,10 @@ def exercise(fs: AvroGlobFileSystem, bucket: str, number: int) -> bool:
         lambda: len(fs.cat([f"{bucket}/in/{name}" for name in "abc"])) == 3,
         lambda: list(fs.iglob(f"{bucket}/in/c")) == [f"{bucket}/in/c"],
         lambda: not fs.exists(f"{bucket}/in/none"),
-        lambda: _read(fs, f"{bucket}/in/c") == b"c" * 1_000,
+        lambda: read_file(fs, f"{bucket}/in/c") == b"c" * 1_000,
         lambda: fs.invalidate_cache() is None,
     ]
     return operations[number % len(operations)]()
-
-
-def _read(fs: AvroGlobFileSystem, path: str) -> bytes:
-    with fs.open(path) as file:
-        content: bytes = file.read()
-    return content
 
 
 @pytest.fixture

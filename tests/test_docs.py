@@ -39,6 +39,8 @@ PAGES = sorted(
 # Run by the consumers' tests, which have the libraries.
 ELSEWHERE = {"ray.md"}
 
+pytestmark = pytest.mark.usefixtures("no_cached_instances")
+
 
 def pages_with(language: str) -> list[object]:
     return [
@@ -54,13 +56,6 @@ def stage(endpoint: Endpoint) -> Iterator[Stage]:
         fs = AvroGlobFileSystem(**endpoint.storage_options, skip_instance_cache=True)
         fs.pipe({f"{bucket}/{key}": data for key, data in sample_objects()})
         yield Stage(endpoint, bucket)
-
-
-@pytest.fixture(autouse=True)
-def _every_page_has_instances_of_its_own() -> Iterator[None]:
-    AvroGlobFileSystem.clear_instance_cache()
-    yield
-    AvroGlobFileSystem.clear_instance_cache()
 
 
 @pytest.mark.parametrize("path", pages_with("python"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from operator import methodcaller
@@ -22,12 +22,7 @@ from tests.conftest import MakeFs, PutObjects
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Endpoint
 
-
-@pytest.fixture(autouse=True)
-def _no_cached_instances() -> Iterator[None]:
-    AvroGlobFileSystem.clear_instance_cache()
-    yield
-    AvroGlobFileSystem.clear_instance_cache()
+pytestmark = pytest.mark.usefixtures("no_cached_instances")
 
 
 # --- options --------------------------------------------------------------------------------------

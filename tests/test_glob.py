@@ -21,21 +21,14 @@ from fsspec_avroglob.magic import is_glob_pattern
 from tests.conftest import MakeFs, PutObjects
 from tests.support.errors import outcome
 from tests.support.proxy import FaultProxy
-from tests.support.servers import Endpoint
 from tests.support.trees import TREE, brace_free_patterns, random_tree
 
 
-@pytest.fixture(scope="module")
-def shared(endpoint: Endpoint) -> AvroGlobFileSystem:
-    """A filesystem for all tests of this module, as a new one costs more than a glob."""
-    return AvroGlobFileSystem(**endpoint.storage_options, skip_instance_cache=True)
-
-
 @pytest.fixture
-def fs(shared: AvroGlobFileSystem) -> AvroGlobFileSystem:
+def fs(shared_fs: AvroGlobFileSystem) -> AvroGlobFileSystem:
     """The shared filesystem, without what it has learned."""
-    shared.invalidate_cache()
-    return shared
+    shared_fs.invalidate_cache()
+    return shared_fs
 
 
 def same_infos(one: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> bool:

@@ -12,6 +12,7 @@ from s3fs.utils import FileExpired
 
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 from tests.conftest import MakeFs, PutObjects
+from tests.support.calls import read_file
 from tests.support.faults import Request
 from tests.support.proxy import FaultProxy
 from tests.support.session import SESSION
@@ -73,12 +74,6 @@ def test_a_copy_that_fails_leaves_what_was_there(
 SMALL = bytes(range(200))
 
 
-def read_open(fs: AvroGlobFileSystem, path: str) -> bytes:
-    with fs.open(path) as file:
-        content: bytes = file.read()
-    return content
-
-
 def read_get(fs: AvroGlobFileSystem, path: str) -> bytes:
     with tempfile.TemporaryDirectory() as directory:
         fs.get_file(path, f"{directory}/file")
@@ -96,7 +91,7 @@ READS: dict[str, Callable[[AvroGlobFileSystem, str], bytes]] = {
     "cat of many": lambda fs, path: fs.cat([path])[path],
     "cat_ranges": read_ranges,
     "get_file": read_get,
-    "open": read_open,
+    "open": read_file,
 }
 every_read = pytest.mark.parametrize("read", READS.values(), ids=list(READS))
 

@@ -22,8 +22,14 @@ from fsspec_avroglob.avro.blocks import (
     decompress,
     salvage_blocks,
 )
-from fsspec_avroglob.avro.container import Block, NeedMoreBytes, parse_header, walk_blocks
-from tests.support.avro_data import SYNC_MARKER, avro_file, block, encode_long
+from fsspec_avroglob.avro.container import (
+    Block,
+    NeedMoreBytes,
+    encode_long,
+    parse_header,
+    walk_blocks,
+)
+from tests.support.avro_data import SYNC_MARKER, avro_file, block
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -14,6 +14,7 @@ from fsspec_avroglob.avro.container import (
     MAX_HEADER_BYTES,
     NeedMoreBytes,
     NotAvroError,
+    encode_long,
     parse_block_header,
     parse_header,
 )
@@ -21,7 +22,6 @@ from tests.support.avro_data import (
     SYNC_MARKER,
     USER_SCHEMA,
     encode_bytes,
-    encode_long,
     header,
     user_file,
 )

@@ -22,7 +22,7 @@ from fsspec_avroglob.avro.convert import ConversionError
 from fsspec_avroglob.avro.engines import BlockDecodeError, EngineNotAbleError, decoder
 from fsspec_avroglob.avro.physical import endless_array
 from fsspec_avroglob.avro.schema import kind_of, parse_schema
-from tests.support.avro_data import avro_file, record_schema
+from tests.support.avro_data import avro_file, logical, record_schema
 from tests.support.avro_tables import assert_same, block, decoder_of
 
 
@@ -31,10 +31,6 @@ class Kind(NamedTuple):
 
     schema: Any
     values: st.SearchStrategy[Any]
-
-
-def _logical(kind: str, name: str, **attributes: Any) -> dict[str, Any]:
-    return {"type": kind, "logicalType": name, **attributes}
 
 
 INTS = st.integers(-(2**31), 2**31 - 1)
@@ -54,16 +50,16 @@ PRIMITIVES = [
     Kind("string", st.text(max_size=5)),
 ]
 LOGICAL = [
-    Kind(_logical("bytes", "decimal", precision=9, scale=2), DECIMALS),
-    Kind(_logical("string", "uuid"), st.uuids()),
-    Kind(_logical("int", "date"), st.dates()),
-    Kind(_logical("int", "time-millis"), st.just(time(1, 2, 3, 4000))),
-    Kind(_logical("long", "time-micros"), st.times()),
-    Kind(_logical("long", "timestamp-millis"), MILLIS.map(lambda t: t.replace(tzinfo=UTC))),
-    Kind(_logical("long", "timestamp-micros"), TIMES.map(lambda t: t.replace(tzinfo=UTC))),
-    Kind(_logical("long", "local-timestamp-micros"), TIMES),
-    Kind(_logical("long", "timestamp-nanos"), LONGS),
-    Kind(_logical("int", "no-such-type"), INTS),
+    Kind(logical("bytes", "decimal", precision=9, scale=2), DECIMALS),
+    Kind(logical("string", "uuid"), st.uuids()),
+    Kind(logical("int", "date"), st.dates()),
+    Kind(logical("int", "time-millis"), st.just(time(1, 2, 3, 4000))),
+    Kind(logical("long", "time-micros"), st.times()),
+    Kind(logical("long", "timestamp-millis"), MILLIS.map(lambda t: t.replace(tzinfo=UTC))),
+    Kind(logical("long", "timestamp-micros"), TIMES.map(lambda t: t.replace(tzinfo=UTC))),
+    Kind(logical("long", "local-timestamp-micros"), TIMES),
+    Kind(logical("long", "timestamp-nanos"), LONGS),
+    Kind(logical("int", "no-such-type"), INTS),
 ]
 
 

@@ -16,13 +16,8 @@ import fastavro
 import pyarrow as pa
 import pytest
 
-from tests.support.avro_data import record_schema
+from tests.support.avro_data import logical, record_schema
 from tests.support.avro_tables import ENGINES, assert_same, decoded
-
-
-def logical(kind: str, name: str, **attributes: Any) -> dict[str, Any]:
-    return {"type": kind, "logicalType": name, **attributes}
-
 
 SCHEMA = record_schema(
     {

@@ -13,6 +13,7 @@ import fastavro
 import pandas
 import pytest
 
+from fsspec_avroglob.avro.container import encode_long
 from fsspec_avroglob.avro.read import (
     AvroDecodeError,
     iter_avro_records,
@@ -25,7 +26,6 @@ from tests.support.avro_data import (
     SYNC_MARKER,
     USER_SCHEMA,
     avro_file,
-    encode_long,
     header,
     record_schema,
     user_file,

@@ -13,18 +13,10 @@ import pytest
 from fsspec_avroglob.avro.convert import ConversionError
 from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError, parse_schema
 from fsspec_avroglob.avro.unify import GIVEN, unify
-from tests.support.avro_data import avro_file, record_schema
+from tests.support.avro_data import avro_file, enum, logical, record_schema
 from tests.support.avro_tables import ENGINES, column, decoded
 
 MIN_LONG, MAX_LONG = -(2**63), 2**63 - 1
-
-
-def enum(*symbols: str, **attributes: Any) -> dict[str, Any]:
-    return {"type": "enum", "name": "E", "symbols": list(symbols), **attributes}
-
-
-def logical(kind: str, name: str, **attributes: Any) -> dict[str, Any]:
-    return {"type": kind, "logicalType": name, **attributes}
 
 
 def inner(*fields: dict[str, Any], **attributes: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from fsspec_avroglob.avro.schema import (
     describe_type,
     parse_schema,
 )
-from tests.support.avro_data import USER_SCHEMA, record_schema
+from tests.support.avro_data import USER_SCHEMA, enum, record_schema
 
 
 def mapping(first: Any, other: Any) -> tuple[int, ...] | None:
@@ -31,10 +31,6 @@ def mismatch(first: Any, other: Any) -> SchemaMismatchError:
 
 def wrapped(type_: Any) -> dict[str, Any]:
     return record_schema({"x": type_})
-
-
-def enum(*symbols: str, **attributes: Any) -> dict[str, Any]:
-    return {"type": "enum", "name": "E", "symbols": list(symbols), **attributes}
 
 
 TREE = record_schema({"value": "int", "children": {"type": "array", "items": "Tree"}}, "Tree")

@@ -17,12 +17,19 @@ from fsspec_avroglob.avro.container import (
     NeedMoreBytes,
     UncertainBlockError,
     blocks_in_range,
+    encode_long,
     find_block,
     parse_header,
     split_ranges,
     walk_blocks,
 )
-from tests.support.avro_data import SYNC_MARKER, block, encode_long, header, user_file, users
+from tests.support.avro_data import (
+    SYNC_MARKER,
+    block,
+    header,
+    user_file,
+    users,
+)
 
 HEADER = header("bytes")
 START = len(HEADER)

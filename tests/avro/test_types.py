@@ -16,7 +16,7 @@ import pytest
 from fsspec_avroglob.avro.arrow import TableSchema, UnsupportedTypeError
 from fsspec_avroglob.avro.frames import FrameBuilder
 from fsspec_avroglob.avro.scan import polars_schema
-from tests.support.avro_data import avro_file, record_schema
+from tests.support.avro_data import avro_file, logical, record_schema
 from tests.support.avro_tables import ENGINES, block, column, decoded, decoder_of, encoded
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "types.md"
@@ -30,10 +30,6 @@ YEAR_10000_MILLIS = 253_402_300_800_000
 NODE = record_schema({"value": "int", "next": ["null", "Node"]}, "Node")
 E = {"type": "enum", "name": "E", "symbols": ["A", "B"]}
 F3 = {"type": "fixed", "name": "F", "size": 3}
-
-
-def logical(kind: str, name: str, **attributes: Any) -> dict[str, Any]:
-    return {"type": kind, "logicalType": name, **attributes}
 
 
 def fixed(name: str, size: int, **attributes: Any) -> dict[str, Any]:

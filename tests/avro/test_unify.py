@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fsspec_avroglob.avro.resolution import resolve
 from fsspec_avroglob.avro.schema import SchemaMismatchError, parse_schema
 from fsspec_avroglob.avro.unify import unify
-from tests.support.avro_data import avro_file, record_schema
+from tests.support.avro_data import avro_file, enum, logical, record_schema
 from tests.support.avro_tables import decoded
 
 
@@ -25,14 +25,6 @@ def union_of(*types: Any) -> Any:
     root = unified("union", *(record_schema({"x": type_}) for type_ in types))
     [field] = root["fields"]
     return field["type"]
-
-
-def enum(*symbols: str, **attributes: Any) -> dict[str, Any]:
-    return {"type": "enum", "name": "E", "symbols": list(symbols), **attributes}
-
-
-def logical(kind: str, name: str, **attributes: Any) -> dict[str, Any]:
-    return {"type": kind, "logicalType": name, **attributes}
 
 
 def test_the_same_types_in_any_order_are_the_first_files() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from fsspec_avroglob.cli import main
@@ -40,6 +38,5 @@ def tree(bucket: str, put: PutObjects) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _instances_do_not_outlive_their_test() -> Iterator[None]:
-    yield
-    AvroGlobFileSystem.clear_instance_cache()
+def _instances_of_its_own(no_cached_instances: None) -> None:
+    """Each test has them."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import fastavro
 
+from fsspec_avroglob.avro.container import encode_long
+
 SYNC_MARKER = bytes(range(16))
 
 USER_SCHEMA: dict[str, Any] = {
@@ -42,6 +44,14 @@ def record_schema(fields: Mapping[str, Any], name: str = "R", **attributes: Any)
     return {"type": "record", "name": name, "fields": listed, **attributes}
 
 
+def logical(kind: str, name: str, **attributes: Any) -> dict[str, Any]:
+    return {"type": kind, "logicalType": name, **attributes}
+
+
+def enum(*symbols: str, **attributes: Any) -> dict[str, Any]:
+    return {"type": "enum", "name": "E", "symbols": list(symbols), **attributes}
+
+
 def avro_file(
     records: Iterable[Any],
     schema: Any = USER_SCHEMA,
@@ -67,17 +77,6 @@ def avro_file(
 
 def user_file(count: int, start: int = 0, **options: Any) -> bytes:
     return avro_file(users(count, start), **options)
-
-
-def encode_long(number: int) -> bytes:
-    """*number* as Avro's zig-zag varint."""
-    rest = (number << 1) ^ (number >> 63)
-    out = bytearray()
-    while rest > 0x7F:
-        out.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    out.append(rest)
-    return bytes(out)
 
 
 def encode_bytes(data: bytes) -> bytes:

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 
 from fsspec_avroglob.avro.arrow import TableSchema, member_name
-from fsspec_avroglob.avro.container import ContainerHeader, parse_header
+from fsspec_avroglob.avro.container import ContainerHeader, encode_long, parse_header
 from fsspec_avroglob.avro.engines import Decoder, decoder
 from fsspec_avroglob.avro.schema import kind_of
-from tests.support.avro_data import avro_file, encode_long, record_schema
+from tests.support.avro_data import avro_file, record_schema
 
 ENGINES = ("fastavro", pytest.param("polars-avro", marks=pytest.mark.needs("polars_avro")))
 """Parameters for tests of each engine."""

@@ -10,13 +10,6 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
-from tests.support.servers import Endpoint
-
-
-@pytest.fixture(scope="module")
-def shared_fs(endpoint: Endpoint) -> AvroGlobFileSystem:
-    """One filesystem for all of these tests, each of which has a bucket of its own."""
-    return AvroGlobFileSystem(**endpoint.storage_options, skip_instance_cache=True)
 
 
 class AvroGlobFixtures(abstract.AbstractFixtures):
