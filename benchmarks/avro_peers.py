@@ -5,7 +5,6 @@ object. One small file is read before the clock starts, so imports and clients a
 Every tool ends with a pandas DataFrame, the way its users get one, if not said otherwise.
 """
 
-import argparse
 import gc
 import io
 import json
@@ -14,7 +13,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.process import KEY, REGION, SECRET, Run
+from benchmarks.process import KEY, REGION, SECRET, Run, own_options, s3fs_options, tool_command
 
 WARM_UP = "warm-up"
 """A bucket with one small file."""
@@ -28,7 +27,7 @@ def avroglob(url: str) -> Read:
 
     from fsspec_avroglob import read_avro
 
-    options = {"endpoint_url": url, "key": KEY, "secret": SECRET, "region": REGION}
+    options = own_options(url)
     return lambda path: read_avro(f"s3://{path}", options)
 
 
@@ -36,7 +35,7 @@ def avroglob_fastavro(url: str) -> Read:
     """Read with this package, without polars-avro."""
     from fsspec_avroglob import read_avro
 
-    options = {"endpoint_url": url, "key": KEY, "secret": SECRET, "region": REGION}
+    options = own_options(url)
     return lambda path: read_avro(f"s3://{path}", options, engine="fastavro")
 
 
@@ -44,7 +43,7 @@ def avroglob_table(url: str) -> Read:
     """Read an Arrow table with this package."""
     from fsspec_avroglob import read_avro_table
 
-    options = {"endpoint_url": url, "key": KEY, "secret": SECRET, "region": REGION}
+    options = own_options(url)
     return lambda path: read_avro_table(f"s3://{path}", options)
 
 
@@ -52,7 +51,7 @@ def avroglob_batches(url: str) -> Read:
     """Count and drop the batches of this package."""
     from fsspec_avroglob import iter_avro_batches
 
-    options = {"endpoint_url": url, "key": KEY, "secret": SECRET, "region": REGION}
+    options = own_options(url)
     return lambda path: range(
         sum(batch.num_rows for batch in iter_avro_batches(f"s3://{path}", options))
     )
@@ -62,7 +61,7 @@ def avroglob_resolve(url: str) -> Read:
     """Resolve with this package: headers and schemas alone."""
     from fsspec_avroglob import ResolvedSources
 
-    options = {"endpoint_url": url, "key": KEY, "secret": SECRET, "region": REGION}
+    options = own_options(url)
     return lambda path: ResolvedSources.resolve(f"s3://{path}", options).paths
 
 
@@ -82,9 +81,7 @@ def jetliner(url: str) -> Read:
 def _s3fs(url: str) -> Any:
     import s3fs
 
-    return s3fs.S3FileSystem(
-        endpoint_url=url, key=KEY, secret=SECRET, client_kwargs={"region_name": REGION}
-    )
+    return s3fs.S3FileSystem(**s3fs_options(url))
 
 
 def polars_avro(url: str) -> Read:
@@ -119,12 +116,7 @@ def dask(url: str) -> Read:
     import pandas
 
     dask.config.set(scheduler="threads")
-    options = {
-        "endpoint_url": url,
-        "key": KEY,
-        "secret": SECRET,
-        "client_kwargs": {"region_name": REGION},
-    }
+    options = s3fs_options(url)
 
     def read(path: str) -> Any:
         bag = dask.bag.read_avro(f"s3://{path}", storage_options=options)
@@ -147,36 +139,32 @@ def _kept(url: str, read: Callable[[bytes], Any]) -> Read:
     return read_kept
 
 
-def avroglob_memory(url: str) -> Read:
-    """Read an Arrow table from memory with this package."""
+def _kept_as_file(url: str, read: Callable[[str], Any]) -> Read:
+    """As `_kept`, for what reads a URL."""
     import fsspec
-
-    from fsspec_avroglob import read_avro_table
 
     memory = fsspec.filesystem("memory")
 
-    def read(data: bytes) -> Any:
+    def read_file(data: bytes) -> Any:
         memory.store.clear()
         memory.pipe_file("/file.avro", data)
-        return read_avro_table("memory://file.avro")
+        return read("memory://file.avro")
 
-    return _kept(url, read)
+    return _kept(url, read_file)
+
+
+def avroglob_memory(url: str) -> Read:
+    """Read an Arrow table from memory with this package."""
+    from fsspec_avroglob import read_avro_table
+
+    return _kept_as_file(url, read_avro_table)
 
 
 def avroglob_memory_records(url: str) -> Read:
     """Read records from memory with this package, which fastavro decodes."""
-    import fsspec
-
     from fsspec_avroglob import iter_avro_records
 
-    memory = fsspec.filesystem("memory")
-
-    def read(data: bytes) -> Any:
-        memory.store.clear()
-        memory.pipe_file("/file.avro", data)
-        return list(iter_avro_records("memory://file.avro"))
-
-    return _kept(url, read)
+    return _kept_as_file(url, lambda path: list(iter_avro_records(path)))
 
 
 def polars_avro_memory(url: str) -> Read:
@@ -238,13 +226,8 @@ def measure(read: Read, url: str, path: str, repeat: int, timeout_s: float) -> d
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure one tool in this process."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.avro_peers")
-    parser.add_argument("tool", choices=TOOLS)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--bucket", required=True)
+    parser = tool_command("benchmarks.avro_peers", TOOLS)
     parser.add_argument("--pattern", default="data/*.avro")
-    parser.add_argument("--repeat", type=int, default=1)
-    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS")
     options = parser.parse_args(arguments)
     read = TOOLS[options.tool](options.url)
     path = f"{options.bucket}/{options.pattern}"

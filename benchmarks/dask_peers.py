@@ -5,7 +5,6 @@ has started, and each of its processes has imported what it needs and read a sma
 clock starts. "pandas" is one process without Dask, for the right result.
 """
 
-import argparse
 import gc
 import json
 import time
@@ -19,7 +18,7 @@ import dask.bag
 from distributed import Client, LocalCluster
 
 from benchmarks.avro_peers import WARM_UP, fastavro
-from benchmarks.process import KEY, REGION, SECRET, Run
+from benchmarks.process import Run, own_options, s3fs_options, tool_command
 
 WORKERS = 4
 
@@ -35,18 +34,13 @@ def avroglob(url: str) -> Grouped:
     """Read with this package's dask.dataframe."""
     from fsspec_avroglob.dask import read_avro
 
-    options = {"endpoint_url": url, "key": KEY, "secret": SECRET, "region": REGION}
+    options = own_options(url)
     return lambda path: sums(read_avro(f"s3://{path}", storage_options=options)).compute()
 
 
 def dask_bag(url: str) -> Grouped:
     """dask.bag.read_avro over s3fs, turned into a dask.dataframe."""
-    options = {
-        "endpoint_url": url,
-        "key": KEY,
-        "secret": SECRET,
-        "client_kwargs": {"region_name": REGION},
-    }
+    options = s3fs_options(url)
 
     def grouped(path: str) -> Any:
         bag = dask.bag.read_avro(f"s3://{path}", storage_options=options)
@@ -93,13 +87,7 @@ def _import(modules: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure one tool, on a cluster of processes of this machine."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.dask_peers")
-    parser.add_argument("tool", choices=TOOLS)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--bucket", required=True)
-    parser.add_argument("--repeat", type=int, default=1)
-    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS")
-    options = parser.parse_args(arguments)
+    options = tool_command("benchmarks.dask_peers", TOOLS).parse_args(arguments)
     grouped = TOOLS[options.tool](options.url)
     with (
         LocalCluster(

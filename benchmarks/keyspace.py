@@ -29,13 +29,13 @@ class Listing(NamedTuple):
     next_marker: str | None
 
 
-class Counters(Sequence[str]):
-    """The keys `prefix + zero-padded number + suffix`, made when they are asked for."""
+class MadeKeys(Sequence[str]):
+    """Keys in order that are made when they are asked for."""
 
-    def __init__(self, count: int, *, prefix: str = "data/", suffix: str = ".avro") -> None:
-        """Number the keys 0 to `count - 1`, in nine digits or as many as the last one needs."""
+    def __init__(self, count: int, make: Callable[[int], str]) -> None:
+        """Have `make(number)` make each of the keys 0 to `count - 1`."""
         self._numbers = range(count)
-        self._template = f"{prefix}%0{max(9, len(str(count)))}d{suffix}"
+        self._make = make
 
     def __len__(self) -> int:
         """Return the number of keys."""
@@ -47,10 +47,18 @@ class Counters(Sequence[str]):
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: int | slice) -> str | list[str]:
         """Return one key, or a list of the keys in a slice."""
-        template = self._template
         if isinstance(index, slice):
-            return [template % number for number in self._numbers[index]]
-        return template % self._numbers[index]
+            return list(map(self._make, self._numbers[index]))
+        return self._make(self._numbers[index])
+
+
+class Counters(MadeKeys):
+    """The keys `prefix + zero-padded number + suffix`."""
+
+    def __init__(self, count: int, *, prefix: str = "data/", suffix: str = ".avro") -> None:
+        """Number the keys 0 to `count - 1`, in nine digits or as many as the last one needs."""
+        template = f"{prefix}%0{max(9, len(str(count)))}d{suffix}"
+        super().__init__(count, template.__mod__)
 
 
 class Keyspace:

@@ -6,7 +6,6 @@ what is measured is listing. Tools that know no braces, or no patterns at all, g
 write: a loop over the alternatives, or a listing of the literal prefix and a compiled regex.
 """
 
-import argparse
 import gc
 import json
 import re
@@ -16,7 +15,7 @@ from hashlib import sha256
 from statistics import median
 from typing import Any, Protocol
 
-from benchmarks.process import KEY, REGION, SECRET, Run
+from benchmarks.process import KEY, REGION, SECRET, Run, own_options, s3fs_options, tool_command
 
 WARM_UP_PATTERN = "warm-up/*"
 MAGIC = re.compile(r"[*?\[{]")
@@ -61,9 +60,7 @@ class AvroGlob(_Fsspec):
         """Make a filesystem without shared state."""
         from fsspec_avroglob.filesystem import AvroGlobFileSystem
 
-        fs = AvroGlobFileSystem(
-            endpoint_url=url, key=KEY, secret=SECRET, region=REGION, skip_instance_cache=True
-        )
+        fs = AvroGlobFileSystem(**own_options(url), skip_instance_cache=True)
         super().__init__(fs, braces=True)
 
 
@@ -92,13 +89,7 @@ class S3fs(_Fsspec):
         """Make a filesystem without shared state."""
         import s3fs
 
-        fs = s3fs.S3FileSystem(
-            endpoint_url=url,
-            key=KEY,
-            secret=SECRET,
-            client_kwargs={"region_name": REGION},
-            skip_instance_cache=True,
-        )
+        fs = s3fs.S3FileSystem(**s3fs_options(url), skip_instance_cache=True)
         super().__init__(fs, braces=False)
 
 
@@ -289,14 +280,9 @@ def measure(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure one tool in this process."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers")
-    parser.add_argument("tool", choices=TOOLS)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--bucket", required=True)
+    parser = tool_command("benchmarks.peers", TOOLS)
     parser.add_argument("--pattern", required=True)
     parser.add_argument("--detail", action="store_true")
-    parser.add_argument("--repeat", type=int, default=1)
-    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS")
     options = parser.parse_args(arguments)
     figures = measure(
         TOOLS[options.tool](options.url),

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,17 @@ class Figures:
     peak_memory_bytes: int | None = None
     error: str | None = None
     requests_by_operation: dict[str, int] = field(default_factory=dict)
+
+
+def own_options(url: str) -> dict[str, Any]:
+    """Return this package's storage options for the endpoint at `url`."""
+    return {"endpoint_url": url, "key": KEY, "secret": SECRET, "region": REGION}
+
+
+def s3fs_options(url: str) -> dict[str, Any]:
+    """Return those of s3fs, which has no option for the region."""
+    region = {"region_name": REGION}
+    return {"endpoint_url": url, "key": KEY, "secret": SECRET, "client_kwargs": region}
 
 
 def figures_of(module: str, arguments: Sequence[str], timeout_s: float) -> dict[str, Any]:
@@ -119,6 +130,17 @@ class Run:
     def _give_up(self) -> None:
         print(json.dumps(self.figures("timeout")), flush=True)
         os._exit(0)  # the tool may be anywhere, in native code too
+
+
+def tool_command(module: str, tools: Iterable[str]) -> argparse.ArgumentParser:
+    """Return the options that `figures_of` may give to a module that measures one tool."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}")
+    parser.add_argument("tool", choices=tools)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--bucket", required=True)
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS")
+    return parser
 
 
 def command_line(name: str, description: str, quick: str) -> argparse.ArgumentParser:

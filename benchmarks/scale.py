@@ -11,9 +11,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
-from benchmarks.keyspace import Keyspace
+from benchmarks.keyspace import Keyspace, MadeKeys
 from fsspec_avroglob.listing import Found, Lister
 from fsspec_avroglob.page import Page, page_from_response
 from fsspec_avroglob.pattern import GlobPattern
@@ -39,8 +39,8 @@ PATTERNS = {
 }
 
 
-class Events(Sequence[str]):
-    """The keys of a Hive tree of hours, ten years long, made when they are asked for."""
+class Events(MadeKeys):
+    """The keys of a Hive tree of hours, ten years long."""
 
     YEARS, MONTHS, DAYS, HOURS = range(2016, 2026), range(1, 13), range(1, 29), range(24)
     DIRECTORIES = len(YEARS) * len(MONTHS) * len(DAYS) * len(HOURS)
@@ -48,20 +48,7 @@ class Events(Sequence[str]):
     def __init__(self, keys: int) -> None:
         """Have about so many keys: as many in each hour."""
         self.parts = max(1, round(keys / self.DIRECTORIES))
-
-    def __len__(self) -> int:
-        """Return the number of keys."""
-        return self.DIRECTORIES * self.parts
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        """Return one key, or a list of the keys in a slice."""
-        if isinstance(index, slice):
-            return [self._key(number) for number in range(len(self))[index]]
-        return self._key(index)
+        super().__init__(self.DIRECTORIES * self.parts, self._key)
 
     def _key(self, number: int) -> str:
         number, part = divmod(number, self.parts)
