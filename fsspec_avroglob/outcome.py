@@ -107,13 +107,21 @@ class _Once:
 
 
 @dataclass
-class Beginning:
-    """CreateMultipartUpload: only its answer tells how to take back what it has begun."""
+class _Making:
+    """A request that makes something of a key; fields as of :func:`repeatable`."""
 
     send: Send
     look_up: Send
     choices: Sequence[Mapping[str, Any]]
     arguments: Mapping[str, Any]
+
+    @property
+    def _target(self) -> dict[str, Any]:
+        return {name: self.arguments[name] for name in ("Bucket", "Key")}
+
+
+class Beginning(_Making):
+    """CreateMultipartUpload: only its answer tells how to take back what it has begun."""
 
     async def attempt(self) -> Any:
         """Send the request; when cancelled, await its answer for a while and abort the upload."""
@@ -132,7 +140,7 @@ class Beginning:
             raise
 
     async def _abort(self, upload: str, cancelled: asyncio.CancelledError) -> None:
-        where = {name: self.arguments[name] for name in ("Bucket", "Key")}
+        where = self._target
         try:
             await self.look_up("abort_multipart_upload", *self.choices, **where, UploadId=upload)
         except Exception as left:
@@ -140,13 +148,9 @@ class Beginning:
 
 
 @dataclass
-class _Conclusion:
+class _Conclusion(_Making):
     """A request that makes an object; after a lost answer the server is asked for the object."""
 
-    send: Send
-    look_up: Send
-    choices: Sequence[Mapping[str, Any]]
-    arguments: Mapping[str, Any]
     lost: bool = False
     began: float = field(default_factory=time.monotonic)
 
@@ -173,10 +177,6 @@ class _Conclusion:
 
     async def _made(self) -> dict[str, Any] | None:
         raise NotImplementedError
-
-    @property
-    def _target(self) -> dict[str, Any]:
-        return {name: self.arguments[name] for name in ("Bucket", "Key")}
 
     async def _object(self) -> Mapping[str, Any] | None:
         """What HEAD says of the object; None where there is none."""

@@ -19,6 +19,7 @@ from fsspec_avroglob.avro.read import (
     iter_avro_records,
     read_avro,
     read_avro_schema,
+    read_avro_schema_async,
 )
 from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError
 from tests.conftest import PutObjects
@@ -322,6 +323,10 @@ def test_the_schema_is_that_of_the_first_file(parts: str) -> None:
     assert [field["name"] for field in schema["fields"]] == ["id", "name", "score"]
 
 
+async def test_the_schema_is_the_same_for_coroutines(parts: str) -> None:
+    assert await read_avro_schema_async(parts) == read_avro_schema(parts)
+
+
 def test_the_schema_of_files_that_do_not_fit_is_an_error(parts: str, tmp_path: Path) -> None:
     other = write(tmp_path / "other.avro", header("int"))
 
@@ -330,10 +335,6 @@ def test_the_schema_of_files_that_do_not_fit_is_an_error(parts: str, tmp_path: P
 
 
 # --- damage -------------------------------------------------------------------------------------
-
-
-def data_start(content: bytes) -> int:
-    return int(next(iter(fastavro.block_reader(io.BytesIO(content)))).offset)
 
 
 def read_until_error(path: str) -> tuple[list[Any], AvroDecodeError | None]:
