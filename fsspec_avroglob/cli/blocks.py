@@ -36,6 +36,9 @@ _CHUNK_BYTES = 8 << 20
 _HOP_BYTES = 1 << 20
 _PROBE_BYTES = 4 << 10
 
+# Inflating is slower than fetching, so that more would only take memory.
+_FETCHED_AHEAD_BYTES = 32 << 20
+
 
 class Window:
     """Ascending ranges of a file, the neighbouring ones of one request; its size must be known."""
@@ -123,7 +126,8 @@ async def examine(
         told(whole.size_bytes)
 
     async def decodable() -> AsyncGenerator[OpenedFile, None]:
-        opened = open_files(files, head_bytes=LONG_HEAD_BYTES, skipped=skip)
+        ahead = _FETCHED_AHEAD_BYTES // LONG_HEAD_BYTES
+        opened = open_files(files, head_bytes=LONG_HEAD_BYTES, ahead=lambda: ahead, skipped=skip)
         async with aclosing(opened):
             async for file in opened:
                 try:
@@ -142,7 +146,7 @@ async def examine(
 
     pipeline = Pipeline(
         decoder,
-        Limits(max_block_bytes=max_block_bytes),
+        Limits(max_bytes=_FETCHED_AHEAD_BYTES, max_block_bytes=max_block_bytes),
         dropped=found.dropped,
         fetched=lambda size_bytes, ended: told(size_bytes),
     )
