@@ -55,13 +55,10 @@ class Division:
         self.space = KeySpace(self.base)
         async with task_group() as group:
             self.group = group
-            self._begin(Part(after, until))
-
-    def _begin(self, part: Part) -> None:
-        self.parts.append(part)
-        self.group.create_task(self._list(part))
+            await self._list(Part(after, until))
 
     async def _list(self, part: Part) -> None:
+        self.parts.append(part)
         await self.work(self, part)
         self.parts.remove(part)
         self._divide()
@@ -92,7 +89,7 @@ class Division:
             gallop = part.gallop * 8 if part.until is None else part.gallop
             new = Part(key, part.until, gallop=gallop)
             part.until = key
-            self._begin(new)
+            self.group.create_task(self._list(new))
 
     def _left(self, part: Part) -> float:
         """Pages that the part has left, estimated."""

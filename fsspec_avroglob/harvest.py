@@ -11,11 +11,15 @@ from itertools import compress, islice
 from operator import ge
 from typing import NamedTuple, Protocol
 
+from fsspec_avroglob.ledger import Ledger
 from fsspec_avroglob.page import Page
 from fsspec_avroglob.plan import ListingPlan, State, Step
 
 FEW = 8
 """One key in so many, or fewer, are found through their common end."""
+
+SLACK = 3
+"""Requests, beside one for each segment of the pattern, that may be sent without a reason."""
 
 MOST_EMPTY_PAGES = 1000
 """More pages without an entry, one after another, are taken for an endless listing."""
@@ -82,6 +86,7 @@ class Harvest:
     ) -> None:
         self.plan = plan
         self.concurrency = concurrency
+        self.ledger = Ledger(max(map(len, plan.branches)) + SLACK)
         self._fetch = fetch
         self._emit = emit
         self._slots = asyncio.Semaphore(concurrency)
@@ -110,6 +115,7 @@ class Harvest:
         """
         cost = self.plan.cost(step, state)
         tokens = {token}
+        self.ledger.sends()
         while True:
             async with self._slots:
                 page = await self._fetch(
@@ -119,6 +125,7 @@ class Harvest:
             cost.keys_seen += len(page.keys)
             if page.key_count or page.next_token is None:
                 self._check(page, prefix, start_after, token)
+                self.ledger.receives(page)
                 return page
             if page.next_token in tokens:
                 raise self.fault(prefix, TOKEN_AGAIN)
@@ -158,7 +165,7 @@ class Harvest:
         within: if given, says of a matching key whether it is to be kept.
         """
         keys = page.keys if count == len(page.keys) else page.keys[:count]
-        spread = _spread(keys, area)
+        spread = any_below(keys, area)
         indices: Sequence[int] | None = self._matching(keys, area, spread)
         if within is not None and indices:
             indices = [i for i in indices if within(keys[i])]
@@ -229,7 +236,7 @@ def _ending_in(suffix: str, keys: Sequence[str]) -> list[int] | None:
     return indices
 
 
-def _spread(keys: Sequence[str], area: Area) -> bool:
+def any_below(keys: Sequence[str], area: Area) -> bool:
     """Whether the keys tell of directories: at a level, of any below it."""
     if not area.level_only:
         return bool(keys)

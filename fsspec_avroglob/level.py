@@ -68,10 +68,14 @@ class LevelListing:
                 return
 
     async def _page(self, start_after: str | None, token: str | None) -> Page:
-        area = self.area
-        return await self.harvest.page(
+        area, ledger = self.area, self.harvest.ledger
+        # A walk reads the same pages, if perhaps from other places on: as many full ones.
+        ledger.walked += start_after is None
+        page = await self.harvest.page(
             self.step, area.state, area.base, delimiter="/", start_after=start_after, token=token
         )
+        ledger.walked += start_after is not None and page.next_token is not None
+        return page
 
     def _place(self, page: Page, until: str | None) -> tuple[str, str | None] | None:
         """Where to go on behind a page, None for nowhere.
@@ -92,7 +96,9 @@ class LevelListing:
         harvest, area = self.harvest, replace(self.area, level_only=True, until=until)
         prefixes = page.prefixes[: area.upto(page.prefixes)]
         self.names += [prefix[len(area.directory) : -1] for prefix in prefixes]
-        await harvest.keep(self.step, area, page, area.upto(page.keys))
+        count = area.upto(page.keys)
+        harvest.ledger.keys += count + len(prefixes)
+        await harvest.keep(self.step, area, page, count)
         await harvest.tell_directories(prefixes)
         if harvest.plan.limited and (page.keys or page.prefixes):
             await harvest.tell_directories([area.directory])

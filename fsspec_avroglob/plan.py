@@ -292,7 +292,7 @@ class ListingPlan:
 
     def steps(self, state: State) -> tuple[Step, ...]:
         """What to do in a directory in *state*."""
-        if any(tail[0].recursive for tail in state) and not self.limited:
+        if self.lists_flat(state):
             return (Flat(disjoint_prefixes(_stems(state))),)
         inner, final = segments(state)
         open_inner = [segment for segment in inner if segment.values is None]
@@ -304,6 +304,10 @@ class ListingPlan:
             return (*([Descend(aside)] if aside else []), Level(stems))
         steps: list[Step] = [Descend(tuple(names))] if names else []
         return (*steps, *_final_steps(final))
+
+    def lists_flat(self, state: State) -> bool:
+        """Whether a walk would list all that is below a directory in *state* at once."""
+        return any(tail[0].recursive for tail in state) and not self.limited
 
     def lists(self, state: State) -> bool:
         """Whether a walk would send a LIST for a directory in *state*."""

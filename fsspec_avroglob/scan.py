@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from fsspec_avroglob.division import Division, Part
-from fsspec_avroglob.harvest import Area, Harvest, directories_of
+from fsspec_avroglob.harvest import Area, Harvest, any_below, directories_of
 from fsspec_avroglob.page import Page
 from fsspec_avroglob.plan import Descend, Exact, Flat, ListingPlan, State, Step, stems_of
+
+ENOUGH = 8
+"""Directories on a page that are counted; what more there are makes no difference."""
 
 PATIENCE = 2
 """Jumps over subdirectories after which a listing with a delimiter is the better way."""
@@ -37,6 +41,8 @@ class Scan:
         if start is not None and start < area.base:
             start = None
         self.jumps = 0
+        # A walk, too, lists the directory: once.
+        self.harvest.ledger.walked += area.after is None
         division = Division(area.base, self.harvest.concurrency, self._work, self.pages)
         await division.run(start, area.until)
 
@@ -48,14 +54,18 @@ class Scan:
             own = replace(area, after=part.position, until=part.until)
             count = own.upto(page.keys)
             bound = self._bound(page, own, count)
-            left = bound is not None and self._gives_up(page.keys, part.last)
+            worth = self._account(page.keys[:count], part.last, bound)
+            left = bound is not None and self._gives_up(worth)
             # To tell of matches may take long, so it comes after: others divide what the part says
             # is left, and the page is no more.
             if bound is None or left:
                 part.close()
             else:
                 division.learn(part, page.keys, bound)
+            requests = left + (bound is not None)
+            harvest.ledger.expects(requests)
             await harvest.keep(self.step, own, page, count)
+            harvest.ledger.expects(-requests)
             if left:
                 await self.walk(replace(own, after=bound), self.step)
             if bound is None or left:
@@ -68,27 +78,61 @@ class Scan:
         bound = self.harvest.plan.seek(own.state, own.directory, page.keys[-1])
         return None if bound is None or (own.until is not None and bound >= own.until) else bound
 
-    def _gives_up(self, keys: Sequence[str], previous: str) -> bool:
+    def _account(self, keys: Sequence[str], previous: str, bound: str | None) -> bool:
+        """Enter the keys of a page in the ledger; whether it was worth a walk's requests."""
+        ledger, area = self.harvest.ledger, self.area
+        ledger.keys += len(keys)
+        saved = Saved(0, False, True)
+        if self.step is Flat:
+            saved = Saved(0, True, True)
+        elif area.level_only:
+            # The scan came upon a subdirectory and has to jump over it; a delimiter would not.
+            self.jumps += bound is not None and "/" in keys[-1][len(area.directory) :]
+            saved = Saved(0, not any_below(keys, area), self.jumps <= PATIENCE)
+        elif keys:
+            saved = saved_by(self.harvest.plan, area, keys, previous or area.after or "")
+        ledger.walked += saved.directories
+        if saved.whole and (previous or area.after is not None):
+            # Of a page that is not full, the directory may have had no more than was counted.
+            ledger.walked += bound is not None
+        return saved.worth
+
+    def _gives_up(self, worth: bool) -> bool:
         """Whether walking the rest is cheaper than to scan on."""
+        ledger = self.harvest.ledger
         if self.step is Flat:
             return False
-        if self.area.level_only:
-            # The scan came upon a subdirectory and has to jump over it; a delimiter would not.
-            self.jumps += "/" in keys[-1][len(self.area.directory) :]
-            return self.jumps > PATIENCE
-        return not worth_scanning(self.harvest.plan, self.area, keys, previous)
+        # What is left takes a listing and a request below at least.
+        if worth or not ledger.may_walk(2):
+            return not ledger.may_scan()
+        return True
 
 
-def worth_scanning(plan: ListingPlan, area: Area, keys: Sequence[str], previous: str = "") -> bool:
-    """Whether the page of *keys* answers for two or more directories that a walk would list.
+class Saved(NamedTuple):
+    """What a page of a scan saves a walk.
+
+    directories: that a walk would have listed, at least. whole: whether it would have read this
+    very page, too. worth: whether it pays to scan on.
+    """
+
+    directories: int
+    whole: bool
+    worth: bool
+
+
+def saved_by(plan: ListingPlan, area: Area, keys: Sequence[str], previous: str = "") -> Saved:
+    """What the page of *keys* saves: it is worth two or more directories that a walk would list.
 
     previous: the last key before the page. The directories that both lie in were answered for
     already; they count again only where a walk would read this page too, as its keys stand right in
     one directory and start as the pattern wants.
     """
     states: dict[str, State] = {area.directory: area.state}
+    # Below "**" a walk lists all at once: the directory where it begins stands for what is below.
+    tops: dict[str, str] = {}
     first, last = (key[: key.rfind("/") + 1] for key in (keys[0], keys[-1]))
-    worth = again = 0
+    new = again = 0
+    read = False
     # Where only stated names are entered, a walk asks for these in vain if none is there.
     stated: set[str] = set()
     entered: set[str] = set()
@@ -99,30 +143,37 @@ def worth_scanning(plan: ListingPlan, area: Area, keys: Sequence[str], previous:
         for parent, child in zip(chain[:0:-1], chain[-2::-1], strict=True):
             name = child[len(parent) : -1]
             states[child] = plan.enter(states[parent], name, child.count("/"))
-            if states[child]:
+            if parent in tops or plan.lists_flat(states[parent]):
+                tops[child] = tops.get(parent, parent)
+            elif states[child]:
                 entered.add(parent)
-        if path == area.directory or not states[path]:
+        first = tops.get(first, first)
+        if path in tops or path == area.directory or not states[path]:
             continue
         if not plan.lists(states[path]):
             if not previous.startswith(path):
                 stated.add(path)
         elif not previous.startswith(path):
-            worth += 1
+            new += 1
         elif path != first:
             again += 1
         else:
-            worth += _walk_reads(plan, states[path], path, keys)
-        if worth == 2:
-            return True
-    if worth + len(stated - entered) >= 2:
-        return True
-    if first != last or not worth or worth + again < 2:
-        return False
-    return _walk_reads(plan, states[first], first, keys)
+            read = _walk_reads(plan, states[path], path, keys)
+        if new == ENOUGH:
+            return Saved(new, False, True)
+    last = tops.get(last, last)
+    in_vain = stated - entered
+    worth = new + len(in_vain) + read >= 2
+    if not worth and first == last and new + read and new + read + again >= 2:
+        worth = read or _walk_reads(plan, states[first], first, keys)
+    new += sum(not keys[-1].startswith(path) for path in in_vain)
+    return Saved(new, read and first == last, worth)
 
 
 def _walk_reads(plan: ListingPlan, state: State, directory: str, keys: Sequence[str]) -> bool:
     """Whether a walk, too, reads those of the *keys* that stand right in *directory*."""
+    if plan.lists_flat(state):
+        return True
     own = [key[len(directory) :] for key in keys if key.startswith(directory)]
     own = [rest for rest in own if "/" not in rest]
     stems = [

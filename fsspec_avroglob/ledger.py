@@ -1,0 +1,67 @@
+"""What a listing has cost so far, and what walking alone and listing flat would have cost at least.
+
+Both ways of listing are bounded from below by what has been read: a page of new keys is one that
+listing flat would have sent as well, and a directory that was listed, or met on a page, is one that
+walking would have listed. While the requests sent are at most twice either bound and a few more,
+they are at most that many times the cheaper way, whatever is still to come. And one of the two can
+always go on: a page of a scan raises the one bound by one, the listing of a directory the other.
+"""
+
+from __future__ import annotations
+
+from fsspec_avroglob.page import Page
+
+FACTOR = 2
+"""How many times the requests of the cheaper way a listing may take."""
+
+
+class Ledger:
+    """The account of one run.
+
+    slack: requests that may be sent beyond the factor. walked: requests that walking would have
+    sent at least. keys: keys that are known to exist, each counted once.
+    """
+
+    def __init__(self, slack: int) -> None:
+        self.slack = slack
+        self.walked = 0
+        self.keys = 0
+        self.page_size = 0
+        self._expected = 0
+        self._sent = 0
+
+    @property
+    def flat(self) -> int:
+        """Requests that listing flat takes at least, as more keys are known to follow."""
+        return (self.keys // self.page_size if self.page_size else 0) + 1
+
+    def sends(self) -> None:
+        """Take in that a request is sent."""
+        self._sent += 1
+
+    def receives(self, page: Page) -> None:
+        """Take in its answer. Which of the page's keys are new is for the caller to say."""
+        if page.next_token is not None:
+            self.page_size = max(self.page_size, page.key_count)
+
+    def expects(self, requests: int) -> None:
+        """Take in that so many are certain to be sent soon; less than 0 as they are about to be."""
+        self._expected += requests
+
+    def may_walk(self, requests: int = 1) -> bool:
+        """Whether directories may be listed, so many, even if they turn out to hold few keys."""
+        flat = self._left(self.flat) - requests
+        return flat >= 0 or (flat > self._left(self.walked) - 1 < 0)
+
+    def may_scan(self) -> bool:
+        """Whether a page may be read, even if it turns out to save no listing of a directory."""
+        walked = self._left(self.walked) - 1
+        return walked >= 0 or (walked >= self._left(self.flat) - 1 < 0)
+
+    def may_guess(self, names: int) -> bool:
+        """Whether directories of so many stated names may be listed, even if but one exists."""
+        return names == 1 or min(self._left(self.flat), self._left(self.walked + 1)) >= names
+
+    def _left(self, least: int) -> int:
+        """Requests that may be sent where another way would take *least* or more."""
+        return FACTOR * max(least, 1) + self.slack - self._sent - self._expected
