@@ -115,8 +115,10 @@ class Cover:
         As many as it answers for, so that others can have pages too; where that costs too much,
         all, so that none of it is in vain.
         """
-        few = self._pages and self.per_page < SHARED
-        if not few and not self.harvest.ledger.may_walk():
+        if self._pages and self.per_page <= 1:
+            return 1
+        large = self._pages and self.per_page < SHARED
+        if not large and not self.harvest.ledger.may_walk():
             return waiting
         return int(self.per_page) if self.per_page >= 2 else 3
 

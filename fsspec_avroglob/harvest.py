@@ -18,9 +18,6 @@ from fsspec_avroglob.plan import ListingPlan, State, Step
 FEW = 8
 """One key in so many, or fewer, are found through their common end."""
 
-SLACK = 3
-"""Requests, beside one for each segment of the pattern, that may be sent without a reason."""
-
 MOST_EMPTY_PAGES = 1000
 """More pages without an entry, one after another, are taken for an endless listing."""
 
@@ -86,7 +83,7 @@ class Harvest:
     ) -> None:
         self.plan = plan
         self.concurrency = concurrency
-        self.ledger = Ledger(max(map(len, plan.branches)) + SLACK)
+        self.ledger = Ledger(max(map(len, plan.branches)))
         self._fetch = fetch
         self._emit = emit
         self._slots = asyncio.Semaphore(concurrency)

@@ -15,25 +15,30 @@ FACTOR = 2
 """How many times the requests of the cheaper way a listing may take."""
 
 
-class Ledger:
-    """The account of one run.
+SLACK = 3
+"""Requests beyond that, beside one for each segment of the pattern."""
 
-    slack: requests that may be sent beyond the factor. walked: requests that walking would have
+
+class Ledger:
+    """The account of one run of a pattern of *depth* segments.
+
+    walked: requests that walking would have
     sent at least. keys: keys that are known to exist, each counted once.
     """
 
-    def __init__(self, slack: int) -> None:
-        self.slack = slack
+    def __init__(self, depth: int) -> None:
         self.walked = 0
         self.keys = 0
         self.page_size = 0
+        self._slack = depth + SLACK
+        self._guesses = depth
         self._expected = 0
         self._sent = 0
 
     @property
     def flat(self) -> int:
-        """Requests that listing flat takes at least, as more keys are known to follow."""
-        return (self.keys // self.page_size if self.page_size else 0) + 1
+        """Requests that listing flat takes at least."""
+        return -(-self.keys // self.page_size) if self.page_size else 1
 
     def sends(self) -> None:
         """Take in that a request is sent."""
@@ -59,9 +64,16 @@ class Ledger:
         return walked >= 0 or (walked >= self._left(self.flat) - 1 < 0)
 
     def may_guess(self, names: int) -> bool:
-        """Whether directories of so many stated names may be listed, even if but one exists."""
-        return names == 1 or min(self._left(self.flat), self._left(self.walked + 1)) >= names
+        """Whether directories of so many stated names may be listed, even if but one exists.
+
+        Then accounts for those that do not.
+        """
+        if names - 1 > self._guesses or min(map(self._left, (self.flat, 1))) < names:
+            return names == 1
+        self._guesses -= names - 1
+        self.walked -= names - 1
+        return True
 
     def _left(self, least: int) -> int:
         """Requests that may be sent where another way would take *least* or more."""
-        return FACTOR * max(least, 1) + self.slack - self._sent - self._expected
+        return FACTOR * max(least, 1) + self._slack - self._sent - self._expected

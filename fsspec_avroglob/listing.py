@@ -105,8 +105,6 @@ class Lister:
             area = Area(directory, state, base, after, until, level_only=final)
             await self._scan(area, type(steps[-1]))
             return
-        # One of them exists, or a walk lists the level that they are in.
-        self._ledger.walked -= max(0, len(pieces) - 1)
         jobs: list[Callable[[], Awaitable[None]]] = []
         for step in steps:
             match step:
