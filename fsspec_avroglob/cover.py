@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from fsspec_avroglob.harvest import Area, Harvest, directories_of
-from fsspec_avroglob.plan import Level, ListingPlan, State
+from fsspec_avroglob.plan import Level, State
 from fsspec_avroglob.scan import saved_by
 from fsspec_avroglob.tasks import for_each, task_group
 
@@ -25,15 +25,15 @@ so that few pages end between two groups."""
 
 
 class Target(NamedTuple):
-    """A directory to visit, its state, and the place before its first possible match."""
+    """A directory to visit, its state, and the place from which it is to be listed.
+
+    begun: whether some of it was read before; else *start* is before its first possible match.
+    """
 
     directory: str
     state: State
     start: str
-
-    def is_begun(self, plan: ListingPlan) -> bool:
-        """Whether some of it was read before."""
-        return self.start != plan.first(self.state, self.directory)
+    begun: bool = False
 
 
 @dataclass
@@ -173,7 +173,7 @@ class Cover:
             elif last.startswith(target.directory):
                 bound = harvest.plan.seek(target.state, target.directory, last)
                 if bound is not None:
-                    left.append(target._replace(start=max(target.start, bound)))
+                    left.append(target._replace(start=max(target.start, bound), begun=True))
         ends_within = bool(left) and last.startswith(left[0].directory)
         self._learn(len(targets) - len(left) + ends_within / 2)
         return left
@@ -185,7 +185,7 @@ class Cover:
         # Of each subdirectory one key was counted when its name was read.
         ledger.keys += len(keys) - sum(1 for _ in directories_of(keys, level))
         if keys:
-            saved = saved_by(plan, area, keys, first.start if first.is_begun(plan) else "")
+            saved = saved_by(plan, area, keys, first.start if first.begun else "")
             ledger.walked += saved.directories
 
     def _learn(self, answered: float) -> None:

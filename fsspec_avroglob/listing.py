@@ -220,12 +220,12 @@ class Lister:
             current = self._targets(area.directory, area.state, [name])
             for target in current:
                 if (bound := self.plan.seek(target.state, target.directory, after)) is not None:
-                    left.insert(0, target._replace(start=bound))
+                    left.insert(0, target._replace(start=bound, begun=True))
         return left
 
     async def _enter_target(self, until: str | None, target: Target) -> None:
-        directory, state, start = target
-        after = None if start == self.plan.first(state, directory) else start
+        directory, state, start, begun = target
+        after = start if begun else None
         await self._explore(directory, state, _inside(directory, after), _inside(directory, until))
 
 

@@ -11,7 +11,7 @@ from fsspec_avroglob.harvest import Area, Harvest, any_below, directories_of
 from fsspec_avroglob.page import Page
 from fsspec_avroglob.plan import Descend, Exact, Flat, ListingPlan, State, Step, stems_of
 
-ENOUGH = 8
+ENOUGH = 4
 """Directories on a page that are counted; what more there are makes no difference."""
 
 PATIENCE = 2
@@ -141,11 +141,13 @@ def saved_by(plan: ListingPlan, area: Area, keys: Sequence[str], previous: str =
         while chain[-1] not in states:
             chain.append(chain[-1][: chain[-1].rfind("/", 0, -1) + 1])
         for parent, child in zip(chain[:0:-1], chain[-2::-1], strict=True):
-            name = child[len(parent) : -1]
-            states[child] = plan.enter(states[parent], name, child.count("/"))
             if parent in tops or plan.lists_flat(states[parent]):
                 tops[child] = tops.get(parent, parent)
-            elif states[child]:
+                states[child] = states[parent]
+                continue
+            name = child[len(parent) : -1]
+            states[child] = plan.enter(states[parent], name, child.count("/"))
+            if states[child]:
                 entered.add(parent)
         first = tops.get(first, first)
         if path in tops or path == area.directory or not states[path]:
