@@ -115,11 +115,12 @@ class Cover:
         As many as it answers for, so that others can have pages too; where that costs too much,
         all, so that none of it is in vain.
         """
-        if self._pages and self.per_page <= 1:
-            return 1
+        ledger = self.harvest.ledger
         large = self._pages and self.per_page < SHARED
-        if not large and not self.harvest.ledger.may_walk():
+        if not ledger.may_walk(-ledger.flat // 2 if large else 1):
             return waiting
+        if large and self.per_page <= 1:
+            return 1
         return int(self.per_page) if self.per_page >= 2 else 3
 
     def _walks(self) -> bool:

@@ -58,6 +58,8 @@ class LevelListing:
                 part.close()
             else:
                 bound, token = place
+                # Where a walk reads from other places on, it reads as many full pages at least.
+                self.harvest.ledger.walked += 1
                 if token is not None:
                     if token in tokens:
                         raise self.harvest.fault(self.area.base, TOKEN_AGAIN)
@@ -69,13 +71,10 @@ class LevelListing:
 
     async def _page(self, start_after: str | None, token: str | None) -> Page:
         area, ledger = self.area, self.harvest.ledger
-        # A walk reads the same pages, if perhaps from other places on: as many full ones.
         ledger.walked += start_after is None
-        page = await self.harvest.page(
+        return await self.harvest.page(
             self.step, area.state, area.base, delimiter="/", start_after=start_after, token=token
         )
-        ledger.walked += start_after is not None and page.next_token is not None
-        return page
 
     def _place(self, page: Page, until: str | None) -> tuple[str, str | None] | None:
         """Where to go on behind a page, None for nowhere.
