@@ -113,12 +113,12 @@ class Cover:
         """How many of so many neighbours that wait share a page.
 
         As many as it answers for, so that others can have pages too; where that costs too much,
-        all, so that none of it is in vain.
+        as many as may lie on a full one, so that none of it is in vain.
         """
         ledger = self.harvest.ledger
         large = self._pages and self.per_page < SHARED
         if not ledger.may_walk(-ledger.flat // 2 if large else 1):
-            return waiting
+            return min(waiting, ledger.page_size + 1) if ledger.page_size else waiting
         if large and self.per_page <= 1:
             return 1
         return int(self.per_page) if self.per_page >= 2 else 3

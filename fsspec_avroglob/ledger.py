@@ -14,7 +14,6 @@ from fsspec_avroglob.page import Page
 FACTOR = 2
 """How many times the requests of the cheaper way a listing may take."""
 
-
 SLACK = 3
 """Requests beyond that, beside one for each segment of the pattern."""
 
@@ -22,8 +21,8 @@ SLACK = 3
 class Ledger:
     """The account of one run of a pattern of *depth* segments.
 
-    walked: requests that walking would have
-    sent at least. keys: keys that are known to exist, each counted once.
+    walked: requests that walking would have sent at least. keys: keys that are known to exist, each
+    counted once. page_size: entries of a full page, 0 while none was seen.
     """
 
     def __init__(self, depth: int) -> None:

@@ -2,13 +2,15 @@
 
 Two ways of listing take turns, each handing over where the other is cheaper:
 
-* *walking* (:class:`~fsspec_avroglob.level.LevelListing`, :meth:`Lister._cover`): list a level with
-  a delimiter, drop the subdirectories that cannot match, and visit the others, all at once;
+* *walking* (:class:`~fsspec_avroglob.level.LevelListing`, :class:`~fsspec_avroglob.cover.Cover`):
+  list a level with a delimiter, drop the subdirectories that cannot match, and visit the others,
+  all at once;
 * *scanning* (:class:`~fsspec_avroglob.scan.Scan`): list keys in order without a delimiter and jump
   over stretches where the pattern allows no match. One page answers for as many directories as lie
   on it. A long scan divides itself among workers.
 
 What a page brought is never asked for again: walking starts after the last key that was scanned.
+A :class:`~fsspec_avroglob.ledger.Ledger` keeps either way from costing far more than the other.
 """
 
 from __future__ import annotations

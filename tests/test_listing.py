@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -231,7 +232,7 @@ def test_requests_stay_within_the_bound_with_a_depth_limit_and_in_scattered_tree
     for text in natural_patterns(tree, seed, 3):
         for pattern, maxdepth in ((text, None), (deepened(text, seed), draw.randint(1, 5))):
             plan = plan_for(pattern, maxdepth, draw.random() < 0.5)
-            space = Keyspace(tree, draw.choice([20, 100]))
+            space = Keyspace(tree, draw.choice([5, 20, 100]))
             most = bound(space, plan, pattern)
             assert_finds_all(space, plan)
             assert space.requests <= most, (pattern, maxdepth, space.page_size)
@@ -272,6 +273,32 @@ def test_requests_stay_within_the_bound_where_most_keys_are_beside_the_point(
     space = Keyspace(keys, 20)
     most = bound(space, plan, text)
     assert_finds_all(space, plan)
+    assert space.requests <= most
+
+
+@pytest.mark.parametrize("concurrency", [1, 64])
+@pytest.mark.parametrize(
+    ("fan_out", "text", "page_size"),
+    [
+        # Each directory a little larger than a page, and asked for names that are not there.
+        ((90, 1, 21), "*/{00,02}/*", 20),
+        # Directories that are a little smaller or larger than a page at two levels.
+        ((300, 2, 6), "*/0[0-4]/*", 5),
+        ((300, 2, 6), "*/*/{00,05}", 5),
+        # Far more directories than pages.
+        ((300, 3, 1), "*/*/*", 5),
+        # Far more pages than directories.
+        ((40, 3, 60), "*/*/00", 5),
+    ],
+)
+def test_requests_stay_within_the_bound_in_directories_about_as_large_as_a_page(
+    fan_out: tuple[int, int, int], text: str, page_size: int, concurrency: int
+) -> None:
+    places = product(*map(range, fan_out))
+    space = Keyspace([f"{a:03}/{b:02}/{c:02}" for a, b, c in places], page_size)
+    plan = plan_for(text)
+    most = bound(space, plan, text)
+    assert_finds_all(space, plan, concurrency)
     assert space.requests <= most
 
 
