@@ -37,7 +37,6 @@ __all__ = [
     "Items",
     "Page",
     "UnrecognizedPage",
-    "directory_info",
     "info_of_directory",
     "page_from_response",
     "parse_page",
@@ -96,13 +95,8 @@ class Page:
         return Page(keys, [], None, self.items.only(indices)), None
 
 
-def directory_info(bucket: str, prefix: str) -> dict[str, Any]:
-    """Info dict that s3fs makes of a common prefix (`prefix` with its trailing delimiter)."""
-    return info_of_directory(f"{bucket}/{prefix[:-1]}")
-
-
 def info_of_directory(path: str) -> dict[str, Any]:
-    """Info dict of the directory at `path`: a bucket, or bucket/prefix without its delimiter."""
+    """Info dict, as s3fs has it, of a directory: a bucket, or bucket/prefix without its slash."""
     return {
         "Key": path,
         "Size": 0,

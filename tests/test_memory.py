@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsspec_avroglob.memory import MAX_ROWS, ListingMemory
-from fsspec_avroglob.page import Page, directory_info, page_from_response, parse_page
+from fsspec_avroglob.page import Page, info_of_directory, page_from_response, parse_page
 from tests.support.dialects import infos_of
 
 
@@ -90,7 +90,7 @@ def test_a_listed_directory_is_told() -> None:
     memory = ListingMemory()
     remember(memory, directories=["b/dir/sub"])
 
-    assert memory.info("b/dir/sub") == directory_info("b", "dir/sub/")
+    assert memory.info("b/dir/sub") == info_of_directory("b/dir/sub")
 
 
 def test_a_listed_bucket_is_told_by_its_name() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from s3fs import S3FileSystem
 
-from fsspec_avroglob.page import Page, directory_info, page_from_response, parse_page
+from fsspec_avroglob.page import Page, info_of_directory, page_from_response, parse_page
 from tests.support.dialects import AWS, FULL, Entry, Listing, infos_of
 
 # --- infos ----------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def test_a_common_prefix_becomes_the_directory_of_s3fs(prefix: str) -> None:
     expected = {"Key": prefix[:-1], "Size": 0, "StorageClass": "DIRECTORY", "type": "directory"}
     S3FileSystem._fill_info(expected, "b", versions=False)
 
-    assert directory_info("b", prefix) == expected
+    assert info_of_directory(f"b/{prefix[:-1]}") == expected
 
 
 # --- items that are asked for again ---------------------------------------------------------------
