@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -99,44 +99,47 @@ class RunDecoder(Generic[R]):
         """Equal for files whose runs :meth:`together` takes; None if that saves nothing."""
         return None if self._several is None else self._several.alike
 
-    def together(self, runs: Sequence[Run]) -> list[list[R]]:
+    def together(self, runs: Sequence[Run]) -> Sequence[R]:
         """What each of the runs holds, of files that are alike; raises anything if it cannot."""
         assert self._several is not None
-        return [[found] for found in self._several.function(runs)]
+        return self._several.function(runs)
 
-    def __call__(self, run: Run, rows: int | None) -> list[R]:
+    def __call__(self, run: Run, rows: int | None) -> Iterator[R]:
         """What the run holds, in one part or in several.
 
-        Raises AvroDecodeError with the place of the block at fault.
+        Raises AvroDecodeError with the place of the block at fault, after what is before it.
         """
         try:
-            return [self._function(run, rows)]
+            found = self._function(run, rows)
         except (OSError, MemoryError):
             raise  # says nothing about the data
         except Exception as error:  # damaged bytes fail in whichever way the codec or type has
-            if len(run.blocks) > 1:
-                return self._one_by_one(run, rows)
-            block = run.blocks[0]
-            reason = str(error) or type(error).__name__
-            if self._dropped is None:
-                raise AvroDecodeError(self._path, reason, run.first_index, block.offset) from error
-            size_bytes = block.end - block.offset
-            self._dropped.append(
-                Dropped(self._path, run.first_index, block.offset, size_bytes, reason)
-            )
-            return []
+            if len(run.blocks) == 1:
+                self._lose(run, error)
+                return
+        else:
+            yield found
+            return
+        yield from self._one_by_one(run, rows)
 
-    def _one_by_one(self, run: Run, rows: int | None) -> list[R]:
+    def _lose(self, run: Run, error: Exception) -> None:
+        """Report a run of one block as left out, or raise."""
+        block = run.blocks[0]
+        reason = str(error) or type(error).__name__
+        if self._dropped is None:
+            raise AvroDecodeError(self._path, reason, run.first_index, block.offset) from error
+        size_bytes = block.end - block.offset
+        self._dropped.append(Dropped(self._path, run.first_index, block.offset, size_bytes, reason))
+
+    def _one_by_one(self, run: Run, rows: int | None) -> Iterator[R]:
         """The blocks each on its own, which shows the one at fault."""
-        found: list[R] = []
         for place, block in enumerate(run.blocks):
             limit = rows if rows is not None and rows < block.value_count else None
-            found += self(run.single(place), limit)
+            yield from self(run.single(place), limit)
             if rows is not None:
                 rows -= block.value_count
                 if rows <= 0:
-                    break
-        return found
+                    return
 
 
 def record_function(

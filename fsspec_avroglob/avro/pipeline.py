@@ -7,7 +7,7 @@ files' order, so no block has to be searched for; runs of whole blocks are decod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -52,8 +52,8 @@ class Decode(Protocol[R_co]):
     def alike(self) -> object | None:
         """See above."""
 
-    def __call__(self, run: Run, rows: int | None) -> R_co:
-        """What the blocks hold, of the first *rows* values if given."""
+    def __call__(self, run: Run, rows: int | None) -> Iterator[R_co]:
+        """What the blocks hold, of the first *rows* values if given, in one part or in several."""
 
     def together(self, runs: Sequence[Run]) -> Sequence[R_co]:
         """What each of the runs holds, of files that are alike; raises anything if it cannot."""
@@ -154,6 +154,13 @@ class _Job(NamedTuple, Generic[R]):
     decode: Decode[R]
 
 
+class _Decoded(NamedTuple, Generic[R]):
+    """What runs hold, each part with its file, and what ended their decoding early if anything."""
+
+    parts: list[tuple[OpenedFile, R]]
+    failure: Exception | None
+
+
 class Pipeline(Generic[R]):
     """One reading of files.
 
@@ -186,16 +193,24 @@ class Pipeline(Generic[R]):
     async def results(
         self, files: AsyncGenerator[OpenedFile, None]
     ) -> AsyncGenerator[tuple[OpenedFile, R], None]:
-        """What each run of blocks holds, in order, with its file; *files* is closed at the end."""
+        """What runs of blocks hold, in order, with the file; *files* is closed at the end.
+
+        What fails does so after all that is before it.
+        """
         lazy = self._demand.limited and self._dropped is not None
         ahead = 0 if lazy else self._threads.count
         try:
             jobs = self._jobs(ordered(self._chunks(files), self._fetch, self._demand.chunks_ahead))
             gathered = self._gathered(jobs)
             async with aclosing(ordered(gathered, self._decode, lambda: ahead)) as decoded:
-                async for some, results in decoded:
-                    for job, result in zip(some, results, strict=True):
-                        yield job.file, result
+                async for _, (parts, failure) in decoded:
+                    for part in parts:
+                        yield part
+                    try:
+                        if failure is not None:
+                            raise failure
+                    finally:
+                        del failure  # its traceback knows this frame
         finally:
             await self._threads.end()
 
@@ -304,20 +319,29 @@ class Pipeline(Generic[R]):
         if together:
             yield together
 
-    async def _decode(self, jobs: list[_Job[R]]) -> Sequence[R]:
-        results = await self._threads.run(jobs[0].decode.parallel, _decoded, jobs)
-        decoded = sum(map(self._size_of, results))
+    async def _decode(self, jobs: list[_Job[R]]) -> _Decoded[R]:
+        parts: list[tuple[OpenedFile, R]] = []
+        try:
+            await self._threads.run(jobs[0].decode.parallel, _decode_into, parts, jobs)
+        except Exception as error:
+            return _Decoded(parts, error)
+        decoded = sum(self._size_of(part) for _, part in parts)
         if decoded:
             ratio = decoded / sum(len(job.run.data) for job in jobs)
             self._run_bytes = max(_LEAST_RUN_BYTES, int(_DECODED_BYTES / ratio))
-        return results
+        return _Decoded(parts, None)
 
 
-def _decoded(jobs: Sequence[_Job[R]]) -> Sequence[R]:
+def _decode_into(parts: list[tuple[OpenedFile, R]], jobs: Sequence[_Job[R]]) -> None:
+    """Append what the runs hold; of a failure, what is before it."""
     if len(jobs) > 1:
         with suppress(Exception):  # which of them is at fault, and how, shows by itself
-            return jobs[0].decode.together([job.run for job in jobs])
-    return [job.decode(job.run, job.rows) for job in jobs]
+            results = jobs[0].decode.together([job.run for job in jobs])
+            parts += [(job.file, one) for job, one in zip(jobs, results, strict=True)]
+            return
+    for job in jobs:
+        for part in job.decode(job.run, job.rows):
+            parts.append((job.file, part))
 
 
 class _Threads:

@@ -156,7 +156,7 @@ class Reading:
         decoding: Callable[[OpenedFile], RunDecoder[R]],
         size_of: Callable[[R], int] = lambda result: 0,
     ) -> AsyncGenerator[tuple[OpenedFile, R], None]:
-        """What each run of blocks decodes to, in order, with its file.
+        """What runs of blocks decode to, in order, with the file.
 
         Raises AvroDecodeError for a block that is corrupt, after all rows before it.
         """
@@ -164,15 +164,14 @@ class Reading:
             decoding,
             self.options.limits,
             demand=self._demand,
-            size_of=lambda parts: sum(map(size_of, parts)),
+            size_of=size_of,
             dropped=self.errors if self.options.ignore_errors else None,
             fetched=self._progress,
         )
         try:
             async with aclosing(pipeline.results(self.files)) as results:
-                async for file, parts in results:
-                    for part in parts:
-                        yield file, part
+                async for result in results:
+                    yield result
         except CorruptBlockError as error:
             raise AvroDecodeError.of(error, "") from error
         finally:

@@ -151,9 +151,9 @@ async def examine(
         fetched=lambda size_bytes, ended: told(size_bytes),
     )
     async with aclosing(pipeline.results(decodable())) as results:
-        async for _, runs in results:
-            found.blocks += sum(len(run.blocks) for run in runs)
-            found.values += sum(run.value_count for run in runs)
+        async for _, run in results:
+            found.blocks += len(run.blocks)
+            found.values += run.value_count
     places = {file.name: number for number, file in enumerate(files)}
     found.dropped.sort(key=lambda one: (places[one.path], one.offset))
     return found

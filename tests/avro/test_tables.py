@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -395,9 +396,11 @@ def test_corrupt_data_is_an_error_with_its_place_or_left_out_and_reported(
     assert [error.offset for error in records.errors] == [caught.value.offset]
 
 
-def test_a_failed_reading_keeps_nothing(tmp_path: Path) -> None:
-    (tmp_path / "1.avro").write_bytes(user_file(100, block_bytes=200))
-    (tmp_path / "2.avro").write_bytes(user_file(100, block_bytes=200)[:-30])
+@pytest.mark.parametrize("ruin", [lambda content: content[:-30], lambda c: damaged(c, len(c) - 30)])
+def test_a_failed_reading_keeps_nothing(tmp_path: Path, ruin: Callable[[bytes], bytes]) -> None:
+    content = user_file(100, block_bytes=200, codec="deflate")
+    (tmp_path / "1.avro").write_bytes(content)
+    (tmp_path / "2.avro").write_bytes(ruin(content))
     gc.collect()
     gc.disable()
     try:
@@ -417,6 +420,28 @@ def test_rows_before_a_corrupt_block_come_before_the_error(tmp_path: Path) -> No
     with pytest.raises(AvroDecodeError):
         seen.extend(iter_avro_batches(tmp_path / "x.avro"))
     assert sum(batch.num_rows for batch in seen) > 80
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rows_before_a_block_that_cannot_be_decoded_come_before_the_error(
+    tmp_path: Path, engine: Any
+) -> None:
+    for n in range(3):
+        content = user_file(20, 20 * n, block_bytes=200, codec="deflate")
+        (tmp_path / f"{n}.avro").write_bytes(damaged(content, len(content) - 30) if n else content)
+    seen: list[int] = []
+
+    batches = iter_avro_batches(f"{tmp_path}/*.avro", engine=engine)
+    with pytest.raises(AvroDecodeError, match=r"1\.avro") as caught:
+        seen.extend(number for batch in batches for number in batch["id"].to_pylist())
+
+    assert caught.value.block_index
+    assert 20 < len(seen) < 40
+    assert seen == list(range(len(seen)))
+    records: list[int] = []
+    with pytest.raises(AvroDecodeError, match=r"1\.avro"):
+        records.extend(record["id"] for record in iter_avro_records(f"{tmp_path}/*.avro"))
+    assert records == seen
 
 
 def test_files_that_are_not_avro_are_left_out_and_reported(tmp_path: Path) -> None:
