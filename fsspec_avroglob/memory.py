@@ -264,5 +264,6 @@ def _flat_page_tells(batch: _Batch, path: str) -> bool | None:
     if place < len(batch.names):
         return batch.names[place].startswith(path + "/")
     page = batch.page
-    whole = page is not None and page.next_token is None and len(batch.names) == len(page.keys)
-    return False if whole else None
+    if page is None or page.thin or page.next_token is not None:
+        return None
+    return False if len(batch.names) == len(page.keys) else None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import repeat
@@ -51,12 +52,14 @@ class Page:
     prefixes: common prefixes, decoded, each with its trailing delimiter.
     next_token: continuation token for the next page; None on the last one.
     items: what info dicts are made of.
+    thin: whether keys were left out of it.
     """
 
     keys: list[str]
     prefixes: list[str]
     next_token: str | None
     items: Items = field(repr=False, compare=False)
+    thin: bool = False
 
     @property
     def key_count(self) -> int:
@@ -92,7 +95,7 @@ class Page:
         if indices is None or 2 * len(indices) >= len(self.keys):
             return self, indices
         keys = [self.keys[index] for index in indices]
-        return Page(keys, [], None, self.items.only(indices)), None
+        return Page(keys, [], None, self.items.only(indices), thin=True), None
 
 
 def info_of_directory(path: str) -> dict[str, Any]:
@@ -205,7 +208,7 @@ class _ParsedItems:
         return _ITEM_BYTES * len(self.items)
 
     def infos(self, paths: Sequence[str], indices: Sequence[int]) -> list[dict[str, Any]]:
-        return _completed([dict(self.items[index]) for index in indices], paths)
+        return _completed([deepcopy(dict(self.items[index])) for index in indices], paths)
 
     def only(self, indices: Sequence[int]) -> Items:
         return _ParsedItems([self.items[index] for index in indices])

@@ -416,3 +416,16 @@ def test_few_keys_of_a_page_are_told_right() -> None:
 
     infos = [memory.info(f"b/k{number:03}") for number in (7, 400, 8)]
     assert [info and info["Size"] for info in infos] == [7, 400, None]
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_a_part_of_a_flat_page_does_not_tell_what_follows(count: int) -> None:
+    """A listing that is divided keeps of a page what lies before the next part."""
+    page = page_of(["a", "b", "b-1", "b/c", "d", "e", "f"])
+    memory = ListingMemory()
+    indices = range(count)
+
+    memory.remember(page, page.paths("b", indices), indices, (), with_directories=False, flat=True)
+
+    assert memory.is_directory("b/b") is (True if count > 3 else None)
+    assert memory.is_directory("b/a") in (None, False)

@@ -39,7 +39,16 @@ def test_infos_can_be_changed_without_effect_on_the_page(detail: bool) -> None:
 
 @pytest.mark.parametrize("detail", [False, True])
 def test_infos_do_not_share_what_can_be_changed(detail: bool) -> None:
-    page = parse_page(AWS.render(Listing((FULL, FULL, FULL))), detail=detail)
+    _check_that_nothing_is_shared(parse_page(AWS.render(Listing((FULL,) * 3)), detail=detail))
+
+
+def test_infos_of_a_response_do_not_share_what_can_be_changed() -> None:
+    page = parse_page(AWS.render(Listing((FULL,) * 3)))
+
+    _check_that_nothing_is_shared(page_from_response({"Contents": infos_of(page, "b")}))
+
+
+def _check_that_nothing_is_shared(page: Page) -> None:
     first, second, third = infos_of(page, "b")
     untouched = deepcopy(second)
 
