@@ -230,7 +230,8 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
                 info = await self._info(path)
             except FileNotFoundError:
                 return found
-            return {path: {**info, "Key": path}} if detail else [path]
+            if info["type"] != "directory":
+                return {path: {**info, "Key": path}} if detail else [path]
         return found
 
     async def _du(

@@ -111,6 +111,7 @@ LISTINGS: dict[str, Callable[[s3fs.S3FileSystem, str], Any]] = {
     "find": lambda fs, path: fs.find(path),
     "find with directories": lambda fs, path: fs.find(path, withdirs=True),
     "find to a depth": lambda fs, path: fs.find(path, maxdepth=2),
+    "find on one level": lambda fs, path: fs.find(path, maxdepth=1),
     "find to a depth with directories": lambda fs, path: fs.find(path, maxdepth=1, withdirs=True),
     "find with a prefix": lambda fs, path: fs.find(path, prefix="p"),
     "ls": lambda fs, path: fs.ls(path),
