@@ -35,6 +35,9 @@ _LEAST_RUN_BYTES = 64 * 1024
 # Enough for the price of a call (polars-avro's is a buffer of 4 MiB) to be small beside the rest.
 _TOGETHER_BYTES = 1024 * 1024
 
+# While it is not known how far the data inflate.
+_FIRST_TOGETHER_BYTES = 128 * 1024
+
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
@@ -189,6 +192,7 @@ class Pipeline(Generic[R]):
         self._budget = Budget(limits.max_bytes)
         self._threads = _Threads()
         self._run_bytes = _DECODED_BYTES // 4
+        self._together_bytes = _FIRST_TOGETHER_BYTES
 
     async def results(
         self, files: AsyncGenerator[OpenedFile, None]
@@ -308,7 +312,7 @@ class Pipeline(Generic[R]):
                         together, held = [], 0
                     together.append(job)
                     held += len(job.run.data)
-                    enough = held >= min(_TOGETHER_BYTES, self._run_bytes)
+                    enough = held >= self._together_bytes
                     if enough or alike is None or self._demand.limited:
                         yield together
                         together, held = [], 0
@@ -329,6 +333,7 @@ class Pipeline(Generic[R]):
         if decoded:
             ratio = decoded / sum(len(job.run.data) for job in jobs)
             self._run_bytes = max(_LEAST_RUN_BYTES, int(_DECODED_BYTES / ratio))
+            self._together_bytes = min(_TOGETHER_BYTES, self._run_bytes)
         return _Decoded(parts, None)
 
 

@@ -18,10 +18,11 @@ from tests.support.avro_data import user_file
 
 
 class Counting:
-    """Counts the values of the runs of files, and how many runs each call is given."""
+    """Counts the values of the runs of files, and how many runs and bytes each call is given."""
 
     def __init__(self, fails_together: bool = False, **options: object) -> None:
         self.calls: list[int] = []
+        self.sizes: list[int] = []
         self.found: list[tuple[str, int]] = []
         self._fails = fails_together
         self._options = ReadOptions(**options)  # type: ignore[arg-type]  # each test has others
@@ -37,16 +38,18 @@ class Counting:
             several = Together(alike(Path(file.source.path).stem), self._several)
             return reading.decoder(file, self._single, parallel=False, several=several)
 
-        async with aclosing(reading.results(decoder)) as results:
+        async with aclosing(reading.results(decoder, lambda count: 1)) as results:
             async for file, count in results:
                 self.found.append((Path(file.source.path).stem, count))
 
     def _single(self, run: Run, rows: int | None) -> int:
         self.calls.append(1)
+        self.sizes.append(len(run.data))
         return run.value_count
 
     def _several(self, runs: Sequence[Run]) -> list[int]:
         self.calls.append(len(runs))
+        self.sizes.append(sum(len(run.data) for run in runs))
         if self._fails:
             raise ValueError("one of them is damaged")
         return [run.value_count for run in runs]
@@ -83,16 +86,19 @@ def test_neighbours_that_are_alike_are_decoded_together(
     assert counting.found == ROWS
 
 
-def test_no_more_than_a_mebibyte_waits_to_be_decoded(tmp_path: Path) -> None:
-    content = user_file(30_000, codec="null")
-    assert 1 << 19 < len(content) < 1 << 20
-    for n in range(4):
+def test_little_is_decoded_together_while_it_is_not_known_how_far_it_inflates(
+    tmp_path: Path,
+) -> None:
+    content = user_file(1_000)
+    for n in range(100):
         (tmp_path / f"{n}.avro").write_bytes(content)
     counting = Counting()
 
     counting.read(tmp_path, lambda name: "all")
 
-    assert counting.calls == [2, 2]
+    assert 1 << 17 <= counting.sizes[0] < 1 << 18
+    assert max(counting.sizes) < (1 << 20) + len(content)
+    assert sum(count for _, count in counting.found) == 100_000
 
 
 def test_what_cannot_be_decoded_together_is_decoded_one_by_one(five: Path) -> None:
