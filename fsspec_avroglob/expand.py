@@ -235,9 +235,14 @@ def _is_local(text: str) -> bool:
     return "::" not in text and split_protocol(text)[0] in (None, "file", "local")
 
 
+def _known_schemes() -> set[str]:
+    """The schemes that fsspec or this package serves, those that were registered included."""
+    return {*S3_SCHEMES, *available_protocols(), *registry}
+
+
 def _check_schemes(text: str) -> None:
     """Raise ValueError for a URL, or a link of a chained one, whose scheme nobody serves."""
-    known = {*S3_SCHEMES, *available_protocols(), *registry}
+    known = _known_schemes()
     for link in text.split("::"):
         scheme, _ = split_protocol(link)
         if scheme is None or scheme in known:
@@ -267,7 +272,7 @@ def _refuse_s3_options(url: str, cls: type[AbstractFileSystem], options: Mapping
 
 def _options_for(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options for a URL, where they are given by protocol those of its own."""
-    if "::" in text or not options.keys() <= {*S3_SCHEMES, *available_protocols()}:
+    if "::" in text or not options.keys() <= _known_schemes():
         return dict(options)
     scheme = split_protocol(text)[0]
     schemes = S3_SCHEMES if scheme in S3_SCHEMES else (scheme,)

@@ -10,6 +10,8 @@ from pathlib import Path
 import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry
 
 from fsspec_avroglob.expand import (
     expand_path,
@@ -252,6 +254,19 @@ def test_options_given_by_protocol_go_to_the_urls_of_each(
 
     assert expand_paths(sources, options) == list(map(str, sources))
     assert ResolvedSources.resolve(sources[:2], options).paths == tuple(sources[:2])
+
+
+def test_options_may_be_given_by_a_protocol_that_was_registered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Mine(MemoryFileSystem):
+        protocol = "mine"
+
+    monkeypatch.setitem(_registry, "mine", Mine)
+    options = {"s3": {"anon": True}, "mine": {}}
+
+    assert type(filesystem_for("s3://bucket/key", options)[0]) is AvroGlobFileSystem
+    assert type(filesystem_for("mine://key", options)[0]) is Mine
 
 
 def test_local_paths_and_s3_urls_get_the_filesystems_meant_for_them(tmp_path: Path) -> None:
