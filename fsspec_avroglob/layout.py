@@ -169,35 +169,44 @@ class Layout:
         self._names = _names(parts)
         if not element.required <= set(self._names):
             reject(f"a field is missing in {element.tag}")
-        values = (part for part in parts if isinstance(part, _Value) and part.name)
-        self._values = {value.name: value for value in values}
+        values = (part for part in parts if isinstance(part, _Value))
+        self._values = {value.name: value for value in values if value.name}
         self._element = element
         self._parts = parts
 
     # Compiled when first used: that takes milliseconds, and few layouts need all three.
 
     @cached_property
-    def _split_at_keys(self) -> Callable[[str], list[str]]:
+    def _with_key(self) -> re.Pattern[str]:
         source = _source(self._parts, (self._element.key,))
-        return re.compile(f"<{self._element.tag}>{source}").split
+        return re.compile(f"<{self._element.tag}>{source}")
 
     @cached_property
-    def _split_at_items(self) -> Callable[[str], list[str]]:
-        return re.compile(f"<{self._element.tag}>{_source(self._parts, self._names)}").split
+    def _with_fields(self) -> re.Pattern[str]:
+        return re.compile(f"<{self._element.tag}>{_source(self._parts, self._names)}")
 
     @cached_property
     def _match(self) -> Callable[[str], re.Match[str] | None]:
         return re.compile(_source(self._parts, self._names)).match
 
+    @property
+    def plain(self) -> bool:
+        """Whether it takes nothing but plain text: others are slower where they are not needed."""
+        return not any(TEXT in part.pattern for part in self._parts if isinstance(part, _Value))
+
+    def begins(self, text: str, position: int) -> bool:
+        """Whether there is an element of this form at `position`."""
+        return self._with_key.match(text, position) is not None
+
     def take_keys(self, text: str) -> tuple[list[str], list[str]]:
         """Take the elements of this form out of text: what is between them, and their raw keys."""
-        pieces = self._split_at_keys(text)
+        pieces = self._with_key.split(text)
         return pieces[::2], pieces[1::2]
 
     def take_columns(self, text: str) -> tuple[list[str], list[str], dict[str, Column]]:
         """The same, and the other fields of the elements by their names."""
         stride = len(self._names) + 1
-        pieces = self._split_at_items(text)
+        pieces = self._with_fields.split(text)
         columns = {
             name: _column(value, pieces[offset::stride])
             for offset, (name, value) in enumerate(self._values.items(), 1)
@@ -269,6 +278,7 @@ def _source(parts: Iterable[_Part], groups: tuple[str, ...] = ()) -> str:
 
 # Bounded for the sake of servers that make up a new form for each element.
 _layout = lru_cache(maxsize=128)(Layout)
+_latest: dict[Element, Layout] = {}
 _MAX_LAYOUTS = 8
 _MAX_FIELDS = 32
 _MAX_SPACE = 64
@@ -301,11 +311,7 @@ def extract(
     while (start := text.find(start_tag)) >= 0:
         if len(layouts) == _MAX_LAYOUTS:
             reject(f"its {element.tag} have too many different forms")
-        inside = start + len(start_tag)
-        learned = _learn(text, inside, element.tag, element.fields)
-        if text.find(start_tag, inside, learned.end) >= 0:
-            reject(f"a {element.tag} is inside of another")
-        layout = _layout(element, learned.parts)
+        layout = _layout_at(text, start, element)
         gaps, found = take(layout, text)
         if start_tag in gaps[0]:
             reject(f"a value in a {element.tag} has an unknown form")
@@ -313,6 +319,22 @@ def extract(
         layouts.append(layout)
         text = mark.join(gaps)
     return Extracted(values, tuple(layouts), text)
+
+
+def _layout_at(text: str, start: int, element: Element) -> Layout:
+    """The layout of the element at `start`: that of the last document, if it has that one too."""
+    layout = _latest.get(element)
+    if layout is not None and layout.begins(text, start):
+        return layout
+    start_tag = f"<{element.tag}>"
+    inside = start + len(start_tag)
+    learned = _learn(text, inside, element.tag, element.fields)
+    if text.find(start_tag, inside, learned.end) >= 0:
+        reject(f"a {element.tag} is inside of another")
+    layout = _layout(element, learned.parts)
+    if layout.plain:
+        _latest[element] = layout
+    return layout
 
 
 def _merge(earlier: list[T], gaps: list[str], found: list[T], mark: str) -> list[T]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import FunctionType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -266,11 +267,18 @@ class _Template:
 
 def _url_end(operation: Operation, arguments: Mapping[str, str], query: Mapping[str, str]) -> str:
     """What of a request's URL may differ."""
-    encoded: str = percent_encode_sequence(query)
+    encoded = "&".join(map(_encoded, query.items()))
     if operation.path is None:
         return encoded
     path = _quoted(arguments[operation.path])
     return f"{path}?{encoded}" if query else path
+
+
+@lru_cache(maxsize=1024)
+def _encoded(parameter: tuple[str, str]) -> str:
+    """A parameter of a query as botocore writes it: most are the same in each request."""
+    encoded: str = percent_encode_sequence([parameter])
+    return encoded
 
 
 def _quoted(key: str) -> str:
