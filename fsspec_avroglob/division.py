@@ -36,6 +36,8 @@ class Part:
 class Division:
     """Shares a range of keys that start with *base* among at most *concurrency* workers.
 
+    busy: tells when more workers would find no time, as those there are take all of it.
+
     work: lists a part, page by page; it counts each page, and before it waits again tells
     :meth:`learn` of it, or closes the part; and it stops at the part's ``until``, which comes
     nearer while it waits. pages: pages of the range that have been read. bound: makes a place to
@@ -44,6 +46,7 @@ class Division:
 
     base: str
     concurrency: int
+    busy: Callable[[], bool]
     work: Callable[[Division, Part], Awaitable[None]]
     pages: int = 0
     bound: Callable[[str], str] = str
@@ -74,6 +77,8 @@ class Division:
     def _divide(self) -> None:
         """Hand half of the longest part, or what lies well ahead of it, to a new worker."""
         while self.made + 1 <= SPLIT_SHARE * self.pages and len(self.parts) < self.concurrency:
+            if self.busy():
+                return
             candidates = [part for part in self.parts if part.stride and part.position]
             if not candidates:
                 return

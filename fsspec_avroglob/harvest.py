@@ -71,7 +71,7 @@ class Harvest:
     """Fetches pages and emits the matches on them.
 
     fetch: gets a page. emit: receives the matches of a page; awaiting it may hold the listing back.
-    concurrency: most requests in flight at once.
+    concurrency: most requests in flight at once. busy: tells when more of them would be of no use.
     """
 
     def __init__(
@@ -80,9 +80,11 @@ class Harvest:
         fetch: FetchPage,
         emit: Callable[[Found], Awaitable[None]],
         concurrency: int,
+        busy: Callable[[], bool],
     ) -> None:
         self.plan = plan
         self.concurrency = concurrency
+        self.busy = busy
         self.ledger = Ledger(max(map(len, plan.branches)))
         self._fetch = fetch
         self._emit = emit

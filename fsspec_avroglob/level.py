@@ -39,9 +39,14 @@ class LevelListing:
         """Read the others, if there are more."""
         if self.bound is None:
             return
-        area = self.area
+        area, harvest = self.area, self.harvest
         division = Division(
-            area.base, self.harvest.concurrency, self._work, pages=1, bound=self._between_names
+            area.base,
+            harvest.concurrency,
+            harvest.busy,
+            self._work,
+            pages=1,
+            bound=self._between_names,
         )
         await division.run(self.bound, area.until)
 

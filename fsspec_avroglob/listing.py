@@ -47,7 +47,8 @@ class Lister:
     """Runs one plan.
 
     fetch: gets a page. emit: receives the matches of a page; awaiting it may hold the listing back.
-    concurrency: most requests in flight at once.
+    concurrency: most requests in flight at once. busy: tells when more of them would be of no use;
+    never, if not given.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class Lister:
         fetch: FetchPage,
         emit: Callable[[Found], Awaitable[None]],
         concurrency: int = 64,
+        busy: Callable[[], bool] = bool,
     ) -> None:
         self.plan = plan
-        self._harvest = Harvest(plan, fetch, emit, concurrency)
+        self._harvest = Harvest(plan, fetch, emit, concurrency, busy)
         self._ledger = self._harvest.ledger
 
     async def run(self) -> None:

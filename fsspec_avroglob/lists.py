@@ -37,9 +37,10 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         self, plan: ListingPlan, emit: Callable[[Found], Awaitable[None]], detail: bool
     ) -> Lister:
         from fsspec_avroglob.listing import Lister
+        from fsspec_avroglob.load import ThreadLoad
 
         fetch = partial(self._fetch_page, plan.bucket, detail=detail)
-        return Lister(plan, fetch, emit, self.config.listing_concurrency)
+        return Lister(plan, fetch, emit, self.config.listing_concurrency, ThreadLoad().busy)
 
     def _matches(
         self, plan: ListingPlan, detail: bool, callback: Callback, *, remembered: bool = True

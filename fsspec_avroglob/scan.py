@@ -42,8 +42,9 @@ class Scan:
             start = None
         self.jumps = 0
         # A walk, too, lists the directory: once.
-        self.harvest.ledger.walked += area.after is None
-        division = Division(area.base, self.harvest.concurrency, self._work, self.pages)
+        harvest = self.harvest
+        harvest.ledger.walked += area.after is None
+        division = Division(area.base, harvest.concurrency, harvest.busy, self._work, self.pages)
         await division.run(start, area.until)
 
     async def _work(self, division: Division, part: Part) -> None:

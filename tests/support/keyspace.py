@@ -17,14 +17,20 @@ class Keyspace:
 
     slow_reader: whether whoever is told of matches holds the listing back, each time for another
         while.
+    busy: whether those who ask have no time for more requests.
     """
 
     def __init__(
-        self, keys: Iterable[str], page_size: int = 1000, slow_reader: bool = False
+        self,
+        keys: Iterable[str],
+        page_size: int = 1000,
+        slow_reader: bool = False,
+        busy: Callable[[], bool] = bool,
     ) -> None:
         self.keys = sorted(set(keys))
         self.page_size = page_size
         self.slow_reader = slow_reader
+        self.busy = busy
         self.requests = 0
         self.in_flight = 0
         self.peak_in_flight = 0
@@ -92,7 +98,7 @@ class Keyspace:
             for _ in range(7 * len(files) % 11 if self.slow_reader else 0):
                 await asyncio.sleep(0)
 
-        asyncio.run(start(Lister(plan, self.fetch, emit, concurrency)))
+        asyncio.run(start(Lister(plan, self.fetch, emit, concurrency, self.busy)))
         return sorted(files), sorted(directories)
 
 
