@@ -222,13 +222,20 @@ class Location(NamedTuple):
 def locate(sources: Sources, storage_options: StorageOptions = None) -> list[Location]:
     """Where each of *sources* is; none is expanded or looked for."""
     if isinstance(sources, bytes) or not isinstance(sources, str | os.PathLike | Iterable):
-        raise TypeError(f"a source is a str or a path, or there is a list of them; not {sources!r}")
+        raise _no_source(sources, "a str or a path, or there is a list of them;")
     several = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     for source in several:
         if not isinstance(source, str | os.PathLike):
-            raise TypeError(f"a source is a str or a path, not {source!r}")
+            raise _no_source(source, "a str or a path,")
     names = [os.path.expanduser(os.fsdecode(source)) for source in several]
     return [Location(name, *filesystem_for(name, storage_options)) for name in names]
+
+
+def _no_source(given: object, wanted: str) -> TypeError:
+    hint = ""
+    if hasattr(given, "storage_options"):
+        hint = "; of a UPath give str(path), and storage_options=path.storage_options"
+    return TypeError(f"a source is {wanted} not {given!r}{hint}")
 
 
 def _is_local(text: str) -> bool:

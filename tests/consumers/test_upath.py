@@ -11,6 +11,7 @@ import pytest
 from upath import UPath
 from upath.implementations.cloud import S3Path
 
+from fsspec_avroglob import read_avro_table
 from fsspec_avroglob.pattern import PatternError
 from tests.conftest import PutObjects
 from tests.support.proxy import FaultProxy
@@ -211,3 +212,10 @@ def test_chained_path_globs_too(proxy: FaultProxy, bucket: str, base: UPath) -> 
     chained = UPath(f"simplecache::avroglob://{bucket}/data", **options)
 
     assert [path.read_bytes() for path in chained.glob("year=2025/*.avro")] == [b"12"]
+
+
+def test_a_reader_that_is_given_a_path_says_what_it_takes() -> None:
+    path = UPath("avroglob://bucket/a.avro", anon=True)
+    for sources in (path, [path]):
+        with pytest.raises(TypeError, match=r"str\(path\), and storage_options=path.storage_op"):
+            read_avro_table(sources)
