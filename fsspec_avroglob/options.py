@@ -188,7 +188,7 @@ class S3Config:
             client_kwargs["region_name"] = self.region
         config_kwargs = dict(options.pop("config_kwargs", None) or {})
         # One layer retries, and it is not this one. A mode from the environment must not matter.
-        config_kwargs["retries"] = {"total_max_attempts": 1, "mode": "standard"}
+        config_kwargs["retries"] = {"total_max_attempts": 1, "mode": "legacy"}
         config_kwargs.setdefault("http_session_cls", OneAttemptSession)
         config_kwargs["max_pool_connections"] = self.max_pool_connections
         if self.profile is not None:

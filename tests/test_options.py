@@ -348,7 +348,7 @@ def test_s3fs_accepts_what_it_gets() -> None:
 def test_the_retries_of_botocore_are_off(options: dict[str, Any]) -> None:
     retries = config(options).s3fs_options()["config_kwargs"]["retries"]
 
-    assert retries == {"total_max_attempts": 1, "mode": "standard"}
+    assert retries == {"total_max_attempts": 1, "mode": "legacy"}
 
 
 def test_the_connection_pool_is_as_large_as_the_listing_wants() -> None:
