@@ -62,11 +62,13 @@ class Cover:
     per_page: float = 0.0
     _pages: int = 0
     _workers: int = 0
+    _unanswered: int = 0
     _waiting: deque[_Stretch] = field(default_factory=deque)
 
     async def run(self, targets: Sequence[Target]) -> None:
         """Go through all. Raises what the first request that failed raised."""
         ledger = self.harvest.ledger
+        self._unanswered = len(targets)
         unknown = not ledger.may_walk(len(targets))
         samples = min(SAMPLES, len(targets)) if unknown else 1
         while samples > 1 and not ledger.may_walk(samples):
@@ -112,13 +114,15 @@ class Cover:
     def _size(self, waiting: int) -> int:
         """How many of so many neighbours that wait share a page.
 
-        As many as it answers for, so that others can have pages too; where that costs too much,
-        as many as may lie on a full one, so that none of it is in vain.
+        As many as it answers for, so that others can have pages too; all of them where that costs
+        too much: the page of each worker may end early, where the next group begins, and those that
+        are not answered yet take pages as well.
         """
         ledger = self.harvest.ledger
         large = self._pages and self.per_page < SHARED
-        if not ledger.may_walk(-ledger.flat // 2 if large else 1):
-            return min(waiting, ledger.page_size + 1) if ledger.page_size else waiting
+        pages = 1 + self._workers + self._unanswered // max(1, ledger.page_size)
+        if not ledger.may_walk(-ledger.flat // 2 if large else pages):
+            return waiting
         if large and self.per_page <= 1:
             return 1
         return int(self.per_page) if self.per_page >= 2 else 3
@@ -131,6 +135,7 @@ class Cover:
     async def _visit(self, target: Target) -> None:
         # Its first key, of which its name told, is counted with the others.
         self.harvest.ledger.keys -= 1
+        self._unanswered -= 1
         await self.visit(target)
 
     async def _share(self, stretch: _Stretch, size: int) -> None:
@@ -141,6 +146,7 @@ class Cover:
         taken = [stretch.targets.popleft() for _ in range(min(size, len(stretch.targets)))]
         until = stretch.end_of_taken
         left = await self._page(taken, until)
+        self._unanswered -= len(taken) - len(left)
         large = None
         if left and left[0].directory == taken[0].directory and self.harvest.ledger.may_walk():
             large = left.pop(0)

@@ -302,6 +302,22 @@ def test_requests_stay_within_the_bound_in_directories_about_as_large_as_a_page(
     assert space.requests <= most
 
 
+@pytest.mark.parametrize("concurrency", [1, 4, 64])
+@pytest.mark.parametrize("directories", [88, 300])
+def test_requests_stay_within_the_bound_where_few_of_many_small_directories_are_large(
+    directories: int, concurrency: int
+) -> None:
+    large = [f"a/004/c/{number}/x" for number in range(7)]
+    some = [f"a/{number:03}/c/{name}" for number in (27, 48, 62) for name in "gh"]
+    keys = [f"a/{number:03}/c/f" for number in range(directories)]
+    space = Keyspace([*keys, *large, *some], page_size=5)
+    text = "{a,b,z}/*/*/*"
+    plan = plan_for(text, with_directories=False)
+    most = bound(space, plan, text)
+    assert_finds_all(space, plan, concurrency)
+    assert space.requests <= most
+
+
 def test_costs_add_up_to_the_requests_that_were_sent(event_keys: list[str]) -> None:
     space = Keyspace(event_keys)
     plan = plan_for("events/year=202[34]/*/day=01/hour=*/*.avro")
