@@ -24,7 +24,6 @@ from fsspec_avroglob.avro.read import (
     read_avro,
     read_avro_table,
 )
-from fsspec_avroglob.avro.scan import scan_avro
 from fsspec_avroglob.avro.schema import SchemaMismatchError
 from fsspec_avroglob.sources import ResolvedSources
 from tests.conftest import PutObjects
@@ -141,7 +140,6 @@ def test_options_of_another_type_are_refused(lake: str, options: Any, message: s
     [
         (read_avro_table, "colums", r"read_avro_table\(\) .* 'colums'; did you mean 'columns'\?"),
         (read_avro, "dtype_backnd", r"read_avro\(\) .*; did you mean 'dtype_backend'\?"),
-        (scan_avro, "nrows", r"scan_avro\(\) .*; did you mean 'n_rows'\?"),
         (iter_avro_records, "ignore_error", r"iter_avro_records\(\) .* 'ignore_errors'\?"),
         (aiter_avro_batches, "batchsize", r"aiter_avro_batches\(\) .* 'batch_size'\?"),
         (
