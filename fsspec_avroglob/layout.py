@@ -256,7 +256,7 @@ def dicts(columns: Mapping[str, Iterable[Any]]) -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=128)
 def _row(names: tuple[str, ...]) -> type:
-    return make_dataclass("_Row", names, init=True, repr=False, eq=False, match_args=False)
+    return make_dataclass("_Row", names, repr=False, eq=False, match_args=False)
 
 
 def _names(parts: Iterable[_Part]) -> tuple[str, ...]:
@@ -301,7 +301,8 @@ def extract(
     """Take all `element` out of text.
 
     mark: a character that is not in text; the residue has one for each element taken out.
-    take: Layout.take_keys or Layout.take_items, which makes the values.
+    take: takes those of one layout, as Layout.take_keys and Layout.take_items do: what is between
+        them, and their values.
 
     Raises UnrecognizedPage if there is an element that cannot be understood.
     """
