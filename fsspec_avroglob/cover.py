@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from fsspec_avroglob.harvest import Area, Harvest, directories_of
-from fsspec_avroglob.plan import Level, State
+from fsspec_avroglob.plan import LAST, Level, ListingPlan, State
 from fsspec_avroglob.scan import saved_by
 from fsspec_avroglob.tasks import for_each, task_group
 
@@ -34,6 +34,17 @@ class Target(NamedTuple):
     state: State
     start: str
     begun: bool = False
+
+
+def targets_below(
+    plan: ListingPlan, directory: str, state: State, names: Iterable[str]
+) -> Iterator[Target]:
+    """The subdirectories of *names* in which matches can be."""
+    depth = directory.count("/") + 1
+    for name in names:
+        if inner := plan.enter(state, name, depth):
+            child = f"{directory}{name}/"
+            yield Target(child, inner, plan.first(inner, child))
 
 
 @dataclass
@@ -62,14 +73,13 @@ class Cover:
     per_page: float = 0.0
     _pages: int = 0
     _workers: int = 0
-    _unanswered: int = 0
     _waiting: deque[_Stretch] = field(default_factory=deque)
 
     async def run(self, targets: Sequence[Target]) -> None:
         """Go through all. Raises what the first request that failed raised."""
         ledger = self.harvest.ledger
-        self._unanswered = len(targets)
         unknown = not ledger.may_walk(len(targets))
+        ledger.unanswered += len(targets)
         samples = min(SAMPLES, len(targets)) if unknown else 1
         while samples > 1 and not ledger.may_walk(samples):
             samples -= 1
@@ -115,13 +125,11 @@ class Cover:
         """How many of so many neighbours that wait share a page.
 
         As many as it answers for, so that others can have pages too; all of them where that costs
-        too much: the page of each worker may end early, where the next group begins, and those that
-        are not answered yet take pages as well.
+        too much: the page of each worker may end early, where the next group begins.
         """
         ledger = self.harvest.ledger
         large = self._pages and self.per_page < SHARED
-        pages = 1 + self._workers + self._unanswered // max(1, ledger.page_size)
-        if not ledger.may_walk(-ledger.flat // 2 if large else pages):
+        if not ledger.may_walk(1 if large else 1 + self._workers):
             return waiting
         if large and self.per_page <= 1:
             return 1
@@ -135,7 +143,7 @@ class Cover:
     async def _visit(self, target: Target) -> None:
         # Its first key, of which its name told, is counted with the others.
         self.harvest.ledger.keys -= 1
-        self._unanswered -= 1
+        self.harvest.ledger.unanswered -= 1
         await self.visit(target)
 
     async def _share(self, stretch: _Stretch, size: int) -> None:
@@ -146,7 +154,7 @@ class Cover:
         taken = [stretch.targets.popleft() for _ in range(min(size, len(stretch.targets)))]
         until = stretch.end_of_taken
         left = await self._page(taken, until)
-        self._unanswered -= len(taken) - len(left)
+        self.harvest.ledger.unanswered -= len(taken) - len(left)
         large = None
         if left and left[0].directory == taken[0].directory and self.harvest.ledger.may_walk():
             large = left.pop(0)
@@ -167,7 +175,7 @@ class Cover:
         own = Area(area.directory, area.state, area.base, targets[0].start, until)
         page = await harvest.page(Level, area.state, area.base, start_after=own.after)
         count = own.upto(page.keys)
-        self._account(page.keys[:count], targets[0])
+        self._account(page.keys[:count], targets)
         await harvest.keep(Level, own, page, count, partial(_within, targets))
         if page.next_token is None or count < len(page.keys) or not count:
             self._learn(len(targets) * len(page.keys) / max(1, count))
@@ -185,14 +193,17 @@ class Cover:
         self._learn(len(targets) - len(left) + ends_within / 2)
         return left
 
-    def _account(self, keys: Sequence[str], first: Target) -> None:
-        """Enter the keys of a page, which starts at target *first*, in the ledger."""
+    def _account(self, keys: Sequence[str], targets: Sequence[Target]) -> None:
+        """Enter the keys of a page, which starts at targets[0], in the ledger."""
         ledger, plan, area = self.harvest.ledger, self.harvest.plan, self.area
         level = Area(area.directory, area.state, area.base, level_only=True)
-        # Of each subdirectory one key was counted when its name was read.
-        ledger.keys += len(keys) - sum(1 for _ in directories_of(keys, level))
-        if keys:
-            saved = saved_by(plan, area, keys, first.start if first.begun else "")
+        # The level's own keys were counted when it was listed, and of each subdirectory one.
+        below = sum(key.find("/", len(area.directory)) >= 0 for key in keys)
+        ledger.keys += below - sum(1 for _ in directories_of(keys, level))
+        # Keys before the start of the target that follows are of a directory others account for.
+        own = keys[: bisect_right(keys, targets[-1].directory + LAST)]
+        if own:
+            saved = saved_by(plan, area, own, targets[0].start if targets[0].begun else "")
             ledger.walked += saved.directories
 
     def _learn(self, answered: float) -> None:

@@ -17,8 +17,8 @@ the range would have taken undivided, so this bounds what dividing can cost."""
 class Part:
     """A stretch (position, until] of a range that one worker lists.
 
-    last: the last key that was read of it. stride: how far in key space a page reaches; 0 keeps the
-    part from being divided.
+    last: the last key that was read of it, before that the place it was divided off at. stride: how
+    far in key space a page reaches; 0 keeps the part from being divided.
     """
 
     position: str | None
@@ -36,7 +36,7 @@ class Part:
 class Division:
     """Shares a range of keys that start with *base* among at most *concurrency* workers.
 
-    busy: tells when more workers would find no time, as those there are take all of it.
+    may_divide: whether another worker is wanted, beside so many that have not begun yet.
 
     work: lists a part, page by page; it counts each page, and before it waits again tells
     :meth:`learn` of it, or closes the part; and it stops at the part's ``until``, which comes
@@ -46,21 +46,24 @@ class Division:
 
     base: str
     concurrency: int
-    busy: Callable[[], bool]
+    may_divide: Callable[[int], bool]
     work: Callable[[Division, Part], Awaitable[None]]
     pages: int = 0
     bound: Callable[[str], str] = str
     parts: list[Part] = field(default_factory=list)
     made: int = 0
+    _waiting: int = 0
 
     async def run(self, after: str | None, until: str | None) -> None:
         """List (*after*, *until*]. Raises what the first worker that failed raised."""
         self.space = KeySpace(self.base)
         async with task_group() as group:
             self.group = group
+            self._waiting = 1
             await self._list(Part(after, until))
 
     async def _list(self, part: Part) -> None:
+        self._waiting -= 1
         self.parts.append(part)
         await self.work(self, part)
         self.parts.remove(part)
@@ -77,7 +80,7 @@ class Division:
     def _divide(self) -> None:
         """Hand half of the longest part, or what lies well ahead of it, to a new worker."""
         while self.made + 1 <= SPLIT_SHARE * self.pages and len(self.parts) < self.concurrency:
-            if self.busy():
+            if not self.may_divide(self._waiting):
                 return
             candidates = [part for part in self.parts if part.stride and part.position]
             if not candidates:
@@ -91,8 +94,9 @@ class Division:
                 part.close()
                 continue
             self.made += 1
+            self._waiting += 1
             gallop = part.gallop * 8 if part.until is None else part.gallop
-            new = Part(key, part.until, gallop=gallop)
+            new = Part(key, part.until, key, gallop=gallop)
             part.until = key
             self.group.create_task(self._list(new))
 

@@ -22,13 +22,15 @@ class Ledger:
     """The account of one run of a pattern of *depth* segments.
 
     walked: requests that walking would have sent at least. keys: keys that are known to exist, each
-    counted once. page_size: entries of a full page, 0 while none was seen.
+    counted once. page_size: entries of a full page, 0 while none was seen. unanswered: directories
+    whose names were read and in which matches are still to be looked for.
     """
 
     def __init__(self, depth: int) -> None:
         self.walked = 0
         self.keys = 0
         self.page_size = 0
+        self.unanswered = 0
         self._slack = depth + SLACK
         self._guesses = depth
         self._expected = 0
@@ -53,8 +55,11 @@ class Ledger:
         self._expected += requests
 
     def may_walk(self, requests: int = 1) -> bool:
-        """Whether directories may be listed, so many, even if they turn out to hold few keys."""
-        flat = self._left(self.flat) - requests
+        """Whether directories may be listed, so many, even if they turn out to hold few keys.
+
+        Those that are unanswered then take a place on a page each.
+        """
+        flat = self._left(self.flat) - requests - self.unanswered // max(self.page_size, 1)
         return flat >= 0 or (flat > self._left(self.walked) - 1 < 0)
 
     def may_scan(self) -> bool:

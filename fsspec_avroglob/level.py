@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fsspec_avroglob.cover import Target, targets_below
 from fsspec_avroglob.division import Division, Part
 from fsspec_avroglob.harvest import TOKEN_AGAIN, Area, Harvest
 from fsspec_avroglob.page import Page
@@ -13,17 +14,20 @@ from fsspec_avroglob.plan import LAST, Step
 class LevelListing:
     """Finds the files and subdirectories of one level in (*area.after*, *area.until*].
 
-    names: of the subdirectories found so far, in no particular order. bound: the place from which
-    more is to come, None when nothing is.
+    targets: the subdirectories found so far in which matches can be, in no particular order; none
+    if *area.level_only*. bound: the place from which more is to come, None when nothing is. mixed:
+    whether there are subdirectories at all.
     """
 
     def __init__(self, harvest: Harvest, area: Area, step: type[Step]) -> None:
         self.harvest = harvest
         self.area = area
         self.step = step
-        self.names: list[str] = []
+        self.targets: list[Target] = []
+        self.mixed = False
         self.bound: str | None = None
         self._token: str | None = None
+        self._listed = harvest.plan.lists(area.state)
         # What stands right in the directory, a file or a subdirectory, goes by the first segment.
         self._heads = tuple(tail[:1] for tail in area.state)
 
@@ -43,12 +47,17 @@ class LevelListing:
         division = Division(
             area.base,
             harvest.concurrency,
-            harvest.busy,
+            self._may_divide,
             self._work,
             pages=1,
             bound=self._between_names,
         )
         await division.run(self.bound, area.until)
+
+    def _may_divide(self, waiting: int) -> bool:
+        # The last page of each part may end early, and that of the part it is divided from.
+        affordable = self.area.level_only or self.harvest.ledger.may_walk(waiting + 2)
+        return affordable and self.harvest.may_divide(waiting)
 
     async def _work(self, division: Division, part: Part) -> None:
         # The first part goes on where the first page ended.
@@ -64,13 +73,16 @@ class LevelListing:
             else:
                 bound, token = place
                 # Where a walk reads from other places on, it reads as many full pages at least.
-                self.harvest.ledger.walked += 1
+                self.harvest.ledger.walked += self._listed
                 if token is not None:
                     if token in tokens:
                         raise self.harvest.fault(self.area.base, TOKEN_AGAIN)
                     tokens.add(token)
                 division.learn(part, sorted(page.keys + page.prefixes), bound)
+            left = int(place is not None)
+            self.harvest.ledger.expects(left)
             await self._keep(page, until)
+            self.harvest.ledger.expects(-left)
             if place is None:
                 return
 
@@ -99,9 +111,14 @@ class LevelListing:
         """Keep what a page brought up to *until*."""
         harvest, area = self.harvest, replace(self.area, level_only=True, until=until)
         prefixes = page.prefixes[: area.upto(page.prefixes)]
-        self.names += [prefix[len(area.directory) : -1] for prefix in prefixes]
         count = area.upto(page.keys)
         harvest.ledger.keys += count + len(prefixes)
+        self.mixed = self.mixed or bool(prefixes)
+        if not self.area.level_only:
+            names = (prefix[len(area.directory) : -1] for prefix in prefixes)
+            targets = list(targets_below(harvest.plan, area.directory, area.state, names))
+            harvest.ledger.unanswered += len(targets)
+            self.targets += targets
         await harvest.keep(self.step, area, page, count)
         await harvest.tell_directories(prefixes)
         if harvest.plan.limited and (page.keys or page.prefixes):

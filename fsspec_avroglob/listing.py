@@ -16,11 +16,11 @@ A :class:`~fsspec_avroglob.ledger.Ledger` keeps either way from costing far more
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
-from fsspec_avroglob.cover import Cover, Target
+from fsspec_avroglob.cover import Cover, Target, targets_below
 from fsspec_avroglob.harvest import Area, FetchPage, Found, Harvest
 from fsspec_avroglob.level import LevelListing
 from fsspec_avroglob.plan import (
@@ -61,7 +61,7 @@ class Lister:
     ) -> None:
         self.plan = plan
         self._harvest = Harvest(plan, fetch, emit, concurrency, busy)
-        self._ledger = self._harvest.ledger
+        self.ledger = self._harvest.ledger
 
     async def run(self) -> None:
         """List until everything is found. Raises what the first request that failed raised.
@@ -104,7 +104,7 @@ class Lister:
         pieces = [piece for step in steps for piece in stems_of(step)]
         final = all(isinstance(step, Exact | Match | OrderedRange) for step in steps)
         ordered = len(steps) == 1 and isinstance(steps[0], OrderedRange)
-        if ordered or not self._ledger.may_guess(len(pieces)):
+        if ordered or not self.ledger.may_guess(len(pieces)):
             base = directory + common_prefix(pieces)
             area = Area(directory, state, base, after, until, level_only=final)
             await self._scan(area, type(steps[-1]))
@@ -113,7 +113,7 @@ class Lister:
         for step in steps:
             match step:
                 case Descend(names):
-                    targets = self._targets(directory, state, names)
+                    targets = targets_below(self.plan, directory, state, names)
                     jobs += [partial(self._visit, target, after, until) for target in targets]
                 case Exact(names):
                     jobs += [
@@ -127,14 +127,14 @@ class Lister:
                     jobs += [partial(self._delimited, area, type(step)) for area in areas]
                 case Level(stems) | Flat(stems):
                     areas = self._areas(directory, state, stems, after, until)
-                    scans = self._ledger.may_scan() or isinstance(step, Flat)
+                    scans = self.ledger.may_scan() or isinstance(step, Flat)
                     lists = self._scan if scans else self._walk
                     jobs += [partial(lists, area, type(step)) for area in areas]
-        self._ledger.expects(len(jobs))
+        self.ledger.expects(len(jobs))
         await for_each(jobs, self._begin, len(jobs))
 
     async def _begin(self, job: Callable[[], Awaitable[None]]) -> None:
-        self._ledger.expects(-1)
+        self.ledger.expects(-1)
         await job()
 
     def _areas(
@@ -167,7 +167,7 @@ class Lister:
 
     async def _exact(self, state: State, path: str, after: str | None, until: str | None) -> None:
         """Look for an object and a directory of just this name."""
-        self._ledger.walked += after is None
+        self.ledger.walked += after is None
         page = await self._harvest.page(Exact, state, path, delimiter="/")
         if page.keys[:1] == [path] and (after is None or path > after):
             await self._harvest.keep(Exact, Area("", state, path), page, 1)
@@ -187,30 +187,19 @@ class Lister:
         level = LevelListing(self._harvest, area, step)
         # Where a scan has ended within a subdirectory, that is left to do.
         left = int(area.after is not None and not area.level_only)
-        self._ledger.expects(left)
+        self.ledger.expects(left)
         await level.begin()
-        self._ledger.expects(-left)
-        if level.bound is not None and area.level_only and may_scan and not level.names:
+        self.ledger.expects(-left)
+        if level.bound is not None and area.level_only and may_scan and not level.mixed:
             area.after = level.bound
             await self._scan(area, step, pages=1)
             return
         await level.finish()
         if not area.level_only:
-            # By path, not by name: "a.b/" comes before "a/".
-            names = sorted(level.names, key=lambda name: name + "/")
-            targets = self._targets(area.directory, area.state, names)
+            self.ledger.unanswered -= len(level.targets)
             visit = partial(self._enter_target, area.until)
-            await Cover(self._harvest, area, visit).run(self._resumed(area, targets))
-
-    def _targets(self, directory: str, state: State, names: Iterable[str]) -> list[Target]:
-        targets = []
-        depth = directory.count("/") + 1
-        for name in names:
-            inner = self.plan.enter(state, name, depth)
-            if inner:
-                child = f"{directory}{name}/"
-                targets.append(Target(child, inner, self.plan.first(inner, child)))
-        return targets
+            cover = Cover(self._harvest, area, visit)
+            await cover.run(self._resumed(area, sorted(level.targets)))
 
     def _resumed(self, area: Area, targets: Sequence[Target]) -> list[Target]:
         """The targets that still need a visit, the one that *area.after* lies in starting there."""
@@ -221,8 +210,7 @@ class Lister:
         rest = after[len(area.directory) :]
         name, slash, _ = rest.partition("/")
         if slash:
-            current = self._targets(area.directory, area.state, [name])
-            for target in current:
+            for target in targets_below(self.plan, area.directory, area.state, [name]):
                 if (bound := self.plan.seek(target.state, target.directory, after)) is not None:
                     left.insert(0, target._replace(start=bound, begun=True))
         return left

@@ -41,10 +41,12 @@ class Scan:
         if start is not None and start < area.base:
             start = None
         self.jumps = 0
-        # A walk, too, lists the directory: once.
+        # A walk, too, lists the directory once; or if names are stated, asks for one at least.
         harvest = self.harvest
         harvest.ledger.walked += area.after is None
-        division = Division(area.base, harvest.concurrency, harvest.busy, self._work, self.pages)
+        self.presumed = area.after is None and not harvest.plan.lists(area.state)
+        limit = harvest.concurrency
+        division = Division(area.base, limit, harvest.may_divide, self._work, self.pages)
         await division.run(start, area.until)
 
     async def _work(self, division: Division, part: Part) -> None:
@@ -93,6 +95,9 @@ class Scan:
         elif keys:
             saved = saved_by(self.harvest.plan, area, keys, previous or area.after or "")
         ledger.walked += saved.directories
+        if self.presumed and saved.directories:
+            self.presumed = False
+            ledger.walked -= 1
         if saved.whole and (previous or area.after is not None):
             # Of a page that is not full, the directory may have had no more than was counted.
             ledger.walked += bound is not None

@@ -5,22 +5,18 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable
-from itertools import product
 
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from fsspec_avroglob.magic import is_glob_pattern
 from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, ListingPlan
-from tests.support.keyspace import Keyspace, assert_finds_all, directories_of, walk_requests
+from tests.support.keyspace import Keyspace, assert_finds_all, directories_of
 from tests.support.plans import plan_for
 from tests.support.trees import (
-    deepened,
     natural_patterns,
     natural_tree,
     patterns,
-    scattered_tree,
     trees,
 )
 
@@ -195,127 +191,6 @@ def test_a_pattern_over_partitions_costs_few_requests(
     files, directories = space.run(plan_for(text))
     assert (len(files), directories) == (matches, [])
     assert space.requests <= requests
-
-
-def bound(space: Keyspace, plan: ListingPlan, text: str) -> int:
-    literal: list[str] = []
-    for segment in text.split("/"):
-        if is_glob_pattern(segment):
-            literal.append(segment[: min(map(segment.find, filter(segment.count, "*?[{")))])
-            break
-        literal.append(segment)
-    flat = space.flat_pages("/".join(literal))
-    return 2 * min(walk_requests(space, plan), flat) + text.count("/") + 1 + 4
-
-
-@pytest.mark.parametrize("page_size", [100, 1000])
-@pytest.mark.parametrize("seed", range(40))
-def test_requests_stay_within_twice_the_better_of_walking_and_listing_flat(
-    seed: int, page_size: int
-) -> None:
-    tree = natural_tree(seed, limit=[300, 2000, 6000][seed % 3]) or ["a"]
-    for text in natural_patterns(tree, seed, 3):
-        plan = plan_for(text)
-        space = Keyspace(tree, page_size)
-        most = bound(space, plan, text)
-        space.run(plan)
-        assert space.requests <= most, text
-
-
-@pytest.mark.parametrize("make", [natural_tree, scattered_tree])
-@pytest.mark.parametrize("seed", range(40))
-def test_requests_stay_within_the_bound_with_a_depth_limit_and_in_scattered_trees(
-    make: Callable[[int], list[str]], seed: int
-) -> None:
-    tree = (make(seed) or ["a"])[:4_000]
-    draw = random.Random(seed)
-    for text in natural_patterns(tree, seed, 3):
-        for pattern, maxdepth in ((text, None), (deepened(text, seed), draw.randint(1, 5))):
-            plan = plan_for(pattern, maxdepth, draw.random() < 0.5)
-            space = Keyspace(tree, draw.choice([5, 20, 100]))
-            most = bound(space, plan, pattern)
-            assert_finds_all(space, plan)
-            assert space.requests <= most, (pattern, maxdepth, space.page_size)
-
-
-@pytest.mark.parametrize(
-    ("keys", "text", "maxdepth"),
-    [
-        # Directories that nothing can be in, as the depth limit leaves no room for the rest.
-        ([f"l={i:03}/a/b/c/{k}" for i in range(300) for k in range(3)], "l*/a/b/**/c/2", 1),
-        # Large directories of which one key is wanted.
-        ([f"l={i:03}/{k:04}" for i in range(9) for k in range(900)], "l*/**/0500", 2),
-        # Directories in each of which stated subdirectories would have to be asked for.
-        (
-            [f"l/{i:02}/y={y}/p{k}" for i in range(90) for y in range(12) for k in (1, 2)],
-            "l/**/0[0-4]/y=2/p1",
-            4,
-        ),
-        # Directories that are not entered, in a level that the scan has come upon long ago.
-        (
-            [f"s/{i:02}/{j:03}/{k:02}" for i in range(2) for j in range(40) for k in range(50)],
-            "?/??/*",
-            None,
-        ),
-        ([f"s/{i}/noise/{k:03}" for i in range(3) for k in range(600)], "?/?/**/*", 1),
-        # A few stated names in a level of very many.
-        (
-            [f"d/u={u:04}/{k:02}" for u in range(900) for k in range(15)],
-            "d/u={0010,0200,0300,0400,0500,0600,0700,0800}/*",
-            None,
-        ),
-    ],
-)
-def test_requests_stay_within_the_bound_where_most_keys_are_beside_the_point(
-    keys: list[str], text: str, maxdepth: int | None
-) -> None:
-    plan = plan_for(text, maxdepth)
-    space = Keyspace(keys, 20)
-    most = bound(space, plan, text)
-    assert_finds_all(space, plan)
-    assert space.requests <= most
-
-
-@pytest.mark.parametrize("concurrency", [1, 64])
-@pytest.mark.parametrize(
-    ("fan_out", "text", "page_size"),
-    [
-        # Each directory a little larger than a page, and asked for names that are not there.
-        ((90, 1, 21), "*/{00,02}/*", 20),
-        # Directories that are a little smaller or larger than a page at two levels.
-        ((300, 2, 6), "*/0[0-4]/*", 5),
-        ((300, 2, 6), "*/*/{00,05}", 5),
-        # Far more directories than pages.
-        ((300, 3, 1), "*/*/*", 5),
-        # Far more pages than directories.
-        ((40, 3, 60), "*/*/00", 5),
-    ],
-)
-def test_requests_stay_within_the_bound_in_directories_about_as_large_as_a_page(
-    fan_out: tuple[int, int, int], text: str, page_size: int, concurrency: int
-) -> None:
-    places = product(*map(range, fan_out))
-    space = Keyspace([f"{a:03}/{b:02}/{c:02}" for a, b, c in places], page_size)
-    plan = plan_for(text)
-    most = bound(space, plan, text)
-    assert_finds_all(space, plan, concurrency)
-    assert space.requests <= most
-
-
-@pytest.mark.parametrize("concurrency", [1, 4, 64])
-@pytest.mark.parametrize("directories", [88, 300])
-def test_requests_stay_within_the_bound_where_few_of_many_small_directories_are_large(
-    directories: int, concurrency: int
-) -> None:
-    large = [f"a/004/c/{number}/x" for number in range(7)]
-    some = [f"a/{number:03}/c/{name}" for number in (27, 48, 62) for name in "gh"]
-    keys = [f"a/{number:03}/c/f" for number in range(directories)]
-    space = Keyspace([*keys, *large, *some], page_size=5)
-    text = "{a,b,z}/*/*/*"
-    plan = plan_for(text, with_directories=False)
-    most = bound(space, plan, text)
-    assert_finds_all(space, plan, concurrency)
-    assert space.requests <= most
 
 
 def test_costs_add_up_to_the_requests_that_were_sent(event_keys: list[str]) -> None:
