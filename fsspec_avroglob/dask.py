@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import operator
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -33,7 +32,7 @@ from fsspec_avroglob.avro.reading import resolved_sources
 from fsspec_avroglob.avro.schema import AvroSchema
 from fsspec_avroglob.avro.table import TableLayout
 from fsspec_avroglob.avro.write import write_avro
-from fsspec_avroglob.expand import Source, Sources, StorageOptions
+from fsspec_avroglob.expand import Source, Sources, StorageOptions, named
 from fsspec_avroglob.hive import Filters, typed
 from fsspec_avroglob.sources import ResolvedSources
 
@@ -119,7 +118,7 @@ def read_avro(
     options: TableOptions = {"engine": engine, "ignore_errors": ignore_errors}
     if max_block_size is not None:
         options["max_block_size"] = max_block_size
-    reader = PieceReader(layout, dict(storage_options or {}), options, dtype_backend)
+    reader = PieceReader(layout, dict(resolved.storage_options or {}), options, dtype_backend)
     parts = _partitions(resolved, blocksize)
     return new_collection(_ReadAvro(reader, [parts], None, [], {}, True, reader.empty))
 
@@ -255,7 +254,7 @@ def to_avro(
     Returns the files' names. Raises ValueError for a *url* without ``*`` and for object columns
     without a *schema*, and what :func:`fsspec_avroglob.write_avro` raises.
     """
-    name = os.fsdecode(url)
+    (name,), storage_options = named(url, storage_options)
     if name.count("*") != 1:
         raise ValueError(f"{name!r} needs one *, which stands for the number of the partition")
     vague = [repr(column) for column, dtype in df.dtypes.items() if is_object_dtype(dtype)]

@@ -12,7 +12,7 @@ import errno
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import signature
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard
 
 from fsspec import AbstractFileSystem, available_protocols, get_filesystem_class
 from fsspec.core import split_protocol, url_to_fs
@@ -47,8 +47,25 @@ __all__ = [
     "parse_s3_glob_uri",
 ]
 
-Source: TypeAlias = str | os.PathLike[str]
-"""A path, a URL or a glob of either. ``~`` at the start of a local one is the home directory."""
+
+class RemotePath(Protocol):
+    """A path of universal_pathlib that is not local: ``str(path)`` is its URL."""
+
+    @property
+    def storage_options(self) -> Mapping[str, Any]:
+        """Options of the filesystem that serves it."""
+        ...
+
+    def joinpath(self, *pathsegments: str) -> RemotePath:
+        """The path of these names below it."""
+        ...
+
+
+Source: TypeAlias = str | os.PathLike[str] | RemotePath
+"""A path, a URL or a glob of either. ``~`` at the start of a local one is the home directory.
+
+A ``UPath`` brings its own storage options, which count before those that are given beside it.
+"""
 
 Sources: TypeAlias = Source | Iterable[Source]
 """One path, URL or glob, or several of them."""
@@ -84,7 +101,7 @@ class S3GlobUri(NamedTuple):
 
 def is_s3_uri(path: Source) -> bool:
     """Whether *path* is a URL that this package's S3 filesystem serves."""
-    return os.fsdecode(path).startswith(tuple(f"{scheme}://" for scheme in S3_SCHEMES))
+    return _text(path).startswith(tuple(f"{scheme}://" for scheme in S3_SCHEMES))
 
 
 def parse_s3_glob_uri(uri: str) -> S3GlobUri:
@@ -117,12 +134,8 @@ def filesystem_for(
 
     Raises ValueError for an unknown scheme and for options of S3 with an HTTP URL.
     """
-    text = os.fsdecode(url)
+    (text,), storage_options = named(url, storage_options)
     _check_schemes(text)
-    given_options: object = storage_options
-    if not isinstance(given_options, Mapping | None):
-        given = type(given_options).__name__
-        raise TypeError(f"storage_options is a dict such as {{'endpoint_url': ...}}, not a {given}")
     options = _options_for(text, storage_options or {})
     mode = {"asynchronous": True, "skip_instance_cache": True} if asynchronous else {}
     if is_s3_uri(text) and "::" not in text:
@@ -221,21 +234,56 @@ class Location(NamedTuple):
 
 def locate(sources: Sources, storage_options: StorageOptions = None) -> list[Location]:
     """Where each of *sources* is; none is expanded or looked for."""
-    if isinstance(sources, bytes) or not isinstance(sources, str | os.PathLike | Iterable):
-        raise _no_source(sources, "a str or a path, or there is a list of them;")
-    several = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
+    names, options = named(sources, storage_options)
+    expanded = map(os.path.expanduser, names)
+    return [Location(name, *filesystem_for(name, options)) for name in expanded]
+
+
+def named(sources: Sources, storage_options: StorageOptions) -> tuple[list[str], StorageOptions]:
+    """The sources as text, and the storage options, those that a ``UPath`` brings included.
+
+    Raises TypeError for what is no source or no mapping of options, and ValueError for paths that
+    bring different options, and for chained ones, whose options are not told by protocol.
+    """
+    if _is_source(sources):
+        several = [sources]
+    elif isinstance(sources, bytes) or not isinstance(sources, Iterable):
+        raise TypeError(f"a source is a str or a path, or there is a list of them; not {sources!r}")
+    else:
+        several = list(sources)
+    options: object = storage_options
+    if not isinstance(options, Mapping | None):
+        given = type(options).__name__
+        raise TypeError(f"storage_options is a dict such as {{'endpoint_url': ...}}, not a {given}")
+    own: Mapping[str, Any] | None = None
     for source in several:
-        if not isinstance(source, str | os.PathLike):
-            raise _no_source(source, "a str or a path,")
-    names = [os.path.expanduser(os.fsdecode(source)) for source in several]
-    return [Location(name, *filesystem_for(name, storage_options)) for name in names]
+        if not _is_source(source):
+            raise TypeError(f"a source is a str or a path, not {source!r}")
+        if isinstance(source, str | os.PathLike):
+            continue
+        text = str(source)
+        if "::" in text:
+            raise ValueError(
+                f"{text!r}: of a chained UPath give str(path), and storage_options by protocol, "
+                "such as {'s3': {...}}"
+            )
+        if own is not None and own != source.storage_options:
+            raise ValueError(
+                f"{text!r} has other storage options than the paths before it; "
+                "paths that are read together have the same"
+            )
+        own = source.storage_options
+        storage_options = {**_options_for(text, options or {}), **own}
+    return [_text(source) for source in several], storage_options
 
 
-def _no_source(given: object, wanted: str) -> TypeError:
-    hint = ""
-    if hasattr(given, "storage_options"):
-        hint = "; of a UPath give str(path), and storage_options=path.storage_options"
-    return TypeError(f"a source is {wanted} not {given!r}{hint}")
+def _is_source(given: object) -> TypeGuard[Source]:
+    remote = hasattr(given, "storage_options") and hasattr(given, "joinpath")
+    return remote or isinstance(given, str | os.PathLike)
+
+
+def _text(source: Source) -> str:
+    return os.fsdecode(source) if isinstance(source, str | os.PathLike) else str(source)
 
 
 def _is_local(text: str) -> bool:

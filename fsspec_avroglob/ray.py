@@ -42,7 +42,7 @@ def read_avro(
     resolved = resolved_sources(urlpath, storage_options, asked)
     layout = layout_of(resolved, asked)
     reading: TableOptions = {**options, "schema": None, "filters": None}
-    read = partial(_read, layout=layout, storage_options=storage_options, options=reading)
+    read = partial(_read, layout=layout, storage_options=resolved.storage_options, options=reading)
     source = _AvroDatasource(pieces(resolved, blocksize), layout, read)
     dataset: Dataset = read_datasource(source)
     return dataset

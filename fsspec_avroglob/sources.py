@@ -32,7 +32,7 @@ from fsspec_avroglob.avro.schema import (
 )
 from fsspec_avroglob.avro.unify import GIVEN, unify
 from fsspec_avroglob.blocking import blocking
-from fsspec_avroglob.expand import Location, Sources, StorageOptions, expand, locate
+from fsspec_avroglob.expand import Location, Sources, StorageOptions, expand, locate, named
 from fsspec_avroglob.hive import Filters, Partition, PartitionFilter, partition_of
 from fsspec_avroglob.parts import read_part
 from fsspec_avroglob.tasks import on_io_loop, ordered
@@ -87,6 +87,7 @@ class ResolvedSources:
       table's, else for each field of the table the index of that file's field (None: default).
     - ``partitions``: for each file the texts of its ``key=value`` directories.
     - ``skipped``: the files that were left out with ``ignore_errors=True``, with the reasons.
+    - ``storage_options``: of the files' filesystem; readers use them where they are given none.
 
     Made by :meth:`resolve` or :meth:`resolve_async`.
     """
@@ -96,6 +97,7 @@ class ResolvedSources:
     column_mappings: tuple[tuple[int | None, ...] | None, ...]
     partitions: tuple[Partition, ...]
     skipped: tuple[Dropped, ...] = ()
+    storage_options: StorageOptions = field(default=None, repr=False, compare=False)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -138,8 +140,10 @@ class ResolvedSources:
         InvalidSchemaError, and SchemaMismatchError when the files do not make one table; the
         message names the file. ValueError if there are no sources.
         """
-        located = locate(sources, storage_options)
-        return blocking(_resolve, located, glob, schema, filters, ignore_errors)
+        names, options = named(sources, storage_options)
+        located = locate(names, options)
+        resolved = blocking(_resolve, located, glob, schema, filters, ignore_errors)
+        return replace(resolved, storage_options=options)
 
     @classmethod
     async def resolve_async(
@@ -153,8 +157,10 @@ class ResolvedSources:
         ignore_errors: bool = False,
     ) -> ResolvedSources:
         """:meth:`resolve` as a coroutine."""
-        located = await asyncio.to_thread(locate, sources, storage_options)
-        return await on_io_loop(_resolve, located, glob, schema, filters, ignore_errors)
+        names, options = named(sources, storage_options)
+        located = await asyncio.to_thread(locate, names, options)
+        resolved = await on_io_loop(_resolve, located, glob, schema, filters, ignore_errors)
+        return replace(resolved, storage_options=options)
 
 
 # --- finding files -------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from fsspec_avroglob.avro.blocks import Dropped
@@ -51,6 +51,8 @@ class Located:
         if not isinstance(sources, ResolvedSources):
             return cls(locate(sources, storage_options), None)
         _refuse_what_is_decided(options)
+        if storage_options is None:
+            storage_options = sources.storage_options
         return cls(locate(sources.paths, storage_options), sources)
 
 
@@ -64,6 +66,8 @@ def resolved_sources(
     """
     if isinstance(sources, ResolvedSources):
         _refuse_what_is_decided(options)
+        if storage_options is not None:
+            return replace(sources, storage_options=storage_options)
         return sources
     return ResolvedSources.resolve(
         sources,

@@ -63,7 +63,7 @@ def scan_avro(
             columns=_file_columns(layout, with_columns),
             n_rows=min(limits, default=None),
         )
-        located = Located.of(resolved, storage_options, chosen)
+        located = Located.of(resolved, None, chosen)
         reading = blocking(TableReading.open, located, chosen)
         batches, arrow = reading.batches(), reading.layout.arrow
         cut = sized(batches, arrow, batch_size) if batch_size else joined(batches, arrow)

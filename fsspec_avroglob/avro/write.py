@@ -19,7 +19,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from fsspec_avroglob.avro.schema import AvroSchema, parse_schema
-from fsspec_avroglob.expand import Source, StorageOptions, filesystem_for
+from fsspec_avroglob.expand import Source, StorageOptions, filesystem_for, named
 from fsspec_avroglob.filesystem import AvroGlobFileSystem
 
 CODECS = ("null", "deflate", "snappy", "bzip2", "xz", "zstandard")
@@ -108,7 +108,8 @@ def _write(
     """:func:`write_avro`, until *ended*: then _EndedError, and the file does not appear."""
     if codec not in CODECS:
         raise ValueError(f"codec {codec!r} is none of {', '.join(CODECS)}")
-    names = _names(os.fsdecode(url), max_rows_per_file)
+    (name,), storage_options = named(url, storage_options)
+    names = _names(name, max_rows_per_file)
     rows = _Rows.of(data, schema)
     left = _numbered(rows.values, ended)
     written: list[str] = []

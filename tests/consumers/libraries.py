@@ -306,7 +306,7 @@ DUCKDB = Library(
 
 UPATH = Library(
     "universal_pathlib",
-    "from upath import UPath",
+    "from upath import UPath\nfrom fsspec_avroglob import read_avro",
     (
         Call(
             'UPath("avroglob://bucket/data/part-0.csv", **options).read_text()',
@@ -316,6 +316,10 @@ UPATH = Library(
         ),
         Call(
             '[path.read_text() for path in UPath("avroglob://bucket/data", **options).glob("**/*.csv")]',
+            Requests(LIST=1, GET=3),
+        ),
+        Call(
+            'read_avro(UPath("avroglob://bucket/data", **options) / "*.avro")',
             Requests(LIST=1, GET=3),
         ),
     ),

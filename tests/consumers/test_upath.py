@@ -8,12 +8,27 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from upath import UPath
 from upath.implementations.cloud import S3Path
 
-from fsspec_avroglob import read_avro_table
+from fsspec_avroglob import (
+    ResolvedSources,
+    expand_path,
+    expand_paths_async,
+    iter_avro_records,
+    read_avro,
+    read_avro_schema,
+    read_avro_table,
+    read_avro_table_async,
+    scan_avro,
+    write_avro,
+)
+from fsspec_avroglob.dask import read_avro as read_avro_on_dask
+from fsspec_avroglob.dask import to_avro
 from fsspec_avroglob.pattern import PatternError
 from tests.conftest import PutObjects
+from tests.support.avro_data import user_file
 from tests.support.proxy import FaultProxy
 
 TREE = [
@@ -214,8 +229,87 @@ def test_chained_path_globs_too(proxy: FaultProxy, bucket: str, base: UPath) -> 
     assert [path.read_bytes() for path in chained.glob("year=2025/*.avro")] == [b"12"]
 
 
-def test_a_reader_that_is_given_a_path_says_what_it_takes() -> None:
-    path = UPath("avroglob://bucket/a.avro", anon=True)
-    for sources in (path, [path]):
-        with pytest.raises(TypeError, match=r"str\(path\), and storage_options=path.storage_op"):
-            read_avro_table(sources)
+# --- given to readers and writers ----------------------------------------------------------------
+
+
+@pytest.fixture(params=["avroglob", "s3"])
+def table(request: pytest.FixtureRequest, base: UPath, put: PutObjects, bucket: str) -> UPath:
+    """A directory of three Avro files, as a path that knows the endpoint."""
+    put({f"table/{number}.avro": user_file(4, 4 * number) for number in range(3)})
+    return UPath(f"{request.param}://{bucket}/table", **base.storage_options)
+
+
+def test_every_reader_takes_paths_with_their_options(table: UPath) -> None:
+    pattern, files = table / "*.avro", [table / f"{number}.avro" for number in range(3)]
+    assert expand_path(pattern) == [str(file) for file in files]
+    for sources in (pattern, files, [str(files[0]), *files[1:]]):
+        assert read_avro_table(sources)["id"].to_pylist() == list(range(12))
+    assert len(read_avro(pattern)) == 12
+    assert [record["id"] for record in iter_avro_records(files)] == list(range(12))
+    assert read_avro_schema(pattern) == read_avro_schema(files[1])
+    assert scan_avro(pattern).select("id").collect()["id"].to_list() == list(range(12))
+    assert list(read_avro_on_dask(pattern, blocksize=None)["id"].compute()) == list(range(12))
+
+
+def test_resolved_sources_keep_the_options(table: UPath) -> None:
+    resolved = ResolvedSources.resolve(table / "*.avro")
+    assert read_avro_table(resolved).num_rows == 12
+    assert list(read_avro_on_dask(resolved)["id"].compute()) == list(range(12))
+    secret = table.storage_options["secret"]
+    assert secret not in repr(resolved)
+    # Options that are given to the reader count.
+    nowhere = {**table.storage_options, "endpoint_url": "http://127.0.0.1:9", "max_retries": 0}
+    with pytest.raises(EndpointConnectionError):
+        read_avro_on_dask(resolved, storage_options=nowhere).compute()
+
+
+async def test_asynchronous_readers_take_paths(table: UPath) -> None:
+    pattern = table / "*.avro"
+    assert len(await expand_paths_async([pattern])) == 3
+    assert (await read_avro_table_async(pattern)).num_rows == 12
+    assert (await ResolvedSources.resolve_async(pattern)).storage_options == table.storage_options
+
+
+def test_writers_take_a_path(table: UPath) -> None:
+    written = write_avro(
+        [{"id": 1}],
+        table / "new.avro",
+        {"type": "record", "name": "r", "fields": [{"name": "id", "type": "long"}]},
+    )
+    assert written == [f"{table}/new.avro"]
+    assert read_avro_table(table / "new.avro")["id"].to_pylist() == [1]
+
+    frame = read_avro_on_dask(table / "[0-2].avro", blocksize=None)
+    names = to_avro(frame[["id"]], table / "copy" / "part-*.avro")
+    assert names == [f"{table}/copy/part-{number:05}.avro" for number in range(3)]
+    assert read_avro_table(table / "copy" / "*.avro").num_rows == 12
+
+
+def test_options_of_a_path_count_before_those_that_are_given(table: UPath) -> None:
+    given = {"endpoint_url": "http://127.0.0.1:9", "max_retries": 0}
+    by_protocol = {table.protocol: given, "https": {"headers": {}}}
+    for options in (given, by_protocol):
+        assert read_avro_table(table / "0.avro", options).num_rows == 4
+
+
+def test_paths_that_do_not_go_together_are_refused(table: UPath) -> None:
+    other = UPath(str(table / "1.avro"), **{**table.storage_options, "max_retries": 7})
+    with pytest.raises(ValueError, match=r"1\.avro' has other storage options"):
+        read_avro_table([table / "0.avro", other])
+    chained = UPath("simplecache::s3://bucket/a.avro", s3={"anon": True})
+    with pytest.raises(ValueError, match=r"give str\(path\), and storage_options by protocol"):
+        read_avro_table(chained)
+
+
+def test_a_path_in_memory_is_read() -> None:
+    path = UPath("memory://test_upath/a.avro")
+    path.write_bytes(user_file(3))
+    try:
+        assert read_avro_table(path).num_rows == 3
+    finally:
+        path.unlink()
+
+
+def test_a_filesystem_is_no_path(base: UPath) -> None:
+    with pytest.raises(TypeError, match="a source is a str or a path"):
+        read_avro_table(base.fs)  # type: ignore[arg-type]
