@@ -143,10 +143,13 @@ class Harvest:
         for entries in (page.keys, page.prefixes):
             if any(map(ge, entries, islice(entries, 1, None))):
                 raise self.fault(prefix, "does not list keys in order, each once")
-        # Some servers list the directory that StartAfter lies in; none does so behind a token.
-        first = page.keys[:1] if token is None else page.keys[:1] + page.prefixes[:1]
-        if start_after is not None and any(entry <= start_after for entry in first):
-            raise self.fault(prefix, "lists again what it has listed, or was to leave out")
+        if start_after is None:
+            return
+        for entry in page.keys[:1] + page.prefixes[:1]:
+            # Some servers list the directory that StartAfter lies in; none does so behind a token.
+            within = token is None and entry in page.prefixes[:1] and start_after.startswith(entry)
+            if entry <= start_after and not within:
+                raise self.fault(prefix, "lists again what it has listed, or was to leave out")
 
     def fault(self, prefix: str, what: str) -> OSError:
         """The error for a server that does *what* the S3 API rules out."""

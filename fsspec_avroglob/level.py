@@ -69,7 +69,8 @@ class LevelListing:
             until, place = part.until, self._place(page, part.until)
             # As in a scan, others may divide the part while the matches are told.
             if place is None:
-                part.close()
+                own = replace(self.area, until=until)
+                division.end(part, own.upto(page.keys) + own.upto(page.prefixes))
             else:
                 bound, token = place
                 # Where a walk reads from other places on, it reads as many full pages at least.

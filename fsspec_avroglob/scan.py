@@ -61,8 +61,10 @@ class Scan:
             left = bound is not None and self._gives_up(worth)
             # To tell of matches may take long, so it comes after: others divide what the part says
             # is left, and the page is no more.
-            if bound is None or left:
+            if left:
                 part.close()
+            elif bound is None:
+                division.end(part, count)
             else:
                 division.learn(part, page.keys, bound)
             requests = left + (bound is not None)

@@ -192,16 +192,14 @@ class KeySpace:
 def divide(space: KeySpace, after: str, until: str | None, stride: int, pages: int) -> str | None:
     """A key to divide the range (*after*, *until*] at, or None when it is too small to divide.
 
-    stride: how far in key space a page reaches. pages: with an open end (*until* None), how many
-    pages ahead to guess.
+    stride: how far in key space a page reaches. pages: how many pages ahead to divide at most.
     """
     low = space.position(after)
     high = space.size if until is None else space.position(until)
     if high - low < 2 * stride:
         return None
     middle = (low + high) // 2
-    if until is None:
-        middle = min(middle, low + stride * pages)
+    middle = min(middle, low + stride * pages)
     key = _shortened(space.key(middle), after)
     if key <= after or (until is not None and key >= until):
         return None

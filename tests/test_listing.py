@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from fsspec_avroglob.listing import Found, Lister
+from fsspec_avroglob.page import Page
 from fsspec_avroglob.plan import EVERYTHING, ONE_LEVEL, ListingPlan
 from tests.support.keyspace import Keyspace, assert_finds_all, directories_of
 from tests.support.plans import plan_for
@@ -19,6 +23,7 @@ from tests.support.trees import (
     patterns,
     trees,
 )
+from tests.support.virtual_time import run_in_virtual_time
 
 PLAIN = (False, 1, None, False, 1, False)
 
@@ -237,6 +242,18 @@ def skewed(draw: random.Random) -> list[str]:
     ]
 
 
+def partitions(draw: random.Random) -> list[str]:
+    return [
+        f"year={2023 + i // 20_000}/month={i // 1_700 % 12 + 1:02}/day={i // 60 % 28 + 1:02}/{i:05}"
+        for i in range(COUNT)
+    ]
+
+
+def nested_names(draw: random.Random) -> list[str]:
+    names = ["alpha", "beta", "delta", "epsilon", "gamma"]
+    return [f"{'-'.join(draw.choices(names, k=3))}/{draw.randrange(999)}/{i}" for i in range(COUNT)]
+
+
 def non_ascii(draw: random.Random) -> list[str]:
     letters = "äöüéèñ日本語誌\uff01\U0001f600\U0001f4a9abc"
     return ["".join(draw.choices(letters, k=8)) for _ in range(COUNT)]
@@ -268,6 +285,8 @@ KINDS: list[Callable[[random.Random], list[str]]] = [
     timestamps,
     mixed_lengths,
     skewed,
+    partitions,
+    nested_names,
     non_ascii,
     han,
     emoji,
@@ -286,6 +305,28 @@ def test_a_divided_scan_costs_few_requests_more_and_loses_nothing(
     assert files == space.keys
     assert space.requests <= 1.15 * space.flat_pages("") + 1
     assert slow_reader or space.peak_in_flight > 4, "the range was listed by several workers"
+
+
+@pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)
+def test_a_divided_scan_takes_far_fewer_rounds_than_pages(
+    make: Callable[[random.Random], list[str]],
+) -> None:
+    space = Keyspace(make(random.Random(1)), 500)
+    pages = space.flat_pages("")
+
+    async def fetch(prefix: str, **place: Any) -> Page:
+        await asyncio.sleep(1)
+        return await space.fetch(prefix, **place)
+
+    async def ignore(found: Found) -> None: ...
+
+    async def rounds() -> float:
+        await Lister(plan_for("**", with_directories=False), fetch, ignore).run()
+        return asyncio.get_running_loop().time()
+
+    took = run_in_virtual_time(rounds)
+    assert took <= 0.75 * pages
+    assert space.requests <= 1.15 * pages + 1
 
 
 @settings(max_examples=60, deadline=None)

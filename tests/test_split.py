@@ -96,7 +96,7 @@ def test_evenly_spread_keys_are_divided_near_the_middle(keys: list[str]) -> None
     keys = sorted(keys)
     space = KeySpace("")
     space.observe(sample(keys))
-    key = divide(space, keys[0], keys[-1], 1, pages=8)
+    key = divide(space, keys[0], keys[-1], 1, pages=space.size)
     assert key is not None
     share = sum(k <= key for k in keys) / len(keys)
     assert 0.2 < share < 0.8
@@ -109,10 +109,11 @@ def test_one_script_stays_as_seen_when_few_of_its_characters_recur() -> None:
     assert many.key(many.position("月")) == "月"
 
 
-def test_an_open_range_is_divided_the_given_number_of_pages_ahead() -> None:
+@pytest.mark.parametrize("until", [None, "9999", "0900"])
+def test_a_long_range_is_divided_the_given_number_of_pages_ahead(until: str | None) -> None:
     space = space_of("", [f"{i:04}" for i in range(0, 10_000, 9)])
     stride = space.position("0010") - space.position("0000")
-    key = divide(space, "0100", None, stride, pages=8)
+    key = divide(space, "0100", until, stride, pages=8)
     assert key is not None
     assert "0170" <= key <= "0190"
 

@@ -34,7 +34,6 @@ class Keyspace:
         self.requests = 0
         self.in_flight = 0
         self.peak_in_flight = 0
-        self.rounds: list[int] = []
         self.log: list[tuple[str, str, str | None, str | None]] = []
 
     async def fetch(
