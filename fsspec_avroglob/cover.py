@@ -28,12 +28,15 @@ class Target(NamedTuple):
     """A directory to visit, its state, and the place from which it is to be listed.
 
     begun: whether some of it was read before; else *start* is before its first possible match.
+    places: entries from it to the next target, on the page that named it, which a page that
+    neighbours share reads again.
     """
 
     directory: str
     state: State
     start: str
     begun: bool = False
+    places: int = 1
 
 
 def targets_below(
@@ -45,6 +48,11 @@ def targets_below(
         if inner := plan.enter(state, name, depth):
             child = f"{directory}{name}/"
             yield Target(child, inner, plan.first(inner, child))
+
+
+def places_of(targets: Iterable[Target]) -> int:
+    """The places of all."""
+    return sum(target.places for target in targets)
 
 
 @dataclass
@@ -79,7 +87,7 @@ class Cover:
         """Go through all. Raises what the first request that failed raised."""
         ledger = self.harvest.ledger
         unknown = not ledger.may_walk(len(targets))
-        ledger.unanswered += len(targets)
+        ledger.unanswered += places_of(targets)
         samples = min(SAMPLES, len(targets)) if unknown else 1
         while samples > 1 and not ledger.may_walk(samples):
             samples -= 1
@@ -87,7 +95,8 @@ class Cover:
         for start, stop in pairwise(starts):
             until = targets[stop].start if stop < len(targets) else self.area.until
             self._waiting.append(_Stretch(deque(targets[start:stop]), until))
-        if unknown and ledger.may_scan():
+        # Of each page that is read, one more may be left to read.
+        if unknown and ledger.may_scan(2 * samples):
             stretches, self._waiting = self._waiting, deque()
             ledger.expects(len(stretches))
             await for_each(stretches, self._sample, len(stretches))
@@ -143,7 +152,7 @@ class Cover:
     async def _visit(self, target: Target) -> None:
         # Its first key, of which its name told, is counted with the others.
         self.harvest.ledger.keys -= 1
-        self.harvest.ledger.unanswered -= 1
+        self.harvest.ledger.unanswered -= target.places
         await self.visit(target)
 
     async def _share(self, stretch: _Stretch, size: int) -> None:
@@ -154,7 +163,7 @@ class Cover:
         taken = [stretch.targets.popleft() for _ in range(min(size, len(stretch.targets)))]
         until = stretch.end_of_taken
         left = await self._page(taken, until)
-        self.harvest.ledger.unanswered -= len(taken) - len(left)
+        self.harvest.ledger.unanswered -= places_of(taken) - places_of(left)
         large = None
         if left and left[0].directory == taken[0].directory and self.harvest.ledger.may_walk():
             large = left.pop(0)

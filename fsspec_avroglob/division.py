@@ -18,7 +18,7 @@ HALF = 0.5
 FIRST_REACH, LEAST_REACH, MOST_REACH = 8, 2, 1 << 20
 """How many pages ahead of a part it is divided: at first, at least and at most."""
 
-REACH_FACTOR = 4
+FARTHER, NEARER = 2, 4
 """How much farther ahead the next part begins where one had keys, or nearer where it had none."""
 
 
@@ -101,7 +101,7 @@ class Division:
     def _meet(self, part: Part, count: int) -> None:
         if part.fresh:
             part.fresh = False
-            farther, nearer = self._reach * REACH_FACTOR, self._reach // REACH_FACTOR
+            farther, nearer = self._reach * FARTHER, self._reach // NEARER
             self._reach = min(farther, MOST_REACH) if count else max(nearer, LEAST_REACH)
 
     def _affordable(self) -> bool:

@@ -22,8 +22,9 @@ class Ledger:
     """The account of one run of a pattern of *depth* segments.
 
     walked: requests that walking would have sent at least. keys: keys that are known to exist, each
-    counted once. page_size: entries of a full page, 0 while none was seen. unanswered: directories
-    whose names were read and in which matches are still to be looked for.
+    counted once. page_size: entries of a full page, 0 while none was seen. unanswered: entries that
+    are read again where directories whose names are known are looked into by shared pages. owed:
+    requests that follow where the pages that are being scanned save none.
     """
 
     def __init__(self, depth: int) -> None:
@@ -31,6 +32,7 @@ class Ledger:
         self.keys = 0
         self.page_size = 0
         self.unanswered = 0
+        self.owed = 0
         self._slack = depth + SLACK
         self._guesses = depth
         self._expected = 0
@@ -57,14 +59,16 @@ class Ledger:
     def may_walk(self, requests: int = 1) -> bool:
         """Whether directories may be listed, so many, even if they turn out to hold few keys.
 
-        Those that are unanswered then take a place on a page each.
+        Those that are unanswered then are so by full pages.
         """
-        flat = self._left(self.flat) - requests - self.unanswered // max(self.page_size, 1)
+        size = max(self.page_size, 1)
+        answers = -(-self.unanswered // size) if self.unanswered >= size else 0
+        flat = self._left(self.flat) - requests - answers
         return flat >= 0 or (flat > self._left(self.walked) - 1 < 0)
 
-    def may_scan(self) -> bool:
-        """Whether a page may be read, even if it turns out to save no listing of a directory."""
-        walked = self._left(self.walked) - 1
+    def may_scan(self, requests: int = 1) -> bool:
+        """Whether pages may be read, so many, even if they save no listing of a directory."""
+        walked = self._left(self.walked) - requests - self.owed
         return walked >= 0 or (walked >= self._left(self.flat) - 1 < 0)
 
     def may_guess(self, names: int) -> bool:

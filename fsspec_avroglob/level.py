@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
+from itertools import pairwise
 
-from fsspec_avroglob.cover import Target, targets_below
+from fsspec_avroglob.cover import Target, places_of, targets_below
 from fsspec_avroglob.division import Division, Part
 from fsspec_avroglob.harvest import TOKEN_AGAIN, Area, Harvest
 from fsspec_avroglob.page import Page
 from fsspec_avroglob.plan import LAST, Step
+from fsspec_avroglob.scan import walk_reads
 
 
 class LevelListing:
@@ -27,7 +30,6 @@ class LevelListing:
         self.mixed = False
         self.bound: str | None = None
         self._token: str | None = None
-        self._listed = harvest.plan.lists(area.state)
         # What stands right in the directory, a file or a subdirectory, goes by the first segment.
         self._heads = tuple(tail[:1] for tail in area.state)
 
@@ -56,8 +58,9 @@ class LevelListing:
 
     def _may_divide(self, waiting: int) -> bool:
         # The last page of each part may end early, and that of the part it is divided from.
-        affordable = self.area.level_only or self.harvest.ledger.may_walk(waiting + 2)
-        return affordable and self.harvest.may_divide(waiting)
+        ledger, pages = self.harvest.ledger, waiting + 2
+        affordable = self.area.level_only or ledger.may_walk(pages)
+        return affordable and ledger.may_scan(pages) and self.harvest.may_divide(waiting)
 
     async def _work(self, division: Division, part: Part) -> None:
         # The first part goes on where the first page ended.
@@ -74,12 +77,14 @@ class LevelListing:
             else:
                 bound, token = place
                 # Where a walk reads from other places on, it reads as many full pages at least.
-                self.harvest.ledger.walked += self._listed
+                entries = sorted(page.keys + page.prefixes)
+                walks = walk_reads(self.harvest.plan, self.area, entries[0], entries[-1])
+                self.harvest.ledger.walked += walks
                 if token is not None:
                     if token in tokens:
                         raise self.harvest.fault(self.area.base, TOKEN_AGAIN)
                     tokens.add(token)
-                division.learn(part, sorted(page.keys + page.prefixes), bound)
+                division.learn(part, entries, bound)
             left = int(place is not None)
             self.harvest.ledger.expects(left)
             await self._keep(page, until)
@@ -118,7 +123,8 @@ class LevelListing:
         if not self.area.level_only:
             names = (prefix[len(area.directory) : -1] for prefix in prefixes)
             targets = list(targets_below(harvest.plan, area.directory, area.state, names))
-            harvest.ledger.unanswered += len(targets)
+            targets = _with_places(targets, page.keys[:count] + prefixes)
+            harvest.ledger.unanswered += places_of(targets)
             self.targets += targets
         await harvest.keep(self.step, area, page, count)
         await harvest.tell_directories(prefixes)
@@ -132,3 +138,18 @@ class LevelListing:
         """
         start = len(self.area.directory)
         return self.area.directory + key[start:].partition("/")[0] + LAST
+
+
+def _with_places(targets: list[Target], entries: list[str]) -> list[Target]:
+    """The sorted targets with their places, as these are among the *entries* of a page.
+
+    What comes before the first is put down to it.
+    """
+    if len(targets) == len(entries):
+        return targets
+    entries.sort()
+    starts = [0, *(bisect_left(entries, target.directory) for target in targets[1:]), len(entries)]
+    return [
+        target._replace(places=stop - start)
+        for target, (start, stop) in zip(targets, pairwise(starts), strict=False)
+    ]

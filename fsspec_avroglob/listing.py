@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
-from fsspec_avroglob.cover import Cover, Target, targets_below
+from fsspec_avroglob.cover import Cover, Target, places_of, targets_below
 from fsspec_avroglob.harvest import Area, FetchPage, Found, Harvest
 from fsspec_avroglob.level import LevelListing
 from fsspec_avroglob.plan import (
@@ -36,7 +36,7 @@ from fsspec_avroglob.plan import (
     before,
     stems_of,
 )
-from fsspec_avroglob.scan import Scan
+from fsspec_avroglob.scan import Scan, handed_over
 from fsspec_avroglob.tasks import for_each
 from fsspec_avroglob.tokens import common_prefix
 
@@ -91,6 +91,11 @@ class Lister:
     def _scan(self, area: Area, step: type[Step], pages: int = 0) -> Coroutine[Any, Any, None]:
         return Scan(self._harvest, area, step, self._walk, pages).run()
 
+    def _either(self, area: Area, step: type[Step]) -> Coroutine[Any, Any, None]:
+        """List an area in the way that the account allows."""
+        scans = step is Flat or self.ledger.may_scan(1 + handed_over(area, step))
+        return self._scan(area, step) if scans else self._walk(area, step)
+
     def _walk(self, area: Area, step: type[Step]) -> Coroutine[Any, Any, None]:
         return self._delimited(area, step, may_scan=False)
 
@@ -107,7 +112,7 @@ class Lister:
         if ordered or not self.ledger.may_guess(len(pieces)):
             base = directory + common_prefix(pieces)
             area = Area(directory, state, base, after, until, level_only=final)
-            await self._scan(area, type(steps[-1]))
+            await self._either(area, type(steps[-1]))
             return
         jobs: list[Callable[[], Awaitable[None]]] = []
         for step in steps:
@@ -127,9 +132,7 @@ class Lister:
                     jobs += [partial(self._delimited, area, type(step)) for area in areas]
                 case Level(stems) | Flat(stems):
                     areas = self._areas(directory, state, stems, after, until)
-                    scans = self.ledger.may_scan() or isinstance(step, Flat)
-                    lists = self._scan if scans else self._walk
-                    jobs += [partial(lists, area, type(step)) for area in areas]
+                    jobs += [partial(self._either, area, type(step)) for area in areas]
         self.ledger.expects(len(jobs))
         await for_each(jobs, self._begin, len(jobs))
 
@@ -149,12 +152,16 @@ class Lister:
     ) -> list[Area]:
         """The areas below each stem that do not lie outside (*after*, *until*] entirely."""
         bases = (directory + stem for stem in stems)
-        return [
-            Area(directory, state, base, after, until, level_only=level_only)
+        areas = [
+            Area(directory, state, base, _inside(base, after), until, level_only=level_only)
             for base in bases
             if (after is None or base > after or after.startswith(base))
             and (until is None or base <= until)
         ]
+        if after is not None and not any(area.after for area in areas):
+            # The scan that came so far was counted as a listing; each area is counted as one, too.
+            self.ledger.walked -= 1
+        return areas
 
     async def _visit(self, target: Target, after: str | None, until: str | None) -> None:
         directory = target.directory
@@ -196,7 +203,7 @@ class Lister:
             return
         await level.finish()
         if not area.level_only:
-            self.ledger.unanswered -= len(level.targets)
+            self.ledger.unanswered -= places_of(level.targets)
             visit = partial(self._enter_target, area.until)
             cover = Cover(self._harvest, area, visit)
             await cover.run(self._resumed(area, sorted(level.targets)))
@@ -216,11 +223,13 @@ class Lister:
         return left
 
     async def _enter_target(self, until: str | None, target: Target) -> None:
-        directory, state, start, begun = target
-        after = start if begun else None
-        await self._explore(directory, state, _inside(directory, after), _inside(directory, until))
+        directory = target.directory
+        after = target.start if target.begun else None
+        await self._explore(
+            directory, target.state, _inside(directory, after), _inside(directory, until)
+        )
 
 
-def _inside(directory: str, bound: str | None) -> str | None:
-    """A bound of a range as far as it concerns *directory*: None where it lies outside."""
-    return bound if bound is not None and bound.startswith(directory) else None
+def _inside(base: str, bound: str | None) -> str | None:
+    """A bound of a range as far as it concerns what starts with *base*: None where it does not."""
+    return bound if bound is not None and bound.startswith(base) else None

@@ -45,14 +45,21 @@ class Scan:
         harvest = self.harvest
         harvest.ledger.walked += area.after is None
         self.presumed = area.after is None and not harvest.plan.lists(area.state)
+        self.rest = handed_over(area, self.step)
         limit = harvest.concurrency
-        division = Division(area.base, limit, harvest.may_divide, self._work, self.pages)
+        division = Division(area.base, limit, self._may_divide, self._work, self.pages)
         await division.run(start, area.until)
+
+    def _may_divide(self, waiting: int) -> bool:
+        affordable = self.harvest.ledger.may_scan((waiting + 1) * (1 + self.rest))
+        return (self.step is Flat or affordable) and self.harvest.may_divide(waiting)
 
     async def _work(self, division: Division, part: Part) -> None:
         harvest, area = self.harvest, self.area
+        harvest.ledger.owed += self.rest
         while True:
             page = await harvest.page(self.step, area.state, area.base, start_after=part.position)
+            harvest.ledger.owed -= self.rest
             division.pages += 1
             own = replace(area, after=part.position, until=part.until)
             count = own.upto(page.keys)
@@ -69,6 +76,8 @@ class Scan:
                 division.learn(part, page.keys, bound)
             requests = left + (bound is not None)
             harvest.ledger.expects(requests)
+            goes_on = bound is not None and not left
+            harvest.ledger.owed += self.rest * goes_on
             await harvest.keep(self.step, own, page, count)
             harvest.ledger.expects(-requests)
             if left:
@@ -93,7 +102,9 @@ class Scan:
         elif area.level_only:
             # The scan came upon a subdirectory and has to jump over it; a delimiter would not.
             self.jumps += bound is not None and "/" in keys[-1][len(area.directory) :]
-            saved = Saved(0, not any_below(keys, area), self.jumps <= PATIENCE)
+            own = not any_below(keys, area) and bool(keys)
+            whole = own and walk_reads(self.harvest.plan, area, keys[0], keys[-1])
+            saved = Saved(0, whole, self.jumps <= PATIENCE)
         elif keys:
             saved = saved_by(self.harvest.plan, area, keys, previous or area.after or "")
         ledger.walked += saved.directories
@@ -112,8 +123,15 @@ class Scan:
             return False
         # What is left takes a listing and a request below at least.
         if worth or not ledger.may_walk(2):
-            return not ledger.may_scan()
+            return not ledger.may_scan(1 + self.rest)
         return True
+
+
+def handed_over(area: Area, step: type[Step]) -> int:
+    """Requests that are left at least where a page of an area was scanned in vain."""
+    if step is Flat:
+        return 0
+    return 1 if area.level_only else 2
 
 
 class Saved(NamedTuple):
@@ -168,28 +186,33 @@ def saved_by(plan: ListingPlan, area: Area, keys: Sequence[str], previous: str =
         elif path != first:
             again += 1
         else:
-            read = _walk_reads(plan, states[path], path, keys)
+            read = _reads_own(plan, states[path], path, keys)
         if new == ENOUGH:
             return Saved(new, False, True)
     last = tops.get(last, last)
     in_vain = stated - entered
     worth = new + len(in_vain) + read >= 2
     if not worth and first == last and new + read and new + read + again >= 2:
-        worth = read or _walk_reads(plan, states[first], first, keys)
+        worth = read or _reads_own(plan, states[first], first, keys)
     new += sum(not keys[-1].startswith(path) for path in in_vain)
     return Saved(new, read and first == last, worth)
 
 
-def _walk_reads(plan: ListingPlan, state: State, directory: str, keys: Sequence[str]) -> bool:
+def walk_reads(plan: ListingPlan, area: Area, first: str, last: str) -> bool:
+    """Whether a walk, too, reads a page right in *area.directory* from entry *first* to *last*."""
+    stems = (
+        area.directory + stem
+        for step in plan.steps(area.state)
+        if not isinstance(step, Descend | Exact)
+        for stem in stems_of(step)
+    )
+    return any(first.startswith(stem) and last.startswith(stem) for stem in stems)
+
+
+def _reads_own(plan: ListingPlan, state: State, directory: str, keys: Sequence[str]) -> bool:
     """Whether a walk, too, reads those of the *keys* that stand right in *directory*."""
     if plan.lists_flat(state):
         return True
-    own = [key[len(directory) :] for key in keys if key.startswith(directory)]
-    own = [rest for rest in own if "/" not in rest]
-    stems = [
-        stem
-        for step in plan.steps(state)
-        if not isinstance(step, Descend | Exact)
-        for stem in stems_of(step)
-    ]
-    return bool(own) and any(own[0].startswith(stem) and own[-1].startswith(stem) for stem in stems)
+    floor = len(directory)
+    own = [key for key in keys if key.startswith(directory) and "/" not in key[floor:]]
+    return bool(own) and walk_reads(plan, Area(directory, state, directory), own[0], own[-1])

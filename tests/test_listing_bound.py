@@ -179,3 +179,85 @@ def test_the_account_claims_no_more_than_either_way_would_cost(
     keys: list[str], text: str, page_size: int, concurrency: int
 ) -> None:
     assert_stays_within_bound(Keyspace(keys, page_size), plan_for(text), text, concurrency)
+
+
+def followed(directories: int, files: int, many: int, inner: str = "/x") -> list[str]:
+    """One-key directories, each followed by files of its level; by many at each quarter."""
+    names = [f"a/{number:04}" for number in range(directories)]
+    return [name + inner for name in names] + [
+        f"{name}~{index:03}"
+        for number, name in enumerate(names)
+        for index in range(many if number % (directories // 4) == 0 else files)
+    ]
+
+
+def between(directories: int, files: int, many: int) -> list[str]:
+    """The same with one-key directories, whose names end in another letter, in place of files."""
+    return [
+        key.replace("/x", "a/x") if key.endswith("/x") else key.replace("~", "b") + "/x"
+        for key in followed(directories, files, many)
+    ]
+
+
+def stems(directories: int, page_size: int) -> list[str]:
+    """By turns directories with a page of files for each letter, and with subdirectories."""
+    keys = []
+    for number in range(directories):
+        if number % 2 == 0:
+            names = [f"{letter}{n:02}" for letter in "abhiyz" for n in range(page_size)]
+        else:
+            subdirectories = [letter + end for letter in "ah" for end in "abcde"]
+            names = [f"{name}/{n:02}" for name in subdirectories for n in range(page_size + 1)]
+        keys += [f"{number:03}/{name}" for name in names]
+    return keys
+
+
+def letters(directories: int, files: int) -> list[str]:
+    return [
+        f"{number:03}/{letter}a/{n:02}"
+        for number in range(directories)
+        for letter in "345"
+        for n in range(files)
+    ]
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 64])
+@pytest.mark.parametrize(
+    ("keys", "text", "maxdepth", "page_size"),
+    [
+        # Pages that neighbours share read again what stands between them.
+        (followed(40, 4, 25), "a/*/*", None, 10),
+        (followed(400, 49, 200), "a/*/*", None, 100),
+        (followed(200, 4, 25, "//x"), "a/**/*", 3, 10),
+        (between(400, 4, 25), "a/*a/*", None, 10),
+        # Many scans at once that find nothing and leave a listing to do.
+        (letters(12, 3), "*/[3-5]*", None, 3),
+        (letters(200, 21), "*/[3-5]*", None, 20),
+        (letters(20, 21), "*/{3,4,5}*", None, 20),
+        # Pages of keys between the stems of a pattern, which a walk would not read.
+        ([f"{letter}{n}" for letter in "abhiyz" for n in range(5)], "{a,h,y}*", None, 5),
+        (stems(20, 10), "*/{a,h,y}*", None, 10),
+        (stems(200, 20), "*/{a,h,y}*", None, 20),
+    ],
+)
+def test_requests_stay_within_the_bound_where_pages_hold_what_a_walk_would_not_read(
+    keys: list[str], text: str, maxdepth: int | None, page_size: int, concurrency: int
+) -> None:
+    space = Keyspace(keys, page_size)
+    assert_stays_within_bound(space, plan_for(text, maxdepth), text, concurrency)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 64])
+def test_a_walk_of_several_stems_begins_each_where_it_was_not_scanned(concurrency: int) -> None:
+    keys = [
+        f"d{number}/{letter}{n:03}/{m:03}"
+        for number in range(4)
+        for letter in "ahy"
+        for n in range(5)
+        for m in range(6)
+    ]
+    noise = [
+        f"d{number}/{letter}{n:03}/x" for number in range(4) for letter in "biz" for n in range(10)
+    ]
+    space, text = Keyspace([*keys, *noise], 5), "*/{a,h,y}*/005"
+    assert_stays_within_bound(space, plan_for(text), text, concurrency)
