@@ -93,7 +93,9 @@ class Lister:
 
     def _either(self, area: Area, step: type[Step]) -> Coroutine[Any, Any, None]:
         """List an area in the way that the account allows."""
-        scans = step is Flat or self.ledger.may_scan(1 + handed_over(area, step))
+        # A scan from the start is counted as a listing, which allows for it and for one in vain.
+        requests = 0 if area.after is None else 1 + handed_over(area, step)
+        scans = step is Flat or self.ledger.may_scan(requests)
         return self._scan(area, step) if scans else self._walk(area, step)
 
     def _walk(self, area: Area, step: type[Step]) -> Coroutine[Any, Any, None]:

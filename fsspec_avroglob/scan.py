@@ -56,10 +56,12 @@ class Scan:
 
     async def _work(self, division: Division, part: Part) -> None:
         harvest, area = self.harvest, self.area
-        harvest.ledger.owed += self.rest
+        first = area.after is None and not part.fresh
+        owed = handed_over(area, self.step, first=first)
+        harvest.ledger.owed += owed
         while True:
             page = await harvest.page(self.step, area.state, area.base, start_after=part.position)
-            harvest.ledger.owed -= self.rest
+            harvest.ledger.owed -= owed
             division.pages += 1
             own = replace(area, after=part.position, until=part.until)
             count = own.upto(page.keys)
@@ -76,8 +78,8 @@ class Scan:
                 division.learn(part, page.keys, bound)
             requests = left + (bound is not None)
             harvest.ledger.expects(requests)
-            goes_on = bound is not None and not left
-            harvest.ledger.owed += self.rest * goes_on
+            owed = self.rest if bound is not None and not left else 0
+            harvest.ledger.owed += owed
             await harvest.keep(self.step, own, page, count)
             harvest.ledger.expects(-requests)
             if left:
@@ -127,11 +129,14 @@ class Scan:
         return True
 
 
-def handed_over(area: Area, step: type[Step]) -> int:
-    """Requests that are left at least where a page of an area was scanned in vain."""
+def handed_over(area: Area, step: type[Step], *, first: bool = False) -> int:
+    """Requests that are left at least where a page of an area was scanned in vain.
+
+    first: whether it is the area's first one, which was counted as a listing; another follows.
+    """
     if step is Flat:
         return 0
-    return 1 if area.level_only else 2
+    return 1 if area.level_only or first else 2
 
 
 class Saved(NamedTuple):
