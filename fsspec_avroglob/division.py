@@ -12,7 +12,7 @@ WASTE_SHARE = 0.11
 """Pages that dividing may waste, per page read. Where a part ends, its last page goes on into the
 next part; a place at which there is nothing more to list has cost a page."""
 
-HALF = 0.5
+EXPECTED_WASTE = 0.5
 """What a part that goes on is taken to waste at its end, in pages."""
 
 FIRST_REACH, LEAST_REACH, MOST_REACH = 8, 2, 1 << 20
@@ -106,7 +106,7 @@ class Division:
 
     def _affordable(self) -> bool:
         """Whether what was wasted, and what the open parts may waste, leaves room for another."""
-        parts = sum(1 if part.fresh else HALF for part in self.parts)
+        parts = sum(1 if part.fresh else EXPECTED_WASTE for part in self.parts)
         return self._wasted + self._waiting + parts <= WASTE_SHARE * self.pages
 
     def _divide(self) -> None:

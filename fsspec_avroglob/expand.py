@@ -278,8 +278,9 @@ def named(sources: Sources, storage_options: StorageOptions) -> tuple[list[str],
 
 
 def _is_source(given: object) -> TypeGuard[Source]:
-    remote = hasattr(given, "storage_options") and hasattr(given, "joinpath")
-    return remote or isinstance(given, str | os.PathLike)
+    if isinstance(given, str | os.PathLike):
+        return True
+    return hasattr(given, "storage_options") and hasattr(given, "joinpath")
 
 
 def _text(source: Source) -> str:

@@ -84,16 +84,12 @@ class Harvest:
     ) -> None:
         self.plan = plan
         self.concurrency = concurrency
-        self._busy = busy
+        self.busy = busy
         self.ledger = Ledger(max(map(len, plan.branches)))
         self._fetch = fetch
         self._emit = emit
         self._slots = asyncio.Semaphore(concurrency)
         self._found_directories: set[str] = set()
-
-    def may_divide(self, waiting: int) -> bool:
-        """Whether one more worker may share a range, beside so many that have not begun yet."""
-        return not self._busy()
 
     async def page(
         self,

@@ -60,7 +60,7 @@ class LevelListing:
         # The last page of each part may end early, and that of the part it is divided from.
         ledger, pages = self.harvest.ledger, waiting + 2
         affordable = self.area.level_only or ledger.may_walk(pages)
-        return affordable and ledger.may_scan(pages) and self.harvest.may_divide(waiting)
+        return affordable and ledger.may_scan(pages) and not self.harvest.busy()
 
     async def _work(self, division: Division, part: Part) -> None:
         # The first part goes on where the first page ended.

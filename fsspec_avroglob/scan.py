@@ -52,7 +52,7 @@ class Scan:
 
     def _may_divide(self, waiting: int) -> bool:
         affordable = self.harvest.ledger.may_scan((waiting + 1) * (1 + self.rest))
-        return (self.step is Flat or affordable) and self.harvest.may_divide(waiting)
+        return (self.step is Flat or affordable) and not self.harvest.busy()
 
     async def _work(self, division: Division, part: Part) -> None:
         harvest, area = self.harvest, self.area

@@ -198,8 +198,7 @@ def divide(space: KeySpace, after: str, until: str | None, stride: int, pages: i
     high = space.size if until is None else space.position(until)
     if high - low < 2 * stride:
         return None
-    middle = (low + high) // 2
-    middle = min(middle, low + stride * pages)
+    middle = min((low + high) // 2, low + stride * pages)
     key = _shortened(space.key(middle), after)
     if key <= after or (until is not None and key >= until):
         return None
