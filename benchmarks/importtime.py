@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable
 
 REFERENCE = "s3fs"
-LIMITS = {"fsspec_avroglob": 1.10, "fsspec_avroglob.filesystem": 1.15}
+LIMITS = {"fsspec_avroglob": 1.10, "fsspec_avroglob.filesystem.core": 1.15}
 """How many times the reference's time an import may take; the second has 0.05 for noise."""
 
 _SCRIPT = (

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from benchmarks.endpoint import SyntheticEndpoint
-from fsspec_avroglob.filesystem import AvroGlobFileSystem
-from fsspec_avroglob.requests import S3Request
+from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
+from fsspec_avroglob.s3.requests import S3Request
 
 BUCKET, KEY = "lake", "events/a.avro"
 REPEATS = 5

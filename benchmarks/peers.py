@@ -58,7 +58,7 @@ class AvroGlob(_Fsspec):
 
     def __init__(self, url: str) -> None:
         """Make a filesystem without shared state."""
-        from fsspec_avroglob.filesystem import AvroGlobFileSystem
+        from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 
         fs = AvroGlobFileSystem(**own_options(url), skip_instance_cache=True)
         super().__init__(fs, braces=True)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.keyspace import Keyspace, MadeKeys
-from fsspec_avroglob.listing import Found, Lister
-from fsspec_avroglob.page import Page, page_from_response
-from fsspec_avroglob.pattern import GlobPattern
-from fsspec_avroglob.plan import ListingPlan
+from fsspec_avroglob.glob.lister import Found, Lister
+from fsspec_avroglob.glob.pattern import GlobPattern
+from fsspec_avroglob.glob.plan import ListingPlan
+from fsspec_avroglob.s3.page import Page, page_from_response
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance" / "scale.md"
 SIZES = (10**5, 10**6, 10**7, 10**8, 10**9)

@@ -8,7 +8,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fsspec_avroglob.avro.blocks import Dropped
     from fsspec_avroglob.avro.container import NotAvroError
-    from fsspec_avroglob.avro.read import (
+    from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError
+    from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
+    from fsspec_avroglob.filesystem.routing import S3Route, use_for_s3
+    from fsspec_avroglob.glob.magic import is_glob_pattern
+    from fsspec_avroglob.glob.pattern import GlobPattern, PatternError
+    from fsspec_avroglob.readers.expand import (
+        S3GlobUri,
+        expand_path,
+        expand_path_async,
+        expand_paths,
+        expand_paths_async,
+        expand_s3_glob,
+        expand_s3_glob_async,
+        is_s3_uri,
+        parse_s3_glob_uri,
+    )
+    from fsspec_avroglob.readers.lazy import scan_avro
+    from fsspec_avroglob.readers.read import (
         AvroBatches,
         AvroDecodeError,
         AvroRecords,
@@ -23,28 +40,11 @@ if TYPE_CHECKING:
         read_avro_table,
         read_avro_table_async,
     )
-    from fsspec_avroglob.avro.scan import scan_avro
-    from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError
-    from fsspec_avroglob.avro.write import write_avro, write_avro_async
-    from fsspec_avroglob.expand import (
-        S3GlobUri,
-        expand_path,
-        expand_path_async,
-        expand_paths,
-        expand_paths_async,
-        expand_s3_glob,
-        expand_s3_glob_async,
-        is_s3_uri,
-        parse_s3_glob_uri,
-    )
-    from fsspec_avroglob.filesystem import AvroGlobFileSystem
-    from fsspec_avroglob.magic import is_glob_pattern
-    from fsspec_avroglob.options import S3Config
-    from fsspec_avroglob.pattern import GlobPattern, PatternError
-    from fsspec_avroglob.retry import RetryEvent, RetryPolicy, is_retryable, with_retry
-    from fsspec_avroglob.routing import S3Route, use_for_s3
-    from fsspec_avroglob.snapshot import StatsSnapshot
-    from fsspec_avroglob.sources import ResolvedSources
+    from fsspec_avroglob.readers.sources import ResolvedSources
+    from fsspec_avroglob.readers.write import write_avro, write_avro_async
+    from fsspec_avroglob.s3.config import S3Config
+    from fsspec_avroglob.s3.retry import RetryEvent, RetryPolicy, is_retryable, with_retry
+    from fsspec_avroglob.s3.snapshot import StatsSnapshot
 
 __all__ = [
     "AvroBatches",
@@ -94,21 +94,21 @@ __all__ = [
 # Where the public names come from, lightest first. They come when they are asked for: importing the
 # package imports neither s3fs nor fastavro.
 _HOMES = (
-    "fsspec_avroglob.retry",
-    "fsspec_avroglob.magic",
-    "fsspec_avroglob.pattern",
-    "fsspec_avroglob.options",
-    "fsspec_avroglob.snapshot",
-    "fsspec_avroglob.filesystem",
-    "fsspec_avroglob.routing",
-    "fsspec_avroglob.expand",
-    "fsspec_avroglob.sources",
+    "fsspec_avroglob.s3.retry",
+    "fsspec_avroglob.glob.magic",
+    "fsspec_avroglob.glob.pattern",
+    "fsspec_avroglob.s3.config",
+    "fsspec_avroglob.s3.snapshot",
+    "fsspec_avroglob.filesystem.core",
+    "fsspec_avroglob.filesystem.routing",
+    "fsspec_avroglob.readers.expand",
+    "fsspec_avroglob.readers.sources",
     "fsspec_avroglob.avro.container",
     "fsspec_avroglob.avro.blocks",
     "fsspec_avroglob.avro.schema",
-    "fsspec_avroglob.avro.read",
-    "fsspec_avroglob.avro.scan",
-    "fsspec_avroglob.avro.write",
+    "fsspec_avroglob.readers.read",
+    "fsspec_avroglob.readers.lazy",
+    "fsspec_avroglob.readers.write",
 )
 
 

@@ -25,16 +25,16 @@ except ImportError as error:
         "fsspec_avroglob.dask needs dask.dataframe: pip install 'fsspec-avroglob[dask]'"
     ) from error
 
-from fsspec_avroglob.avro.frames import DtypeBackend, FrameBuilder
-from fsspec_avroglob.avro.options import Columns, Engine, ReadOptions, TableOptions
-from fsspec_avroglob.avro.pieces import Piece, layout_of, pieces, read_piece
-from fsspec_avroglob.avro.reading import resolved_sources
 from fsspec_avroglob.avro.schema import AvroSchema
-from fsspec_avroglob.avro.table import TableLayout
-from fsspec_avroglob.avro.write import write_avro
-from fsspec_avroglob.expand import Source, Sources, StorageOptions, named
-from fsspec_avroglob.hive import Filters, typed
-from fsspec_avroglob.sources import ResolvedSources
+from fsspec_avroglob.readers.expand import Source, Sources, StorageOptions, named
+from fsspec_avroglob.readers.frames import DtypeBackend, FrameBuilder
+from fsspec_avroglob.readers.hive import Filters, typed
+from fsspec_avroglob.readers.layout import TableLayout
+from fsspec_avroglob.readers.options import Columns, Engine, ReadOptions, TableOptions
+from fsspec_avroglob.readers.pieces import Piece, layout_of, pieces, read_piece
+from fsspec_avroglob.readers.session import resolved_sources
+from fsspec_avroglob.readers.sources import ResolvedSources
+from fsspec_avroglob.readers.write import write_avro
 
 if TYPE_CHECKING:
     import pandas

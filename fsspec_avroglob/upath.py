@@ -17,7 +17,7 @@ except ImportError as error:
         "fsspec_avroglob.upath needs universal_pathlib: pip install 'fsspec-avroglob[upath]'"
     ) from error
 
-from fsspec_avroglob.filesystem import AvroGlobFileSystem
+from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 
 # With the class at hand universal_pathlib need not guess how the protocol's URLs look.
 register_implementation("avroglob", AvroGlobFileSystem, clobber=True)
@@ -26,7 +26,7 @@ _MAGIC = re.compile(r"[*?\[{]")
 
 
 class AvroGlobPath(CloudPath):
-    """A path on S3, served by :class:`~fsspec_avroglob.filesystem.AvroGlobFileSystem`.
+    """A path on S3, served by :class:`~fsspec_avroglob.filesystem.core.AvroGlobFileSystem`.
 
     universal_pathlib finds the class by its entry points: ``UPath("avroglob://bucket/key")`` makes
     one, with the filesystem's storage options as arguments by name. It behaves as ``UPath`` does
@@ -50,7 +50,7 @@ class AvroGlobPath(CloudPath):
     ) -> Iterator[Self]:
         """Paths below this one that match *pattern*, sorted, from one planned listing.
 
-        The grammar is that of :mod:`fsspec_avroglob.pattern`; it holds for *pattern* alone, this
+        The grammar is that of ``pattern``; it holds for *pattern* alone, this
         path is taken as it is. S3 has no symlinks, so *recurse_symlinks* changes nothing.
 
         Raises ValueError for an invalid pattern, NotImplementedError for one that is not relative

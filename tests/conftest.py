@@ -22,7 +22,7 @@ from tests.support.trees import TREE
 if TYPE_CHECKING:
     import s3fs
 
-    from fsspec_avroglob.filesystem import AvroGlobFileSystem
+    from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 
 # Examples are the same each time, so that what fails was changed; others are looked for with
 # --hypothesis-profile=explore.
@@ -220,7 +220,7 @@ def make_fs(endpoint: Endpoint) -> MakeFs:
 
     `make_fs(storage_options, **options)`: both are laid over the endpoint's own options.
     """
-    from fsspec_avroglob.filesystem import AvroGlobFileSystem
+    from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 
     def make(
         storage_options: Mapping[str, Any] | None = None, **options: Any
@@ -242,7 +242,7 @@ def fs(make_fs: MakeFs) -> AvroGlobFileSystem:
 @pytest.fixture(scope="module")
 def shared_fs(endpoint: Endpoint) -> AvroGlobFileSystem:
     """A filesystem for all tests of a module, as a new one costs more than a glob."""
-    from fsspec_avroglob.filesystem import AvroGlobFileSystem
+    from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 
     return AvroGlobFileSystem(**endpoint.storage_options, skip_instance_cache=True)
 
@@ -250,7 +250,7 @@ def shared_fs(endpoint: Endpoint) -> AvroGlobFileSystem:
 @pytest.fixture
 def no_cached_instances() -> Iterator[None]:
     """No instance of another test is found, and none of this test by another."""
-    from fsspec_avroglob.filesystem import AvroGlobFileSystem
+    from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 
     AvroGlobFileSystem.clear_instance_cache()
     yield

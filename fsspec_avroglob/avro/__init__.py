@@ -1,7 +1,7 @@
 """Avro object container files: their structure, their schemas and readers over many of them.
 
 This package re-exports what is pure; the readers, which use filesystems, are in
-:mod:`fsspec_avroglob.avro.read`.
+:mod:`fsspec_avroglob.readers.read`.
 """
 
 from fsspec_avroglob.avro.blocks import (

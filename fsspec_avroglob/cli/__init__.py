@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from fsspec_avroglob.cli.errors import EXIT_USAGE, fail
+from fsspec_avroglob.cli.exits import EXIT_USAGE, fail
 
 _NO_CLI_EXTRA = (
     "the command line needs click and rich; get them with: pip install 'fsspec-avroglob[cli]'"

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from fsspec_avroglob.cli import avro, bench, export, listing, plans, scan, tools, transfer
+from fsspec_avroglob.cli import bench, count, export, head, ls, plans, tools, transfer
 from fsspec_avroglob.cli.command import (
     broken_pipe,
     examples,
@@ -18,7 +18,7 @@ from fsspec_avroglob.cli.command import (
     log_options,
     s3_options,
 )
-from fsspec_avroglob.cli.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, fail
+from fsspec_avroglob.cli.exits import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, fail
 
 
 def run(arguments: list[str]) -> int:
@@ -103,17 +103,17 @@ def app(context: click.Context, /, **given: Any) -> None:
 
 
 for _command in (
-    listing.ls,
-    listing.find,
-    listing.du,
-    listing.stat,
+    ls.ls,
+    ls.find,
+    ls.du,
+    ls.stat,
     transfer.cp,
     plans.explain,
-    avro.schema,
-    avro.head,
+    head.schema,
+    head.head,
     export.cat,
-    scan.count,
-    scan.check,
+    count.count,
+    count.check,
     bench.bench,
     tools.demo,
     tools.completion,

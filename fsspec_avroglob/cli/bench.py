@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from fsspec_avroglob.cli import output
+from fsspec_avroglob.cli.bars import progress
 from fsspec_avroglob.cli.command import AvroglobCommand, examples, json_option
-from fsspec_avroglob.cli.errors import EXIT_FOUND, EXIT_OK, fail
-from fsspec_avroglob.cli.locate import s3_place
-from fsspec_avroglob.cli.progress import progress
+from fsspec_avroglob.cli.exits import EXIT_FOUND, EXIT_OK, fail
+from fsspec_avroglob.cli.places import s3_place
 from fsspec_avroglob.cli.settings import Settings
-from fsspec_avroglob.pattern import GlobPattern
+from fsspec_avroglob.glob.pattern import GlobPattern
 
 
 @click.command(
@@ -53,7 +53,7 @@ async def _compare(
 ) -> list[dict[str, Any]]:
     from s3fs import S3FileSystem
 
-    from fsspec_avroglob.filesystem import AvroGlobFileSystem
+    from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 
     planned = AvroGlobFileSystem(**options, asynchronous=True)
     # s3fs knows fewer names of options than this package does.

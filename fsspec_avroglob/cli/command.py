@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from fsspec_avroglob.cli.errors import EXIT_BROKEN_PIPE, EXIT_BUG, explain, fail
+from fsspec_avroglob.cli.exits import EXIT_BROKEN_PIPE, EXIT_BUG, explain, fail
 from fsspec_avroglob.cli.output import UNITS
 from fsspec_avroglob.cli.settings import Settings
 

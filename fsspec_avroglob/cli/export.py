@@ -11,9 +11,9 @@ from typing import Any, TextIO
 import click
 
 from fsspec_avroglob.cli import output
+from fsspec_avroglob.cli.bars import progress
 from fsspec_avroglob.cli.command import AvroglobCommand, examples, patterns_argument
-from fsspec_avroglob.cli.errors import EXIT_OK, UsageProblem
-from fsspec_avroglob.cli.progress import progress
+from fsspec_avroglob.cli.exits import EXIT_OK, UsageProblem
 from fsspec_avroglob.cli.settings import Settings
 
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
@@ -92,7 +92,7 @@ def _form_of(target: Path | None) -> str:
 def _write_lines(
     file: TextIO, form: str, arguments: Mapping[str, Any], advance: Callable[[int], object]
 ) -> list[Any]:
-    from fsspec_avroglob.avro.read import iter_avro_records
+    from fsspec_avroglob.readers.read import iter_avro_records
 
     with iter_avro_records(**arguments) as records:
         if form == "csv":
@@ -124,7 +124,7 @@ def _csv_writer(file: TextIO) -> Callable[[Any], None]:
 
 
 def _write_parquet(target: Path, arguments: Mapping[str, Any]) -> list[Any]:
-    from fsspec_avroglob.avro.read import iter_avro_batches
+    from fsspec_avroglob.readers.read import iter_avro_batches
 
     with iter_avro_batches(**arguments) as batches:
         import pyarrow

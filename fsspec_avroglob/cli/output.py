@@ -24,9 +24,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from fsspec_avroglob.cli.errors import UsageProblem
+from fsspec_avroglob.cli.exits import UsageProblem
 from fsspec_avroglob.cli.tour import print_plainly
-from fsspec_avroglob.outline import printable
+from fsspec_avroglob.glob.explain import printable
 
 _PIPED_WIDTH = 1_000_000  # columns; nothing is cut or wrapped for a program that reads
 

@@ -10,11 +10,11 @@ import click
 
 from fsspec_avroglob.cli import output
 from fsspec_avroglob.cli.command import AvroglobCommand, examples, json_option
-from fsspec_avroglob.cli.errors import EXIT_OK
-from fsspec_avroglob.cli.locate import s3_place
+from fsspec_avroglob.cli.exits import EXIT_OK
+from fsspec_avroglob.cli.places import s3_place
 from fsspec_avroglob.cli.settings import Settings
-from fsspec_avroglob.drawing import GlobPlan
-from fsspec_avroglob.outline import costed, counted
+from fsspec_avroglob.glob.explain import costed, counted
+from fsspec_avroglob.glob.svg import GlobPlan
 
 
 @click.command(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fsspec_avroglob.cli.errors import UsageProblem
+from fsspec_avroglob.cli.exits import UsageProblem
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Settings:
 
         Raises UsageProblem if ``-o`` repeats a named option with another value.
         """
-        from fsspec_avroglob.expand import is_s3_uri
+        from fsspec_avroglob.readers.expand import is_s3_uri
 
         if not is_s3_uri(url):
             return dict(self.other_options)

@@ -11,7 +11,7 @@ from click.shell_completion import get_completion_class
 
 from fsspec_avroglob.cli import output
 from fsspec_avroglob.cli.command import AvroglobCommand, examples
-from fsspec_avroglob.cli.errors import EXIT_OK, UsageProblem
+from fsspec_avroglob.cli.exits import EXIT_OK, UsageProblem
 from fsspec_avroglob.cli.settings import Settings
 
 
@@ -45,7 +45,7 @@ def demo(settings: Settings, /, serve: bool, port: int | None) -> int:
 
 
 def _serve(port: int) -> int:
-    from fsspec_avroglob.demo import DemoServer, user_aws_settings_hidden, write_sample_events
+    from fsspec_avroglob.cli.demo import DemoServer, user_aws_settings_hidden, write_sample_events
 
     with contextlib.ExitStack() as stack:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from fsspec_avroglob.demo import (
+from fsspec_avroglob.cli.demo import (
     BUCKET,
     DemoServer,
     missing_extra,
@@ -109,7 +109,7 @@ def _show_glob(say: Say, server: DemoServer, options: dict[str, Any]) -> None:
 
 
 def _show_pandas(say: Say, server: DemoServer) -> None:
-    from fsspec_avroglob.avro.read import read_avro
+    from fsspec_avroglob.readers.read import read_avro
 
     say("title", "Read it into pandas")
     say(

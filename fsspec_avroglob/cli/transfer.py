@@ -18,9 +18,11 @@ from typing import Any, Literal
 import click
 from fsspec.callbacks import Callback
 
+from fsspec_avroglob.aio.tasks import for_each
 from fsspec_avroglob.cli import output
+from fsspec_avroglob.cli.bars import Advance, progress
 from fsspec_avroglob.cli.command import AvroglobCommand, examples, json_option
-from fsspec_avroglob.cli.errors import (
+from fsspec_avroglob.cli.exits import (
     EXIT_NO_MATCH,
     EXIT_OK,
     EXIT_REFUSED,
@@ -28,12 +30,10 @@ from fsspec_avroglob.cli.errors import (
     fail,
     no_match,
 )
-from fsspec_avroglob.cli.locate import Info, Place, below, matches, place, system_for
-from fsspec_avroglob.cli.progress import Advance, progress
+from fsspec_avroglob.cli.places import Info, Place, below, matches, place, system_for
 from fsspec_avroglob.cli.settings import Settings
-from fsspec_avroglob.outline import counted
-from fsspec_avroglob.targets import Targets
-from fsspec_avroglob.tasks import for_each
+from fsspec_avroglob.filesystem.download import Targets
+from fsspec_avroglob.glob.explain import counted
 
 _AT_ONCE = 16
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fsspec_avroglob.cli import main
-from fsspec_avroglob.filesystem import AvroGlobFileSystem
+from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from tests.conftest import PutObjects
 from tests.support.command import Cli, Outcome, avro
 from tests.support.servers import Endpoint

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fsspec_avroglob.cli.app import app
-from fsspec_avroglob.cli.errors import UsageProblem
+from fsspec_avroglob.cli.exits import UsageProblem
 from fsspec_avroglob.cli.settings import Settings
 from tests.support.command import Cli
 

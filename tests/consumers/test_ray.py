@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fsspec_avroglob.demo import DemoServer, write_sample_events
+from fsspec_avroglob.cli.demo import DemoServer, write_sample_events
 from tests.conftest import PutObjects
 from tests.consumers.conftest import CheckCall
 from tests.consumers.heavy_libraries import RAY

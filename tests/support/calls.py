@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fsspec_avroglob.filesystem import AvroGlobFileSystem
+from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 
 Operation = Callable[[AvroGlobFileSystem, str], object]
 

@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus
 
 from hypothesis import strategies as st
 
-from fsspec_avroglob.page import Page
+from fsspec_avroglob.s3.page import Page
 
 
 def escape_named(text: str) -> str:

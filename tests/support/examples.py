@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from fsspec_avroglob.demo import DemoServer
+from fsspec_avroglob.cli.demo import DemoServer
 from tests.support.servers import Endpoint
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,9 +7,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from fsspec_avroglob.listing import Found, Lister
-from fsspec_avroglob.page import Page, page_from_response
-from fsspec_avroglob.plan import Descend, Flat, ListingPlan, State, stems_of
+from fsspec_avroglob.glob.lister import Found, Lister
+from fsspec_avroglob.glob.plan import Descend, Flat, ListingPlan, State, stems_of
+from fsspec_avroglob.s3.page import Page, page_from_response
 
 
 class Keyspace:

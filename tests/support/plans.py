@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import assume
 
-from fsspec_avroglob.pattern import GlobPattern
-from fsspec_avroglob.plan import ListingPlan
+from fsspec_avroglob.glob.pattern import GlobPattern
+from fsspec_avroglob.glob.plan import ListingPlan
 
 
 def plan_for(text: str, maxdepth: int | None = None, with_directories: bool = True) -> ListingPlan:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CLASSES = {
-    "avroglob": "fsspec_avroglob.filesystem:AvroGlobFileSystem",
+    "avroglob": "fsspec_avroglob.filesystem.core:AvroGlobFileSystem",
     "s3fs": "s3fs.core:S3FileSystem",
 }
 

@@ -9,7 +9,7 @@ import fsspec.tests.abstract as abstract
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from fsspec_avroglob.filesystem import AvroGlobFileSystem
+from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 
 
 class AvroGlobFixtures(abstract.AbstractFixtures):

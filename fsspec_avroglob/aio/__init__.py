@@ -1,0 +1,1 @@
+"""Coroutines: groups of tasks, and running them from synchronous code."""

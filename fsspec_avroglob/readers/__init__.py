@@ -1,0 +1,1 @@
+"""Many Avro files read as one table, or written."""

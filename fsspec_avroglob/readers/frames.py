@@ -1,0 +1,225 @@
+"""pandas frames of Arrow batches, with dtypes that follow from the schema alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, TypeAlias
+
+import numpy
+import pandas
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+from fsspec_avroglob.aio.tasks import usable_cpus
+from fsspec_avroglob.avro.blocks import Dropped
+
+DtypeBackend: TypeAlias = Literal["numpy_nullable", "pyarrow"]
+
+_NULLABLE: dict[pa.DataType, Any] = {
+    pa.int32(): pandas.Int32Dtype(),
+    pa.int64(): pandas.Int64Dtype(),
+    pa.bool_(): pandas.BooleanDtype(),
+}
+_NUMPY_NULLABLE: dict[pa.DataType, Any] = {
+    **_NULLABLE,
+    pa.float32(): pandas.Float32Dtype(),
+    pa.float64(): pandas.Float64Dtype(),
+    pa.string(): pandas.StringDtype(),
+}
+# "str" from pandas 3 on; object, which needs no saying, before.
+_TEXT = pandas.Series(["text"]).dtype
+if not isinstance(_TEXT, pandas.StringDtype):
+    _TEXT = None
+_CELLS_FOR_THREADS = 1_000_000
+
+# Up to so many rows arrays double, then they grow by an eighth.
+_MOST_DOUBLED = 1 << 22
+
+# What pandas has dtypes for; all else is Arrow's, which loses nothing.
+_PANDAS_HAS: tuple[Callable[[pa.DataType], bool], ...] = (
+    types.is_integer,
+    types.is_floating,
+    types.is_boolean,
+    types.is_string,
+    types.is_timestamp,
+    types.is_dictionary,
+)
+
+
+def check_backend(dtype_backend: object) -> None:
+    """Raise ValueError for what is no :data:`DtypeBackend`."""
+    if dtype_backend not in (None, "numpy_nullable", "pyarrow"):
+        known = "'numpy_nullable' or 'pyarrow'"
+        raise ValueError(f"dtype_backend is {known}, not {dtype_backend!r}")
+
+
+class FrameBuilder:
+    """A frame that grows batch by batch.
+
+    Numbers are copied to where they stay as they come, so that they are never in memory twice.
+
+    - ``schema``: of the batches.
+    - ``categories``: of the columns that are enums, see :attr:`TableLayout.categories`.
+
+    Raises ValueError for an unknown *dtype_backend*.
+    """
+
+    def __init__(
+        self,
+        schema: pa.Schema,
+        dtype_backend: DtypeBackend | None = None,
+        categories: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        check_backend(dtype_backend)
+        self._rows = 0
+        self._columns = {
+            field.name: _column(field, dtype_backend, (categories or {}).get(field.name))
+            for field in schema
+        }
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Put in the rows that come next."""
+        self._rows += batch.num_rows
+        for column, part in zip(self._columns.values(), batch.columns, strict=True):
+            column.add(part)
+
+    def frame(self, errors: Sequence[Dropped] = ()) -> pandas.DataFrame:
+        """The frame, once; *errors* are kept as text in ``attrs["avroglob"]``.
+
+        Raises ValueError for a value that its pandas dtype would lose.
+        """
+        names, columns = list(self._columns), list(self._columns.values())
+        self._columns = {}
+        if self._rows * len(columns) < _CELLS_FOR_THREADS:
+            converted = [column.finished() for column in columns]
+        else:  # Arrow leaves the GIL to others while it copies
+            with ThreadPoolExecutor(usable_cpus(), thread_name_prefix="avroglob-frame") as pool:
+                converted = list(pool.map(lambda column: column.finished(), columns))
+        data = dict(zip(names, converted, strict=True))
+        result = pandas.DataFrame(data, index=pandas.RangeIndex(self._rows), copy=False)
+        if not names:
+            result.columns = pandas.Index([], dtype=object)
+        if errors:
+            result.attrs["avroglob"] = [str(error) for error in errors]
+        return result
+
+
+def _column(
+    field: pa.Field, backend: DtypeBackend | None, symbols: Sequence[str] | None
+) -> _Chunks | _Integers | _Numbers:
+    """What gathers a column, by what it will be in pandas."""
+    dtype = dtype_of(field, backend)
+    if isinstance(dtype, pandas.Int32Dtype | pandas.Int64Dtype):
+        return _Integers(field.type)
+    numeric = types.is_floating(field.type) or (types.is_integer(field.type) and not field.nullable)
+    if dtype is None and numeric:
+        return _Numbers(field.type)
+    return _Chunks(field, dtype, None if backend == "pyarrow" else symbols)
+
+
+class _Growing:
+    """A NumPy array that grows at its end."""
+
+    def __init__(self, dtype: Any) -> None:
+        self._values = numpy.empty(0, dtype)
+        self._length = 0
+
+    def extend(self, part: numpy.ndarray[Any, Any]) -> None:
+        stop = self._length + len(part)
+        if stop > len(self._values):
+            self._resize(stop + min(stop, max(stop // 8, _MOST_DOUBLED)))
+        self._values[self._length : stop] = part
+        self._length = stop
+
+    def taken(self) -> numpy.ndarray[Any, Any]:
+        self._resize(self._length)
+        return self._values
+
+    def _resize(self, length: int) -> None:
+        # In place, where the system can move pages: nobody else has seen the array yet.
+        self._values.resize(length, refcheck=False)
+
+
+class _Numbers:
+    """Numbers as NumPy has them: null is NaN, and whole numbers are never null."""
+
+    def __init__(self, type_: pa.DataType) -> None:
+        self._values = _Growing(type_.to_pandas_dtype())
+
+    def add(self, part: pa.Array) -> None:
+        self._values.extend(part.to_numpy(zero_copy_only=False))
+
+    def finished(self) -> Any:
+        return self._values.taken()
+
+
+class _Integers:
+    """Whole numbers and a mask, as pandas' nullable types have them."""
+
+    def __init__(self, type_: pa.DataType) -> None:
+        self._values = _Growing(type_.to_pandas_dtype())
+        self._mask = _Growing(bool)
+
+    def add(self, part: pa.Array) -> None:
+        if part.null_count:
+            self._mask.extend(part.is_null().to_numpy(zero_copy_only=False))
+            part = part.fill_null(0)
+        else:
+            self._mask.extend(numpy.zeros(len(part), bool))
+        self._values.extend(part.to_numpy())
+
+    def finished(self) -> Any:
+        return pandas.arrays.IntegerArray(self._values.taken(), self._mask.taken())
+
+
+class _Chunks:
+    """Anything else: Arrow's arrays, converted by pandas and pyarrow in the end."""
+
+    def __init__(self, field: pa.Field, dtype: Any, symbols: Sequence[str] | None) -> None:
+        self._name = field.name
+        self._type = field.type
+        self._dtype = dtype
+        self._symbols = symbols
+        self._chunks: list[pa.Array] = []
+
+    def add(self, part: pa.Array) -> None:
+        self._chunks.append(part)
+
+    def finished(self) -> Any:
+        column = pa.chunked_array(self._chunks, self._type)
+        self._chunks = []
+        if self._symbols is not None:
+            return _categorical(column, self._symbols)
+        if types.is_dictionary(self._type) and self._dtype is None:
+            column = column.unify_dictionaries()
+        series = column.to_pandas(types_mapper=lambda _: self._dtype)
+        if types.is_timestamp(self._type) and series.isna().sum() > column.null_count:
+            raise ValueError(
+                f"column {self._name!r} holds the timestamp -2**63, which pandas has for NaT; "
+                "dtype_backend='pyarrow' keeps it"
+            )
+        return series
+
+
+def _categorical(column: pa.ChunkedArray, symbols: Sequence[str]) -> pandas.Series:
+    """A categorical of all *symbols*, whichever of them there are."""
+    values = [chunk.dictionary.take(chunk.indices) for chunk in column.chunks]
+    places = pc.index_in(pa.chunked_array(values, pa.string()), pa.array(symbols, pa.string()))
+    dtype = pandas.CategoricalDtype(pandas.Index(symbols, dtype=_TEXT or object))
+    codes = places.fill_null(-1).to_numpy()
+    return pandas.Series(pandas.Categorical.from_codes(codes, dtype=dtype))
+
+
+def dtype_of(field: pa.Field, backend: DtypeBackend | None) -> Any:
+    """The pandas dtype of an Arrow field's column; None leaves it to pyarrow, which has one."""
+    if backend == "pyarrow":
+        return pandas.ArrowDtype(field.type)
+    if not any(has(field.type) for has in _PANDAS_HAS):
+        return pandas.ArrowDtype(field.type)
+    if backend == "numpy_nullable":
+        return _NUMPY_NULLABLE.get(field.type)
+    if types.is_string(field.type):
+        return _TEXT
+    return _NULLABLE.get(field.type) if field.nullable else None

@@ -1,0 +1,294 @@
+"""Tables in pieces that are read on their own, in other processes or on other machines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Unpack
+
+import pyarrow as pa
+
+from fsspec_avroglob.aio.blocking import blocking
+from fsspec_avroglob.aio.tasks import collect
+from fsspec_avroglob.avro.blocks import Dropped
+from fsspec_avroglob.avro.container import (
+    SYNC_MARKER_BYTES,
+    ByteRange,
+    CorruptBlockError,
+    NeedMoreBytes,
+    blocks_in_range,
+    split_ranges,
+)
+from fsspec_avroglob.avro.decode import AvroDecodeError
+from fsspec_avroglob.avro.stream import BlockStream, Run
+from fsspec_avroglob.readers.batches import TableReading
+from fsspec_avroglob.readers.expand import Location, StorageOptions, locate
+from fsspec_avroglob.readers.hive import Partition
+from fsspec_avroglob.readers.layout import TableLayout
+from fsspec_avroglob.readers.options import ReadOptions, TableOptions
+from fsspec_avroglob.readers.parts import read_part
+from fsspec_avroglob.readers.pipeline import CHUNK_BYTES
+from fsspec_avroglob.readers.session import Reading
+from fsspec_avroglob.readers.sources import OpenedFile, ResolvedSources, SourceFile
+
+PIECE_BYTES = 64 * 1024 * 1024
+"""Default of about how many bytes of files make a piece."""
+
+LEAST_PIECE_BYTES = CHUNK_BYTES
+"""Less is not worth a task of its own: it is read at once and decoded within milliseconds."""
+
+_RANGE_READS_AT_ONCE = 16
+_SLACK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Span:
+    """A file, or the blocks that begin within a range of it, and the file's directories."""
+
+    file: SourceFile
+    partition: Partition
+    blocks: ByteRange | None = None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows that stand together in the table: of several whole files, or of a part of one.
+
+    Can be pickled. All pieces in order have every row once.
+    """
+
+    spans: tuple[Span, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes of files are read for it, as far as is known."""
+        return sum(map(_span_bytes, self.spans))
+
+
+def pieces(
+    resolved: ResolvedSources, blocksize: int | None = PIECE_BYTES, readers: int = 1
+) -> list[Piece]:
+    """Divide the table of *resolved* into pieces of at most about *blocksize* bytes of files.
+
+    Neighbouring small files go into one piece, large ones are divided between blocks; None makes
+    each file a piece. Files without blocks make no piece of their own. No request is sent.
+
+    - ``readers``: how many pieces will be read at once. A table that would make fewer is divided
+      evenly, as far as that leaves each of them ``LEAST_PIECE_BYTES``.
+
+    Raises ValueError for a *blocksize* below 1.
+    """
+    whole = [Span(*of) for of in zip(resolved.files, resolved.partitions, strict=True)]
+    if blocksize is None:
+        return [Piece((span,)) for span in whole]
+    if blocksize < 1:
+        raise ValueError(f"a blocksize of {blocksize} bytes: at least 1 is needed")
+    share = _share_bytes(sum(map(_span_bytes, whole)), readers)
+    found: list[Piece] = []
+    together: list[Span] = []
+    held = before = number = 0
+    for span in whole:
+        size = _span_bytes(span)
+        parts = max(-(-size // blocksize), round(size / share))
+        # The share that its middle lies in: so no more pieces come of small files than readers.
+        last, number = number, int((before + size / 2) / share)
+        before += size
+        if together and (parts > 1 or held + size > blocksize or number != last):
+            found.append(Piece(tuple(together)))
+            together, held = [], 0
+        if parts > 1:
+            found += _divided(span, -(-size // parts))
+        else:
+            together.append(span)
+            held += size
+    if together:
+        found.append(Piece(tuple(together)))
+    return found
+
+
+def _share_bytes(total_bytes: int, readers: int) -> float:
+    """How much of a table each reader gets, or, where that is too little, each of fewer."""
+    shares = min(readers, total_bytes // LEAST_PIECE_BYTES)
+    return max(total_bytes, 1) / max(shares, 1)
+
+
+def _divided(span: Span, part_bytes: int) -> list[Piece]:
+    size = span.file.size
+    assert size is not None
+    ranges = split_ranges(size, span.file.header.size_bytes, part_bytes)
+    return [Piece((Span(span.file, span.partition, one),)) for one in ranges]
+
+
+def _span_bytes(span: Span) -> int:
+    if span.blocks is not None:
+        return span.blocks.stop - span.blocks.start
+    return max((span.file.size or 0) - span.file.header.size_bytes, 0)
+
+
+def layout_of(resolved: ResolvedSources, options: ReadOptions) -> TableLayout:
+    """The columns of the table of *resolved*; of *options* it is about columns alone.
+
+    Raises what :meth:`TableLayout.of` does, and ValueError for a row index: a piece does not know
+    how many rows come before it.
+    """
+    if options.row_index_name is not None:
+        raise ValueError("row_index_name cannot be had of pieces")
+    return TableLayout.of(resolved.schema, resolved.partitions, options)
+
+
+def read_piece(
+    piece: Piece,
+    layout: TableLayout,
+    storage_options: StorageOptions = None,
+    *,
+    errors: list[Dropped] | None = None,
+    **options: Unpack[TableOptions],
+) -> pa.Table:
+    """The rows of one piece, with the schema ``layout.arrow``.
+
+    - ``errors``: with ``ignore_errors=True`` gets what was left out.
+    - ``options``: of :class:`ReadOptions` those about how to read.
+
+    A part of a file is read by itself. Only if it is damaged, or a sync marker stands in its data,
+    is the file read from its header to there, so that pieces are what the whole file has. (With
+    ``ignore_errors`` they may have more: a damaged length hides the blocks that it reaches over
+    from one who comes from before, and not from one who begins among them.)
+
+    Raises FileNotFoundError, FileExpired for a file that has changed since it was resolved, and
+    AvroDecodeError for corrupt data.
+    """
+    places = locate([span.file.path for span in piece.spans], storage_options)
+    table, dropped = blocking(_read, piece, layout, places, ReadOptions.of(read_piece, options))
+    if errors is not None:
+        errors += dropped
+    return table
+
+
+async def _read(
+    piece: Piece, layout: TableLayout, places: Sequence[Location], options: ReadOptions
+) -> tuple[pa.Table, list[Dropped]]:
+    files = [
+        OpenedFile(span.file, place, number)
+        for number, (span, place) in enumerate(zip(piece.spans, places, strict=True))
+    ]
+    partitions = [span.partition for span in piece.spans]
+    reading = TableReading(Reading.of_files(files, partitions, options), layout)
+    if piece.spans[0].blocks is None:
+        table = await reading.table()
+    else:
+        batches = await _range_batches(reading, files[0], piece.spans[0].blocks, partitions[0])
+        table = pa.Table.from_batches(batches, layout.arrow)
+    return table, reading.reading.errors
+
+
+async def _range_batches(
+    reading: TableReading, file: OpenedFile, blocks: ByteRange, partition: Partition
+) -> list[pa.RecordBatch]:
+    """The rows of the blocks that begin in a range of *file*."""
+    options, errors = reading.reading.options, reading.reading.errors
+
+    def decoded(runs: Sequence[Run]) -> list[pa.RecordBatch]:
+        decode = reading.decoding(file)
+        parts = (part for run in runs for part in run.split(CHUNK_BYTES))
+        return [
+            reading.layout.batch(held, file.source.path, partition, 0)
+            for part in parts
+            for held in decode(part, None)
+        ]
+
+    with suppress(CorruptBlockError, AvroDecodeError):
+        runs = await _range_runs(file, blocks, options.max_block_size)
+        batches = await asyncio.to_thread(decoded, runs)
+        if not errors:
+            return batches
+    # Damage, or a sync marker that belongs to data: the blocks before can tell.
+    errors.clear()
+    dropped = errors if options.ignore_errors else None
+    try:
+        runs = await _followed_runs(file, blocks, dropped, options.max_block_size)
+    except CorruptBlockError as error:
+        raise AvroDecodeError.of(error, file.source.path) from error
+    return await asyncio.to_thread(decoded, runs)
+
+
+async def _range_runs(file: OpenedFile, blocks: ByteRange, max_block_bytes: int) -> list[Run]:
+    """The blocks that begin in a range of *file*, read without what is before it.
+
+    Raises CorruptBlockError if they cannot be told so.
+    """
+    header, size = file.source.header, file.source.size
+    assert size is not None
+    first = header.size_bytes if blocks.start == header.size_bytes else None
+    base = blocks.start if first is not None else blocks.start - SYNC_MARKER_BYTES
+    # What follows has the end of the last block, and shows whether the first was one.
+    data = await _read_range(file, base, min(blocks.stop + _SLACK_BYTES, size))
+    while True:
+        try:
+            found = blocks_in_range(
+                data, header.sync_marker, blocks, base=base, file_bytes=size, first=first
+            )
+        except NeedMoreBytes as more:
+            start, stop = base + len(data), base + more.size_bytes
+            if stop > blocks.stop + max_block_bytes + _SLACK_BYTES:
+                raise CorruptBlockError("its last block is too large", base) from more
+            rest = await _read_range(file, start, min(stop + _SLACK_BYTES, size))
+            if not rest:
+                raise CorruptBlockError("the file ends within its last block", base) from more
+            data += rest
+        else:
+            break
+    if not found:
+        return []
+    run = data[found[0].offset - base : found[-1].end - base]
+    return [Run(run, tuple(found), None if first is None else 0)]
+
+
+async def _followed_runs(
+    file: OpenedFile, blocks: ByteRange, dropped: list[Dropped] | None, max_block_bytes: int
+) -> list[Run]:
+    """The blocks that begin in a range of *file*, found by following all blocks before them.
+
+    - ``dropped``: gets what is left out of the range; None raises CorruptBlockError.
+    """
+    source = file.source
+    lost: list[Dropped] | None = None if dropped is None else []
+    at = source.header.size_bytes
+    stream = BlockStream(
+        source.path,
+        source.header.sync_marker,
+        at,
+        source.size,
+        dropped=lost,
+        max_block_bytes=max_block_bytes,
+    )
+    found: list[Run] = []
+    followed = at
+    while followed < blocks.stop:
+        stop = min(at + _RANGE_READS_AT_ONCE * CHUNK_BYTES, source.size or 0)
+        data = await _read_range(file, at, stop)
+        at += len(data)
+        last = not data or at == source.size
+        for run in stream.feed(data, last=last):
+            found += run.within(blocks)
+            followed = run.blocks[-1].end
+        if lost:
+            followed = max(followed, lost[-1].end)
+        if last:
+            break
+    if dropped is not None:
+        dropped += [one for one in lost or () if blocks.start <= one.offset < blocks.stop]
+    return found
+
+
+async def _read_range(file: OpenedFile, start: int, stop: int) -> bytes:
+    """The bytes [start, stop) of *file*, by several reads at once if they are many."""
+
+    async def part(range_: tuple[int, int]) -> bytes:
+        found = await read_part(file.location, *range_, file.source.etag)
+        return found.data
+
+    ends = [*range(start + CHUNK_BYTES, stop, CHUNK_BYTES), stop]
+    ranges = list(zip([start, *ends], ends, strict=False))
+    return b"".join(await collect(ranges, part, _RANGE_READS_AT_ONCE))

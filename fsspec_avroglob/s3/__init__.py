@@ -1,0 +1,1 @@
+"""Talking to S3: configuration, requests, retries, failures and answers."""

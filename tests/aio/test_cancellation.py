@@ -1,0 +1,457 @@
+"""Whoever is interrupted, cancelled or closed stops at once and leaves nothing running."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import gzip
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from benchmarks.endpoint import SyntheticEndpoint
+from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
+from tests.conftest import MakeFs, PutObjects
+from tests.support.proxy import FaultProxy, Request
+
+Operation = Callable[[AvroGlobFileSystem, str], object]
+
+
+def read(fs: AvroGlobFileSystem, bucket: str) -> bytes:
+    with fs.open(f"{bucket}/a/1") as file:
+        content: bytes = file.read()
+    return content
+
+
+BLOCKING: dict[str, Operation] = {
+    "glob": lambda fs, bucket: fs.glob(f"{bucket}/*/*"),
+    "iglob": lambda fs, bucket: list(fs.iglob(f"{bucket}/*/*")),
+    "find": lambda fs, bucket: fs.find(bucket),
+    "walk": lambda fs, bucket: list(fs.walk(bucket)),
+    "cat": lambda fs, bucket: fs.cat([f"{bucket}/a/{n}" for n in range(9)]),
+    "info": lambda fs, bucket: fs.info(f"{bucket}/a/1"),
+    "get": lambda fs, bucket: fs.get_file(f"{bucket}/a/1", "/dev/null"),
+    "open": read,
+    "pipe": lambda fs, bucket: fs.pipe_file(f"{bucket}/new", b"content"),
+    "pipe parts": lambda fs, bucket: fs.pipe_file(
+        f"{bucket}/new", b"12345678", chunksize=2, max_concurrency=3
+    ),
+    "put": lambda fs, bucket: fs.put([__file__] * 3, [f"{bucket}/{n}" for n in range(3)]),
+    "copy": lambda fs, bucket: fs.copy(f"{bucket}/a/", f"{bucket}/b/", recursive=True),
+    "rm": lambda fs, bucket: fs.rm(bucket, recursive=True),
+}
+COROUTINES: dict[str, Callable[[AvroGlobFileSystem, str], Any]] = {
+    "glob": lambda fs, bucket: fs._glob(f"{bucket}/*/*"),
+    "iglob": lambda fs, bucket: first_of(fs._iglob(f"{bucket}/*/*")),
+    "cat": lambda fs, bucket: fs._cat([f"{bucket}/a/{n}" for n in range(9)]),
+    "info": lambda fs, bucket: fs._info(f"{bucket}/a/1"),
+    "pipe": lambda fs, bucket: fs._pipe_file(f"{bucket}/new", b"content"),
+}
+
+
+async def first_of(matches: Any) -> object:
+    return await anext(matches)
+
+
+@pytest.fixture
+def bucket_of_nine(bucket: str, put: PutObjects) -> str:
+    put({f"a/{n}": b"content" for n in range(9)})
+    return bucket
+
+
+@pytest.fixture(autouse=True)
+def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Await the answer of a cancelled CreateMultipartUpload only shortly."""
+    monkeypatch.setattr("fsspec_avroglob.filesystem.recovery.ANSWER_S", 0.1)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_unretrieved(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail where asyncio found an exception that nobody asked for, or a task destroyed."""
+    caplog.set_level(logging.ERROR, "asyncio")
+    yield
+    gc.collect()
+    records = [*caplog.get_records("call"), *caplog.get_records("teardown")]
+    found = [record.getMessage() for record in records if record.name == "asyncio"]
+    assert [message for message in found if "proxy.py" not in message] == []
+
+
+def ours(loop: asyncio.AbstractEventLoop) -> list[asyncio.Task[Any]]:
+    """Tasks of the package that are not done."""
+    return [
+        task
+        for task in asyncio.all_tasks(loop)
+        if "fsspec_avroglob" in task.get_coro().cr_code.co_filename  # type: ignore[union-attr]
+    ]
+
+
+def left_by(fs: AvroGlobFileSystem) -> tuple[list[object], int, int]:
+    """What the instance has left: tasks, requests in flight, connections in use."""
+    connectors = [s.connector for s in fs.s3._endpoint.http_session._sessions.values()]
+    in_use = sum(len(connector._acquired) for connector in connectors)
+    return list(ours(fs.loop)), fs.stats.in_flight + fs.stats.waiting, in_use
+
+
+def interrupt(main: int) -> Callable[[Request], bool]:
+    """A condition that, when a request meets it, interrupts the main thread as Ctrl-C does."""
+
+    def arrived(request: Request) -> bool:
+        signal.pthread_kill(main, signal.SIGINT)
+        return True
+
+    return arrived
+
+
+@pytest.mark.parametrize("run", BLOCKING.values(), ids=list(BLOCKING))
+def test_ctrl_c_ends_a_request_in_flight(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, run: Operation
+) -> None:
+    fs = make_fs(proxy.storage_options)
+    fs.exists(bucket_of_nine)  # starts what stays: the loop's thread and one that reads files
+    fs.invalidate_cache()
+    threads = threading.active_count()
+    main = threading.main_thread().ident
+    assert main is not None
+    proxy.delay(seconds=3600, match=interrupt(main), times=1)
+    proxy.delay(seconds=3600)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(fs, bucket_of_nine)
+
+    assert left_by(fs) == ([], 0, 0)
+    assert threading.active_count() == threads
+    proxy.clear()
+    assert fs.exists(f"{bucket_of_nine}/a/1")
+
+
+@pytest.mark.parametrize("run", BLOCKING.values(), ids=list(BLOCKING))
+def test_ctrl_c_ends_a_wait_before_a_retry(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, run: Operation
+) -> None:
+    fs = make_fs(proxy.storage_options, retry={"base_delay": 3600, "max_delay": 3600})
+    fs.connect()
+    main = threading.main_thread().ident
+    assert main is not None
+    waiting = []
+
+    async def sleep(seconds: float) -> None:
+        if not waiting:
+            signal.pthread_kill(main, signal.SIGINT)
+        waiting.append(seconds)
+        await asyncio.get_running_loop().create_future()
+
+    fs._sleep = sleep
+    proxy.fail()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(fs, bucket_of_nine)
+
+    assert left_by(fs) == ([], 0, 0)
+
+
+@pytest.mark.parametrize("start", COROUTINES.values(), ids=list(COROUTINES))
+async def test_a_cancelled_coroutine_ends_at_once(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, start: Callable[..., Any]
+) -> None:
+    fs = make_fs(proxy.storage_options, asynchronous=True)
+    session = await fs.set_session()
+    loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+
+    def told(request: Request) -> bool:
+        loop.call_soon_threadsafe(arrived.set)
+        return True
+
+    proxy.delay(seconds=3600, match=told)
+    task = asyncio.ensure_future(start(fs, bucket_of_nine))
+    await arrived.wait()
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert ours(loop) == []
+    assert (fs.stats.in_flight, fs.stats.waiting) == (0, 0)
+    await session.close()
+
+
+async def test_cancelled_while_it_waits_for_leave(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
+) -> None:
+    fs = make_fs(proxy.storage_options, asynchronous=True)
+    window = fs.requests.window
+    slots = [await window.acquire("other") for _ in range(window.congestion.places)]
+    task = asyncio.ensure_future(fs._cat_file(f"{bucket_of_nine}/a/1"))
+    while not fs.stats.waiting:
+        await asyncio.sleep(0)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert (fs.stats.waiting, proxy.count()) == (0, 0)
+    for slot in slots:
+        window.release(slot)
+    await (await fs.set_session()).close()
+
+
+def test_closing_iglob_ends_the_listing(
+    proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects
+) -> None:
+    put({f"{letter}/1": b"" for letter in "abc"})
+    fs = make_fs(proxy.storage_options)
+    matches = fs.iglob(f"{bucket}/{{a,b}}/*")
+    proxy.delay("ListObjectsV2", 3600, match=lambda request: request.query["prefix"] != "a/")
+    next(matches)
+
+    matches.close()
+
+    assert left_by(fs) == ([], 0, 0)
+
+
+def test_a_generator_that_is_dropped_ends_the_listing(make_fs: MakeFs, bucket_of_nine: str) -> None:
+    fs = make_fs()
+    next(fs.iglob(f"{bucket_of_nine}/*/*"))
+    gc.collect()
+
+    assert left_by(fs) == ([], 0, 0)
+
+
+def test_the_first_failure_of_many_reads_ends_the_others(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
+) -> None:
+    fs = make_fs(proxy.storage_options)
+    fs.connect()
+    proxy.fail("GetObject", 403, "AccessDenied", match=lambda request: request.key == "a/5")
+    proxy.delay("GetObject", 3600)
+
+    with pytest.raises(PermissionError):
+        fs.cat_file(f"{bucket_of_nine}/a/5")
+    with pytest.raises(PermissionError):
+        fs.get_file(f"{bucket_of_nine}/a/5", "/dev/null")
+
+    assert left_by(fs) == ([], 0, 0)
+
+
+def test_a_glob_that_cannot_be_opened_leaves_no_listing(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
+) -> None:
+    fs = make_fs(proxy.storage_options)
+    fs.connect()
+    proxy.fail("HeadObject", 403, "AccessDenied")
+    proxy.delay("ListObjectsV2", 3600)
+
+    with pytest.raises(PermissionError):
+        fs.open(f"{bucket_of_nine}/{{a,b}}/*")
+
+    assert left_by(fs) == ([], 0, 0)
+
+
+def test_ctrl_c_ends_the_reads_ahead_of_compressed_lines(
+    proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects
+) -> None:
+    put({f"{n}.jsonl.gz": gzip.compress(b"{}") for n in range(3)})
+    fs = make_fs(proxy.storage_options)
+    file = fs.open(f"{bucket}/*.gz")
+    main = threading.main_thread().ident
+    assert main is not None
+    proxy.delay("GetObject", 3600, match=interrupt(main), times=1)
+    proxy.delay("GetObject", 3600)
+
+    with pytest.raises(KeyboardInterrupt):
+        file.read()
+
+    for _ in range(100):  # turns of the loop, in which they end
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), fs.loop).result()
+    assert left_by(fs) == ([], 0, 0)
+
+
+LEAVES_IGLOB = """
+matches = fs.iglob("{bucket}/*/*")
+next(matches)
+"""
+LEAVES_FILE = """
+file = fs.open("{bucket}/new", "wb")
+file.write(b"content")
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [(LEAVES_IGLOB, ""), (LEAVES_FILE, "close files before")],
+    ids=["iglob", "file"],
+)
+def test_an_interpreter_ends_with_an_iterator_or_a_file_left_open(
+    make_fs: MakeFs, bucket_of_nine: str, code: str, told: str
+) -> None:
+    start = "import sys, fsspec\nfs = fsspec.AbstractFileSystem.from_json(sys.argv[1])\n"
+    script = start + code.format(bucket=bucket_of_nine)
+
+    ended = subprocess.run(
+        [sys.executable, "-c", script, make_fs().to_json()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert told in ended.stderr
+    assert bool(told) == bool(ended.stderr)
+
+
+def test_ctrl_c_while_an_upload_is_begun_closes_the_file(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
+) -> None:
+    fs = make_fs(proxy.storage_options)
+    fs.exists(bucket_of_nine)
+    main = threading.main_thread().ident
+    assert main is not None
+    proxy.delay("CreateMultipartUpload", 3600, match=interrupt(main))
+
+    file = fs.open(f"{bucket_of_nine}/new", "wb", block_size=5 * 2**20)
+    with pytest.raises(KeyboardInterrupt):
+        file.write(b"x" * 6 * 2**20)
+
+    assert file.closed  # so that nothing is sent when it is collected
+
+
+BEGINNINGS: dict[str, Operation] = {
+    "file": lambda fs, bucket: fs.open(f"{bucket}/new", "wb", block_size=5 * 2**20).write(
+        b"x" * 6 * 2**20
+    ),
+    "pipe": lambda fs, bucket: fs.pipe_file(f"{bucket}/new", b"12345678", chunksize=2),
+}
+
+
+@pytest.mark.parametrize("run", BEGINNINGS.values(), ids=list(BEGINNINGS))
+def test_an_upload_that_is_begun_while_ctrl_c_arrives_is_taken_back(
+    proxy: FaultProxy,
+    make_fs: MakeFs,
+    bucket_of_nine: str,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Operation,
+) -> None:
+    monkeypatch.setattr("fsspec_avroglob.filesystem.recovery.ANSWER_S", 4.0)
+    fs = make_fs(proxy.storage_options)
+    fs.exists(bucket_of_nine)
+    main = threading.main_thread().ident
+    assert main is not None
+    proxy.delay("CreateMultipartUpload", 0.3, match=interrupt(main))
+
+    with pytest.raises(KeyboardInterrupt):
+        run(fs, bucket_of_nine)
+
+    assert fs.list_multipart_uploads(bucket_of_nine) == []
+    assert proxy.count("CreateMultipartUpload") == proxy.count("AbortMultipartUpload") == 1
+    assert fs.stats.requests["AbortMultipartUpload"] == 1
+
+
+async def test_uploads_of_a_cancelled_call_are_taken_back(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
+) -> None:
+    fs = make_fs(proxy.storage_options, asynchronous=True)
+    session = await fs.set_session()
+    loop, both_begun = asyncio.get_running_loop(), asyncio.Event()
+
+    def told(request: Request) -> bool:
+        if proxy.count("CreateMultipartUpload") == 2:
+            loop.call_soon_threadsafe(both_begun.set)
+        return True
+
+    proxy.delay("UploadPart", 3600, match=told)
+    contents = {f"{bucket_of_nine}/{name}": b"12345678" for name in ("new", "newer")}
+    task = asyncio.ensure_future(fs._pipe(contents, chunksize=2))
+    await both_begun.wait()
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert ours(loop) == []
+    assert proxy.count("AbortMultipartUpload") == 2
+    await session.close()
+
+
+async def test_an_upload_that_cannot_be_taken_back_is_named(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fsspec_avroglob.filesystem.recovery.ANSWER_S", 4.0)
+    fs = make_fs(proxy.storage_options, asynchronous=True)
+    session = await fs.set_session()
+    began = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+
+    def arrived(request: Request) -> bool:
+        loop.call_soon_threadsafe(began.set_result, None)
+        return True
+
+    proxy.delay("CreateMultipartUpload", 0.3, match=arrived)
+    proxy.fail("AbortMultipartUpload")
+    upload = asyncio.ensure_future(fs._pipe_file(f"{bucket_of_nine}/new", b"12345678", chunksize=2))
+    await began
+    upload.cancel()
+
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await upload
+
+    await session.close()
+    assert any(f"of {bucket_of_nine}/new is left" in note for note in caught.value.__notes__)
+
+
+def test_an_instance_whose_event_loop_is_closed_says_so_at_once(
+    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
+) -> None:
+    fs = make_fs(proxy.storage_options, asynchronous=True, retry=None)
+
+    async def read_one(*, close: bool) -> object:
+        content = await fs._cat_file(f"{bucket_of_nine}/a/1")
+        if close:
+            await (await fs.set_session()).close()
+        return content
+
+    assert asyncio.run(read_one(close=True)) == b"content"
+    assert asyncio.run(read_one(close=False)) == b"content"
+    sessions = fs.s3._endpoint.http_session._sessions.values()
+    connectors = [session.connector for session in sessions]
+    proxy.clear()
+    with pytest.raises(RuntimeError, match="an instance for each loop"):
+        asyncio.run(read_one(close=False))
+
+    assert (proxy.requests, fs.stats.retries) == ([], {})
+    for session, connector in zip(sessions, connectors, strict=True):
+        connector._close()  # what the caller has left open, without its loop
+        session.detach()
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        del connectors, connector, sessions, session
+        gc.collect()
+
+
+def test_an_instance_collected_in_another_event_loop_closes_in_its_own() -> None:
+    # An endpoint that keeps connections open, which not all servers of the tests do.
+    with SyntheticEndpoint({"bucket": ["a"]}) as endpoint:
+        fs = AvroGlobFileSystem(**endpoint.storage_options, skip_instance_cache=True)
+        fs.cat_file("bucket/a")
+        loop = fs.loop
+        (session,) = fs.s3._endpoint.http_session._sessions.values()
+
+        async def collect() -> None:
+            nonlocal fs
+            del fs
+            gc.collect()
+            for _ in range(9):
+                await asyncio.sleep(0)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+        busy = threading.Event()
+        loop.call_soon_threadsafe(busy.wait)
+        asyncio.run(collect())
+        busy.set()
+
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()  # after what is due there
+    assert session.closed

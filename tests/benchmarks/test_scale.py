@@ -1,0 +1,38 @@
+"""The figures of the scale page come from keys and requests as a bucket would have them."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.scale import PATTERNS, Events, cost, report
+from fsspec_avroglob.glob.pattern import GlobPattern
+from fsspec_avroglob.glob.plan import ListingPlan
+from tests.support.keyspace import Keyspace
+
+
+def test_keys_that_are_made_up_are_in_order_and_all_there() -> None:
+    events = Events(200_000)
+    keys = events[:]
+    assert keys == sorted(set(keys))
+    assert len(keys) == len(events) == 2 * Events.DIRECTORIES
+    assert [events[0], events[len(events) - 1]] == [keys[0], keys[-1]]
+
+
+@pytest.mark.parametrize("name", ["one directory", "one day", "one hour of every day of a month"])
+def test_requests_and_matches_are_those_of_a_bucket_that_holds_the_keys(name: str) -> None:
+    told = cost(PATTERNS[name], 240_000)
+    space = Keyspace(Events(240_000)[:])
+    [plan] = ListingPlan.for_pattern(GlobPattern.parse(f"bucket/{PATTERNS[name]}"))
+    files, _ = space.run(plan)
+    assert (told.matches, told.exact) == (len(files), True)
+    assert told.rounds <= told.requests
+    assert told.requests == space.requests
+
+
+def test_a_selective_glob_stays_cheap_on_a_billion_keys() -> None:
+    assert cost(PATTERNS["one directory"], 10**9).requests <= 20
+
+
+def test_the_page_has_a_table_for_every_pattern() -> None:
+    page = report(sizes=(10**5,))
+    assert page.count("| keys |") == len(PATTERNS)

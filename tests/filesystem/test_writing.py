@@ -1,0 +1,441 @@
+"""Writes: an answer that is lost, a key that is refused, an upload that fails or is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+
+import pytest
+from fsspec.asyn import sync
+
+from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
+from tests.conftest import MakeFs
+from tests.support.faults import Request
+from tests.support.proxy import FaultProxy
+from tests.support.servers import Endpoint
+
+MB = 2**20
+PART = b"x" * (5 * MB)
+CONTENT = PART + PART + b"end"
+
+Write = Callable[[AvroGlobFileSystem, str], object]
+
+
+def uploads(endpoint: Endpoint, bucket: str) -> list[object]:
+    found: list[object] = endpoint.client().list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+    return found
+
+
+def stored(endpoint: Endpoint, path: str) -> bytes:
+    bucket, _, key = path.partition("/")
+    content: bytes = endpoint.client().get_object(Bucket=bucket, Key=key)["Body"].read()
+    return content
+
+
+# --- uploads by parts -----------------------------------------------------------------------------
+
+
+def pipe(fs: AvroGlobFileSystem, path: str) -> None:
+    fs.pipe_file(path, CONTENT, chunksize=5 * MB)
+
+
+def pipe_new(fs: AvroGlobFileSystem, path: str) -> None:
+    fs.pipe_file(path, CONTENT, chunksize=5 * MB, mode="create")
+
+
+def write(fs: AvroGlobFileSystem, path: str) -> None:
+    with fs.open(path, "wb", block_size=5 * MB) as file:
+        file.write(CONTENT)
+
+
+def put(fs: AvroGlobFileSystem, path: str) -> None:
+    with tempfile.NamedTemporaryFile() as local:
+        local.write(CONTENT)
+        local.flush()
+        fs.put_file(local.name, path, chunksize=5 * MB)
+
+
+BY_PARTS: dict[str, Write] = {"pipe": pipe, "exclusive pipe": pipe_new, "open": write, "put": put}
+by_parts = pytest.mark.parametrize("run", BY_PARTS.values(), ids=list(BY_PARTS))
+
+
+@by_parts
+def test_an_upload_whose_completion_goes_unheard_is_found_to_be_there(
+    counted: AvroGlobFileSystem,
+    proxy: FaultProxy,
+    endpoint: Endpoint,
+    bucket: str,
+    run: Write,
+) -> None:
+    proxy.lose("CompleteMultipartUpload")
+
+    run(counted, f"{bucket}/key")
+
+    assert stored(endpoint, f"{bucket}/key") == CONTENT
+    assert uploads(endpoint, bucket) == []
+    assert proxy.count("CompleteMultipartUpload") == 1
+    assert proxy.count("AbortMultipartUpload") == 0
+
+
+def test_a_server_that_calls_a_completed_upload_a_missing_key_is_understood(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
+) -> None:
+    proxy.lose("CompleteMultipartUpload", times=1)
+    proxy.fail("ListParts", 404, "NoSuchKey")
+
+    pipe(counted, f"{bucket}/key")
+
+    assert stored(endpoint, f"{bucket}/key") == CONTENT
+    assert proxy.count("CompleteMultipartUpload") == 1
+
+
+def test_a_completion_that_could_not_be_looked_into_is_repeated_and_then_found(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
+) -> None:
+    proxy.lose("CompleteMultipartUpload", times=1)
+    proxy.fail("ListParts", 503, times=1)
+
+    pipe(counted, f"{bucket}/key")
+
+    assert stored(endpoint, f"{bucket}/key") == CONTENT
+    assert proxy.count("CompleteMultipartUpload") == 2  # the second finds no upload
+
+
+def test_an_older_object_is_not_taken_for_the_upload(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
+) -> None:
+    pipe(counted, f"{bucket}/key")
+    proxy.clear()
+    proxy.drop("CompleteMultipartUpload")
+
+    with pytest.raises(Exception, match=r"[Cc]onnection") as caught:
+        pipe(counted, f"{bucket}/key")
+
+    assert any("3 attempts" in note for note in caught.value.__notes__)
+    assert proxy.count("CompleteMultipartUpload") == 3
+    assert uploads(endpoint, bucket) == []
+
+
+def test_an_upload_that_someone_else_has_aborted_fails(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
+) -> None:
+    endpoint.client().put_object(Bucket=bucket, Key="key", Body=b"another")
+
+    def abort(request: Request) -> bool:
+        endpoint.client().abort_multipart_upload(
+            Bucket=bucket, Key="key", UploadId=request.query["uploadId"]
+        )
+        return True
+
+    proxy.drop("CompleteMultipartUpload", times=1, match=abort)
+    proxy.fail("CompleteMultipartUpload", 404, "NoSuchUpload")
+
+    with pytest.raises(FileNotFoundError):
+        pipe(counted, f"{bucket}/key")
+
+    assert stored(endpoint, f"{bucket}/key") == b"another"
+
+
+PARTS_FAIL = {
+    "a part": "UploadPart",
+    "the completion": "CompleteMultipartUpload",
+}
+
+
+@by_parts
+@pytest.mark.parametrize("operation", PARTS_FAIL.values(), ids=list(PARTS_FAIL))
+def test_an_upload_that_fails_is_taken_back(
+    counted: AvroGlobFileSystem,
+    proxy: FaultProxy,
+    endpoint: Endpoint,
+    bucket: str,
+    run: Write,
+    operation: str,
+) -> None:
+    proxy.fail(operation, 403, "AccessDenied")
+
+    with pytest.raises(PermissionError):
+        run(counted, f"{bucket}/key")
+
+    assert uploads(endpoint, bucket) == []
+    assert not counted.exists(f"{bucket}/key")
+
+
+def test_an_upload_that_cannot_be_taken_back_says_so(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str
+) -> None:
+    proxy.fail("UploadPart", 403, "AccessDenied")
+    proxy.fail("AbortMultipartUpload", 403, "AccessDenied")
+
+    with pytest.raises(PermissionError) as caught:
+        pipe(counted, f"{bucket}/key")
+
+    assert any(f"of {bucket}/key are left" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("stage", ["UploadPart", "CompleteMultipartUpload"])
+async def test_a_cancelled_upload_is_taken_back(
+    make_fs: MakeFs, proxy: FaultProxy, endpoint: Endpoint, bucket: str, stage: str
+) -> None:
+    fs = make_fs(proxy.storage_options, asynchronous=True)
+    reached = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def tell(request: Request) -> bool:
+        loop.call_soon_threadsafe(reached.set)
+        return True
+
+    proxy.delay(stage, seconds=3600, match=tell)
+    task = asyncio.create_task(fs._pipe_file(f"{bucket}/key", CONTENT, chunksize=5 * MB))
+    await reached.wait()
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert uploads(endpoint, bucket) == []
+    assert {task for task in asyncio.all_tasks() if "pipe" in repr(task)} == set()
+    await fs._s3creator.__aexit__(None, None, None)
+
+
+def test_a_file_whose_upload_failed_is_closed_and_stores_nothing_later(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
+) -> None:
+    proxy.fail("PutObject", 403, "AccessDenied", times=1)
+    file = counted.open(f"{bucket}/key", "wb")
+    file.write(b"content")
+
+    with pytest.raises(PermissionError):
+        file.close()
+    file.close()
+
+    assert file.closed
+    assert proxy.count("PutObject") == 1
+    assert not counted.exists(f"{bucket}/key")
+
+
+# --- exclusive creation ---------------------------------------------------------------------------
+
+
+def pipe_small(fs: AvroGlobFileSystem, path: str) -> None:
+    fs.pipe_file(path, b"mine", mode="create")
+
+
+def write_small(fs: AvroGlobFileSystem, path: str) -> None:
+    with fs.open(path, "xb") as file:
+        file.write(b"mine")
+
+
+def write_nothing(fs: AvroGlobFileSystem, path: str) -> None:
+    fs.open(path, "xb").close()
+
+
+EXCLUSIVE: dict[str, tuple[Write, bytes]] = {
+    "pipe": (pipe_small, b"mine"),
+    "open": (write_small, b"mine"),
+    "open, empty": (write_nothing, b""),
+}
+exclusive = pytest.mark.parametrize(("run", "content"), EXCLUSIVE.values(), ids=list(EXCLUSIVE))
+
+
+@exclusive
+def test_an_object_created_unheard_is_ours(
+    counted: AvroGlobFileSystem,
+    proxy: FaultProxy,
+    endpoint: Endpoint,
+    bucket: str,
+    run: Write,
+    content: bytes,
+) -> None:
+    proxy.lose("PutObject", times=1)
+
+    run(counted, f"{bucket}/key")
+
+    assert stored(endpoint, f"{bucket}/key") == content
+    assert proxy.count("PutObject") == 1
+
+
+def test_an_object_created_unheard_is_ours_when_it_is_seen_only_later(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
+) -> None:
+    proxy.lose("PutObject", times=1)
+    proxy.fail("HeadObject", 503, times=1)
+
+    pipe_small(counted, f"{bucket}/key")
+
+    assert stored(endpoint, f"{bucket}/key") == b"mine"
+    assert proxy.count("PutObject") == 2
+
+
+@exclusive
+def test_an_object_of_another_writer_is_not_taken_for_ours(
+    counted: AvroGlobFileSystem,
+    proxy: FaultProxy,
+    endpoint: Endpoint,
+    bucket: str,
+    run: Write,
+    content: bytes,
+) -> None:
+    def another(request: Request) -> bool:
+        endpoint.client().put_object(Bucket=bucket, Key="key", Body=b"hers")
+        return True
+
+    proxy.drop("PutObject", times=1, match=another)
+
+    with pytest.raises(FileExistsError):
+        run(counted, f"{bucket}/key")
+
+    assert stored(endpoint, f"{bucket}/key") == b"hers"
+    assert proxy.count("PutObject") == 2
+
+
+@exclusive
+def test_an_object_that_was_there_before_a_refusal_is_not_ours(
+    counted: AvroGlobFileSystem,
+    proxy: FaultProxy,
+    endpoint: Endpoint,
+    bucket: str,
+    run: Write,
+    content: bytes,
+) -> None:
+    def another(request: Request) -> bool:
+        endpoint.client().put_object(Bucket=bucket, Key="key", Body=content)
+        return True
+
+    # A throttled request has not been carried out, so an equal object is another's.
+    proxy.fail("PutObject", 503, times=1, match=another)
+
+    with pytest.raises(FileExistsError):
+        run(counted, f"{bucket}/key")
+
+
+# --- buckets --------------------------------------------------------------------------------------
+
+
+def test_a_bucket_made_or_removed_unheard_is_made_or_removed(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str
+) -> None:
+    proxy.lose("CreateBucket", times=1)
+    proxy.lose("DeleteBucket", times=1)
+    name = f"{bucket[:40]}-new"
+
+    counted.mkdir(name)
+    assert counted.exists(name)
+    counted.rmdir(name)
+
+    assert not counted.exists(name)
+    with pytest.raises(FileNotFoundError):
+        counted.rmdir(name)
+
+
+# --- removal --------------------------------------------------------------------------------------
+
+
+def delete_answer(*errors: tuple[str, str]) -> bytes:
+    items = "".join(
+        f"<Error><Key>{key}</Key><Code>{code}</Code><Message>{code}</Message></Error>"
+        for key, code in errors
+    )
+    return f'<?xml version="1.0"?><DeleteResult>{items}</DeleteResult>'.encode()
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch, counted: AvroGlobFileSystem) -> list[list[str]]:
+    """The keys of each DeleteObjects that botocore is given."""
+    keys: list[list[str]] = []
+    counted.connect()
+
+    def note(params: dict[str, dict[str, list[dict[str, str]]]], **kwargs: object) -> None:
+        keys.append([item["Key"] for item in params["Delete"]["Objects"]])
+
+    counted.s3.meta.events.register("provide-client-params.s3.DeleteObjects", note)
+    return keys
+
+
+def test_only_the_keys_that_may_be_deleted_later_are_asked_for_again(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str, sent: list[list[str]]
+) -> None:
+    paths = [f"{bucket}/{name}" for name in "abcde"]
+    proxy.fail(
+        "DeleteObjects",
+        200,
+        times=1,
+        body=delete_answer(("b", "SlowDown"), ("c", "AccessDenied"), ("d", "InternalError")),
+    )
+    proxy.fail("DeleteObjects", 200, times=1, body=delete_answer(("d", "SlowDown")))
+
+    with pytest.raises(PermissionError, match=f"1 not deleted: {bucket}/c") as caught:
+        counted.rm(paths)
+
+    assert sent == [["a", "b", "c", "d", "e"], ["b", "d"], ["d"]]
+    assert "AccessDenied" in str(caught.value)
+
+
+def test_keys_that_can_never_be_deleted_are_named_in_the_end(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str, sent: list[list[str]]
+) -> None:
+    proxy.fail("DeleteObjects", 200, body=delete_answer(("b", "SlowDown")))
+
+    with pytest.raises(OSError, match=f"1 not deleted: {bucket}/b"):
+        counted.rm([f"{bucket}/a", f"{bucket}/b"])
+
+    assert sent == [["a", "b"], ["b"], ["b"]]
+
+
+def test_a_batch_that_fails_does_not_keep_the_others(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str, sent: list[list[str]]
+) -> None:
+    paths = [f"{bucket}/{number:04}" for number in range(2_500)]
+    proxy.fail("DeleteObjects", 403, "AccessDenied", times=1)
+
+    with pytest.raises(PermissionError):
+        counted.rm(paths)
+
+    assert sorted(map(len, sent)) == [500, 1000, 1000]
+
+
+def test_keys_that_xml_cannot_hold_are_deleted_alone(
+    make_fs: MakeFs, bucket: str, put: Callable[..., None]
+) -> None:
+    keys = ["a\rb", "tab\t", "bell\x07", "plain", "ü", "\u2028"]
+    put(dict.fromkeys([*keys, "stays"], b""))
+    fs = make_fs()
+
+    fs.rm([f"{bucket}/{key}" for key in keys])
+
+    assert fs.find(bucket) == [f"{bucket}/stays"]
+
+
+def test_rm_of_several_buckets_and_levels(counted: AvroGlobFileSystem, bucket: str) -> None:
+    other = f"{bucket[:40]}-other"
+    counted.mkdir(other)
+    for path in (f"{bucket}/a", f"{bucket}/d/b", f"{bucket}/d/e/c", f"{other}/x"):
+        counted.touch(path)
+
+    counted.rm([f"{bucket}/a", f"{other}/x"])
+    counted.rm(f"{bucket}/d", recursive=True, maxdepth=1)
+
+    assert counted.find(bucket) == [f"{bucket}/d/e/c"]
+    assert counted.find(other) == []
+    counted.rm(other, recursive=True)
+    assert not counted.exists(other)
+
+
+# --- copies ---------------------------------------------------------------------------------------
+
+
+def test_a_large_copy_keeps_content_and_metadata(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
+) -> None:
+    content = CONTENT
+    source = f"{bucket}/from ä?versionId=1"
+    counted.pipe_file(source, content, ContentType="text/x", Metadata={"a": "b"})
+    proxy.lose("CompleteMultipartUpload", times=1)
+
+    sync(counted.loop, counted._copy_managed, source, f"{bucket}/to", len(content), 5 * MB)
+
+    assert stored(endpoint, f"{bucket}/to") == content
+    head = endpoint.client().head_object(Bucket=bucket, Key="to")
+    assert (head["ContentType"], head["Metadata"]) == ("text/x", {"a": "b"})
+    assert proxy.count("UploadPartCopy") == 3

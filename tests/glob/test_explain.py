@@ -1,0 +1,126 @@
+"""Plans as text, and what their steps are said to cost."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fsspec_avroglob.glob.explain import SHOWN_NAMES, costed, lines, outline, printable, total
+from fsspec_avroglob.glob.plan import Level, ListingPlan, Match
+from tests.support.keyspace import Keyspace
+from tests.support.plans import parsed, plan_for
+from tests.support.trees import patterns, trees
+
+
+def printed(plan: ListingPlan) -> str:
+    return "\n".join(lines(plan))
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (
+            "events/year=2024/month=*/day=01/hour=00/*.avro",
+            [
+                "descend into events/ (not listed)",
+                "descend into events/year=2024/ (not listed)",
+                "level: LIST prefix=events/year=2024/month= delimiter=/",
+                "descend into events/year=2024/month=*/day=01/ (not listed)",
+                "descend into events/year=2024/month=*/day=01/hour=00/ (not listed)",
+                "match: LIST prefix=events/year=2024/month=*/day=01/hour=00/ delimiter=/",
+            ],
+        ),
+        (
+            "events/year={2023,2025}/month=0[1-3]/*.avro",
+            [
+                "descend into events/ (not listed)",
+                "descend into events/{year=2023,year=2025}/ (not listed)",
+                "descend into events/{year=2023,year=2025}/{month=01,month=02,month=03}/ "
+                "(not listed)",
+                "match: LIST prefix=events/{year=2023,year=2025}/"
+                "{month=01,month=02,month=03}/ delimiter=/",
+            ],
+        ),
+        (
+            "events/**/part-*.avro",
+            ["descend into events/ (not listed)", "flat: LIST prefix=events/"],
+        ),
+        (
+            "logs/part-[3-5]*",
+            [
+                "descend into logs/ (not listed)",
+                "range: LIST prefix=logs/part- from 'part-3' to 'part-5'",
+            ],
+        ),
+        ("{a,b}", ["exact: LIST prefix={a,b}"]),
+    ],
+)
+def test_a_plan_prints_as_a_tree_of_its_listings(text: str, lines: list[str]) -> None:
+    title, *steps = printed(plan_for(text)).split("\n")
+    assert title == f"bucket/{text} in bucket"
+    assert steps == [f"{'  ' * depth}└ {line}" for depth, line in enumerate(lines)]
+
+
+def test_a_plan_that_was_run_prints_what_its_steps_cost() -> None:
+    plan = plan_for("a/*/b*")
+    inside_a = plan.state_at("a/")
+    plan.cost(Level, inside_a).requests += 3
+    plan.cost(Level, inside_a).keys_seen += 20
+    plan.cost(Match, plan.enter(inside_a, "x", 2)).requests += 2
+    _, *lines = printed(plan).split("\n")
+    assert lines == [
+        "└ descend into a/ (not listed)",
+        "  └ level: LIST prefix=a/ delimiter=/  [3 requests, 20 keys seen, 0 kept]",
+        "    └ match: LIST prefix=a/*/b delimiter=/  [2 requests, 0 keys seen, 0 kept]",
+    ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(patterns, st.none() | st.integers(1, 3))
+def test_every_plan_can_be_printed(text: str, maxdepth: int | None) -> None:
+    plan = parsed(text, maxdepth)
+    assert printed(plan).startswith("bucket/")
+
+
+@settings(max_examples=150, deadline=None)
+@given(trees(empty_segments=True), patterns, st.none() | st.integers(1, 3))
+def test_every_request_of_a_run_is_told_once(
+    tree: set[str], text: str, maxdepth: int | None
+) -> None:
+    plan, space = parsed(text, maxdepth), Keyspace(tree, page_size=3)
+    space.run(plan)
+    nodes, elsewhere = costed(plan)
+    told = [node.cost for node in nodes if node.cost] + ([elsewhere] if elsewhere else [])
+    assert total(told).requests == space.requests
+
+
+def test_a_stated_name_beside_a_wildcard_has_its_own_step() -> None:
+    steps = [(node.depth, str(node)) for node in outline(plan_for("{x/**,*/a*}"))]
+    assert steps == [
+        (0, "level: LIST prefix= delimiter=/"),
+        (1, "flat: LIST prefix=x/"),
+        (1, "match: LIST prefix=*/a delimiter=/"),
+    ]
+
+
+def test_many_names_are_shortened() -> None:
+    few, many = (plan_for(f"{{1..{count}}}/x*") for count in (SHOWN_NAMES, SHOWN_NAMES + 1))
+    assert "{1,2,3,4,5,6}/" in printed(few)
+    assert "{1,2,3,4,…,7}/" in printed(many)
+
+
+def test_a_deep_pattern_prints() -> None:
+    assert printed(plan_for("a*/" * 500 + "b")).count("\n") == 501
+
+
+def test_control_characters_are_escaped_and_others_kept() -> None:
+    assert printable("a\x1b[31mé\n") == "a\\x1b[31mé\\n"
+    assert "\x1b" not in printed(plan_for("\x1b[[]31m*"))
+
+
+def test_what_a_depth_limit_left_below_stars_is_told_as_such() -> None:
+    plan = parsed("**", 2)
+    space = Keyspace([f"{a}/{b}/{c}" for a in "abc" for b in range(9) for c in "xy"], page_size=5)
+    space.run(plan)
+    assert "└ further down, below **  [" in printed(plan)

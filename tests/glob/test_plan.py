@@ -1,0 +1,212 @@
+"""Plans: the steps of a pattern, their order, and what they print."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from fsspec_avroglob.glob.pattern import GlobPattern
+from fsspec_avroglob.glob.plan import (
+    EVERYTHING,
+    LAST,
+    Descend,
+    Exact,
+    Flat,
+    Level,
+    ListingPlan,
+    Match,
+    OrderedRange,
+    before,
+)
+from tests.support.keyspace import directories_of
+from tests.support.plans import parsed, plan_for
+from tests.support.trees import keys, patterns, trees
+
+# --- steps ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("*", [Match(("",))]),
+        ("part-*", [Match(("part-",))]),
+        ("*.avro", [Match(("",))]),
+        ("{a*,b/c}", [Descend(("b",)), Match(("a",))]),
+        ("{a,b}", [Exact(("a", "b"))]),
+        ("part-0[3-5]*", [OrderedRange("part-0", ("part-03", "part-04", "part-05"))]),
+        ("[3-5]*", [OrderedRange("", ("3", "4", "5"))]),
+        ("[357]*", [Match(("3", "5", "7"))]),
+        ("{a,ab}*", [Match(("a",))]),
+        ("a/*", [Descend(("a",))]),
+        ("{2023,2025}/*", [Descend(("2023", "2025"))]),
+        ("0[1-3]/*", [Descend(("01", "02", "03"))]),
+        ("{00..02}/*", [Descend(("00", "01", "02"))]),
+        ("*/a", [Level(("",))]),
+        ("year=*/a", [Level(("year=",))]),
+        ("{a,b*}/x", [Level(("a", "b"))]),
+        ("{a/x,b*/y}", [Descend(("a",)), Level(("b",))]),
+        ("{a/x,a*/y}", [Level(("a",))]),
+        ("**", [Flat(("",))]),
+        ("**/a", [Flat(("",))]),
+        ("{a/**,b*}", [Descend(("a",)), Match(("b",))]),
+    ],
+)
+def test_a_pattern_becomes_the_cheapest_steps(text: str, steps: list[object]) -> None:
+    plan = plan_for(text)
+    assert list(plan.steps(plan.root)) == steps
+
+
+@settings(max_examples=200, deadline=None)
+@given(trees(empty_segments=True), patterns, st.none() | st.integers(1, 3))
+def test_no_match_lies_where_the_plan_does_not_go(
+    tree: set[str], text: str, maxdepth: int | None
+) -> None:
+    plan = parsed(text, maxdepth)
+    files = filter(plan.keeps_file, tree)
+    directories = filter(plan.keeps_directory, directories_of(tree))
+    for path in [*files, *(directory[:-1] for directory in directories)]:
+        parent = path[: path.rfind("/") + 1]
+        assert plan.state_at(parent), path
+        for ancestor in [path[:i] for i, char in enumerate(path) if char == "/"]:
+            assert plan.state_at(ancestor + "/"), path
+
+
+@settings(max_examples=200, deadline=None)
+@given(patterns)
+def test_prefixes_of_a_step_are_never_within_one_another(text: str) -> None:
+    plan = parsed(text)
+    for step in plan.steps(plan.root):
+        stems = getattr(step, "stems", ())
+        assert not any(a != b and a.startswith(b) for a in stems for b in stems)
+        names = getattr(step, "names", ())
+        assert list(names) == sorted(set(names))
+
+
+# --- order ---------------------------------------------------------------------------------------
+
+
+@settings(max_examples=400, deadline=None)
+@given(trees(empty_segments=True, max_size=25), patterns, st.data())
+@example({"a", "a-", "a/b", "a0"}, "{a,b}", None)
+@example({"a/b", "a-/b", "a/b/c"}, "[a-b]/b", None)
+def test_no_match_lies_between_a_key_and_where_the_listing_goes_on(
+    tree: set[str], text: str, data: st.DataObject | None
+) -> None:
+    plan = parsed(text)
+    directory = ""
+    if data is not None:
+        directory = data.draw(st.sampled_from(sorted({"", *directories_of(tree)})))
+    state = plan.state_at(directory)
+    assume(state)
+    inside = [key for key in tree if key.startswith(directory) and key != directory]
+    # A directory is told by the first key in it.
+    matches = {key for key in inside if plan.keeps_file(key)}
+    for path in filter(plan.keeps_directory, directories_of(inside)):
+        if len(path) > len(directory):
+            matches.add(min(key for key in inside if key.startswith(path)))
+    for key in inside:
+        place = plan.seek(state, directory, key)
+        later = [match for match in matches if match > key]
+        if place is None:
+            assert not later, key
+            continue
+        assert place >= key
+        assert not [match for match in later if match <= place], (key, place)
+        again = plan.seek(state, directory, place)
+        assert again is None or again >= place
+
+
+@pytest.mark.parametrize("text", ["*", "*/b", "{a,b}/c", "[ab]"])
+def test_a_listing_never_goes_back_behind_the_last_character(text: str) -> None:
+    plan = plan_for(text)
+    key = "a/\U0010ffff\U0010ffff/c"
+    place = plan.seek(plan.root, "", key)
+    assert place is not None
+    assert place >= key
+
+
+@settings(max_examples=200, deadline=None)
+@given(trees(empty_segments=True), patterns)
+def test_no_match_lies_before_the_first_place(tree: set[str], text: str) -> None:
+    plan = parsed(text)
+    for directory in {"", *directories_of(tree)}:
+        state = plan.state_at(directory)
+        if not state:
+            continue
+        first = plan.first(state, directory)
+        for key in tree:
+            if key.startswith(directory) and key != directory and plan.keeps_file(key):
+                assert key > first
+
+
+@settings(max_examples=200, deadline=None)
+@given(keys())
+def test_before_is_just_before(text: str) -> None:
+    place = before(text)
+    assert place < text
+    assert place + "\U0010ffff" < text or not place.endswith(LAST)
+    place.encode()
+
+
+@pytest.mark.parametrize("text", ["\x1f", "a ", "\ue000", "a\ue000", "\U00010000"])
+def test_before_makes_no_character_that_xml_cannot_hold(text: str) -> None:
+    place = before(text)
+    assert place < text
+    assert all(ord(char) >= 0x20 and not 0xD800 <= ord(char) < 0xE000 for char in place)
+
+
+# --- from a pattern ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["*", "*/a", "b*/a", "b?/a", "**", "**/a", "[!a]/b", "{a,b*}/c", "{a/b,**}", "", "/a"]
+)
+def test_a_pattern_that_names_no_bucket_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="Cannot traverse all of S3") as caught:
+        ListingPlan.for_pattern(GlobPattern.parse(text))
+    assert repr(text) in str(caught.value)
+
+
+def test_a_bucket_alone_is_no_pattern() -> None:
+    with pytest.raises(ValueError, match="'lake' is a bucket alone"):
+        ListingPlan.for_pattern(GlobPattern.parse("lake"))
+
+
+def test_braces_may_name_several_buckets() -> None:
+    plans = ListingPlan.for_pattern(GlobPattern.parse("{one/a*,two/{b,c}/*,logs-[1-2]/d}"))
+    steps = {plan.bucket: list(plan.steps(plan.root)) for plan in plans}
+    assert steps == {
+        "one": [Match(("a",))],
+        "two": [Descend(("b", "c"))],
+        "logs-1": [Exact(("d",))],
+        "logs-2": [Exact(("d",))],
+    }
+
+
+def test_branches_of_one_bucket_make_one_plan() -> None:
+    [plan] = ListingPlan.for_pattern(GlobPattern.parse("b/{x/*,y*/z,x/*}"))
+    assert len(plan.branches) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "maxdepth", "matching", "other"),
+    [
+        ("**", 1, ["a"], ["a/b"]),
+        ("**", 2, ["a", "a/b"], ["a/b/c"]),
+        ("a/**", 1, ["a/b"], ["a/b/c"]),
+        ("{a/**,b/*/c}", 1, ["a/b", "b/x/c"], ["a/b/c"]),
+        ("a/*/c", 1, ["a/b/c"], ["a/b"]),
+    ],
+)
+def test_maxdepth_bounds_what_two_stars_span(
+    text: str, maxdepth: int, matching: list[str], other: list[str]
+) -> None:
+    plan = plan_for(text, maxdepth)
+    assert [key for key in matching + other if plan.keeps_file(key)] == matching
+
+
+def test_everything_is_kept_without_looking() -> None:
+    assert plan_for("a/**").keeps_all(EVERYTHING)
+    assert not plan_for("a/**", maxdepth=2).keeps_all(EVERYTHING)
+    assert not plan_for("a/**/").keeps_all(EVERYTHING)

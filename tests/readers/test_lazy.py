@@ -1,0 +1,109 @@
+"""Avro files as a LazyFrame: what a query needs reaches the reader, and no more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fsspec_avroglob.avro.arrow import UnsupportedTypeError
+from fsspec_avroglob.readers.lazy import scan_avro
+from tests.conftest import PutObjects
+from tests.support.avro_data import avro_file, record_schema, user_file, users
+from tests.support.proxy import FaultProxy
+
+pytestmark = pytest.mark.needs("polars")
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> str:
+    """A glob of three files in Hive directories with the users 0 to 29 in order."""
+    for n in range(3):
+        (tmp_path / f"y={n}").mkdir()
+        (tmp_path / f"y={n}" / "x.avro").write_bytes(user_file(10, n * 10, block_bytes=64))
+    return f"{tmp_path}/y=*/*.avro"
+
+
+def test_a_scan_has_the_schema_and_rows_of_the_table(lake: str) -> None:
+    import polars
+
+    frame = scan_avro(lake)
+
+    assert frame.collect_schema() == {
+        "id": polars.Int64,
+        "name": polars.String,
+        "score": polars.Float64,
+        "y": polars.Int64,
+    }
+    assert frame.drop("y").collect().to_dicts() == users(30)
+    assert frame.collect(engine="streaming").height == 30
+
+
+def test_columns_rows_and_predicates_are_those_of_the_query(lake: str) -> None:
+    import polars
+    from polars import col
+
+    frame = scan_avro(lake, row_index_name="row", include_file_paths="file")
+
+    assert frame.select("name").collect().columns == ["name"]
+    assert frame.filter(col("id") > 27).select("row", "y").collect().rows() == [(28, 2), (29, 2)]
+    assert frame.head(8).filter(col("id") > 5).collect()["id"].to_list() == [6, 7]
+    assert frame.filter(col("id") > 5).head(2).collect()["id"].to_list() == [6, 7]
+    assert frame.slice(9, 3).collect()["id"].to_list() == [9, 10, 11]
+    assert frame.tail(2).collect()["id"].to_list() == [28, 29]
+    assert frame.select(polars.len()).collect().item() == 30
+    assert scan_avro(lake, n_rows=12).select(polars.len()).collect().item() == 12
+    assert frame.group_by("y").agg(col("row").sum()).sort("y").collect().rows() == [
+        (0, 45),
+        (1, 145),
+        (2, 245),
+    ]
+
+
+def test_a_scan_can_be_collected_again_and_joined_with_itself(lake: str) -> None:
+    frame = scan_avro(lake)
+
+    assert frame.collect().equals(frame.collect())
+    assert frame.join(frame, on="id").collect().height == 30
+
+
+def test_headers_are_read_once_and_a_slice_costs_one_object(
+    put: PutObjects, bucket: str, proxy: FaultProxy
+) -> None:
+    put({f"{n}.avro": user_file(10_000, 10_000 * n) for n in range(3)})
+    options = {**proxy.storage_options, "skip_instance_cache": True}
+
+    frame = scan_avro(f"s3://{bucket}/*.avro", options)
+    assert [r.operation for r in proxy.requests] == ["ListObjectsV2", *["GetObject"] * 3]
+    proxy.clear()
+
+    assert frame.head(100).collect().height == 100
+    assert {r.path.rpartition("/")[2] for r in proxy.requests} == {"0.avro"}
+
+
+def test_partition_filters_prune_the_files(put: PutObjects, bucket: str, proxy: FaultProxy) -> None:
+    put({f"y={n}/x.avro": user_file(1, n) for n in range(4)})
+    options = {**proxy.storage_options, "skip_instance_cache": True}
+
+    frame = scan_avro(f"s3://{bucket}/y=*/x.avro", options, filters=[("y", ">=", 2)])
+
+    assert frame.collect()["y"].to_list() == [2, 3]
+    assert proxy.count("GetObject") == 2
+
+
+def test_what_polars_lacks_is_an_error_that_columns_avoid(tmp_path: Path) -> None:
+    duration = {"type": "fixed", "name": "D", "size": 12, "logicalType": "duration"}
+    schema = record_schema({"id": "long", "list": {"type": "array", "items": duration}})
+    (tmp_path / "x.avro").write_bytes(avro_file([{"id": 1, "list": [bytes(12)]}], schema))
+
+    with pytest.raises(UnsupportedTypeError, match=r"'list.item' has no Polars type.*columns="):
+        scan_avro(tmp_path / "x.avro")
+    frame = scan_avro(tmp_path / "x.avro", columns=["id"])
+
+    assert frame.collect().rows() == [(1,)]
+    assert frame.select("id").collect().rows() == [(1,)]
+
+
+def test_a_misspelt_option_is_told(lake: str) -> None:
+    with pytest.raises(TypeError, match=r"scan_avro\(\) .*; did you mean 'n_rows'\?"):
+        scan_avro(lake, nrows=1)  # type: ignore[call-arg]

@@ -1,0 +1,125 @@
+"""What a page tells of its keys: infos as s3fs has them, for all keys or for chosen ones."""
+
+from __future__ import annotations
+
+import pickle
+from copy import deepcopy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from s3fs import S3FileSystem
+
+from fsspec_avroglob.s3.page import Page, info_of_directory, page_from_response, parse_page
+from tests.support.dialects import AWS, FULL, Entry, Listing, infos_of
+
+# --- infos ----------------------------------------------------------------------------------------
+
+
+def test_infos_of_chosen_keys_come_in_the_order_asked_for() -> None:
+    page = parse_page(AWS.render(Listing(tuple(Entry(f"k{i}", size=i) for i in range(10)))))
+
+    infos = infos_of(page, "b", [7, 2, 2])
+
+    assert [(info["name"], info["size"]) for info in infos] == [
+        ("b/k7", 7),
+        ("b/k2", 2),
+        ("b/k2", 2),
+    ]
+
+
+@pytest.mark.parametrize("detail", [False, True])
+def test_infos_can_be_changed_without_effect_on_the_page(detail: bool) -> None:
+    page = parse_page(AWS.render(Listing((FULL,))), detail=detail)
+
+    infos_of(page, "b")[0].clear()
+
+    assert infos_of(page, "c")[0]["name"] == f"c/{FULL.key}"
+
+
+@pytest.mark.parametrize("detail", [False, True])
+def test_infos_do_not_share_what_can_be_changed(detail: bool) -> None:
+    _check_that_nothing_is_shared(parse_page(AWS.render(Listing((FULL,) * 3)), detail=detail))
+
+
+def test_infos_of_a_response_do_not_share_what_can_be_changed() -> None:
+    page = parse_page(AWS.render(Listing((FULL,) * 3)))
+
+    _check_that_nothing_is_shared(page_from_response({"Contents": infos_of(page, "b")}))
+
+
+def _check_that_nothing_is_shared(page: Page) -> None:
+    first, second, third = infos_of(page, "b")
+    untouched = deepcopy(second)
+
+    first["ChecksumAlgorithm"].clear()
+    first["Owner"].clear()
+    first["RestoreStatus"]["more"] = 1
+    third["more"] = 2
+
+    assert second == untouched
+    assert infos_of(page, "b") == [untouched] * 3
+
+
+@pytest.mark.parametrize("detail", [False, True])
+def test_infos_are_plain_dicts(detail: bool) -> None:
+    infos = infos_of(parse_page(AWS.render(Listing((FULL, FULL))), detail=detail), "b")
+
+    assert [type(info) for info in infos] == [dict, dict]
+    assert pickle.loads(pickle.dumps(infos)) == infos
+    assert deepcopy(infos) == infos
+    assert {**infos[0], "name": "else"} | {"name": infos[0]["name"]} == infos[1]
+
+
+def test_a_response_that_lacks_sizes_has_keys_but_no_infos() -> None:
+    page = page_from_response({"Contents": [{"Key": "k"}], "IsTruncated": False})
+
+    assert page.keys == ["k"]
+    with pytest.raises(KeyError):
+        infos_of(page, "b")
+
+
+@pytest.mark.parametrize("prefix", ["a/", "a/b/", "é /", "/"])
+def test_a_common_prefix_becomes_the_directory_of_s3fs(prefix: str) -> None:
+    expected = {"Key": prefix[:-1], "Size": 0, "StorageClass": "DIRECTORY", "type": "directory"}
+    S3FileSystem._fill_info(expected, "b", versions=False)
+
+    assert info_of_directory(f"b/{prefix[:-1]}") == expected
+
+
+# --- items that are asked for again ---------------------------------------------------------------
+
+
+def _page_of_sizes(sizes: list[int], detail: bool) -> Page:
+    contents = "".join(
+        f"<Contents><Key>k%20{place:03}</Key><Size>{size}</Size></Contents>"
+        for place, size in enumerate(sizes)
+    )
+    head = "<IsTruncated>false</IsTruncated><EncodingType>url</EncodingType>"
+    body = f"<ListBucketResult>{head}{contents}</ListBucketResult>"
+    return parse_page(body.encode(), detail=detail)
+
+
+@given(st.data(), st.lists(st.integers(0, 10**9), min_size=1, max_size=90), st.booleans())
+def test_chosen_keys_alone_make_the_same_infos(
+    data: st.DataObject, sizes: list[int], detail: bool
+) -> None:
+    page = _page_of_sizes(sizes, detail)
+    chosen = sorted(data.draw(st.sets(st.sampled_from(range(len(sizes))), max_size=5)))
+
+    alone, indices = page.thinned(chosen)
+
+    assert (indices is None) == (2 * len(chosen) < len(sizes))
+    paths = [f"b/{page.keys[index]}" for index in chosen]
+    assert alone.infos(paths, indices) == infos_of(page, "b", chosen)
+    assert [info["size"] for info in alone.infos(paths, indices)] == [sizes[i] for i in chosen]
+
+
+@pytest.mark.parametrize("detail", [False, True])
+def test_infos_are_new_each_time_they_are_asked_for(detail: bool) -> None:
+    page = _page_of_sizes([3, 1, 2], detail)
+    first = infos_of(page, "b")
+    first[0]["size"] = -1
+
+    assert [info["size"] for info in infos_of(page, "b")] == [3, 1, 2]
+    assert infos_of(page, "b", [2, 0]) == [infos_of(page, "b")[2], infos_of(page, "b")[0]]

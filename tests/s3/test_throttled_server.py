@@ -1,0 +1,83 @@
+"""Large globs and reads against a server that really takes only so many requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.endpoint import SyntheticEndpoint
+from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
+from fsspec_avroglob.s3.retry import RetryEvent
+
+LISTINGS, FILES = 2000, 500
+MEANWHILE = 16
+"""Requests that are answered during a wait; in the second that it stands for, hundreds would be."""
+
+LATENCY_S = 0.01
+"""More than what four requests cost a busy machine, else the load of that is what is measured."""
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[SyntheticEndpoint]:
+    """Keys that are listed one by one, and files that are read."""
+    buckets = {
+        "keys": [f"events/{number:04}.avro" for number in range(LISTINGS)],
+        "files": [f"{number:03}" for number in range(FILES)],
+    }
+    with SyntheticEndpoint(buckets) as running:
+        yield running
+
+
+def instance(endpoint: SyntheticEndpoint, events: list[RetryEvent]) -> AvroGlobFileSystem:
+    """A filesystem with the default policy, which lets others go first instead of sleeping."""
+    fs = AvroGlobFileSystem(
+        **endpoint.storage_options, skip_instance_cache=True, on_retry=events.append
+    )
+
+    async def others_first(seconds: float) -> None:
+        goal = total(fs) - fs.stats.in_flight + MEANWHILE
+        while fs.stats.in_flight and total(fs) - fs.stats.in_flight < goal:
+            await asyncio.sleep(0)
+
+    fs._sleep = others_first
+    return fs
+
+
+def total(fs: AvroGlobFileSystem) -> int:
+    return sum(fs.stats.requests.values())
+
+
+def test_a_glob_of_two_thousand_lists_where_four_at_once_are_taken(
+    endpoint: SyntheticEndpoint,
+) -> None:
+    events: list[RetryEvent] = []
+    fs = instance(endpoint, events)
+    endpoint.configure(max_in_flight=4, max_rate=None, latency_s=LATENCY_S, page_size=1)
+
+    found = fs.glob("keys/**/*.avro")
+
+    assert len(found) == LISTINGS
+    served = endpoint.stats()
+    assert served["requests"]["ListObjectsV2"] == fs.stats.requests["ListObjectsV2"] >= LISTINGS
+    assert served["throttled"] == fs.stats.throttles == len(events)
+    assert max((event.retry for event in events), default=0) <= 2
+    assert fs.stats.window <= 8
+
+
+def test_a_read_of_five_hundred_files_where_four_at_once_are_taken(
+    endpoint: SyntheticEndpoint,
+) -> None:
+    events: list[RetryEvent] = []
+    fs = instance(endpoint, events)
+    endpoint.configure(max_in_flight=4, max_rate=None, latency_s=LATENCY_S, page_size=1000)
+    paths = [f"files/{number:03}" for number in range(FILES)]
+
+    contents = fs.cat_ranges(paths, 0, 10)
+
+    assert contents == [b"0123456789"] * FILES
+    served = endpoint.stats()
+    assert sum(served["requests"].values()) == total(fs) == FILES + len(events)
+    assert served["throttled"] == fs.stats.throttles == len(events) > 0
+    assert max(event.retry for event in events) <= 2

@@ -1,0 +1,313 @@
+"""Errors tell what to do, and nothing that is secret."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import socket
+import ssl
+import traceback
+from collections.abc import Callable, Iterator
+
+import botocore.exceptions as boto
+import pytest
+import s3fs
+
+from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
+from fsspec_avroglob.s3.classification import UnexpectedAnswerError
+from fsspec_avroglob.s3.config import S3Config
+from fsspec_avroglob.s3.retry import RetryEvent
+from fsspec_avroglob.s3.translation import advice, translated_error, without_secrets
+from tests.conftest import MakeFs, PutObjects
+from tests.support.calls import READS, WRITES, Operation
+from tests.support.errors import URL_TEXT, client_error
+from tests.support.proxy import FaultProxy
+from tests.support.servers import LOOPBACK
+from tests.support.session import SESSION
+
+CONFIG = S3Config(endpoint_url="http://here:9000")
+REFUSED = client_error("InvalidAccessKeyId", 403)
+
+
+def unreachable(error: Exception) -> boto.EndpointConnectionError:
+    return boto.EndpointConnectionError(endpoint_url=URL_TEXT, error=error)
+
+
+@pytest.mark.parametrize(
+    ("error", "config", "words"),
+    [
+        (REFUSED, S3Config(key="k", secret="s"), "the options key and secret;"),
+        (REFUSED, S3Config(key="k", secret="s", token="t"), "the options key, secret and token;"),
+        (REFUSED, S3Config(anon=True), "anon=True"),
+        (REFUSED, S3Config(profile="work"), "the profile 'work'"),
+        (REFUSED, S3Config(), "AWS_ACCESS_KEY_ID"),
+        (client_error("", 403), S3Config(), "fsspec's configuration"),
+        (boto.NoCredentialsError(), S3Config(), "no key was given"),
+        (client_error("ExpiredToken", 400), S3Config(), "have expired: renew them"),
+        (client_error("RequestTimeTooSkewed", 403), CONFIG, "the clock of this machine is wrong"),
+        (client_error("NoSuchBucket", 404), CONFIG, "no bucket 'b' at http://here:9000"),
+        (client_error("PermanentRedirect", 301), CONFIG, "give the option region"),
+        (
+            client_error("301", 301, {"x-amz-bucket-region": "eu-west-1"}),
+            CONFIG,
+            "give region='eu-west-1'",
+        ),
+        (unreachable(OSError()), CONFIG, "nothing answers at http://here:9000"),
+        (unreachable(socket.gaierror()), CONFIG, "http://here:9000 is not known to the DNS"),
+        (ssl.SSLCertVerificationError("x"), CONFIG, "client_kwargs={'verify': 'ca.pem'}"),
+        (boto.SSLError(endpoint_url=URL_TEXT, error="x"), CONFIG, "http, not https?"),
+        (UnexpectedAnswerError("x"), CONFIG, "a proxy or a login page"),
+        (ValueError("Invalid endpoint: here:9000"), CONFIG, "a URL such as http://"),
+        (client_error("SlowDown", 503), CONFIG, "max_retries (now 2)"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_advice_says_what_to_do(error: Exception, config: S3Config, words: str) -> None:
+    assert words in (advice(error, "b/k", config) or "")
+
+
+@pytest.mark.parametrize("error", [client_error("NoSuchKey", 404), TimeoutError(), KeyError("x")])
+def test_where_nothing_is_known_nothing_is_advised(error: Exception) -> None:
+    assert advice(error, "b/k", CONFIG) is None
+
+
+def test_a_missing_bucket_is_told_from_a_missing_object_where_there_is_no_code() -> None:
+    assert "no bucket 'b'" in (advice(client_error("404", 404), "b", CONFIG) or "")
+    assert advice(client_error("404", 404), "b/k", CONFIG) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(403, PermissionError), (404, FileNotFoundError), (503, OSError)]
+)
+def test_an_error_page_is_translated_by_its_status(status: int, kind: type[Exception]) -> None:
+    error = translated_error(client_error("", status))
+
+    assert type(error) is kind
+    assert isinstance(error.__cause__, boto.ClientError)
+
+
+def test_what_cannot_be_parsed_is_an_oserror() -> None:
+    assert isinstance(translated_error(UnexpectedAnswerError("x")), OSError)
+
+
+# --- on the way from the server -------------------------------------------------------------------
+
+
+def notes_of(error: BaseException) -> str:
+    return "\n".join(error.__notes__)
+
+
+def test_a_scheme_in_upper_case_is_advised_against(make_fs: MakeFs) -> None:
+    with pytest.raises(boto.ParamValidationError) as error:
+        make_fs().cat("S3://bucket/key")
+    assert "write s3://" in notes_of(error.value)
+
+
+def test_advice_comes_with_the_error(proxy: FaultProxy, make_fs: MakeFs, bucket: str) -> None:
+    fs = make_fs(proxy.storage_options)
+    proxy.fail("GetObject", 403, "InvalidAccessKeyId")
+
+    with pytest.raises(PermissionError) as caught:
+        fs.cat_file(f"{bucket}/key")
+
+    told, hint = caught.value.__notes__
+    assert told.startswith(f"GetObject {bucket}/key: failed after 1 attempt in ")
+    assert "options key and secret" in hint
+
+
+def test_a_server_that_is_not_there(make_fs: MakeFs) -> None:
+    with socket.socket() as taken:
+        taken.bind((LOOPBACK, 0))  # and never listens
+        url = f"http://{LOOPBACK}:{taken.getsockname()[1]}"
+        fs = make_fs(endpoint_url=url, max_retries=0, retry=None)
+
+        with pytest.raises(boto.EndpointConnectionError) as caught:
+            fs.info("b/k")
+
+    assert f"nothing answers at {url}" in notes_of(caught.value)
+
+
+def test_a_server_without_tls_asked_for_it(proxy: FaultProxy, make_fs: MakeFs) -> None:
+    fs = make_fs(endpoint_url=proxy.url.replace("http:", "https:"), max_retries=0, retry=None)
+
+    with pytest.raises(boto.BotoCoreError) as caught:
+        fs.info("b/k")
+
+    assert "failed after 1 attempt" in notes_of(caught.value)
+
+
+class TriesOnce(s3fs.S3FileSystem):  # type: ignore[misc]  # s3fs has no types
+    """s3fs as it is, but for its retries."""
+
+    retries = 1
+
+
+ERRORS = [
+    (403, "AccessDenied"),
+    (403, "SignatureDoesNotMatch"),
+    (403, "InvalidAccessKeyId"),
+    (404, "NoSuchKey"),
+    (404, "NoSuchBucket"),
+    (405, "MethodNotAllowed"),
+    (409, "OperationAborted"),
+    (412, "PreconditionFailed"),
+    (416, "InvalidRange"),
+    (418, "Unheard"),
+    (500, "InternalError"),
+    (501, "NotImplemented"),
+    (503, "SlowDown"),
+    (503, "ServiceUnavailable"),
+]
+
+
+def shape(error: BaseException) -> tuple[object, ...]:
+    return type(error), error.args, getattr(error, "errno", None)
+
+
+@pytest.mark.parametrize(
+    ("operation", "run"),
+    [READS["info"], READS["cat_file range"], READS["ls"], WRITES["touch"], WRITES["rm_file"]],
+)
+def test_errors_are_those_that_s3fs_raises(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, path: str, operation: str, run: Operation
+) -> None:
+    stock = TriesOnce(
+        **proxy.storage_options,
+        session=SESSION,
+        config_kwargs={"retries": {"total_max_attempts": 1}},
+        skip_instance_cache=True,
+    )
+    for status, code in ERRORS:
+        proxy.clear()
+        proxy.fail(operation, status, code)
+        if operation == "HeadObject":
+            proxy.fail("ListObjectsV2", status, code)
+        with pytest.raises(Exception, match=r".") as expected:
+            run(stock, path)
+
+        with pytest.raises(Exception, match=r".") as caught:
+            run(counted, path)
+
+        assert shape(caught.value) == shape(expected.value)
+
+
+@pytest.mark.parametrize(
+    ("operation", "run"), [READS["info"], READS["cat_file"], WRITES["touch"], WRITES["rm_file"]]
+)
+def test_the_note_names_the_object(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, path: str, operation: str, run: Operation
+) -> None:
+    proxy.fail(operation, 403, "AccessDenied")
+
+    with pytest.raises(PermissionError) as caught:
+        run(counted, path)
+
+    assert caught.value.__notes__[0].startswith(f"{operation} {path}: failed after 1 attempt in ")
+
+
+def test_the_endpoint_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = client_error("NoSuchBucket", 404)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://there:9000")
+    assert "at http://there:9000" in (advice(error, "b", S3Config()) or "")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    assert "at AWS" in (advice(error, "b", S3Config()) or "")
+
+
+# --- secrets --------------------------------------------------------------------------------------
+
+SECRETS = {
+    "key": "AKIANOWHERE",
+    "secret": "s3cr3t-nowhere",
+    "token": "t0ken-nowhere",
+}
+ECHO = (
+    b"<?xml version='1.0'?><Error><Code>SignatureDoesNotMatch</Code>"
+    b"<Message>s3cr3t-nowhere did not sign http://x/?X-Amz-Signature=abc123nowhere</Message>"
+    b"<AWSAccessKeyId>AKIANOWHERE</AWSAccessKeyId><StringToSign>nowhere</StringToSign>"
+    b"<SignatureProvided>nowhere</SignatureProvided></Error>"
+)
+LEAKS: dict[str, Callable[[FaultProxy], None]] = {
+    "throttled": lambda proxy: proxy.fail(status=503),
+    "echoed": lambda proxy: proxy.fail(status=403, body=ECHO),
+    "expired": lambda proxy: proxy.fail(status=400, code="ExpiredToken"),
+    "dropped": lambda proxy: proxy.drop(),
+    "a page": lambda proxy: proxy.fail(status=200, body=b"<html>s3cr3t-nowhere</html>"),
+}
+OPERATIONS: dict[str, Callable[[AvroGlobFileSystem, str], object]] = {
+    "info": lambda fs, bucket: fs.info(f"{bucket}/k"),
+    "cat": lambda fs, bucket: fs.cat_file(f"{bucket}/k"),
+    "glob": lambda fs, bucket: fs.glob(f"{bucket}/*/k"),
+    "pipe": lambda fs, bucket: fs.pipe_file(f"{bucket}/k", b"x"),
+}
+
+
+def texts(error: BaseException) -> Iterator[str]:
+    """Everything that an error and what led to it say or carry."""
+    yield "".join(traceback.format_exception(error))
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield from (repr(one), str(one), repr(vars(one)))
+        left += [one.__cause__, one.__context__]
+
+
+@pytest.mark.parametrize("leak", LEAKS.values(), ids=list(LEAKS))
+@pytest.mark.parametrize("signature", ["s3v4", "s3v4-query"])
+def test_no_secret_shows_in_any_text(
+    proxy: FaultProxy,
+    make_fs: MakeFs,
+    bucket: str,
+    caplog: pytest.LogCaptureFixture,
+    leak: Callable[[FaultProxy], None],
+    signature: str,
+) -> None:
+    events: list[RetryEvent] = []
+    fs = make_fs(
+        proxy.storage_options,
+        **SECRETS,
+        on_retry=events.append,
+        config_kwargs={"signature_version": signature},
+    )
+    leak(proxy)
+    caplog.set_level(logging.DEBUG, "fsspec_avroglob")
+    said = [repr(fs), str(fs), repr(fs.config), repr(fs.stats)]
+
+    for run in OPERATIONS.values():
+        try:
+            run(fs, bucket)
+        except Exception as error:
+            said += texts(error)
+    assert len(said) > 8
+    said += [caplog.text, *map(repr, events), *map(str, events)]
+
+    assert [text for text in said if "nowhere" in text.lower()] == []
+
+
+def test_signed_urls_and_users_in_urls_are_blackened() -> None:
+    error = boto.ConnectionClosedError(
+        endpoint_url="http://me:pw-nowhere@host/k?X-Amz-Signature=nowhere&X-Amz-Date=1",
+        error=ValueError("token t0ken-nowhere"),
+        request=object(),
+    )
+
+    without_secrets(error, S3Config(**SECRETS))
+
+    assert "nowhere" not in "".join(texts(error)) + str(error.kwargs["error"])
+    assert "X-Amz-Signature=***&X-Amz-Date=1" in str(error)
+    assert "nowhere" not in str(pickle.loads(pickle.dumps(error)))
+
+
+def test_json_holds_what_fsspec_itself_would_write(make_fs: MakeFs, put: PutObjects) -> None:
+    fs = make_fs(**SECRETS)
+
+    written = fs.to_dict()
+
+    assert {name for name, value in written.items() if "nowhere" in str(value).lower()} == {
+        "key",
+        "secret",
+        "token",
+    }
