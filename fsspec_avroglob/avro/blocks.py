@@ -15,13 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from fsspec_avroglob.avro.container import (
-    SYNC_MARKER_BYTES,
-    Block,
-    CorruptBlockError,
-    NeedMoreBytes,
-    block_at,
-)
+from fsspec_avroglob.avro.container import SYNC_MARKER_BYTES, Block, NeedMoreBytes, block_at
+from fsspec_avroglob.errors import BlockTooLargeError, CodecError, CorruptBlockError
 
 MAX_BLOCK_BYTES = 1 << 30
 """Default bound of a block's inflated size: the longest sync interval of Avro's Java writer."""
@@ -30,25 +25,6 @@ _SNAPPY_CRC_BYTES = 4
 
 # The window of `xz -9` takes 65 MiB; a header may ask for 4 GiB.
 _XZ_MEMORY_BYTES = 256 << 20
-
-
-class CodecError(ValueError):
-    """Data that its codec cannot inflate, or a codec that is not known or not installed."""
-
-
-class BlockTooLargeError(CodecError):
-    """Data that inflates to more bytes than were allowed."""
-
-    def __init__(self, codec: str, max_bytes: int) -> None:
-        super().__init__(codec, max_bytes)
-        self.codec = codec
-        self.max_bytes = max_bytes
-
-    def __str__(self) -> str:
-        return (
-            f"its data ({self.codec}) inflates to more than {self.max_bytes} bytes; "
-            "raise max_block_size if the file is to be trusted"
-        )
 
 
 def decompress(codec: str, data: bytes, max_bytes: int = MAX_BLOCK_BYTES) -> bytes:

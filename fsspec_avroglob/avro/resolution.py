@@ -19,12 +19,12 @@ from typing import Any, TypeAlias
 from fsspec_avroglob.avro.schema import (
     AvroSchema,
     ParsedSchema,
-    SchemaMismatchError,
     branches_of,
     describe_type,
     kind_of,
     logical_type,
 )
+from fsspec_avroglob.errors import SchemaMismatchError
 
 PROMOTIONS: Mapping[str, frozenset[str]] = {
     "int": frozenset({"long", "float", "double"}),

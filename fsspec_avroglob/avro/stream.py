@@ -6,13 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, Dropped, salvage_blocks
-from fsspec_avroglob.avro.container import (
-    Block,
-    ByteRange,
-    CorruptBlockError,
-    NeedMoreBytes,
-    walk_blocks,
-)
+from fsspec_avroglob.avro.container import Block, ByteRange, NeedMoreBytes, walk_blocks
+from fsspec_avroglob.errors import CorruptBlockError
 
 
 class Run(NamedTuple):

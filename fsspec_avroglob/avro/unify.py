@@ -10,7 +10,6 @@ from fsspec_avroglob.avro.resolution import PROMOTIONS, finer, resolve
 from fsspec_avroglob.avro.schema import (
     AvroSchema,
     ParsedSchema,
-    SchemaMismatchError,
     branch_key,
     branches_of,
     column_mapping,
@@ -20,6 +19,7 @@ from fsspec_avroglob.avro.schema import (
     parse_schema,
     standalone,
 )
+from fsspec_avroglob.errors import SchemaMismatchError
 
 Unification: TypeAlias = Literal["first", "union"] | AvroSchema | None
 """How the schemas of files become one; see :func:`unify`."""

@@ -18,16 +18,19 @@ from fsspec_avroglob.avro.container import (
     HEAD_BYTES,
     SYNC_MARKER_BYTES,
     ContainerHeader,
-    CorruptBlockError,
     NeedMoreBytes,
-    NotAvroError,
-    UncertainBlockError,
     find_block,
     header_of,
     parse_block_header,
     walk_blocks,
 )
 from fsspec_avroglob.avro.schema import AvroSchema, column_mapping, file_schema
+from fsspec_avroglob.errors import (
+    CorruptBlockError,
+    FilesDifferError,
+    NotAvroError,
+    UncertainBlockError,
+)
 from fsspec_avroglob.filesystem.joined import ObjectPart, Source, Stretch
 
 if TYPE_CHECKING:
@@ -39,10 +42,6 @@ _WALK_BYTES = 32 << 20
 # What two schemas must have in common for one to read the bytes of the other.
 _ATTRIBUTES = ("type", "name", "fields", "items", "values", "symbols", "size")
 _LOGICAL_ATTRIBUTES = ("logicalType", "precision", "scale")
-
-
-class FilesDifferError(ValueError):
-    """Files that cannot be joined into one because they are not alike; names the two."""
 
 
 async def avro_stretches(fs: AvroGlobFileSystem, sources: Sequence[Source]) -> list[Stretch]:

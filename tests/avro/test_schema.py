@@ -7,13 +7,8 @@ from typing import Any
 
 import pytest
 
-from fsspec_avroglob.avro.schema import (
-    InvalidSchemaError,
-    SchemaMismatchError,
-    column_mapping,
-    describe_type,
-    parse_schema,
-)
+from fsspec_avroglob.avro.schema import column_mapping, describe_type, parse_schema
+from fsspec_avroglob.errors import InvalidSchemaError, SchemaMismatchError
 from tests.support.avro_data import USER_SCHEMA, enum, record_schema
 
 
