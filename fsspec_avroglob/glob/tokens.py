@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from fsspec_avroglob.glob.magic import MAGIC, escape
+
 MAX_STEMS = 64
 """Most literal prefixes that are told apart for one segment; beyond, their common prefix serves."""
 
@@ -303,11 +305,11 @@ def _range_regex(first: str, last: str) -> str:
     return re.escape(first) if first == last else f"{re.escape(first)}-{re.escape(last)}"
 
 
-def token_text(token: Token, magic: str = "*?[{") -> str:
+def token_text(token: Token, magic: str = MAGIC) -> str:
     """The token in pattern syntax; literal characters among *magic* are escaped."""
     match token:
         case Text(text):
-            return "".join(f"[{char}]" if char in magic else char for char in text)
+            return escape(text, magic)
         case AnyRun():
             return "*"
         case AnyChar():
