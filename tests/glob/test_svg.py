@@ -13,7 +13,7 @@ from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from fsspec_avroglob.glob.explain import outline
 from fsspec_avroglob.glob.pattern import GlobPattern
 from fsspec_avroglob.glob.plan import ListingPlan
-from fsspec_avroglob.glob.svg import MAX_COLUMNS, MAX_STEPS, GlobPlan
+from fsspec_avroglob.glob.svg import MAX_CHARACTERS, MAX_STEPS, GlobPlan
 from tests.conftest import PutObjects
 from tests.support.keyspace import Keyspace
 from tests.support.plans import parsed
@@ -111,7 +111,7 @@ def test_long_text_is_shortened_and_told_whole_by_a_tooltip() -> None:
     [title, *_] = [node.text for node in root.iter(f"{SVG}title") if name in (node.text or "")]
     assert title is not None
     for node in root.iter(f"{SVG}text"):
-        assert len(node.text or (node[0].tail if len(node) else "") or "") <= MAX_COLUMNS
+        assert len(node.text or (node[0].tail if len(node) else "") or "") <= MAX_CHARACTERS
 
 
 def test_large_plans_are_drawn_in_part_and_say_so() -> None:
