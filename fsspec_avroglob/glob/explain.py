@@ -25,7 +25,6 @@ from fsspec_avroglob.glob.plan import (
     State,
     Step,
     segments,
-    stems_of,
 )
 
 SHOWN_NAMES = 6
@@ -58,19 +57,16 @@ class Node:
     def where(self) -> str:
         """The prefixes that the step lists or enters, as a pattern."""
         if isinstance(self.step, OrderedRange):
-            return self.template + self.step.prefix
+            return self.template + self.step.stems[0][:-1]
         slash = "/" if isinstance(self.step, Descend) else ""
-        return self.template + braced(stems_of(self.step)) + slash
+        return self.template + braced(self.step.stems) + slash
 
     @property
     def enters(self) -> tuple[str, ...]:
         """Names or patterns of the subdirectories that the step enters."""
-        match self.step:
-            case Descend(names):
-                return names
-            case Level():
-                return tuple(map(str, segments(self.state)[0]))
-        return ()
+        if isinstance(self.step, Level):
+            return tuple(map(str, segments(self.state)[0]))
+        return self.step.stems if isinstance(self.step, Descend) else ()
 
     @property
     def keeps(self) -> tuple[str, ...]:
@@ -93,7 +89,7 @@ class Node:
         match self.step:
             case Descend():
                 return "not listed" if self.cost is None else "found by a scan"
-            case OrderedRange(_, stems):
+            case OrderedRange(stems):
                 return f"from {stems[0]!r} to {stems[-1]!r}"
             case Exact() | Flat():
                 return ""
@@ -120,7 +116,7 @@ class Node:
     def _entered(self) -> Iterator[tuple[State, str]]:
         """The states of subdirectories, each with a name or pattern that leads to it."""
         if isinstance(self.step, Descend):
-            yield from map(self._enter, self.step.names)
+            yield from map(self._enter, self.step.stems)
         if not isinstance(self.step, Level):
             return
         for segment in segments(self.state)[0]:

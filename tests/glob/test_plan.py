@@ -34,8 +34,8 @@ from tests.support.trees import keys, patterns, trees
         ("*.avro", [Match(("",))]),
         ("{a*,b/c}", [Descend(("b",)), Match(("a",))]),
         ("{a,b}", [Exact(("a", "b"))]),
-        ("part-0[3-5]*", [OrderedRange("part-0", ("part-03", "part-04", "part-05"))]),
-        ("[3-5]*", [OrderedRange("", ("3", "4", "5"))]),
+        ("part-0[3-5]*", [OrderedRange(("part-03", "part-04", "part-05"))]),
+        ("[3-5]*", [OrderedRange(("3", "4", "5"))]),
         ("[357]*", [Match(("3", "5", "7"))]),
         ("{a,ab}*", [Match(("a",))]),
         ("a/*", [Descend(("a",))]),
@@ -77,10 +77,9 @@ def test_no_match_lies_where_the_plan_does_not_go(
 def test_prefixes_of_a_step_are_never_within_one_another(text: str) -> None:
     plan = parsed(text)
     for step in plan.steps(plan.root):
-        stems = getattr(step, "stems", ())
-        assert not any(a != b and a.startswith(b) for a in stems for b in stems)
-        names = getattr(step, "names", ())
-        assert list(names) == sorted(set(names))
+        assert list(step.stems) == sorted(set(step.stems))
+        if not isinstance(step, Descend | Exact):
+            assert not any(a != b and a.startswith(b) for a in step.stems for b in step.stems)
 
 
 # --- order ---------------------------------------------------------------------------------------
@@ -169,7 +168,7 @@ def test_a_pattern_that_names_no_bucket_is_refused(text: str) -> None:
 
 
 def test_a_bucket_alone_is_no_pattern() -> None:
-    with pytest.raises(ValueError, match="'lake' is a bucket alone"):
+    with pytest.raises(ValueError, match="'lake' is only a bucket"):
         ListingPlan.for_pattern(GlobPattern.parse("lake"))
 
 
