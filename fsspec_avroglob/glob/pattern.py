@@ -78,8 +78,16 @@ MAX_SEGMENTS = 512
 MAX_RECURSIONS = 64
 """Most ``**`` of a pattern; consecutive ones count once."""
 
-_INTEGER_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
+MAX_NESTED = 50
+"""Most braces within one another."""
+
 _MAX_DIGITS = 18
+_TOKEN = re.compile(
+    r"""(?P<stars>\*+) | (?P<one>\?) | (?P<slash>/) | (?P<bracket>\[)
+    | \{(?P<first>-?\d+)\.\.(?P<last>-?\d+)} | (?P<open>\{) | (?P<comma>,) | (?P<close>})
+    | (?P<text>[^*?[{},/]+)""",
+    re.VERBOSE,
+)
 _NOT_WHOLE = "'**' can only be an entire path component"
 
 
@@ -159,7 +167,7 @@ class GlobPattern:
         if len(text) > MAX_CHARACTERS:
             raise PatternError(text, 0, f"it is longer than {MAX_CHARACTERS} characters")
         body = text.rstrip("/")
-        flat = _distribute(_Parser(body).parse(), body)
+        flat = _distribute(_parse(body), body)
         branches = [_split_segments(tokens, body) for tokens in flat]
         _check(branches, text)
         return cls(text, tuple(dict.fromkeys(branches)), directories_only=text != body)
@@ -222,100 +230,76 @@ def is_recursive(branch: Branch) -> bool:
 # --- parsing -----------------------------------------------------------------------------------
 
 
-class _Parser:
-    """A recursive-descent parser; alternatives become :class:`Choice`."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.at = 0
-        self.count = 0
-
-    def parse(self) -> tuple[Token, ...]:
-        return self._sequence(depth=0)
-
-    def _sequence(self, depth: int) -> tuple[Token, ...]:
-        tokens: list[Token] = []
-        text = self.text
-        while self.at < len(text):
-            char = text[self.at]
-            if depth and char in ",}":
-                break
-            if char == "*":
-                tokens.append(self._stars())
-            elif char == "?":
-                self.at += 1
+def _parse(text: str) -> tuple[Token, ...]:
+    """The tokens of *text*; alternatives become :class:`Choice`."""
+    size = end = 0
+    tokens: list[Token] = []
+    # Of each open brace: its position, the tokens before it, and its alternatives so far.
+    braces: list[tuple[int, list[Token], list[tuple[Token, ...]]]] = []
+    while found := _TOKEN.match(text, end):
+        at, kind = found.start(), found.lastgroup
+        end = found.end()
+        match kind:
+            case "stars" if len(found[0]) > 2:
+                raise PatternError(text, at, _NOT_WHOLE)
+            case "stars":
+                tokens.append(AnyRun() if found[0] == "*" else Recursive(at))
+            case "one":
                 tokens.append(AnyChar())
-            elif char == "[" and (end := self._set_end()) is not None:
-                tokens.append(char_set(text[self.at + 1 : end]))
-                self.at = end + 1
-            elif char == "{":
-                tokens.append(self._braces(depth))
-            else:
-                self.at += 1
-                tokens.append(Separator() if char == "/" else Text(char))
-        joined = join_text(tokens)
-        self._take(len(joined))
-        return joined
+            case "slash":
+                tokens.append(Separator())
+            case "bracket" if (close := _set_end(text, end)) is not None:
+                tokens.append(char_set(text[end:close]))
+                end = close + 1
+            case "last":
+                tokens.append(integers := _integers(found))
+                size += len(integers.options)
+            case "open" if len(braces) >= MAX_NESTED:
+                raise PatternError(text, at, f"braces are nested more than {MAX_NESTED} deep")
+            case "open":
+                braces.append((at, tokens, []))
+                tokens = []
+            case "comma" | "close" if braces:
+                _, outer, options = braces[-1]
+                options.append(join_text(tokens))
+                size += len(options[-1])
+                tokens = []
+                if kind == "close":
+                    tokens = [*outer, Choice(tuple(dict.fromkeys(options)))]
+                    braces.pop()
+            case _:
+                tokens.append(Text(found[0]))
+        if size > MAX_TOKENS:
+            break
+    if size + len(joined := join_text(tokens)) > MAX_TOKENS:
+        raise PatternError(text, 0, f"it has more than {MAX_TOKENS} tokens")
+    if braces:
+        reason = "'{' is not closed; write [{] for the character itself"
+        raise PatternError(text, braces[-1][0], reason)
+    return joined
 
-    def _take(self, tokens: int) -> None:
-        self.count += tokens
-        if self.count > MAX_TOKENS:
-            raise self._error(0, f"it has more than {MAX_TOKENS} tokens")
 
-    def _stars(self) -> Token:
-        start = self.at
-        while self.at < len(self.text) and self.text[self.at] == "*":
-            self.at += 1
-        count = self.at - start
-        if count > 2:
-            raise self._error(start, _NOT_WHOLE)
-        return AnyRun() if count == 1 else Recursive(start)
+def _set_end(text: str, start: int) -> int | None:
+    """The index of the ``]`` that closes a set; None if its path component has none."""
+    skipped = 2 if text.startswith("!]", start) else text.startswith(("!", "]"), start)
+    end = text.find("]", start + skipped)
+    return None if end < 0 or "/" in text[start:end] else end
 
-    def _set_end(self) -> int | None:
-        """The index of the ``]`` that closes the set; None if its path component has none."""
-        end = self.at + 1
-        if self.text.startswith("!", end):
-            end += 1
-        if self.text.startswith("]", end):
-            end += 1
-        end = self.text.find("]", end)
-        return None if end < 0 or "/" in self.text[self.at : end] else end
 
-    def _braces(self, depth: int) -> Token:
-        start = self.at
-        if depth >= 50:
-            raise self._error(start, "braces are nested more than 50 deep")
-        if integers := self._integers():
-            return integers
-        options: list[tuple[Token, ...]] = []
-        while True:
-            self.at += 1  # the opening brace, or a comma
-            options.append(self._sequence(depth + 1))
-            if self.at >= len(self.text):
-                raise self._error(start, "'{' is not closed; write [{] for the character itself")
-            if self.text[self.at] == "}":
-                self.at += 1
-                break
-        return Choice(tuple(dict.fromkeys(options)))
-
-    def _integers(self) -> Token | None:
-        match = _INTEGER_RANGE.match(self.text, self.at + 1)
-        if match is None or not self.text.startswith("}", match.end()):
-            return None
-        if max(map(len, match.groups())) > _MAX_DIGITS:
-            raise self._error(self.at, f"the range has numbers of more than {_MAX_DIGITS} digits")
-        first, last = int(match[1]), int(match[2])
-        if abs(last - first) >= MAX_VALUES:
-            raise self._error(self.at, f"the range holds more than {MAX_VALUES} integers")
-        padded = any(re.match(r"-?0\d", bound) for bound in match.groups())
-        width = max(map(len, match.groups())) if padded else 0
-        low, high = min(first, last), max(first, last)
-        self._take(high - low + 1)
-        self.at = match.end() + 1
-        return Choice(tuple((Text(f"{n:0{width}d}"),) for n in range(low, high + 1)))
-
-    def _error(self, position: int, reason: str) -> PatternError:
-        return PatternError(self.text, position, reason)
+def _integers(found: re.Match[str]) -> Choice:
+    """The integers of a range such as ``{01..12}``."""
+    bounds = found["first"], found["last"]
+    width = max(map(len, bounds))
+    if width > _MAX_DIGITS:
+        reason = f"the range has numbers of more than {_MAX_DIGITS} digits"
+        raise PatternError(found.string, found.start(), reason)
+    low, high = sorted(map(int, bounds))
+    if high - low >= MAX_VALUES:
+        reason = f"the range has more than {MAX_VALUES} integers"
+        raise PatternError(found.string, found.start(), reason)
+    padded = any(re.match(r"-?0\d", bound) for bound in bounds)
+    texts = (f"{number:0{width if padded else 0}d}" for number in range(low, high + 1))
+    return Choice(tuple((Text(text),) for text in texts))
 
 
 def _distribute(tokens: Sequence[Token], text: str) -> list[tuple[Token, ...]]:

@@ -77,7 +77,7 @@ class Match(Step):
 
 
 class OrderedRange(Step):
-    """List the range of keys from the first stem to the last: their last characters are adjacent."""
+    """List the keys from the first stem to the last, which differ only in the last character."""
 
     kind = "range"
 
