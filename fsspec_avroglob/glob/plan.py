@@ -278,12 +278,12 @@ class ListingPlan:
             return tuple(tails)
         left: dict[Branch, None] = {}
         for tail in tails:
-            stated = tuple(segment for segment in tail if not segment.recursive)
-            levels = self._deepest - depth - len(stated)
-            if len(stated) == len(tail) or levels > bool(not stated):
+            fixed = tuple(segment for segment in tail if not segment.recursive)
+            levels = self._deepest - depth - len(fixed)
+            if len(fixed) == len(tail) or levels > (not fixed):
                 left[tail] = None
-            elif stated and not levels:
-                left[stated] = None
+            elif fixed and not levels:
+                left[fixed] = None
             elif levels > 0:
                 left[ONE_LEVEL[0]] = None
         return tuple(left)
@@ -301,7 +301,7 @@ class ListingPlan:
             return (Flat(disjoint_prefixes(stem for tail in state for stem in tail[0].stems)),)
         inner, final = segments(state)
         open_inner = [segment for segment in inner if segment.values is None]
-        names = sorted({name for s in inner if s.values is not None for name in s.values})
+        names = sorted({name for segment in inner for name in segment.values or ()})
         if open_inner:
             # Listing the level finds its files, too, and the stated names that have a stem.
             stems = disjoint_prefixes(stem for s in open_inner + final for stem in s.stems)
@@ -320,9 +320,9 @@ class ListingPlan:
     # -- order --
 
     def seek(self, state: State, directory: str, key: str) -> str | None:
-        """The greatest ``StartAfter`` that skips no match below *directory* after *key*.
+        """A ``StartAfter``, at least *key*, that skips no match below *directory* after *key*.
 
-        It is at least *key*. None if no key after *key* below *directory* can match.
+        None if no key after *key* below *directory* can match.
         """
         rest = key[len(directory) :]
         bounds = [b for tail in state if (b := _bound_after(tail, rest)) is not None]
@@ -363,7 +363,7 @@ def stems_of(step: Step) -> tuple[str, ...]:
 
 def _final_steps(final: list[Segment]) -> list[Step]:
     """The steps that find matches of the last segment."""
-    names = sorted({name for s in final if s.values is not None for name in s.values})
+    names = sorted({name for segment in final for name in segment.values or ()})
     open_final = [segment for segment in final if segment.values is None]
     if not open_final:
         return [Exact(tuple(names))] if names else []

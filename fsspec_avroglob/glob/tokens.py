@@ -54,10 +54,11 @@ class CharSet:
     @property
     def regex(self) -> str:
         """Regular expression source for the character."""
-        body = "".join(_range_regex(first, last) for first, last in self.ranges)
+        body = "".join(f"{re.escape(first)}-{re.escape(last)}" for first, last in self.ranges)
         if self.negated:
             return f"[^/{body}]"
-        return f"[{body}]" if body else "(?!)"
+        slash = any(first <= "/" <= last for first, last in self.ranges)
+        return ("(?!/)" if slash else "") + (f"[{body}]" if body else "(?!)")
 
     def characters(self, limit: int) -> list[str] | None:
         """The characters in order, or None if the set is negated or has more than *limit*."""
@@ -309,15 +310,6 @@ def _texts_regex(texts: Sequence[str], depth: int = TRIE_DEPTH) -> str:
             for tail, chars in heads.items()
         ]
     return f"{re.escape(start)}(?:{'|'.join(options)}){optional}"
-
-
-def _range_regex(first: str, last: str) -> str:
-    """``first-last`` for a character class, without ``/``."""
-    if first <= "/" <= last:
-        before = _range_regex(first, ".") if first < "/" else ""
-        after = _range_regex("0", last) if last > "/" else ""
-        return before + after
-    return re.escape(first) if first == last else f"{re.escape(first)}-{re.escape(last)}"
 
 
 def token_text(token: Token, magic: str = MAGIC) -> str:
