@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Iterable, Iterator
 from typing import Self
 
@@ -18,11 +17,10 @@ except ImportError as error:
     ) from error
 
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
+from fsspec_avroglob.glob.magic import escape
 
 # With the class at hand universal_pathlib need not guess how the protocol's URLs look.
 register_implementation("avroglob", AvroGlobFileSystem, clobber=True)
-
-_MAGIC = re.compile(r"[*?\[{]")
 
 
 class AvroGlobPath(CloudPath):
@@ -62,7 +60,7 @@ class AvroGlobPath(CloudPath):
             raise NotImplementedError(f"the pattern {pattern!r} is not relative")
         base = self.absolute()
         directory = base.path.rstrip("/") + "/"
-        return base._at(base.fs.glob(_MAGIC.sub(r"[\g<0>]", directory) + pattern))
+        return base._at(base.fs.glob(escape(directory) + pattern))
 
     def rglob(
         self,

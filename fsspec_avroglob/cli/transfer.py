@@ -34,6 +34,7 @@ from fsspec_avroglob.cli.places import Info, Place, below, matches, place, syste
 from fsspec_avroglob.cli.settings import Settings
 from fsspec_avroglob.filesystem.download import Targets
 from fsspec_avroglob.glob.explain import counted
+from fsspec_avroglob.glob.magic import is_glob_pattern, literal_directory
 
 _AT_ONCE = 16
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
@@ -170,10 +171,7 @@ def _copy(at: Place, info: Info, local: str) -> Copy:
 
 def _literal_directory(path: str) -> str:
     """The part of a pattern up to the last slash before its first wildcard."""
-    magic = re.search(r"[*?\[{]", path)
-    if magic is None:
-        return path.rstrip("/") + "/"
-    return path[: path.rfind("/", 0, magic.start()) + 1]
+    return literal_directory(path) if is_glob_pattern(path) else path.rstrip("/") + "/"
 
 
 def _is_there(copy: Copy) -> bool:

@@ -24,7 +24,7 @@ from fsspec_avroglob.filesystem.listing import ObjectLists
 from fsspec_avroglob.filesystem.objects import AvroGlobFile
 from fsspec_avroglob.filesystem.reading import ObjectReads
 from fsspec_avroglob.filesystem.writing import ObjectWrites
-from fsspec_avroglob.glob.cache import ListingMemory
+from fsspec_avroglob.glob.cache import ListingCache
 from fsspec_avroglob.glob.magic import is_glob_pattern
 from fsspec_avroglob.s3.answers import refuse_foreign_answers
 from fsspec_avroglob.s3.client import ObjectReader, PageReader
@@ -85,7 +85,7 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
         self._pages = PageReader()
         self._gets = ObjectReader()
         self._checked_clients: WeakSet[Any] = WeakSet()
-        self.memory = ListingMemory(
+        self.memory = ListingCache(
             expiry_s=self.config.others.get("listings_expiry_time"),
             enabled=self.config.others.get("use_listings_cache", True) and not self.version_aware,
         )

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
+from glob import has_magic
 from typing import TYPE_CHECKING, Any
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
@@ -252,8 +253,9 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         self, path: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
     ) -> list[str]:
         """As fsspec's; braces alone make a pattern too, unless an object has just that name."""
-        if isinstance(path, str) and _only_braces(self._strip_protocol(path)):
-            literal = await self._exists(self._strip_protocol(path))
+        stripped = self._strip_protocol(path) if isinstance(path, str) else ""
+        if is_glob_pattern(stripped) and not has_magic(stripped):
+            literal = await self._exists(stripped)
             path = path if literal else await self._glob(path) or path
         expanded: list[str] = await super()._expand_path(path, recursive, maxdepth, **kwargs)
         return expanded
@@ -266,10 +268,6 @@ async def _list_into(queue: asyncio.Queue[Found | None], lister: Lister) -> None
         await queue.put(None)
         raise
     await queue.put(None)
-
-
-def _only_braces(path: str) -> bool:
-    return "{" in path and not any(character in path for character in "*?[")
 
 
 def _name(info: dict[str, Any]) -> str:

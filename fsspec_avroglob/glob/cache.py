@@ -1,140 +1,105 @@
-"""What listings said about paths, so that asking about one of them again costs no request."""
+"""A bounded, thread-safe cache of the files and directories that listings have returned.
+
+A question about one of these paths then costs no request.
+"""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from bisect import bisect_left, bisect_right
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from operator import attrgetter
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from itertools import repeat
 from sys import getsizeof
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from fsspec_avroglob.s3.page import Page
 
 MAX_PATHS = 200_000
-"""Most paths that are remembered; the oldest pages are forgotten first."""
+"""Default bound on the number of cached paths."""
 
 MAX_BYTES = 192 * 2**20
-"""Most memory that is held for them, by an estimate that is rather too high."""
+"""Default bound on the memory of cached paths and pages; the estimate errs on the high side."""
 
-MAX_ROWS = 16
-"""How many listings whose ranges of paths overlap are remembered at once."""
-
-
-_STRING_BYTES = 80
-_BATCH_BYTES = 1_000
+_PATH_BYTES = 240  # a path, its key, and their entries in a dict and lists, without the text
 
 
-@dataclass(eq=False)
-class _Batch:
-    """The paths that one page brought, sorted, and what was forgotten of them since.
+class _Listed(NamedTuple):
+    """The page that returned a file, and what it says about a directory of the same name."""
 
-    serial: larger for what was learned later. page: None if the paths are directories.
-    """
+    bucket: str
+    page: Page
+    expires: float
+    with_directories: bool
+    flat: bool
 
-    serial: int
-    names: Sequence[str]
-    due: float
-    page: Page | None = None
-    indices: Sequence[int] | None = None
-    with_directories: bool = True
-    flat: bool = False
-    forgotten: set[str] = field(default_factory=set)
+    def info(self, path: str) -> dict[str, Any]:
+        """The info dict of *path*, one of the page's keys."""
+        index = bisect_left(self.page.keys, path[len(self.bucket) + 1 :])
+        return self.page.infos([path], [index])[0]
 
-    def __post_init__(self) -> None:
-        # One long string is measured in a fraction of the time that many short ones take.
-        names = getsizeof("".join(self.names)) + _STRING_BYTES * len(self.names)
-        # A page has the names once more, without the bucket.
-        more = 0 if self.page is None else names + self.page.nbytes
-        self.nbytes = names + more + _BATCH_BYTES
-
-    @property
-    def first(self) -> str:
-        return self.names[0]
-
-    def place(self, path: str) -> int | None:
-        """Where *path* stands among the names; None if it does not."""
-        place = bisect_left(self.names, path)
-        found = place < len(self.names) and self.names[place] == path
-        return place if found and path not in self.forgotten else None
+    def has_directory(self, path: str) -> bool | None:
+        """Whether *path* is a directory as well as a file; None if the page does not show it."""
+        if self.with_directories:
+            return False
+        if not self.flat:
+            return None
+        keys, directory = self.page.keys, path[len(self.bucket) + 1 :] + "/"
+        index = bisect_left(keys, directory)
+        if index < len(keys):
+            return keys[index].startswith(directory)
+        return None if self.page.thin or self.page.next_token is not None else False
 
 
-_first: Callable[[_Batch], str] = attrgetter("first")
+class _Generation:
+    """Paths that were listed one after another and are evicted together.
 
-
-class _Index:
-    """Finds the batches that a path is in, by the first and last path of each.
-
-    Batches are kept in rows, sorted, and in a row none overlaps with another. Pages of a listing
-    do not, so they share a row; what lists the same range again needs a further one.
+    Paths wait to be indexed until somebody asks for a path, because indexing costs 0.3 µs a path
+    and most paths of a large glob are evicted without a question.
     """
 
     def __init__(self) -> None:
-        self._rows: list[list[_Batch]] = []
+        self.files: dict[str, _Listed] = {}
+        self.directories: dict[str, float] = {}  # when each expires
+        self.paths = self.nbytes = 0
+        self._waiting: list[tuple[dict[str, Any], Sequence[str], Any]] = []
 
-    def add(self, batch: _Batch) -> Sequence[_Batch]:
-        """Take a batch in. Returns batches that had to leave for it."""
-        places = [_overlap(row, batch) for row in self._rows]
-        for row, place in zip(self._rows, places, strict=True):
-            if place.start == place.stop:
-                row.insert(place.start, batch)
-                return ()
-        if len(self._rows) < MAX_ROWS:
-            self._rows.append([batch])
-            return ()
-        row, place = min(zip(self._rows, places, strict=True), key=_latest)
-        left = row[place]
-        row[place] = [batch]
-        return left
+    def add(self, into: dict[str, Any], paths: Sequence[str], value: Any, nbytes: int) -> None:
+        """Add *paths* to one of the dicts when the generation is next indexed."""
+        self._waiting.append((into, paths, value))
+        self.paths += len(paths)
+        self.nbytes += nbytes
 
-    def remove(self, batch: _Batch) -> None:
-        """Take a batch out, if it is there."""
-        for row in self._rows:
-            place = bisect_left(row, batch.first, key=_first)
-            if row[place : place + 1] == [batch]:
-                del row[place]
-
-    def holding(self, path: str) -> Iterator[_Batch]:
-        """The batches that *path* is in."""
-        for row in self._rows:
-            place = bisect_right(row, path, key=_first) - 1
-            if place >= 0 and row[place].place(path) is not None:
-                yield row[place]
-
-    def newest(self, path: str) -> _Batch | None:
-        """The batch that told of *path* last."""
-        return max(self.holding(path), key=_serial, default=None)
+    def index(self) -> None:
+        """Index the waiting paths; a later listing of a path replaces an earlier one."""
+        for into, paths, value in self._waiting:
+            into.update(zip(paths, repeat(value), strict=False))
+        self._waiting.clear()
 
 
-def _overlap(row: list[_Batch], batch: _Batch) -> slice:
-    """The batches of a row that overlap with *batch*; empty at the place where it belongs."""
-    start = bisect_left(row, batch.first, key=_first)
-    if start and row[start - 1].names[-1] >= batch.first:
-        start -= 1
-    return slice(start, max(start, bisect_right(row, batch.names[-1], key=_first)))
+class ListingCache:
+    """A cache of the files and directories that listings have returned, by path (``bucket/key``).
 
+    A path that is not in the cache may exist. Newer listings replace older ones. When the newer
+    half of the cache is full, the older half is evicted.
 
-_serial: Callable[[_Batch], int] = attrgetter("serial")
+    Parameters
+    ----------
+    expiry_s
+        Seconds after which a listing expires, None for never.
+    enabled
+        False caches nothing.
+    max_paths, max_bytes
+        Bounds on the number of paths and on the estimated memory.
+    clock
+        Returns the time in seconds.
 
-
-def _latest(place: tuple[list[_Batch], slice]) -> int:
-    row, overlapping = place
-    return max(batch.serial for batch in row[overlapping])
-
-
-class ListingMemory:
-    """Remembers files and directories that listings have returned, by path. Thread-safe.
-
-    Only what was seen is told: that a path is absent is never concluded. expiry_s: seconds after
-    which a listing is forgotten, None for never. enabled: False remembers nothing. max_paths,
-    max_bytes: bounds on the number of paths and on the memory for them. clock: tells the time in
-    seconds.
-
-    ``forgotten``: how often something was to be forgotten, as it was written or removed.
+    Attributes
+    ----------
+    forgotten : int
+        Number of calls of :meth:`forget` so far.
     """
 
     def __init__(
@@ -147,123 +112,111 @@ class ListingMemory:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.enabled = enabled
-        self._expiry_s = expiry_s
-        self._max_paths, self._max_bytes = max_paths, max_bytes
+        self.forgotten = 0
+        self._expiry_s = math.inf if expiry_s is None else expiry_s
+        self._max_paths, self._max_bytes = max_paths // 2, max_bytes // 2
         self._clock = clock
         self._lock = threading.Lock()
-        self.forgotten = 0
-        self._forget_all()
-
-    def _forget_all(self) -> None:
-        self._files, self._directories = _Index(), _Index()
-        self._batches: deque[_Batch] = deque()
-        self._serial = 0
-        # Paths in all batches, those that a later batch has brought again included, and bytes.
-        self._held = self.nbytes = 0
+        self._new, self._old = _Generation(), _Generation()
 
     def __len__(self) -> int:
-        return self._held
+        """Number of cached paths; a path that was listed twice may count twice."""
+        return self._new.paths + self._old.paths
 
-    def remember(
+    @property
+    def nbytes(self) -> int:
+        """Estimated memory of the cached paths and pages, in bytes."""
+        return self._new.nbytes + self._old.nbytes
+
+    def add_files(
         self,
-        page: Page | None,
-        names: Sequence[str],
-        indices: Sequence[int] | None,
-        directories: Sequence[str],
+        bucket: str,
+        page: Page,
+        paths: Sequence[str],
         *,
         with_directories: bool = True,
         flat: bool = False,
         since: int | None = None,
     ) -> None:
-        """Remember directories and files: *names*, sorted, which stand at *indices* of the page.
+        """Cache *paths*, each of which is ``bucket/`` and a key of *page*, whose keys are sorted.
 
-        with_directories: whether the listing would have told of a directory of a file's name.
-        flat: whether the page lists all keys in order, those in subdirectories too. since: what
-        ``forgotten`` was when the listing began: nothing is remembered if something was forgotten
-        meanwhile, as the page may tell of what was there before.
+        Parameters
+        ----------
+        with_directories
+            Whether the listing would also have returned a directory of a file's name.
+        flat
+            Whether the page has every key of its range, keys in subdirectories included.
+        since
+            The value of ``forgotten`` when the listing began. If it has changed since then,
+            nothing is cached, because the page may be older than what was written.
         """
-        if not self.enabled:
+        if not (self.enabled and paths):
             return
-        due = float("inf") if self._expiry_s is None else self._clock() + self._expiry_s
+        # One long string is measured in a fraction of the time that many short ones take.
+        nbytes = 2 * getsizeof("".join(paths)) + len(paths) * _PATH_BYTES + page.nbytes
+        listed = _Listed(bucket, page, self._expires(), with_directories, flat)
         with self._lock:
-            if since is not None and since != self.forgotten:
-                return
-            if names and page is not None:
-                self._serial += 1
-                batch = _Batch(self._serial, names, due, *page.thinned(indices))
-                batch.with_directories, batch.flat = with_directories, flat
-                self._hold(self._files, batch)
-            if directories:
-                self._serial += 1
-                self._hold(self._directories, _Batch(self._serial, sorted(directories), due))
-            while self._held > self._max_paths or self.nbytes > self._max_bytes:
-                batch = self._batches.popleft()
-                self._index_of(batch).remove(batch)
-                self._count(batch, -1)
+            if new := self._with_room(len(paths), nbytes, since):
+                new.add(new.files, paths, listed, nbytes)
 
-    def _hold(self, index: _Index, batch: _Batch) -> None:
-        for left in index.add(batch):
-            self._batches.remove(left)
-            self._count(left, -1)
-        self._batches.append(batch)
-        self._count(batch, 1)
+    def add_directories(self, paths: Sequence[str], *, since: int | None = None) -> None:
+        """Cache directories. *since*: see :meth:`add_files`."""
+        if not (self.enabled and paths):
+            return
+        nbytes = getsizeof("".join(paths)) + len(paths) * _PATH_BYTES
+        with self._lock:
+            if new := self._with_room(len(paths), nbytes, since):
+                new.add(new.directories, paths, self._expires(), nbytes)
 
-    def _count(self, batch: _Batch, sign: int) -> None:
-        self._held += sign * len(batch.names)
-        self.nbytes += sign * batch.nbytes
+    def _expires(self) -> float:
+        return self._clock() + self._expiry_s
 
-    def _index_of(self, batch: _Batch) -> _Index:
-        return self._directories if batch.page is None else self._files
+    def _with_room(self, paths: int, nbytes: int, since: int | None) -> _Generation | None:
+        """The generation that the paths may be added to; None if they must not be cached."""
+        too_large = paths > self._max_paths or nbytes > self._max_bytes
+        if too_large or since not in (None, self.forgotten):
+            return None
+        new = self._new
+        if new.paths + paths > self._max_paths or new.nbytes + nbytes > self._max_bytes:
+            self._new, self._old = _Generation(), new
+        return self._new
 
     def info(self, path: str) -> dict[str, Any] | None:
-        """The info dict of *path* (``bucket/key``), or None when it is not remembered."""
-        with self._lock:
-            batch = self._current(self._files, path) or self._current(self._directories, path)
-            place = None if batch is None else batch.place(path)
-        if batch is None or place is None:
+        """A new info dict of *path*, or None if it is not cached."""
+        listed, is_directory = self._find(path)
+        if listed is not None:
+            return listed.info(path)
+        if not is_directory:
             return None
-        if batch.page is None:
-            from fsspec_avroglob.s3.page import info_of_directory  # see lists
+        from fsspec_avroglob.s3.page import info_of_directory  # loaded by listings
 
-            return info_of_directory(path)
-        index = place if batch.indices is None else batch.indices[place]
-        return batch.page.infos([path], [index])[0]
+        return info_of_directory(path)
 
     def is_directory(self, path: str) -> bool | None:
-        """Whether *path* is a directory; None when that is not remembered."""
-        with self._lock:
-            if self._current(self._directories, path) is not None:
-                return True
-            batch = self._current(self._files, path)
-        if batch is None:
-            return None
-        if batch.with_directories:
-            return False
-        return _flat_page_tells(batch, path) if batch.flat else None
+        """Whether *path* is a directory, or None if that is not cached."""
+        listed, is_directory = self._find(path)
+        if is_directory or listed is None:
+            return is_directory or None
+        return listed.has_directory(path)
 
-    def _current(self, index: _Index, path: str) -> _Batch | None:
-        batch = index.newest(path)
-        expired = batch is not None and self._expiry_s is not None and batch.due < self._clock()
-        return None if expired else batch
+    def _find(self, path: str) -> tuple[_Listed | None, bool]:
+        """The listing that returned *path* as a file, and whether one returned a directory."""
+        with self._lock:
+            new, old, now = self._new, self._old, self._clock()
+            for generation in (new, old):
+                generation.index()
+            listed = new.files.get(path) or old.files.get(path)
+            expires = new.directories.get(path) or old.directories.get(path, now)
+        return listed if listed and listed.expires > now else None, expires > now
 
     def forget(self, path: str | None = None) -> None:
-        """Forget *path*, or everything."""
+        """Remove *path*, or everything, from the cache."""
         with self._lock:
             self.forgotten += 1
             if path is None:
-                self._forget_all()
+                self._new, self._old = _Generation(), _Generation()
                 return
-            for index in (self._files, self._directories):
-                for batch in index.holding(path):
-                    batch.forgotten.add(path)
-
-
-def _flat_page_tells(batch: _Batch, path: str) -> bool | None:
-    """Whether a page of sorted keys shows *path* to be a directory; None if that lies past it."""
-    place = bisect_left(batch.names, path + "/")
-    if place < len(batch.names):
-        return batch.names[place].startswith(path + "/")
-    page = batch.page
-    if page is None or page.thin or page.next_token is not None:
-        return None
-    return False if len(batch.names) == len(page.keys) else None
+            for generation in (self._new, self._old):
+                generation.index()
+                generation.files.pop(path, None)
+                generation.directories.pop(path, None)

@@ -1,11 +1,19 @@
-"""A listing plan as people see it: its steps in order, with what they keep and what they cost."""
+r"""A listing plan as text: its steps in order, what they keep, and what they have cost.
+
+>>> from fsspec_avroglob.glob.pattern import GlobPattern
+>>> [plan] = ListingPlan.for_pattern(GlobPattern.parse("bucket/events/*/part-*.avro"))
+>>> print(*lines(plan), sep="\n")
+bucket/events/*/part-*.avro in bucket
+└ descend into events/ (not listed)
+  └ level: LIST prefix=events/ delimiter=/
+    └ match: LIST prefix=events/*/part- delimiter=/
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fsspec_avroglob.glob.pattern import Branch
 from fsspec_avroglob.glob.plan import (
     Cost,
     Descend,
@@ -13,7 +21,6 @@ from fsspec_avroglob.glob.plan import (
     Flat,
     Level,
     ListingPlan,
-    Match,
     OrderedRange,
     State,
     Step,
@@ -21,92 +28,128 @@ from fsspec_avroglob.glob.plan import (
 )
 
 SHOWN_NAMES = 6
-"""Of so many names or prefixes all are shown, of more the first few and the last."""
+"""Most names or prefixes that are shown in full; longer lists are elided in the middle."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A step of a plan in its place.
+    """A step of a plan, and the directories in which it is taken.
 
-    depth: levels below the bucket. template: the directories that it is taken in, as a pattern
-    ("" or ending in ``/``). enters: names or patterns of the subdirectories that are entered.
-    keeps: patterns of what is kept below *template*. cost: what it has cost, None if nothing;
-    where equal steps stand in several places, the first one has their cost.
+    Attributes
+    ----------
+    depth
+        Levels of these directories below the bucket.
+    template
+        The directories as a pattern, "" or ending in ``/``.
+    cost
+        What the step has cost, None if it was not taken. Of several nodes that are the same step
+        in the same state, the first has the cost of all.
     """
 
+    plan: ListingPlan
     step: Step
     state: State
     depth: int
     template: str
-    enters: tuple[str, ...]
-    keeps: tuple[str, ...]
     cost: Cost | None = None
 
     @property
-    def listed(self) -> bool:
-        """Whether the step sends requests; stated names are only entered."""
-        return self.cost is not None or not isinstance(self.step, Descend)
+    def where(self) -> str:
+        """The prefixes that the step lists or enters, as a pattern."""
+        if isinstance(self.step, OrderedRange):
+            return self.template + self.step.stems[0][:-1]
+        slash = "/" if isinstance(self.step, Descend) else ""
+        return self.template + braced(self.step.stems) + slash
 
     @property
-    def where(self) -> str:
-        """The prefixes that the step is about, as a pattern."""
+    def enters(self) -> tuple[str, ...]:
+        """Names or patterns of the subdirectories that the step enters."""
+        if isinstance(self.step, Level):
+            return tuple(map(str, segments(self.state)[0]))
+        return self.step.stems if isinstance(self.step, Descend) else ()
+
+    @property
+    def keeps(self) -> tuple[str, ...]:
+        """Patterns of the matches, below the template, that the step finds."""
+        names: Iterable[object]
         match self.step:
-            case Descend(names):
-                return f"{self.template}{braced(names)}/"
-            case OrderedRange(prefix, _):
-                return self.template + prefix
+            case Descend():
+                return ()
             case Exact(names):
-                return self.template + braced(names)
-            case Match(stems) | Level(stems) | Flat(stems):
-                return self.template + braced(stems)
+                pass
+            case Flat():
+                names = ("/".join(map(str, tail)) for tail in self.state)
             case _:
-                raise AssertionError(self.step)
+                names = segments(self.state)[1]
+        return tuple(f"{name}/" if self.plan.directories_only else f"{name}" for name in names)
 
     @property
     def request(self) -> str:
-        """The parameters of its LIST requests beside the prefix; how names are found otherwise."""
+        """The parameters of the LIST requests besides the prefix."""
         match self.step:
             case Descend():
-                return "found by a scan" if self.listed else "not listed"
-            case Match() | Level():
-                return "delimiter=/"
-            case OrderedRange(_, stems):
+                return "not listed" if self.cost is None else "found by a scan"
+            case OrderedRange(stems):
                 return f"from {stems[0]!r} to {stems[-1]!r}"
-            case _:
+            case Exact() | Flat():
                 return ""
+        return "delimiter=/"
 
     def __str__(self) -> str:
         if isinstance(self.step, Descend):
-            return f"descend into {self.where} ({self.request}){cost_text(self.cost)}"
-        line = f"{self.step.kind}: LIST prefix={self.where} {self.request}".rstrip()
+            line = f"descend into {self.where} ({self.request})"
+        else:
+            line = f"{self.step.kind}: LIST prefix={self.where} {self.request}".rstrip()
         return line + cost_text(self.cost)
+
+    def below(self) -> list[Node]:
+        """The steps in the subdirectories that this step enters."""
+        names_by_state: dict[State, list[str]] = {}
+        for state, name in self._entered():
+            names_by_state.setdefault(state, []).append(name)
+        return [
+            Node(self.plan, step, state, self.depth + 1, f"{self.template}{braced(names)}/")
+            for state, names in names_by_state.items()
+            for step in self.plan.steps(state)
+        ]
+
+    def _entered(self) -> Iterator[tuple[State, str]]:
+        """The states of subdirectories, each with a name or pattern that leads to it."""
+        if isinstance(self.step, Descend):
+            yield from map(self._enter, self.step.stems)
+        if not isinstance(self.step, Level):
+            return
+        for segment in segments(self.state)[0]:
+            if segment.values is not None:
+                names = (n for n in segment.values if f"{n}/".startswith(self.step.stems))
+                yield from map(self._enter, names)
+            elif not segment.recursive:
+                below = (t[1:] for t in self.state if t[0] == segment and len(t) > 1)
+                yield tuple(below), str(segment)
+
+    def _enter(self, name: str) -> tuple[State, str]:
+        return self.plan.enter(self.state, name, self.depth + 1), name
 
 
 def outline(plan: ListingPlan) -> Iterator[Node]:
-    """The steps of a plan, each before those in the subdirectories that it leads to."""
-    waiting = _nodes(plan, plan.root, "", 0)[::-1]
+    """The steps of a plan, each followed by those in the subdirectories that it enters."""
+    waiting = [Node(plan, step, plan.root, 0, "") for step in plan.steps(plan.root)][::-1]
     while waiting:
         node = waiting.pop()
         yield node
-        below = [
-            inner
-            for state, names in _children(plan, node).items()
-            for inner in _nodes(plan, state, f"{node.template}{braced(names)}/", node.depth + 1)
-        ]
-        waiting += below[::-1]
+        waiting += node.below()[::-1]
 
 
 def costed(plan: ListingPlan) -> tuple[list[Node], Cost | None]:
-    """The outline with costs, and the cost of directories that no single place of it stands for.
+    """The outline with costs, and the cost of directories that are in no node of the outline.
 
-    Such are those that several alternatives of the pattern lead to at once, and with a depth limit
-    those below ``**``.
+    No node has directories that several alternatives of the pattern lead to at once and, with a
+    depth limit, those below ``**``.
     """
     left = dict(plan.costs)
-    nodes = []
-    for node in outline(plan):
-        cost = left.pop((node.state, node.step.kind), None)
-        nodes.append(Node(**{**vars(node), "cost": cost}))
+    nodes = [
+        replace(node, cost=left.pop((node.state, node.step.kind), None)) for node in outline(plan)
+    ]
     return nodes, total(left.values()) if left else None
 
 
@@ -131,16 +174,18 @@ def lines(plan: ListingPlan) -> Iterator[str]:
 
 
 def elsewhere_in(plan: ListingPlan) -> str:
-    """What the directories are that no single place of the outline stands for."""
+    """A description of the directories that are in no node of the outline."""
     return "further down, below **" if plan.limited else "where alternatives meet"
 
 
 def cost_text(cost: Cost | None) -> str:
-    """What follows a step that was taken."""
-    if cost is None:
-        return ""
-    requests, keys = counted(cost.requests, "request"), counted(cost.keys_seen, "key")
-    return f"  [{requests}, {keys} seen, {cost.keys_kept:,} kept]"
+    """The text that follows a step that was taken."""
+    return "" if cost is None else f"  [{counted(cost.requests, 'request')}, {keys_text(cost)}]"
+
+
+def keys_text(cost: Cost) -> str:
+    """The keys of a cost: ``1,000 keys seen, 12 kept``."""
+    return f"{counted(cost.keys_seen, 'key')} seen, {cost.keys_kept:,} kept"
 
 
 def counted(number: int, noun: str) -> str:
@@ -149,73 +194,14 @@ def counted(number: int, noun: str) -> str:
 
 
 def braced(names: Sequence[str]) -> str:
-    """Alternatives as a pattern; many are shortened."""
+    """Alternatives as a pattern, elided if there are more than :data:`SHOWN_NAMES`."""
     if len(names) > SHOWN_NAMES:
         names = [*names[: SHOWN_NAMES - 2], "…", names[-1]]
     return names[0] if len(names) == 1 else "{" + ",".join(names) + "}"
 
 
 def printable(text: str) -> str:
-    """Escape control characters, which a key may hold, a terminal would obey and XML refuses."""
+    """Escape control characters, which a key may have, a terminal obeys and XML forbids."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def _nodes(plan: ListingPlan, state: State, template: str, depth: int) -> list[Node]:
-    return [
-        Node(
-            step,
-            state,
-            depth,
-            template,
-            enters=_entered(step, state),
-            keeps=_kept(plan, step, state),
-        )
-        for step in plan.steps(state)
-    ]
-
-
-def _entered(step: Step, state: State) -> tuple[str, ...]:
-    if isinstance(step, Descend):
-        return step.names
-    if isinstance(step, Level):
-        return tuple(str(segment) for segment in segments(state)[0])
-    return ()
-
-
-def _kept(plan: ListingPlan, step: Step, state: State) -> tuple[str, ...]:
-    slash = "/" if plan.directories_only else ""
-    match step:
-        case Descend():
-            return ()
-        case Exact(names):
-            return tuple(name + slash for name in names)
-        case Flat():
-            return tuple(_text(tail) + slash for tail in state)
-        case _:
-            return tuple(f"{segment}{slash}" for segment in segments(state)[1])
-
-
-def _text(tail: Branch) -> str:
-    return "/".join(map(str, tail))
-
-
-def _children(plan: ListingPlan, node: Node) -> dict[State, list[str]]:
-    """The states below a step, each with the names or patterns that lead to it."""
-    children: dict[State, list[str]] = {}
-
-    def enter(names: Iterable[str]) -> None:
-        for name in names:
-            children.setdefault(plan.enter(node.state, name, node.depth + 1), []).append(name)
-
-    if isinstance(node.step, Descend):
-        enter(node.step.names)
-    elif isinstance(node.step, Level):
-        for segment in segments(node.state)[0]:
-            if segment.values is not None:
-                enter(n for n in segment.values if f"{n}/".startswith(node.step.stems))
-            elif not segment.recursive:
-                below = tuple(t[1:] for t in node.state if t[0] == segment and len(t) > 1)
-                children.setdefault(below, []).append(str(segment))
-    return children

@@ -129,7 +129,7 @@ class Lister:
                         if (after is None or directory + name + "/" > after)
                         and (until is None or directory + name <= until)
                     ]
-                case Match(stems) | OrderedRange(_, stems):
+                case Match(stems) | OrderedRange(stems):
                     areas = self._areas(directory, state, stems, after, until, level_only=True)
                     jobs += [partial(self._delimited, area, type(step)) for area in areas]
                 case Level(stems) | Flat(stems):

@@ -1,4 +1,4 @@
-"""The glob grammar: one parser for every place where a pattern may be given.
+"""The glob grammar: the one parser of every function, option and command that takes a pattern.
 
 ========================  =====================================================================
 token                     matches
@@ -14,12 +14,15 @@ token                     matches
 ``[*]``, ``[{]``          the character itself
 ========================  =====================================================================
 
-Without braces a pattern means what it means to :meth:`fsspec.AbstractFileSystem.glob`, an unclosed
-``[`` (a literal) included. With braces it means the union of what its brace-free forms mean.
+A pattern without braces matches what it matches in :meth:`fsspec.AbstractFileSystem.glob`; an
+unclosed ``[`` is literal there, too. A pattern with braces matches what any of its brace-free forms
+matches.
 
-A pattern is parsed into *branches*: sequences of :class:`Segment` that hold no ``/`` and no
-alternative that does. Everything else (regular expressions, literal stems, finite values) is
-derived from a segment's tokens.
+A pattern is parsed into *branches*: sequences of :class:`Segment`, one for each path component.
+Regular expressions, stems and values are derived from a segment's tokens.
+
+>>> GlobPattern.parse("events/{2024,2025}/*.avro").matches("events/2024/part-0.avro")
+True
 """
 
 from __future__ import annotations
@@ -35,15 +38,14 @@ from fsspec_avroglob.errors import PatternError
 from fsspec_avroglob.glob.tokens import (
     AnyChar,
     AnyRun,
-    CharSet,
     Choice,
     Recursive,
     Separator,
     Text,
     Token,
+    char_set,
     choice_forms,
     choiceless,
-    count_runs,
     disjoint_prefixes,
     expand,
     join_text,
@@ -52,78 +54,79 @@ from fsspec_avroglob.glob.tokens import (
     stems,
     token_text,
     tokens_regex,
-    vanishing,
     ways,
 )
 
 MAX_BRANCHES = 1_024
-"""Most sequences of segments that one pattern may expand to (braces that hold ``/`` multiply)."""
+"""Most branches of a pattern; braces that contain ``/`` multiply them."""
 
 MAX_VALUES = 10_000
-"""Most integers that one ``{first..last}`` may hold, and most brace-free forms of a pattern."""
+"""Most integers of one ``{first..last}``, and most brace-free forms of a pattern."""
 
 MAX_CHARACTERS = 2**18
-"""Longest text that is parsed as a pattern."""
+"""Most characters of a pattern."""
 
 MAX_TOKENS = 2**15
-"""Most tokens of one pattern, each integer of a range being one."""
+"""Most tokens of a pattern; each integer of a range is one."""
 
 MAX_EXPANDED_TOKENS = 2**16
-"""Most tokens of all that a pattern's braces are multiplied out to."""
+"""Most tokens of all branches, or of all alternatives without braces."""
 
 MAX_SEGMENTS = 512
-"""Most path components of a pattern: a key of 1,024 bytes has no more that are not empty."""
+"""Most path components of a pattern: a key of 1,024 bytes has at most 512 that are not empty."""
 
 MAX_RECURSIONS = 64
-"""Most ``**`` between which something else stands."""
+"""Most ``**`` of a pattern; consecutive ones count once."""
 
-_INTEGER_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
+MAX_NESTED = 50
+"""Most braces within one another."""
+
 _MAX_DIGITS = 18
+_TOKEN = re.compile(
+    r"""(?P<stars>\*+) | (?P<one>\?) | (?P<slash>/) | (?P<bracket>\[)
+    | \{(?P<first>-?\d+)\.\.(?P<last>-?\d+)} | (?P<open>\{) | (?P<comma>,) | (?P<close>})
+    | (?P<text>[^*?[{},/]+)""",
+    re.VERBOSE,
+)
+_NOT_WHOLE = "'**' can only be an entire path component"
 
 
 @dataclass(frozen=True)
 class Segment:
-    """What one path segment must look like. ``**`` is the segment without tokens that recurses."""
+    """A pattern for one path component. ``**`` is recursive and has no tokens."""
 
     tokens: tuple[Token, ...]
     recursive: bool = False
 
     @cached_property
     def values(self) -> tuple[str, ...] | None:
-        """Every name the segment matches, sorted, when these are finitely (and not too) many."""
+        """Every name that the segment matches, sorted; None if there are too many."""
         if self.recursive:
             return None
         names = expand(self.tokens, MAX_VALUES)
         return None if names is None else tuple(sorted(set(names)))
 
-    @property
-    def literal(self) -> str | None:
-        """The one name that the segment matches, or None."""
-        return self.values[0] if self.values is not None and len(self.values) == 1 else None
-
     @cached_property
     def ways(self) -> int:
-        """In how many ways, at most, a name may have to be tried against the segment."""
+        """Upper bound on the number of ways in which one name can match the segment."""
         return ways(self.tokens, MAX_VALUES)
 
     @cached_property
     def stems(self) -> tuple[str, ...]:
-        """Sorted prefixes, none within another, one of which every matching name starts with."""
-        if self.recursive:
-            return ("",)
-        return disjoint_prefixes(stems(self.tokens))
+        """Sorted, disjoint prefixes, one of which every matching name has."""
+        return ("",) if self.recursive else disjoint_prefixes(stems(self.tokens))
 
     @cached_property
     def regex(self) -> str:
-        """Source of a regular expression for the segment's text (never for ``**``)."""
+        """Regular expression source for the name; ``**`` has none."""
         if self.tokens == (AnyRun(),):
             return "[^/]+"
-        # A name made only of "*" is not empty; so is one that several nullable tokens make up.
-        some = nullable(self.tokens) and count_runs(self.tokens) and not vanishing(self.tokens)
-        return ("(?=[^/])" if some else "") + tokens_regex(self.tokens)
+        # A name that stars match is not empty.
+        by_stars = nullable(self.tokens) and not nullable(self.tokens, stars=False)
+        return ("(?=[^/])" if by_stars else "") + tokens_regex(self.tokens)
 
     def matches(self, name: str) -> bool:
-        """Whether *name*, a path segment without ``/``, is one that the segment describes."""
+        """Whether the segment matches *name*, a path component."""
         return self.recursive or _compile(self.regex).fullmatch(name) is not None
 
     def __str__(self) -> str:
@@ -135,10 +138,16 @@ Branch: TypeAlias = tuple[Segment, ...]
 
 @dataclass(frozen=True)
 class GlobPattern:
-    """A parsed pattern: the union of *branches*, each a sequence of segments.
+    """A parsed pattern, made by :meth:`parse`.
 
-    Parse with :meth:`parse`. ``text`` is the pattern as given, ``directories_only`` whether it ends
-    with ``/``, which asks for directories.
+    Attributes
+    ----------
+    text
+        The pattern as given.
+    branches
+        The pattern matches what any of its branches matches.
+    directories_only
+        Whether the pattern ends with ``/`` and so matches only directories.
     """
 
     text: str
@@ -147,27 +156,25 @@ class GlobPattern:
 
     @classmethod
     def parse(cls, text: str) -> GlobPattern:
-        """Parse *text*, a path with or without magic characters and without a protocol.
+        """Parse *text*, a path or pattern without a protocol.
 
-        Raises :class:`PatternError` (a ValueError) for unbalanced braces, ``**`` beside other
-        characters in a segment, and patterns that are or expand to more than this module's limits.
+        Raises
+        ------
+        PatternError
+            (a ValueError) if braces are unbalanced, ``**`` is only a part of a path component, or
+            the pattern exceeds one of this module's limits.
         """
         if len(text) > MAX_CHARACTERS:
             raise PatternError(text, 0, f"it is longer than {MAX_CHARACTERS} characters")
         body = text.rstrip("/")
-        tokens = _Parser(body).parse()
-        branches = []
-        for flat in _distribute(tokens, body):
-            branches.append(_split_segments(flat, body))
-        _refuse_depth(branches, text)
-        if len(branches) > 1 or "{" in body:
-            _refuse_empty_ends(branches, text)
-        _refuse_ambiguity(branches, text)
+        flat = _distribute(_parse(body), body)
+        branches = [_split_segments(tokens, body) for tokens in flat]
+        _check(branches, text)
         return cls(text, tuple(dict.fromkeys(branches)), directories_only=text != body)
 
     @cached_property
     def brace_free(self) -> tuple[str, ...]:
-        """The pattern as brace-free texts whose union it is, sorted (for other glob engines)."""
+        """Sorted patterns without braces that together match the same, for other glob engines."""
         end = "/" if self.directories_only else ""
         texts: dict[str, None] = {}
         for branch in self.branches:
@@ -187,7 +194,7 @@ class GlobPattern:
         return _compile(directory_regex(self.branches, directories_only=self.directories_only))
 
     def matches(self, path: str, is_dir: bool = False) -> bool:
-        """Whether *path* (without a trailing ``/``) of a file or directory matches."""
+        """Whether the pattern matches *path*, a file or directory, without a trailing ``/``."""
         if is_dir:
             return self._directory_regex.fullmatch(path + "/") is not None
         return self._file_regex.fullmatch(path) is not None
@@ -197,155 +204,106 @@ class GlobPattern:
 
 
 def path_regex(branches: Iterable[Branch], *, directories_only: bool = False) -> str:
-    """Regular expression source that matches the whole path of a file.
+    """Regular expression source for the whole path of a file.
 
-    With *directories_only* a file matches only where the pattern ends in ``**/`` and its name in
-    ``/`` (the empty objects that mark directories).
+    With *directories_only*, only patterns with ``**`` match files, and only files whose names end
+    in ``/``: the empty objects that mark directories.
     """
-    kept = (b for b in branches if not directories_only or is_recursive(b))
-    return _union(_branch_regex(b) + ("/" if directories_only else "") for b in kept)
+    if directories_only:
+        return _union(_branch_regex(branch) + "/" for branch in branches if is_recursive(branch))
+    return _union(map(_branch_regex, branches))
 
 
 def directory_regex(branches: Iterable[Branch], *, directories_only: bool = False) -> str:
-    """Regular expression source that matches a directory's path with a ``/`` appended."""
-
-    def one(branch: Branch) -> str:
-        if directories_only or not branch[-1].recursive:
-            return _branch_regex(branch, directories_only=True)
-        return _branch_regex(branch)
-
-    return _union(map(one, branches))
+    """Regular expression source for a directory's path with a ``/`` appended."""
+    return _union(
+        _branch_regex(branch, slash=directories_only or not branch[-1].recursive)
+        for branch in branches
+    )
 
 
 def is_recursive(branch: Branch) -> bool:
-    """Whether the branch holds ``**``."""
+    """Whether the branch has ``**``."""
     return any(segment.recursive for segment in branch)
 
 
 # --- parsing -----------------------------------------------------------------------------------
 
 
-class _Parser:
-    """Recursive descent over the text; alternatives become :class:`Choice`."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.at = 0
-        self.count = 0
-
-    def parse(self) -> tuple[Token, ...]:
-        return self._sequence(depth=0)
-
-    def _sequence(self, depth: int) -> tuple[Token, ...]:
-        tokens: list[Token] = []
-        text = self.text
-        while self.at < len(text):
-            char = text[self.at]
-            if depth and char in ",}":
-                break
-            if char == "*":
-                tokens.append(self._stars())
-            elif char == "?":
-                self.at += 1
+def _parse(text: str) -> tuple[Token, ...]:
+    """The tokens of *text*; alternatives become :class:`Choice`."""
+    size = end = 0
+    tokens: list[Token] = []
+    # Of each open brace: its position, the tokens before it, and its alternatives so far.
+    braces: list[tuple[int, list[Token], list[tuple[Token, ...]]]] = []
+    while found := _TOKEN.match(text, end):
+        at, kind = found.start(), found.lastgroup
+        end = found.end()
+        match kind:
+            case "stars" if len(found[0]) > 2:
+                raise PatternError(text, at, _NOT_WHOLE)
+            case "stars":
+                tokens.append(AnyRun() if found[0] == "*" else Recursive(at))
+            case "one":
                 tokens.append(AnyChar())
-            elif char == "[" and (end := self._set_end()) is not None:
-                tokens.append(_char_set(text[self.at + 1 : end]))
-                self.at = end + 1
-            elif char == "{":
-                tokens.append(self._braces(depth))
-            else:
-                self.at += 1
-                tokens.append(Separator() if char == "/" else Text(char))
-        joined = join_text(tokens)
-        self._take(len(joined))
-        return joined
-
-    def _take(self, tokens: int) -> None:
-        self.count += tokens
-        if self.count > MAX_TOKENS:
-            raise self._error(0, f"it has more than {MAX_TOKENS} tokens")
-
-    def _stars(self) -> Token:
-        start = self.at
-        while self.at < len(self.text) and self.text[self.at] == "*":
-            self.at += 1
-        count = self.at - start
-        if count > 2:
-            raise self._error(start, _NOT_WHOLE)
-        return AnyRun() if count == 1 else Recursive(start)
-
-    def _set_end(self) -> int | None:
-        """Where the set that starts here is closed; None if it is not, within the segment."""
-        end = self.at + 1
-        if self.text.startswith("!", end):
-            end += 1
-        if self.text.startswith("]", end):
-            end += 1
-        end = self.text.find("]", end)
-        return None if end < 0 or "/" in self.text[self.at : end] else end
-
-    def _braces(self, depth: int) -> Token:
-        start = self.at
-        if depth >= 50:
-            raise self._error(start, "braces are nested more than 50 deep")
-        if integers := self._integers():
-            return integers
-        options: list[tuple[Token, ...]] = []
-        while True:
-            self.at += 1  # the opening brace, or a comma
-            options.append(self._sequence(depth + 1))
-            if self.at >= len(self.text):
-                raise self._error(start, "'{' is not closed; write [{] for the character itself")
-            if self.text[self.at] == "}":
-                self.at += 1
-                break
-        return Choice(tuple(dict.fromkeys(options)))
-
-    def _integers(self) -> Token | None:
-        match = _INTEGER_RANGE.match(self.text, self.at + 1)
-        if match is None or not self.text.startswith("}", match.end()):
-            return None
-        if max(map(len, match.groups())) > _MAX_DIGITS:
-            raise self._error(self.at, f"the range has numbers of more than {_MAX_DIGITS} digits")
-        first, last = int(match[1]), int(match[2])
-        if abs(last - first) >= MAX_VALUES:
-            raise self._error(self.at, f"the range holds more than {MAX_VALUES} integers")
-        padded = any(re.match(r"-?0\d", bound) for bound in match.groups())
-        width = max(map(len, match.groups())) if padded else 0
-        low, high = min(first, last), max(first, last)
-        self._take(high - low + 1)
-        self.at = match.end() + 1
-        return Choice(tuple((Text(f"{n:0{width}d}"),) for n in range(low, high + 1)))
-
-    def _error(self, position: int, reason: str) -> PatternError:
-        return PatternError(self.text, position, reason)
+            case "slash":
+                tokens.append(Separator())
+            case "bracket" if (close := _set_end(text, end)) is not None:
+                tokens.append(char_set(text[end:close]))
+                end = close + 1
+            case "last":
+                tokens.append(integers := _integers(found))
+                size += len(integers.options)
+            case "open" if len(braces) >= MAX_NESTED:
+                raise PatternError(text, at, f"braces are nested more than {MAX_NESTED} deep")
+            case "open":
+                braces.append((at, tokens, []))
+                tokens = []
+            case "comma" | "close" if braces:
+                _, outer, options = braces[-1]
+                options.append(join_text(tokens))
+                size += len(options[-1])
+                tokens = []
+                if kind == "close":
+                    tokens = [*outer, Choice(tuple(dict.fromkeys(options)))]
+                    braces.pop()
+            case _:
+                tokens.append(Text(found[0]))
+        if size > MAX_TOKENS:
+            break
+    if size + len(joined := join_text(tokens)) > MAX_TOKENS:
+        raise PatternError(text, 0, f"it has more than {MAX_TOKENS} tokens")
+    if braces:
+        reason = "'{' is not closed; write [{] for the character itself"
+        raise PatternError(text, braces[-1][0], reason)
+    return joined
 
 
-_NOT_WHOLE = "'**' can only be an entire path component"
+def _set_end(text: str, start: int) -> int | None:
+    """The index of the ``]`` that closes a set; None if its path component has none."""
+    skipped = 2 if text.startswith("!]", start) else text.startswith(("!", "]"), start)
+    end = text.find("]", start + skipped)
+    return None if end < 0 or "/" in text[start:end] else end
 
 
-def _char_set(body: str) -> Token:
-    """The token for the text between brackets; a set of one character is that character."""
-    negated = body.startswith("!")
-    at = int(negated)
-    parts: list[str] = []
-    while at < len(body):
-        width = 3 if body[at + 1 : at + 2] == "-" and at + 2 < len(body) else 1
-        parts.append(body[at : at + width])
-        at += width
-    parts = [part for part in parts if part[0] <= part[-1]]
-    if not negated and parts and parts[0][0] == "!":
-        # As in fnmatch, how a set begins counts after empty ranges have been taken out of it.
-        negated = True
-        parts[:1] = parts[0][1:]
-    ranges = [(part[0], part[-1]) for part in parts]
-    if not negated and len(ranges) == 1 and ranges[0][0] == ranges[0][1] != "/":
-        return Text(ranges[0][0])
-    return CharSet(tuple(ranges), negated, f"[{body}]")
+def _integers(found: re.Match[str]) -> Choice:
+    """The integers of a range such as ``{01..12}``."""
+    bounds = found["first"], found["last"]
+    width = max(map(len, bounds))
+    if width > _MAX_DIGITS:
+        reason = f"the range has numbers of more than {_MAX_DIGITS} digits"
+        raise PatternError(found.string, found.start(), reason)
+    low, high = sorted(map(int, bounds))
+    if high - low >= MAX_VALUES:
+        reason = f"the range has more than {MAX_VALUES} integers"
+        raise PatternError(found.string, found.start(), reason)
+    padded = any(re.match(r"-?0\d", bound) for bound in bounds)
+    texts = (f"{number:0{width if padded else 0}d}" for number in range(low, high + 1))
+    return Choice(tuple((Text(text),) for text in texts))
 
 
 def _distribute(tokens: Sequence[Token], text: str) -> list[tuple[Token, ...]]:
-    """Multiply out the choices that hold ``/``, ``**`` or a lone ``*``; the others stay tokens."""
+    """Expand the choices that contain ``/``, ``**`` or a lone ``*``; others remain tokens."""
     results: list[tuple[Token, ...]] = [()]
     size = 0
     for endings in _endings(tokens, text):
@@ -353,9 +311,7 @@ def _distribute(tokens: Sequence[Token], text: str) -> list[tuple[Token, ...]]:
         if size > MAX_EXPANDED_TOKENS:
             raise PatternError(text, 0, f"it expands to more than {MAX_EXPANDED_TOKENS} tokens")
         if len(results) * len(endings) > MAX_BRANCHES:
-            raise PatternError(
-                text, 0, f"its braces expand to more than {MAX_BRANCHES} sequences of segments"
-            )
+            raise PatternError(text, 0, f"its braces expand to more than {MAX_BRANCHES} branches")
         results = [head + ending for head in results for ending in endings]
     return results
 
@@ -371,7 +327,7 @@ def _endings(tokens: Sequence[Token], text: str) -> Iterator[list[tuple[Token, .
 
 
 def _spans_segments(token: Token) -> bool:
-    """Whether the token is a choice that holds ``/``, ``**`` or a lone ``*``."""
+    """Whether the token is a choice that contains ``/``, ``**`` or a lone ``*``."""
     return isinstance(token, Choice) and any(
         isinstance(inner, Separator | Recursive) or _spans_segments(inner) or option == (AnyRun(),)
         for option in token.options
@@ -379,16 +335,17 @@ def _spans_segments(token: Token) -> bool:
     )
 
 
-def _refuse_depth(branches: Iterable[Branch], text: str) -> None:
+def _check(branches: Sequence[Branch], text: str) -> None:
+    """Refuse what would end with a slash, or take long to match, or a long regular expression."""
     for branch in branches:
         if len(branch) > MAX_SEGMENTS:
             raise PatternError(text, 0, f"it has more than {MAX_SEGMENTS} path components")
         if sum(segment.recursive for segment in branch) > MAX_RECURSIONS:
             raise PatternError(text, 0, f"it has more than {MAX_RECURSIONS} '**'")
-
-
-def _refuse_ambiguity(branches: Iterable[Branch], text: str) -> None:
-    """Refuse what would take long to match, or a long regular expression."""
+        final = branch[-1]
+        if "{" in text and not final.recursive and nullable(final.tokens, stars=False):
+            reason = "an alternative leaves the last path component empty"
+            raise PatternError(text, text.rindex("{"), reason)
     size = 0
     for segment in itertools.chain.from_iterable(branches):
         if (forms := choice_forms(segment.tokens)) > 1:
@@ -396,16 +353,9 @@ def _refuse_ambiguity(branches: Iterable[Branch], text: str) -> None:
     if size > MAX_EXPANDED_TOKENS:
         raise PatternError(text, 0, f"it expands to more than {MAX_EXPANDED_TOKENS} tokens")
     if any(s.ways > MAX_BRANCHES for s in set(itertools.chain.from_iterable(branches))):
-        raise PatternError(text, 0, f"braces of a component have more than {MAX_BRANCHES} readings")
-
-
-def _refuse_empty_ends(branches: Iterable[Branch], text: str) -> None:
-    """Refuse alternatives that turn the pattern into one that ends with a slash."""
-    for branch in branches:
-        if not branch[-1].recursive and vanishing(branch[-1].tokens):
-            raise PatternError(
-                text, text.rindex("{"), "an alternative leaves the last path component empty"
-            )
+        raise PatternError(
+            text, 0, f"the braces of a component match in more than {MAX_BRANCHES} ways"
+        )
 
 
 def _split_segments(tokens: Iterable[Token], text: str) -> Branch:
@@ -430,24 +380,23 @@ def _split_segments(tokens: Iterable[Token], text: str) -> Branch:
 # --- derived from branches ----------------------------------------------------------------------
 
 
-def _branch_regex(branch: Branch, *, directories_only: bool = False) -> str:
-    """The branch as regular expression source; *directories_only*: for a path ending in ``/``."""
+def _branch_regex(branch: Branch, *, slash: bool = False) -> str:
+    """Regular expression source for the branch, with *slash* for a path that ends in ``/``."""
     parts: list[str] = []
     last = len(branch) - 1
-    jump = None  # where the text for the "**" before this segment begins
+    jump = None  # index of the part for the last "**"
     for index, segment in enumerate(branch):
         if segment.recursive:
             if jump is not None:
-                # Any segments may follow, so the leftmost fit of those before serves: no way back.
+                # Any segments may follow, so the leftmost fit of those before it is final.
                 parts[jump:] = [f"(?>(?:.+?/)??{''.join(parts[jump + 1 :])})"]
             jump = len(parts)
             parts.append("(?:.+/)?")
         else:
-            closed = index < last or directories_only
-            # However the name was read, it ends at this slash: no other reading need be tried.
+            # The name ends at this slash in whichever way it matched, so the match is final.
             ending = f"(?>{segment.regex}/)" if segment.ways > 1 else f"{segment.regex}/"
-            parts.append(ending if closed else segment.regex)
-    if branch[-1].recursive and not directories_only:
+            parts.append(ending if index < last or slash else segment.regex)
+    if branch[-1].recursive and not slash:
         parts[-1] = ".*"
     return "".join(parts)
 
@@ -461,8 +410,7 @@ def _brace_free(segment: Segment) -> Iterator[str]:
     """The segment's brace-free forms, in the syntax of fsspec's glob."""
     if segment.recursive:
         yield "**"
-        return
-    for tokens in choiceless(segment.tokens):
+    for tokens in () if segment.recursive else choiceless(segment.tokens):
         yield "".join(token_text(token, magic="*?[") for token in tokens)
 
 

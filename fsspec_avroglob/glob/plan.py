@@ -1,20 +1,23 @@
-"""What a pattern needs listed: segments become steps, one kind of step for each way to list.
+"""Plans: which listings find the matches of a pattern, decided without a request.
 
-A pattern is an automaton over path segments. Its *state* at a directory is the set of *tails*, the
-sequences of segments that may still follow there. From a state alone, without a server, follows
+A pattern is an automaton over path components. Its *state* at a directory is the set of *tails*:
+the sequences of segments that may still follow there. A state determines
 
 * the steps to take in the directory (:meth:`ListingPlan.steps`),
-* the state of a subdirectory (:meth:`ListingPlan.enter`), empty where nothing below can match,
-* the first place in key order, after a given key, where a match may stand
-  (:meth:`ListingPlan.seek`).
+* the state of a subdirectory (:meth:`ListingPlan.enter`), which is empty if nothing below matches,
+* the next key, in key order, that may match (:meth:`ListingPlan.seek`).
 
-:mod:`fsspec_avroglob.glob.lister` carries a plan out.
+:mod:`fsspec_avroglob.glob.lister` runs plans.
+
+>>> [plan] = ListingPlan.for_pattern(GlobPattern.parse("bucket/events/*/part-*.avro"))
+>>> plan.steps(plan.root), plan.steps(plan.state_at("events/2024/"))
+((Descend(stems=('events',)),), (Match(stems=('part-',)),))
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, TypeAlias
@@ -38,7 +41,7 @@ ONE_LEVEL: State = ((Segment((AnyRun(),)),),)
 """The state of ``*``."""
 
 LAST = "\U0010ffff"
-"""The greatest character; what follows a prefix sorts after it only if it starts with it too."""
+"""The greatest character: a prefix with it appended sorts after all keys with the prefix."""
 
 
 # --- steps ---------------------------------------------------------------------------------------
@@ -46,63 +49,54 @@ LAST = "\U0010ffff"
 
 @dataclass(frozen=True)
 class Step:
-    """Something to do in one directory. Each kind of step is a subclass."""
+    """What to do in one directory; each kind of step is a subclass.
 
+    stems: names or prefixes in the directory, each of which may cost a request.
+    """
+
+    stems: tuple[str, ...]
     kind: ClassVar[str] = ""
 
 
-@dataclass(frozen=True)
 class Descend(Step):
-    """Go into subdirectories whose names the pattern states: nothing is listed."""
+    """Enter subdirectories that the pattern names, without a request."""
 
-    names: tuple[str, ...]
-    kind: ClassVar[str] = "descend"
+    kind = "descend"
 
 
-@dataclass(frozen=True)
 class Exact(Step):
-    """Look whether names that the pattern states exist: one LIST each."""
+    """Look up names that the pattern states, with one LIST each."""
 
-    names: tuple[str, ...]
-    kind: ClassVar[str] = "exact"
+    kind = "exact"
 
 
-@dataclass(frozen=True)
 class Match(Step):
-    """List the directory below each stem, with a delimiter, for what the last segment matches."""
+    """List the directory below each stem, with a delimiter, for matches of the last segment."""
 
-    stems: tuple[str, ...]
-    kind: ClassVar[str] = "match"
+    kind = "match"
 
 
-@dataclass(frozen=True)
 class OrderedRange(Step):
-    """List keys from a lower to an upper bound: the last segment starts with a range of stems."""
+    """List the keys from the first stem to the last, which differ only in the last character."""
 
-    prefix: str
-    stems: tuple[str, ...]
-    kind: ClassVar[str] = "range"
+    kind = "range"
 
 
-@dataclass(frozen=True)
 class Level(Step):
-    """Find the subdirectories to enter: below each stem, by a delimiter listing or a flat one."""
+    """Find subdirectories to enter below each stem, with or without a delimiter."""
 
-    stems: tuple[str, ...]
-    kind: ClassVar[str] = "level"
+    kind = "level"
 
 
-@dataclass(frozen=True)
 class Flat(Step):
-    """``**``: list everything below each stem without a delimiter."""
+    """List everything below each stem without a delimiter, for ``**``."""
 
-    stems: tuple[str, ...]
-    kind: ClassVar[str] = "flat"
+    kind = "flat"
 
 
 @dataclass
 class Cost:
-    """What the requests of one step have come to."""
+    """The requests of one kind of step in one state, and the keys that they returned."""
 
     requests: int = 0
     keys_seen: int = 0
@@ -110,7 +104,7 @@ class Cost:
 
 
 def below(directory: str) -> State:
-    """The state of a bucket that matches everything below *directory* ("" or ending in ``/``)."""
+    """The state of a bucket that matches all below *directory*, which is "" or ends in ``/``."""
     names = directory.split("/")[:-1]
     return ((*(Segment((Text(name),) if name else ()) for name in names), *EVERYTHING[0]),)
 
@@ -122,13 +116,22 @@ def below(directory: str) -> State:
 class ListingPlan:
     """The listings that find a pattern's matches in one bucket.
 
-    bucket: its name. branches: the pattern's branches below the bucket. pattern: the pattern as the
-    user wrote it. maxdepth: how many levels ``**`` may span, None for all. with_directories:
-    whether directories are wanted; directories_only: whether nothing else is.
-
-    unfiltered: keep everything that is listed (what ``ls`` and ``find`` want).
-
-    ``costs`` holds, by state and kind of step, what runs of this plan have cost so far.
+    Attributes
+    ----------
+    bucket
+        The name of the bucket.
+    branches
+        The pattern's branches below the bucket.
+    pattern
+        The pattern as the user wrote it.
+    maxdepth
+        Most levels that ``**`` matches, None for any number.
+    with_directories, directories_only
+        Whether directories are wanted, and whether only directories are.
+    unfiltered
+        Whether everything that is listed matches, as in ``ls`` and ``find``.
+    costs
+        What runs of the plan have cost so far, by state and kind of step.
     """
 
     bucket: str
@@ -146,7 +149,10 @@ class ListingPlan:
     ) -> list[ListingPlan]:
         """One plan for each bucket that the pattern names.
 
-        Raises ValueError where the bucket is not stated: all of S3 is not listed.
+        Raises
+        ------
+        ValueError
+            If the pattern does not name its buckets, or names nothing below them.
         """
         by_bucket: dict[str, list[Branch]] = {}
         for branch in pattern.branches:
@@ -154,7 +160,7 @@ class ListingPlan:
             if not names or "" in names:
                 raise ValueError(f"Cannot traverse all of S3: {pattern.text!r} names no bucket")
             if len(branch) == 1:
-                raise ValueError(f"{pattern.text!r} is a bucket alone; write bucket/* for its keys")
+                raise ValueError(f"{pattern.text!r} is only a bucket; write bucket/* for its keys")
             for name in names:
                 by_bucket.setdefault(name, []).append(branch[1:])
         return [
@@ -173,12 +179,12 @@ class ListingPlan:
 
     @cached_property
     def file_pattern(self) -> re.Pattern[str]:
-        """Matches a file's whole key (depth aside)."""
+        """Matches a file's whole key, without regard to *maxdepth*."""
         return re.compile(path_regex(self.branches, directories_only=self.directories_only))
 
     @cached_property
     def file_suffix(self) -> str:
-        """What the key of every file that matches ends in, as far as the pattern states it."""
+        """A literal suffix of every matching file's key, possibly empty."""
         ends = {branch[-1].tokens[-1:] for branch in self.branches}
         match ends.pop():
             case (Text(text),) if not ends and not self.directories_only:
@@ -187,32 +193,32 @@ class ListingPlan:
 
     @cached_property
     def directory_pattern(self) -> re.Pattern[str]:
-        """Matches a directory's path in the bucket with a ``/`` appended (depth aside)."""
+        """Matches a directory's path with a ``/`` appended, without regard to *maxdepth*."""
         return re.compile(directory_regex(self.branches, directories_only=self.directories_only))
 
     def keeps_file(self, key: str) -> bool:
-        """Whether an object is a match."""
+        """Whether the object *key* matches."""
         return self.file_pattern.fullmatch(key) is not None and self._shallow(key)
 
     def keeps_directory(self, path: str) -> bool:
-        """Whether a directory, its path ending in ``/``, is a match."""
+        """Whether the directory *path*, which ends in ``/``, matches."""
         if self.unfiltered:
             return True
         return self.directory_pattern.fullmatch(path) is not None and self._shallow(path[:-1])
 
     def keeps_all(self, state: State) -> bool:
-        """Whether every file below a directory in *state* is a match."""
+        """Whether every file below a directory in *state* matches."""
         if self.unfiltered:
             return True
         return state == EVERYTHING and not self.limited and not self.directories_only
 
     def keeps_level(self, state: State) -> bool:
-        """Whether every file right in a directory in *state*, its own marker aside, is a match."""
+        """Whether every file in a directory in *state* matches, except for its own marker."""
         return ONE_LEVEL[0] in state and not self.limited and not self.directories_only
 
     @cached_property
     def limited(self) -> bool:
-        """Whether a depth limit has to be looked at."""
+        """Whether *maxdepth* limits what matches."""
         return self.maxdepth is not None and any(map(is_recursive, self.branches))
 
     def _shallow(self, path: str) -> bool:
@@ -227,7 +233,7 @@ class ListingPlan:
         )
 
     def _depth_limit(self, branch: Branch) -> int:
-        """Most segments that a match of the branch has below the bucket."""
+        """Most path components, below the bucket, of a match of the branch."""
         for index, segment in enumerate(branch):
             if segment.recursive and self.maxdepth is not None:
                 return index + self.maxdepth
@@ -245,9 +251,9 @@ class ListingPlan:
         return self._within_limit(self.branches, 0)
 
     def enter(self, state: State, name: str, depth: int) -> State:
-        """The state of subdirectory *name* of a directory in *state*; empty if none matches.
+        """The state of subdirectory *name* of a directory in *state*; empty if nothing matches.
 
-        depth: how many levels below the bucket the subdirectory is.
+        depth: levels of the subdirectory below the bucket.
         """
         tails: dict[Branch, None] = {}
         for tail in state:
@@ -264,21 +270,20 @@ class ListingPlan:
             into[rest] = None
 
     def _within_limit(self, tails: Iterable[Branch], depth: int) -> State:
-        """What the tails can still mean in a directory so many levels down.
+        """The tails that can still match in a directory *depth* levels below the bucket.
 
-        Where the depth limit leaves ``**`` no level it goes, where just one, it is ``*``; a tail
-        that cannot end in time goes as a whole.
+        A ``**`` with no level left is dropped, and one with a single level left becomes ``*``.
         """
         if not self.limited:
             return tuple(tails)
         left: dict[Branch, None] = {}
         for tail in tails:
-            stated = tuple(segment for segment in tail if not segment.recursive)
-            levels = self._deepest - depth - len(stated)
-            if len(stated) == len(tail) or levels > bool(not stated):
+            fixed = tuple(segment for segment in tail if not segment.recursive)
+            levels = self._deepest - depth - len(fixed)
+            if len(fixed) == len(tail) or levels > (not fixed):
                 left[tail] = None
-            elif stated and not levels:
-                left[stated] = None
+            elif fixed and not levels:
+                left[fixed] = None
             elif levels > 0:
                 left[ONE_LEVEL[0]] = None
         return tuple(left)
@@ -293,52 +298,50 @@ class ListingPlan:
     def steps(self, state: State) -> tuple[Step, ...]:
         """What to do in a directory in *state*."""
         if self.lists_flat(state):
-            return (Flat(disjoint_prefixes(_stems(state))),)
+            return (Flat(disjoint_prefixes(stem for tail in state for stem in tail[0].stems)),)
         inner, final = segments(state)
         open_inner = [segment for segment in inner if segment.values is None]
-        names = sorted({name for s in inner if s.values is not None for name in s.values})
+        names = sorted({name for segment in inner for name in segment.values or ()})
         if open_inner:
-            # One listing of a level finds its files, and stated names that it comes past, as well.
+            # Listing the level finds its files, too, and the stated names that have a stem.
             stems = disjoint_prefixes(stem for s in open_inner + final for stem in s.stems)
-            aside = tuple(name for name in names if not (name + "/").startswith(stems))
-            return (*([Descend(aside)] if aside else []), Level(stems))
+            names = [name for name in names if not f"{name}/".startswith(stems)]
         steps: list[Step] = [Descend(tuple(names))] if names else []
-        return (*steps, *_final_steps(final))
+        return (*steps, *([Level(stems)] if open_inner else _final_steps(final)))
 
     def lists_flat(self, state: State) -> bool:
-        """Whether a walk would list all that is below a directory in *state* at once."""
+        """Whether a directory in *state* is listed without a delimiter, for ``**``."""
         return any(tail[0].recursive for tail in state) and not self.limited
 
     def lists(self, state: State) -> bool:
-        """Whether a walk would send a LIST for a directory in *state*."""
+        """Whether a walk sends a LIST for a directory in *state*."""
         return any(not isinstance(step, Descend) for step in self.steps(state))
 
     # -- order --
 
     def seek(self, state: State, directory: str, key: str) -> str | None:
-        """The place after *key* from which matches below *directory* can still come.
+        """A ``StartAfter``, at least *key*, that skips no match below *directory* after *key*.
 
-        A bound for ``StartAfter``: no match lies between *key* and it, and it is not before *key*.
-        None when no key after *key* below *directory* can match.
+        None if no key after *key* below *directory* can match.
         """
         rest = key[len(directory) :]
         bounds = [b for tail in state if (b := _bound_after(tail, rest)) is not None]
-        # What starts with LAST sorts after the bound that stands for the end of its directory.
+        # A name that starts with LAST sorts after the bound at the end of its directory.
         return max(key, directory + min(bounds)) if bounds else None
 
     def first(self, state: State, directory: str) -> str:
         """The ``StartAfter`` before the first possible match below *directory*."""
         return before(directory + min(_lead_text(tail) for tail in state))
 
-    # -- what runs cost --
+    # -- costs --
 
     def cost(self, step: type[Step], state: State) -> Cost:
-        """What the step in directories in *state* has cost so far, to be added to."""
+        """The cost of the step in directories in *state*; the caller adds to it."""
         return self.costs.setdefault((state, step.kind), Cost())
 
 
 def segments(state: State) -> tuple[list[Segment], list[Segment]]:
-    """What to enter in a directory in *state*, and what to keep there: segments for each."""
+    """The segments that match subdirectories to enter in a directory in *state*, and matches."""
     inner: dict[Segment, None] = {}
     final: dict[Segment, None] = {}
     for tail in state:
@@ -354,50 +357,31 @@ def segments(state: State) -> tuple[list[Segment], list[Segment]]:
 
 
 def stems_of(step: Step) -> tuple[str, ...]:
-    """The names or prefixes that the step looks at, each at the price of a request."""
-    match step:
-        case Descend(names) | Exact(names):
-            return names
-        case Match(stems) | OrderedRange(_, stems) | Level(stems) | Flat(stems):
-            return stems
-        case _:
-            raise AssertionError(step)
+    """The names or prefixes of the step."""
+    return step.stems
 
 
 def _final_steps(final: list[Segment]) -> list[Step]:
-    """How to look for the last segment."""
-    names = sorted({name for s in final if s.values is not None for name in s.values})
+    """The steps that find matches of the last segment."""
+    names = sorted({name for segment in final for name in segment.values or ()})
     open_final = [segment for segment in final if segment.values is None]
     if not open_final:
         return [Exact(tuple(names))] if names else []
     stems = disjoint_prefixes([*names, *(stem for s in open_final for stem in s.stems)])
-    if len(stems) > 1 and (prefix := _ordered_range(stems)) is not None:
-        return [OrderedRange(prefix, stems)]
-    return [Match(stems)]
+    return [OrderedRange(stems) if _are_consecutive(stems) else Match(stems)]
 
 
-def _ordered_range(stems: tuple[str, ...]) -> str | None:
-    """The common prefix of stems whose last characters are neighbours; None for others."""
-    prefix = stems[0][:-1]
-    expected = range(ord(stems[0][-1:] or "\0"), ord(stems[0][-1:] or "\0") + len(stems))
-    if all(s == prefix + chr(code) for s, code in zip(stems, expected, strict=True)):
-        return prefix
-    return None
-
-
-def _stems(state: State) -> Iterator[str]:
-    for tail in state:
-        if tail[0].recursive:
-            yield ""
-        else:
-            yield from tail[0].stems
+def _are_consecutive(stems: tuple[str, ...]) -> bool:
+    """Whether there are several stems that differ in their last characters, without gaps."""
+    prefix, first = stems[0][:-1], stems[0][-1:]
+    return len(stems) > 1 and all(s == prefix + chr(ord(first) + i) for i, s in enumerate(stems))
 
 
 # --- order ---------------------------------------------------------------------------------------
 
 
 def _bound_after(tail: Branch, rest: str) -> str | None:
-    """:meth:`ListingPlan.seek` for one tail, relative to the directory."""
+    """:meth:`ListingPlan.seek` for one tail; *rest* and the bound are relative to the directory."""
     head = tail[0]
     if head.recursive:
         return rest
@@ -412,7 +396,7 @@ def _bound_after(tail: Branch, rest: str) -> str | None:
 
 
 def _next_name(tail: Branch, bound: str) -> str | None:
-    """The bound before the next name after *bound* that the tail's first segment may match."""
+    """The bound just before the next name, after *bound*, that the first segment may match."""
     head, last = tail[0], len(tail) == 1
     if head.values is None:
         for stem in head.stems:
@@ -431,19 +415,15 @@ def _next_name(tail: Branch, bound: str) -> str | None:
 
 
 def _lead_text(tail: Branch) -> str:
-    """The text that the first possible match of the tail starts with."""
+    """A prefix of the first possible match of the tail."""
     head = tail[0]
-    if head.recursive:
-        return ""
-    if head.values is None:
-        return head.stems[0]
     if not head.values:
-        return ""
+        return head.stems[0] if head.values is None else ""
     return head.values[0] + ("/" + _lead_text(tail[1:]) if len(tail) > 1 else "")
 
 
 def before(text: str) -> str:
-    """A string that sorts before *text*, with next to nothing in between."""
+    """A string just before *text* in key order, of characters that XML allows."""
     if not text:
         return ""
     previous = ord(text[-1]) - 1

@@ -1,4 +1,4 @@
-"""Gathers what a lister finds into what ``glob`` and ``find`` return."""
+"""Collects the matches of a listing into what ``glob`` and ``find`` return."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 
 from fsspec.callbacks import Callback
 
-from fsspec_avroglob.glob.cache import ListingMemory
+from fsspec_avroglob.glob.cache import ListingCache
 from fsspec_avroglob.glob.fetch import Found
 from fsspec_avroglob.glob.plan import EVERYTHING, ListingPlan
-from fsspec_avroglob.s3.page import Items, info_of_directory
+from fsspec_avroglob.s3.page import Items, Page, info_of_directory
 
 
 class Batch(NamedTuple):
-    """Sorted paths that a page brought.
+    """Sorted paths of files or directories that one page returned.
 
-    items: what their info dicts are made of, if these are wanted; None for directories. indices:
-    which of the items are theirs, None for all.
+    items, indices: what the info dicts of files are made from, and which of the items belong to
+    the files (None for all). Without items, the info dicts are those of directories.
     """
 
     names: Sequence[str]
@@ -35,78 +35,80 @@ class Batch(NamedTuple):
 
 
 class Matches:
-    """What a lister has found in one bucket; memory and callback are told of it as it comes.
+    """The matches of one plan, page by page, which are also cached and reported as they come.
 
-    detail: whether info dicts are wanted and not only paths.
+    Parameters
+    ----------
+    plan
+        The plan that is carried out.
+    cache
+        Where the matches are cached; None for nowhere.
+    detail
+        Whether info dicts are wanted, not only paths.
+    callback
+        Is updated with the number of matches of each page.
     """
 
     def __init__(
-        self, plan: ListingPlan, memory: ListingMemory | None, detail: bool, callback: Callback
+        self, plan: ListingPlan, cache: ListingCache | None, detail: bool, callback: Callback
     ) -> None:
-        self._bucket = plan.bucket
-        self._with_directories = plan.with_directories
-        self._flat = plan.unfiltered and plan.branches == EVERYTHING
-        self._memory = memory
-        self._since = None if memory is None else memory.forgotten
+        self._plan = plan
+        self._cache = cache
+        self._since = None if cache is None else cache.forgotten
         self._detail = detail
         self._callback = callback
         self.batches: list[Batch] = []
 
     async def add(self, found: Found) -> None:
-        """Take in the matches of a page."""
-        page, indices = found.page, found.indices
+        """Add the matches of a page."""
+        bucket = self._plan.bucket
         names: Sequence[str] = ()
-        if page is not None:
-            names = page.paths(self._bucket, indices)
-            items = None
-            if self._detail:
-                page, indices = page.thinned(indices)
-                items = page.items
-            if names:
-                self.batches.append(Batch(names, False, items, indices))
-        directories = sorted(
-            f"{self._bucket}/{path}" if path else self._bucket for path in found.directories
-        )
+        if found.page is not None and (names := found.page.paths(bucket, found.indices)):
+            self._add_files(names, found.page, found.indices)
+        directories = sorted(f"{bucket}/{path}" if path else bucket for path in found.directories)
         if directories:
             self.batches.append(Batch(directories, True))
-        if self._memory is not None:
-            self._memory.remember(
+            if self._cache is not None:
+                self._cache.add_directories(directories, since=self._since)
+        self._callback.relative_update(len(names) + len(directories))
+
+    def _add_files(self, names: Sequence[str], page: Page, indices: Sequence[int] | None) -> None:
+        if self._detail or self._cache is not None:
+            page, indices = page.thinned(indices)
+        items = page.items if self._detail else None
+        self.batches.append(Batch(names, False, items, indices))
+        if self._cache is not None:
+            self._cache.add_files(
+                self._plan.bucket,
                 page,
                 names,
-                indices,
-                directories,
-                with_directories=self._with_directories,
-                flat=self._flat,
+                with_directories=self._plan.with_directories,
+                flat=self._plan.unfiltered and self._plan.branches == EVERYTHING,
                 since=self._since,
             )
-        self._callback.relative_update(len(names) + len(directories))
 
     def names(self) -> list[str]:
         """Paths, in no particular order."""
         return [name for batch in self.batches for name in batch.names]
 
     def infos(self) -> list[dict[str, Any]]:
-        """Info dicts, in the same order."""
+        """Info dicts, in the order of :meth:`names`."""
         return [info for batch in self.batches for info in batch.infos()]
 
 
 def merged(parts: Sequence[Matches], detail: bool) -> Any:
     """The paths of all *parts*, sorted, each once; with *detail* a dict of path to info dict.
 
-    A directory is preferred to a file of the same path, as fsspec's glob does.
+    Of a directory and a file of the same path the directory counts, as in fsspec's glob.
     """
     batches = [batch for part in parts for batch in part.batches]
-    batches.sort(key=_order)
-    # Pages rarely overlap; where they do not, sorted pages are sorted paths.
-    apart = all(one.names[-1] < other.names[0] for one, other in pairwise(batches))
+    batches.sort(key=lambda batch: (batch.are_directories, batch.names[0]))
+    # Pages rarely overlap. Where they do not, sorted pages are sorted paths.
+    disjoint = all(one.names[-1] < other.names[0] for one, other in pairwise(batches))
     if not detail:
         names = list(chain.from_iterable(batch.names for batch in batches))
-        return names if apart else list(dict.fromkeys(sorted(names)))
+        return names if disjoint else list(dict.fromkeys(sorted(names)))
     infos: dict[str, dict[str, Any]] = {}
     for batch in batches:
         infos.update(zip(batch.names, batch.infos(), strict=True))
-    return infos if apart else {name: infos[name] for name in sorted(infos)}
-
-
-def _order(batch: Batch) -> tuple[bool, str]:
-    return batch.are_directories, batch.names[0]
+    return infos if disjoint else dict(sorted(infos.items()))

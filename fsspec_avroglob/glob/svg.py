@@ -1,10 +1,14 @@
-"""What ``explain`` returns: plans that print as text and draw themselves as SVG and Mermaid."""
+"""The result of ``explain``: plans that print as text and draw themselves as SVG and Mermaid.
+
+>>> fs.explain("bucket/events/*/part-*.avro").to_svg()  # doctest: +SKIP
+"""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+from unicodedata import east_asian_width
 from xml.sax.saxutils import escape, quoteattr
 
 from fsspec_avroglob.glob.explain import (
@@ -13,6 +17,7 @@ from fsspec_avroglob.glob.explain import (
     costed,
     counted,
     elsewhere_in,
+    keys_text,
     lines,
     printable,
     total,
@@ -20,23 +25,32 @@ from fsspec_avroglob.glob.explain import (
 from fsspec_avroglob.glob.plan import Cost, Descend, Level, ListingPlan
 
 MAX_STEPS = 60
-"""Steps that a drawing shows of one plan; how many more there are is told."""
+"""Most steps of a plan that are drawn; a last card counts the others."""
 
-MAX_COLUMNS = 84
-"""Characters of a line in a drawing; longer text is cut in the middle and told by a tooltip."""
+MAX_CHARACTERS = 84
+"""Most characters of a line; longer text is elided in the middle and has a tooltip."""
 
 MAX_TOOLTIP = 400
-"""Characters of a tooltip."""
+"""Most characters of a tooltip."""
 
 MAX_INDENT = 12
-"""Levels that a drawing indents; deeper steps stand below one another."""
+"""Most levels that are indented."""
+
+_KINDS = {  # verb, and a colour that is readable below white text and on any page
+    "descend": ("enter", "#68717b"),
+    "exact": ("look up", "#0b7a75"),
+    "match": ("list", "#1a7f37"),
+    "range": ("list range", "#8250df"),
+    "level": ("list level", "#0969da"),
+    "flat": ("list flat", "#bc4c00"),
+}
 
 
 @dataclass(frozen=True)
 class GlobPlan:
-    """The plans of a pattern, one a bucket: their steps, and what these have cost.
+    """The plans of a pattern, one for each bucket: their steps, and what the steps have cost.
 
-    Printed it is a tree of text, at the end of a notebook's cell a drawing.
+    ``print`` shows a tree of text, a notebook shows a drawing.
     """
 
     pattern: str
@@ -44,7 +58,7 @@ class GlobPlan:
 
     @property
     def requests(self) -> int:
-        """LIST requests that runs of the plan have sent so far."""
+        """Number of LIST requests sent so far."""
         return sum(cost.requests for plan in self.plans for cost in plan.costs.values())
 
     def __str__(self) -> str:
@@ -52,285 +66,195 @@ class GlobPlan:
 
     def to_svg(self) -> str:
         """A drawing as an SVG document, without scripts or references to anything outside."""
-        return svg(self.plans)
+        sheets = [(plan, _cards(plan)) for plan in self.plans[:MAX_STEPS]]
+        width = max(_width(plan, cards) for plan, cards in sheets)
+        body, top = "", 0
+        for plan, cards in sheets:
+            height = _HEAD + sum(card.height for card in cards) + 4
+            sheet = "".join(_sheet(plan, cards, width, height))
+            body += _tag("g", sheet, transform=f"translate(0 {top})")
+            top += height + 12
+        size: dict[str, object] = {"width": width + 2, "height": top - 10}
+        size["viewBox"] = f"-1 -1 {width + 2} {top - 10}"
+        names = {"role": "img", "aria_label": "Listing plan", "font_family": _SANS}
+        return _tag("svg", _STYLE + body, xmlns="http://www.w3.org/2000/svg", **size, **names)
 
     def to_mermaid(self) -> str:
-        """The plan as a Mermaid flowchart."""
-        return mermaid(self.plans)
+        """A Mermaid flowchart, with broken lines to what is pruned."""
+        rows = ["flowchart TB"]
+        for number, plan in enumerate(self.plans[:MAX_STEPS]):
+            rows += _flowchart(f"p{number}", plan)
+        for kind, (_, colour) in _KINDS.items():
+            rows.append(f"  classDef {kind} fill:{colour},stroke:{colour},color:#ffffff")
+        return "\n".join([*rows, "  classDef pruned stroke-dasharray:4 3", ""])
 
     def _repr_html_(self) -> str:
         return f'<div style="overflow-x:auto">{self.to_svg()}</div>'
 
 
-# --- what a drawing says -------------------------------------------------------------------------
-
-_VERBS = {
-    "descend": "enter",
-    "exact": "look up",
-    "match": "list",
-    "range": "list range",
-    "level": "list level",
-    "flat": "list flat",
-}
+# --- texts ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Card:
-    """What is drawn of a step: its kind, where it lists, how, and what it leaves out."""
+class _Card(NamedTuple):
+    """The texts of one step: its kind, where and how it lists, and what it leaves out."""
 
     kind: str
     where: str
-    how: str
-    pruned: str
-    depth: int
-    cost: Cost | None
+    how: str = ""
+    pruned: str = ""
+    depth: int = 0
+    cost: Cost | None = None
+
+    @property
+    def left(self) -> int:
+        """The left edge, in px."""
+        return _PAD + _INDENT * min(self.depth, MAX_INDENT)
+
+    @property
+    def height(self) -> int:
+        """The height, in px."""
+        return _ROW + (_PRUNED if self.pruned else 0)
 
 
 def _cards(plan: ListingPlan) -> list[_Card]:
-    """The steps in words, in the outline's order."""
+    """The steps in the outline's order."""
     nodes, elsewhere = costed(plan)
-    cards = [
-        _Card(
-            node.step.kind,
-            node.where or "(the whole bucket)",
-            _how(node),
-            _pruned(node),
-            node.depth,
-            node.cost,
-        )
-        for node in nodes[:MAX_STEPS]
-    ]
+    cards = [_card(node) for node in nodes[:MAX_STEPS]]
     if elsewhere is not None:
-        cards.append(_Card("level", elsewhere_in(plan), "", "", 0, elsewhere))
-    if left := nodes[MAX_STEPS:]:
-        spent = [node.cost for node in left if node.cost is not None]
-        more = f"and {len(left):,} more steps"
-        cards.append(_Card("descend", more, "", "", 0, total(spent) if spent else None))
+        cards.append(_Card("level", elsewhere_in(plan), cost=elsewhere))
+    if more := nodes[MAX_STEPS:]:
+        spent = [node.cost for node in more if node.cost is not None]
+        text = f"and {len(more):,} more steps"
+        cards.append(_Card("descend", text, cost=total(spent) if spent else None))
     return cards
 
 
-def _how(node: Node) -> str:
-    parts = [node.request]
-    if isinstance(node.step, Level):
-        parts.append(f"enters {braced(node.enters)}")
-    if node.keeps:
-        parts.append(f"keeps {braced(node.keeps)}")
-    return " · ".join(part for part in parts if part)
-
-
-def _pruned(node: Node) -> str:
-    """What is left out unseen, or seen and left."""
+def _card(node: Node) -> _Card:
+    how, pruned = [node.request], ""
     if isinstance(node.step, Descend):
-        return "any other name: never listed"
-    if isinstance(node.step, Level):
-        return "" if {"*", "**"} & set(node.enters) else "other directories: not entered"
-    return "directories: not entered" if node.step.kind in ("match", "range") else ""
+        pruned = "any other name: never listed"
+    elif isinstance(node.step, Level):
+        how.append(f"enters {braced(node.enters)}")
+        pruned = "" if {"*", "**"} & set(node.enters) else "other directories: not entered"
+    elif node.step.kind in ("match", "range"):
+        pruned = "directories: not entered"
+    if node.keeps:
+        how.append(f"keeps {braced(node.keeps)}")
+    texts = node.where or "(the whole bucket)", " · ".join(filter(None, how)), pruned
+    return _Card(node.step.kind, *texts, node.depth, node.cost)
 
 
 def _summary(plan: ListingPlan) -> str:
     if not plan.costs:
         return f"bucket {plan.bucket} · not run"
     cost = total(plan.costs.values())
-    return (
-        f"bucket {plan.bucket} · {counted(cost.requests, 'request')} · "
-        f"{counted(cost.keys_seen, 'key')} seen · {cost.keys_kept:,} kept"
-    )
+    keys = keys_text(cost).replace(" seen, ", " seen · ")
+    return f"bucket {plan.bucket} · {counted(cost.requests, 'request')} · {keys}"
 
 
-def _columns(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
-
-
-def _fitted(text: str, columns: int = MAX_COLUMNS) -> str:
-    """*text* in at most so many columns, its middle left out where it is longer."""
-    text = printable(text)
-    if _columns(text) <= columns:
-        return text
-    half = (columns - 1) // 2
-    while _columns(text[:half]) + _columns(text[-half:]) >= columns:
-        half -= 1
-    return f"{text[:half]}…{text[-half:]}"
+def _elided(text: str, limit: int = MAX_CHARACTERS) -> str:
+    text, half = printable(text), (limit - 1) // 2
+    return text if len(text) <= limit else f"{text[:half]}…{text[-half:]}"
 
 
 # --- SVG -----------------------------------------------------------------------------------------
 
 _MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 _SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
-_COLOURS = {  # with white text on them, on either background
-    "descend": "#68717b",
-    "exact": "#0b7a75",
-    "match": "#1a7f37",
-    "range": "#8250df",
-    "level": "#0969da",
-    "flat": "#bc4c00",
-}
 _LIGHT = {"card": "#ffffff", "line": "#c4cad1", "text": "#1f2328", "soft": "#59636e"}
-_DARK = {"card": "#161b22", "line": "#4a525b", "text": "#e6edf3", "soft": "#9da7b1"}
-# Colours stand at the elements, where every viewer finds them; only darkness needs a style sheet.
-_STYLE = (
-    "<style>@media (prefers-color-scheme: dark) {"
-    f".avroglob-card {{ fill: {_DARK['card']}; stroke: {_DARK['line']} }}"
-    f".avroglob-line {{ stroke: {_DARK['line']} }}"
-    f".avroglob-text {{ fill: {_DARK['text']} }}"
-    f".avroglob-soft {{ fill: {_DARK['soft']} }}"
-    "}</style>"
-)
-_PAD, _INDENT, _PILL, _ROW, _GHOST, _HEAD, _FIGURES, _GAP = 20, 28, 78, 48, 20, 74, 190, 12
-
-
-def svg(plans: Sequence[ListingPlan]) -> str:
-    """Draw plans below one another, as an SVG document."""
-    sheets = [(plan, _cards(plan)) for plan in plans[:MAX_STEPS]]
-    width = max(_width(plan, cards) for plan, cards in sheets)
-    body: list[str] = []
-    top = 0
-    for plan, cards in sheets:
-        body.append(f'<g transform="translate(0 {top})">{"".join(_sheet(plan, cards, width))}</g>')
-        top += _sheet_height(cards) + _GAP
-    height = top - _GAP + 2
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-1 -1 {width + 2} {height}" '
-        f'width="{width + 2}" height="{height}" role="img" aria-label="Listing plan" '
-        f"font-family={quoteattr(_SANS)}>{_STYLE}{''.join(body)}</svg>"
-    )
-
-
-def _sheet(plan: ListingPlan, cards: Sequence[_Card], width: int) -> Iterator[str]:
-    """One plan: its pattern and totals, the tree on the left, figures on the right."""
-    yield (
-        f'<rect class="avroglob-card" width="{width}" height="{_sheet_height(cards)}" rx="10" '
-        f'fill="{_LIGHT["card"]}" stroke="{_LIGHT["line"]}"/>'
-    )
-    yield _text(_PAD, 32, plan.pattern, size=15, mono=True, bold=True)
-    yield _text(_PAD, 54, _summary(plan), soft=True, size=12)
-    most = max((card.cost.requests for card in cards if card.cost), default=0)
-    trunk = {0: _HEAD - 8.0}  # where the line that leads to a card at a level starts
-    top = _HEAD
-    for card in cards:
-        yield from _branch(card, trunk, top)
-        yield from _pill_and_text(card, top)
-        if plan.costs:
-            yield from _figures(card, top, width, most)
-        top += _height(card)
-
-
-def _branch(card: _Card, trunk: dict[int, float], top: int) -> Iterator[str]:
-    """The lines that lead to a card, and the broken one to what is left out below it."""
-    indent = min(card.depth, MAX_INDENT)
-    left, middle = _left(card), top + 15
-    if indent:
-        x = left - _INDENT + 13
-        yield _line(f"M{x} {trunk[indent]}V{middle - 6}q0 6 6 6H{left}")
-        trunk[indent] = middle - 6
-    trunk[indent + 1] = middle + 11
-    if card.pruned:
-        x, y = left + 13, top + _ROW + 4
-        yield _line(f"M{x} {trunk[indent + 1]}V{y - 6}q0 6 6 6H{left + 26}", broken=True)
-        yield _line(f"M{left + 30} {y - 4}l8 8m0 -8l-8 8")
-        yield _text(left + 46, y + 4, card.pruned, soft=True, size=11, italic=True)
-
-
-def _pill_and_text(card: _Card, top: int) -> Iterator[str]:
-    left = _left(card)
-    yield (
-        f'<rect x="{left}" y="{top + 4}" width="{_PILL}" height="22" rx="11" '
-        f'fill="{_COLOURS[card.kind]}"/>'
-    )
-    yield (
-        f'<text x="{left + _PILL / 2}" y="{top + 19}" text-anchor="middle" font-size="11" '
-        f'font-weight="600" fill="#ffffff">{_VERBS[card.kind]}</text>'
-    )
-    yield _text(left + _PILL + 10, top + 20, card.where, size=13, mono=True)
-    yield _text(left + _PILL + 10, top + 37, card.how, size=11.5, soft=True)
-
-
-def _figures(card: _Card, top: int, width: int, most: int) -> Iterator[str]:
-    """Requests with a bar beside them, keys below."""
-    right = width - _PAD
-    if card.cost is None:
-        if card.kind != "descend":
-            yield _text(right, top + 20, "no request of its own", size=11.5, soft=True, end=True)
-        return
-    bar = max(3.0, 60 * card.cost.requests / most)
-    yield (
-        f'<rect x="{right - bar:.1f}" y="{top + 11}" width="{bar:.1f}" height="9" rx="2" '
-        f'fill="{_COLOURS[card.kind]}"/>'
-    )
-    yield _text(right - 68, top + 20, counted(card.cost.requests, "request"), size=12, end=True)
-    keys = f"{counted(card.cost.keys_seen, 'key')} seen, {card.cost.keys_kept:,} kept"
-    yield _text(right, top + 37, keys, size=11.5, soft=True, end=True)
-
-
-def _text(
-    x: float,
-    y: float,
-    text: str,
-    *,
-    size: float,
-    mono: bool = False,
-    bold: bool = False,
-    italic: bool = False,
-    soft: bool = False,
-    end: bool = False,
-) -> str:
-    """A line of text, shortened to fit; then the whole of it is a tooltip."""
-    kind = "soft" if soft else "text"
-    style = [f'class="avroglob-{kind}" fill="{_LIGHT[kind]}" x="{x}" y="{y}" font-size="{size}"']
-    style += [f"font-family={quoteattr(_MONO)}"] if mono else []
-    style += ['font-weight="600"'] if bold else []
-    style += ['font-style="italic"'] if italic else []
-    style += ['text-anchor="end"'] if end else []
-    shown, whole = _fitted(text), _fitted(text, MAX_TOOLTIP)
-    tooltip = "" if shown == whole else f"<title>{escape(whole)}</title>"
-    return f'<text xml:space="preserve" {" ".join(style)}>{tooltip}{escape(shown)}</text>'
-
-
-def _line(path: str, *, broken: bool = False) -> str:
-    dashes = ' stroke-dasharray="3 3"' if broken else ""
-    return (
-        f'<path class="avroglob-line" d="{path}" fill="none" stroke="{_LIGHT["line"]}" '
-        f'stroke-width="1.5"{dashes}/>'
-    )
+# Elements have the light colours as attributes, for viewers that ignore style sheets.
+_STYLE = """<style>@media (prefers-color-scheme: dark) {
+.avroglob-card { fill: #161b22; stroke: #4a525b } .avroglob-line { stroke: #4a525b }
+.avroglob-text { fill: #e6edf3 } .avroglob-soft { fill: #9da7b1 } }</style>"""
+# Lengths in px: margin, indent of a level, pill, row, row of what is pruned, head, costs.
+_PAD, _INDENT, _PILL, _ROW, _PRUNED, _HEAD, _COSTS = 20, 28, 78, 48, 20, 74, 190
 
 
 def _width(plan: ListingPlan, cards: Sequence[_Card]) -> int:
-    """Room for the longest line, in px; characters are counted at what common fonts take."""
-    lines_px = [480.0, 2 * _PAD + 9.1 * _columns(_fitted(plan.pattern))]
-    figures = _FIGURES if plan.costs else 0
+    """The width that the longest line needs, in px. A character is about 0.6 em wide."""
+
+    def px(text: str, size: float) -> float:
+        return 0.6 * size * sum(1 + (east_asian_width(char) in "WF") for char in _elided(text))
+
+    costs = _COSTS if plan.costs else 0
+    widths = [480.0, px(plan.pattern, 15) + 2 * _PAD]
     for card in cards:
-        rest = (
-            _PILL + 10 + 7.9 * _columns(_fitted(card.where)) + figures,
-            _PILL + 10 + 6.2 * _columns(_fitted(card.how)) + figures,
-            46 + 5.9 * _columns(_fitted(card.pruned)),
-        )
-        lines_px.append(_left(card) + max(rest) + _PAD)
-    return int(max(lines_px))
+        line = _PILL + 10 + max(px(card.where, 13), px(card.how, 11)) + costs
+        widths.append(card.left + max(line, 46 + px(card.pruned, 10)) + _PAD)
+    return int(max(widths))
 
 
-def _sheet_height(cards: Sequence[_Card]) -> int:
-    return _HEAD + sum(map(_height, cards)) + 4
+def _sheet(plan: ListingPlan, cards: Sequence[_Card], width: int, height: int) -> Iterator[str]:
+    """One plan: its pattern and totals, the tree on the left, costs on the right."""
+    frame = {"class_": "avroglob-card", "fill": _LIGHT["card"], "stroke": _LIGHT["line"]}
+    yield _tag("rect", width=width, height=height, rx=10, **frame)
+    yield _text(_PAD, 32, plan.pattern, 15, font_family=_MONO, font_weight=600)
+    yield _text(_PAD, 54, _summary(plan), 12, soft=True)
+    most = max((card.cost.requests for card in cards if card.cost), default=0)
+    trunk = {0: _HEAD - 8}  # by level, where the line to the next card of the level starts
+    top = _HEAD
+    for card in cards:
+        yield from _branch(card, trunk, top)
+        verb, colour = _KINDS[card.kind]
+        left, text = card.left, card.left + _PILL + 10
+        yield _tag("rect", x=left, y=top + 4, width=_PILL, height=22, rx=11, fill=colour)
+        white = {"fill": "#ffffff", "font_size": 11, "font_weight": 600, "text_anchor": "middle"}
+        yield _tag("text", escape(verb), x=left + _PILL / 2, y=top + 19, **white)
+        yield _text(text, top + 20, card.where, 13, font_family=_MONO)
+        yield _text(text, top + 37, card.how, 11.5, soft=True)
+        if plan.costs:
+            yield from _costs(card, top, width - _PAD, most)
+        top += card.height
 
 
-def _height(card: _Card) -> int:
-    return _ROW + (_GHOST if card.pruned else 0)
+def _branch(card: _Card, trunk: dict[int, int], top: int) -> Iterator[str]:
+    """The line that leads to a card, and the broken one to what is pruned below it."""
+    level, left, middle = min(card.depth, MAX_INDENT), card.left, top + 15
+    if level:
+        yield _line(f"M{left - 15} {trunk[level]}V{middle - 6}q0 6 6 6H{left}")
+        trunk[level] = middle - 6
+    trunk[level + 1] = middle + 11
+    if card.pruned:
+        y = top + _ROW + 4
+        bend = f"M{left + 13} {middle + 11}V{y - 6}q0 6 6 6H{left + 26}"
+        yield _line(bend, stroke_dasharray="3 3")
+        yield _line(f"M{left + 30} {y - 4}l8 8m0 -8l-8 8")
+        yield _text(left + 46, y + 4, card.pruned, 11, soft=True, font_style="italic")
 
 
-def _left(card: _Card) -> int:
-    return _PAD + _INDENT * min(card.depth, MAX_INDENT)
+def _costs(card: _Card, top: int, right: int, most: int) -> Iterator[str]:
+    """The number of requests with a bar, and keys below."""
+    if card.cost is not None:
+        bar, colour = max(3, round(60 * card.cost.requests / most)), _KINDS[card.kind][1]
+        yield _tag("rect", x=right - bar, y=top + 11, width=bar, height=9, rx=2, fill=colour)
+        requests = counted(card.cost.requests, "request")
+        yield _text(right - 68, top + 20, requests, 12, text_anchor="end")
+        yield _text(right, top + 37, keys_text(card.cost), 11.5, soft=True, text_anchor="end")
+    elif card.kind != "descend":
+        yield _text(right, top + 20, "no request of its own", 11.5, soft=True, text_anchor="end")
+
+
+def _text(x: int, y: int, text: str, size: float, *, soft: bool = False, **style: object) -> str:
+    """A line of text; elided text has a tooltip."""
+    kind = "soft" if soft else "text"
+    shown, whole = _elided(text), _elided(text, MAX_TOOLTIP)
+    tooltip = "" if shown == whole else _tag("title", escape(whole))
+    style |= {"class_": f"avroglob-{kind}", "fill": _LIGHT[kind], "xml:space": "preserve"}
+    return _tag("text", tooltip + escape(shown), x=x, y=y, font_size=size, **style)
+
+
+def _line(path: str, **style: object) -> str:
+    style |= {"class_": "avroglob-line", "stroke": _LIGHT["line"], "stroke_width": 1.5}
+    return _tag("path", d=path, fill="none", **style)
+
+
+def _tag(name: str, content: str = "", /, **attributes: object) -> str:
+    """An element; ``class_`` and ``font_size`` are the attributes ``class`` and ``font-size``."""
+    pairs = ((key.strip("_").replace("_", "-"), str(value)) for key, value in attributes.items())
+    return f"<{' '.join([name, *(f'{k}={quoteattr(v)}' for k, v in pairs)])}>{content}</{name}>"
 
 
 # --- Mermaid -------------------------------------------------------------------------------------
-
-
-def mermaid(plans: Sequence[ListingPlan]) -> str:
-    """Plans as one Mermaid flowchart; what is left out hangs on broken lines."""
-    lines_of = ["flowchart TB"]
-    for number, plan in enumerate(plans[:MAX_STEPS]):
-        lines_of += _flowchart(f"p{number}", plan)
-    for kind, colour in _COLOURS.items():
-        lines_of.append(f"  classDef {kind} fill:{colour},stroke:{colour},color:#ffffff")
-    lines_of.append("  classDef pruned stroke-dasharray:4 3")
-    return "\n".join(lines_of) + "\n"
 
 
 def _flowchart(root: str, plan: ListingPlan) -> Iterator[str]:
@@ -339,20 +263,18 @@ def _flowchart(root: str, plan: ListingPlan) -> Iterator[str]:
     for number, card in enumerate(_cards(plan)):
         name = f"{root}s{number}"
         cost = "" if card.cost is None else counted(card.cost.requests, "request")
-        label = _label(f"{_VERBS[card.kind]} {card.where}", card.how, cost)
+        label = _label(f"{_KINDS[card.kind][0]} {card.where}", card.how, cost)
         yield f'  {above[card.depth]} --> {name}["{label}"]:::{card.kind}'
-        del above[card.depth + 1 :]
-        above.append(name)
+        above[card.depth + 1 :] = [name]
         if card.pruned:
             yield f'  {name} -.- {name}x["{_label(card.pruned)}"]:::pruned'
 
 
 def _label(*texts: str) -> str:
-    return "<br/>".join(_coded(_fitted(text)) for text in texts if text)
-
-
-def _coded(text: str) -> str:
-    """Text with all that Mermaid or HTML may read as syntax as Mermaid's character codes."""
-    return "".join(
-        char if char.isalnum() or char in " /=-_.,:()" else f"#{ord(char)};" for char in text
+    """Lines of text; Mermaid's character codes hide what it or HTML may read as syntax."""
+    coded = (
+        "".join(c if c.isalnum() or c in " /=-_.,:()" else f"#{ord(c)};" for c in _elided(text))
+        for text in texts
+        if text
     )
+    return "<br/>".join(coded)

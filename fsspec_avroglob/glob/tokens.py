@@ -1,4 +1,9 @@
-"""The tokens of a glob pattern, and what follows from them: regular expressions, stems, values."""
+r"""The tokens of a glob pattern, and what is derived from them: regular expressions, stems, values.
+
+>>> tokens = (Text("part-"), CharSet((("0", "3"),)), AnyRun())
+>>> tokens_regex(tokens), stems(tokens)
+('part\\-[0-3][^/]*', ['part-0', 'part-1', 'part-2', 'part-3'])
+"""
 
 from __future__ import annotations
 
@@ -9,20 +14,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-MAX_STEMS = 64
-"""Most literal prefixes that are told apart for one segment; beyond, their common prefix serves."""
+from fsspec_avroglob.glob.magic import MAGIC, escape
 
+MAX_STEMS = 64
+"""Most prefixes that are derived from one segment; if there are more, shorter ones are used."""
+
+MAX_VALUE_CHARACTERS = 10**7
+"""Most characters that are joined to make the values of one segment."""
 
 TRIE_DEPTH = 32
-"""Most branchings one below another in the regular expression for a choice of texts."""
-
-MAX_WRITTEN = 10**7
-"""Most characters that are put together for the values of one segment."""
+"""Most nested branches in the regular expression for a choice of texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Characters that stand for themselves."""
+    """Literal characters."""
 
     text: str
 
@@ -47,14 +53,15 @@ class CharSet:
 
     @property
     def regex(self) -> str:
-        """Source of a regular expression for the character."""
-        body = "".join(_range_regex(first, last) for first, last in self.ranges)
+        """Regular expression source for the character."""
+        body = "".join(f"{re.escape(first)}-{re.escape(last)}" for first, last in self.ranges)
         if self.negated:
             return f"[^/{body}]"
-        return f"[{body}]" if body else "(?!)"
+        slash = any(first <= "/" <= last for first, last in self.ranges)
+        return ("(?!/)" if slash else "") + (f"[{body}]" if body else "(?!)")
 
     def characters(self, limit: int) -> list[str] | None:
-        """The characters of the set in order, or None when negated or more than *limit*."""
+        """The characters in order, or None if the set is negated or has more than *limit*."""
         if self.negated or sum(ord(b) - ord(a) + 1 for a, b in self.ranges) > limit:
             return None
         found = {chr(c) for a, b in self.ranges for c in range(ord(a), ord(b) + 1)}
@@ -75,7 +82,7 @@ class Separator:
 
 @dataclass(frozen=True, slots=True)
 class Recursive:
-    """``**``, while parsing, with its place in the pattern's text."""
+    """``**``, while parsing, with its position in the pattern."""
 
     position: int
 
@@ -83,8 +90,28 @@ class Recursive:
 Token: TypeAlias = Text | AnyRun | AnyChar | CharSet | Choice | Separator | Recursive
 
 
+def char_set(body: str) -> Token:
+    """The token for *body*, the text between brackets; a set of one character becomes text."""
+    negated = body.startswith("!")
+    at = int(negated)
+    parts: list[str] = []
+    while at < len(body):
+        width = 3 if body[at + 1 : at + 2] == "-" and at + 2 < len(body) else 1
+        parts.append(body[at : at + width])
+        at += width
+    parts = [part for part in parts if part[0] <= part[-1]]
+    if not negated and parts and parts[0][0] == "!":
+        # As in fnmatch, a "!" negates if only empty ranges precede it.
+        negated = True
+        parts[:1] = parts[0][1:]
+    ranges = [(part[0], part[-1]) for part in parts]
+    if not negated and len(ranges) == 1 and ranges[0][0] == ranges[0][1] != "/":
+        return Text(ranges[0][0])
+    return CharSet(tuple(ranges), negated, f"[{body}]")
+
+
 def join_text(tokens: Iterable[Token]) -> tuple[Token, ...]:
-    """Neighbouring :class:`Text` made one."""
+    """Join neighbouring :class:`Text` tokens."""
     joined: list[Token] = []
     for token in tokens:
         if isinstance(token, Text) and joined and isinstance(joined[-1], Text):
@@ -95,16 +122,16 @@ def join_text(tokens: Iterable[Token]) -> tuple[Token, ...]:
 
 
 def expand(tokens: Sequence[Token], limit: int) -> list[str] | None:
-    """Every text that the tokens match, or None when infinitely or more than *limit* many."""
+    """Every text that the tokens match, or None if there are more than *limit*."""
     texts = [""]
-    length = written = 0
+    length = characters = 0
     for token in tokens:
         endings = _token_values(token, limit)
         if endings is None or len(texts) * len(endings) > limit:
             return None
         length += max(map(len, endings), default=0)
-        written += len(texts) * len(endings) * length
-        if written > MAX_WRITTEN:
+        characters += len(texts) * len(endings) * length
+        if characters > MAX_VALUE_CHARACTERS:
             return None
         texts = [text + ending for text in texts for ending in endings]
     return texts
@@ -129,7 +156,7 @@ def _token_values(token: Token, limit: int) -> list[str] | None:
 
 
 def stems(tokens: Sequence[Token]) -> list[str]:
-    """Literal prefixes of what the tokens match, as many as :data:`MAX_STEMS`."""
+    """At most :data:`MAX_STEMS` prefixes, one of which every text has that the tokens match."""
     found = [""]
     for token in tokens:
         endings = _token_values(token, MAX_STEMS)
@@ -146,29 +173,21 @@ def stems(tokens: Sequence[Token]) -> list[str]:
     return found
 
 
-def nullable(tokens: Iterable[Token]) -> bool:
-    """Whether the tokens match the empty text."""
+def nullable(tokens: Iterable[Token], *, stars: bool = True) -> bool:
+    """Whether the tokens match the empty text; *stars*: whether ``*`` may match it, too."""
     return all(
-        isinstance(token, AnyRun)
-        or (isinstance(token, Choice) and any(nullable(option) for option in token.options))
-        for token in tokens
-    )
-
-
-def vanishing(tokens: Iterable[Token]) -> bool:
-    """Whether one of the choiceless forms of the tokens holds no token at all."""
-    return all(
-        isinstance(token, Choice) and any(vanishing(option) for option in token.options)
+        (stars and isinstance(token, AnyRun))
+        or (isinstance(token, Choice) and any(nullable(o, stars=stars) for o in token.options))
         for token in tokens
     )
 
 
 def tokens_regex(tokens: Sequence[Token]) -> str:
-    """A regular expression for the tokens, in which no ``*`` is tried at many lengths in vain.
+    """A regular expression for the tokens that matches in linear time.
 
-    Between two stars the leftmost fit of fixed tokens is as good as any other, so it is made
-    atomic; that keeps matching linear. Choices have fits of several lengths, so where they stand
-    beside several stars they are multiplied out.
+    Between two stars, the leftmost fit of fixed tokens is as good as any other, so it is atomic.
+    A choice has fits of several lengths. Choices in a segment with several stars are therefore
+    expanded into alternatives without choices.
     """
     if choice_forms(tokens) > 1:
         return f"(?:{'|'.join(tokens_regex(form) for form in choiceless(tokens))})"
@@ -182,16 +201,21 @@ def tokens_regex(tokens: Sequence[Token]) -> str:
 
 
 def choice_forms(tokens: Sequence[Token]) -> int:
-    """How many choiceless forms must be told apart for linear matching; 1 when none need be."""
-    if count_runs(tokens) < 2 or not any(isinstance(token, Choice) for token in tokens):
-        return 1
-    return _count_forms(tokens)
+    """Number of alternatives that :func:`tokens_regex` expands choices into; 1 if it does not."""
+    choices = any(isinstance(token, Choice) for token in tokens)
+    return _count_forms(tokens) if choices and count_runs(tokens) > 1 else 1
+
+
+def _count_forms(tokens: Iterable[Token]) -> int:
+    return math.prod(
+        sum(map(_count_forms, token.options)) for token in tokens if isinstance(token, Choice)
+    )
 
 
 def ways(tokens: Sequence[Token], limit: int) -> int:
-    """In how many ways, at most, a text may have to be tried against the tokens.
+    """Upper bound on the number of ways in which one text can match the tokens.
 
-    limit: a choice of more texts is not looked through; each of its options counts.
+    Of a choice of at most *limit* texts, only texts that are prefixes of each other count.
     """
     forms = choice_forms(tokens)
     return forms if forms > 1 else math.prod(_token_ways(token, limit) for token in tokens)
@@ -203,8 +227,7 @@ def _token_ways(token: Token, limit: int) -> int:
     values = _token_values(token, limit)
     if values is None:
         return sum(ways(option, limit) for option in token.options)
-    # Those that fit at one place are prefixes of each other.
-    longest, chain = 1, list[str]()
+    longest, chain = 1, list[str]()  # texts, each of which is a prefix of the next
     for value in sorted(values):
         while chain and not value.startswith(chain[-1]):
             chain.pop()
@@ -214,26 +237,21 @@ def _token_ways(token: Token, limit: int) -> int:
 
 
 def leaves(tokens: Iterable[Token]) -> int:
-    """The number of tokens, those inside of choices too."""
-    return sum(
-        sum(map(leaves, token.options)) + 1 if isinstance(token, Choice) else 1 for token in tokens
-    )
-
-
-def _count_forms(tokens: Iterable[Token]) -> int:
-    return math.prod(
-        sum(map(_count_forms, token.options)) for token in tokens if isinstance(token, Choice)
-    )
+    """Number of tokens, those inside choices included."""
+    return sum(1 for _ in _nested(tokens))
 
 
 def count_runs(tokens: Iterable[Token]) -> int:
-    """The number of ``*``, those inside of choices too."""
-    return sum(
-        sum(map(count_runs, token.options))
-        if isinstance(token, Choice)
-        else isinstance(token, AnyRun)
-        for token in tokens
-    )
+    """Number of ``*``, those inside choices included."""
+    return sum(isinstance(token, AnyRun) for token in _nested(tokens))
+
+
+def _nested(tokens: Iterable[Token]) -> Iterator[Token]:
+    for token in tokens:
+        yield token
+        if isinstance(token, Choice):
+            for option in token.options:
+                yield from _nested(option)
 
 
 def _token_regex(token: Token) -> str:
@@ -268,9 +286,9 @@ def _options_regex(options: Sequence[tuple[Token, ...]]) -> str:
 
 
 def _texts_regex(texts: Sequence[str], depth: int = TRIE_DEPTH) -> str:
-    """A regular expression for any of the texts that looks at each character once: a trie.
+    """A regular expression for any of the texts, as a trie, which reads each character once.
 
-    ``re`` tries the alternatives of a plain one in turn, ten thousand for ``{0000..9999}``.
+    ``re`` would try plain alternatives one after another: 10,000 for ``{0000..9999}``.
     """
     start = common_prefix(texts)
     rests = {text[len(start) :] for text in texts}
@@ -294,20 +312,11 @@ def _texts_regex(texts: Sequence[str], depth: int = TRIE_DEPTH) -> str:
     return f"{re.escape(start)}(?:{'|'.join(options)}){optional}"
 
 
-def _range_regex(first: str, last: str) -> str:
-    """``first-last`` for a character class, with ``/`` left out."""
-    if first <= "/" <= last:
-        before = _range_regex(first, ".") if first < "/" else ""
-        after = _range_regex("0", last) if last > "/" else ""
-        return before + after
-    return re.escape(first) if first == last else f"{re.escape(first)}-{re.escape(last)}"
-
-
-def token_text(token: Token, magic: str = "*?[{") -> str:
-    """The token in pattern syntax; literal characters among *magic* are escaped."""
+def token_text(token: Token, magic: str = MAGIC) -> str:
+    """The token in pattern syntax, with the characters *magic* escaped."""
     match token:
         case Text(text):
-            return "".join(f"[{char}]" if char in magic else char for char in text)
+            return escape(text, magic)
         case AnyRun():
             return "*"
         case AnyChar():
@@ -321,7 +330,7 @@ def token_text(token: Token, magic: str = "*?[{") -> str:
 
 
 def choiceless(tokens: Sequence[Token]) -> Iterator[tuple[Token, ...]]:
-    """The sequences of tokens without choices whose union the tokens are."""
+    """Sequences without choices that together match what the tokens match."""
     options = (
         [form for option in token.options for form in choiceless(option)]
         if isinstance(token, Choice)
@@ -337,7 +346,7 @@ def choiceless(tokens: Sequence[Token]) -> Iterator[tuple[Token, ...]]:
 
 
 def disjoint_prefixes(prefixes: Iterable[str]) -> tuple[str, ...]:
-    """The sorted *prefixes* without those that another one is a prefix of."""
+    """The *prefixes*, sorted, without those that begin with another one."""
     kept: list[str] = []
     for prefix in sorted(set(prefixes)):
         if not kept or not prefix.startswith(kept[-1]):
@@ -346,7 +355,7 @@ def disjoint_prefixes(prefixes: Iterable[str]) -> tuple[str, ...]:
 
 
 def common_prefix(texts: Sequence[str]) -> str:
-    """The longest text that all of the *texts* start with."""
+    """The longest common prefix of *texts*, of which there must be at least one."""
     low, high = min(texts), max(texts)
     for index, character in enumerate(low):
         if character != high[index]:

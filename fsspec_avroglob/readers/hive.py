@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote, unquote
 
-from fsspec_avroglob.glob.magic import is_glob_pattern
+from fsspec_avroglob.glob.magic import MAGIC, escape, is_glob_pattern
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
 
@@ -32,7 +32,6 @@ _INTEGER = re.compile(r"-?[0-9]+")
 _INT64 = re.compile(r"-?[0-9]{1,18}")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _OPEN_SEGMENT = re.compile(r"([^=/]+)=\*")
-_MAGIC = re.compile(r"[*?\[{},]")
 # A number of fewer digits may be written with zeros before it (month=03). One of more may not, so
 # that its directory is named and not searched for.
 _UNPADDED_DIGITS = 4
@@ -253,4 +252,4 @@ def _any_of(patterns: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return _MAGIC.sub(lambda found: f"[{found[0]}]", text)
+    return escape(text, MAGIC + "},")

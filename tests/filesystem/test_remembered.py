@@ -1,4 +1,4 @@
-"""What listings have told is not asked for again, and what has changed since is seen."""
+"""Listed paths are cached, and changes are seen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tree(put: PutObjects) -> list[str]:
     return TREE
 
 
-# --- what a listing tells -------------------------------------------------------------------------
+# --- what is cached -------------------------------------------------------------------------------
 
 LISTINGS: dict[str, Callable[[AvroGlobFileSystem, str], object]] = {
     "ls": lambda fs, bucket: fs.ls(f"{bucket}/dir"),
@@ -48,7 +48,7 @@ def test_asking_about_a_listed_object_costs_no_request(
     listing(fs, bucket)
     proxy.clear()
 
-    told = (
+    answers = (
         fs.exists(path),
         fs.isfile(path),
         fs.isdir(path),
@@ -59,7 +59,7 @@ def test_asking_about_a_listed_object_costs_no_request(
     )
 
     assert proxy.requests == []
-    assert told == (
+    assert answers == (
         True,
         True,
         False,
@@ -111,7 +111,7 @@ QUESTIONS: dict[str, Callable[[s3fs.S3FileSystem, str], Any]] = {
     ],
     ids=["glob", "glob of a level", "glob with detail", "find", "find with detail", "ls"],
 )
-def test_what_a_listing_found_costs_no_further_request(
+def test_a_listed_path_costs_no_further_request(
     counted: AvroGlobFileSystem,
     reference: s3fs.S3FileSystem,
     proxy: FaultProxy,
@@ -128,7 +128,7 @@ def test_what_a_listing_found_costs_no_further_request(
             assert answer == ask(reference, path), name
 
 
-def test_what_no_listing_found_is_asked(
+def test_a_path_that_was_not_listed_is_requested(
     counted: AvroGlobFileSystem, proxy: FaultProxy, forest: str
 ) -> None:
     for name, ask in QUESTIONS.items():
@@ -139,7 +139,7 @@ def test_what_no_listing_found_is_asked(
         assert proxy.requests, name
 
 
-def test_a_directory_that_a_glob_found_costs_no_further_request(
+def test_a_listed_directory_costs_no_further_request(
     counted: AvroGlobFileSystem, proxy: FaultProxy, forest: str
 ) -> None:
     assert counted.glob(f"{forest}/c/*/") == [f"{forest}/c/{n}" for n in ("d", "d0", "éé")]
@@ -261,7 +261,7 @@ def test_own_changes_are_seen_at_once(
 # --- what is forgotten ----------------------------------------------------------------------------
 
 
-def test_what_others_wrote_is_seen_on_demand(
+def test_refresh_shows_what_others_wrote(
     fs: AvroGlobFileSystem, bucket: str, put: PutObjects
 ) -> None:
     put({"key": b"before"})
@@ -275,7 +275,7 @@ def test_what_others_wrote_is_seen_on_demand(
     assert fs.size(path) == 10
 
 
-def test_what_others_write_is_found_by_the_next_glob(
+def test_the_next_glob_shows_what_others_wrote(
     fs: AvroGlobFileSystem, bucket: str, tree: list[str], put: PutObjects
 ) -> None:
     before = fs.glob(f"{bucket}/c/*")
@@ -285,7 +285,7 @@ def test_what_others_write_is_found_by_the_next_glob(
 
 
 @pytest.mark.parametrize("scope", [None, "c", "c/i.csv"])
-def test_an_invalidated_cache_is_asked_for_again(
+def test_an_invalidated_path_is_requested_again(
     counted: AvroGlobFileSystem, proxy: FaultProxy, forest: str, scope: str | None
 ) -> None:
     counted.glob(f"{forest}/c/*")
@@ -295,7 +295,7 @@ def test_an_invalidated_cache_is_asked_for_again(
     assert proxy.count("HeadObject") == 1
 
 
-def test_an_expired_listing_is_asked_for_again(
+def test_an_expired_path_is_requested_again(
     make_fs: MakeFs, proxy: FaultProxy, forest: str
 ) -> None:
     fs = make_fs(proxy.storage_options, listings_expiry_time=0)
@@ -306,7 +306,7 @@ def test_an_expired_listing_is_asked_for_again(
 
 
 @pytest.mark.parametrize("list_", ["glob", "ls"])
-def test_a_listing_during_which_something_was_written_is_not_remembered(
+def test_a_listing_during_a_write_is_not_cached(
     proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects, list_: str
 ) -> None:
     put({"a/x": b"1"})
@@ -322,7 +322,7 @@ def test_a_listing_during_which_something_was_written_is_not_remembered(
 
 
 @pytest.mark.parametrize("options", [{"use_listings_cache": "false"}, {"version_aware": True}])
-def test_without_listings_cache_nothing_is_remembered(
+def test_without_listings_cache_nothing_is_cached(
     proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects, options: dict[str, Any]
 ) -> None:
     put({"key": b"1"})

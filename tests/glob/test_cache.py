@@ -1,4 +1,4 @@
-"""What is remembered of listings, for how long, and how much of it."""
+"""What listings leave in the cache, for how long, and how much of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tracemalloc
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsspec_avroglob.glob.cache import MAX_ROWS, ListingMemory
+from fsspec_avroglob.glob.cache import ListingCache
 from fsspec_avroglob.s3.page import Page, info_of_directory, page_from_response, parse_page
 from tests.support.dialects import infos_of
 
@@ -35,28 +36,29 @@ def parsed_page(keys: Sequence[str]) -> Page:
     return parse_page(f"{start}{items}</ListBucketResult>".encode())
 
 
-def remember(
-    memory: ListingMemory,
+def add(
+    cache: ListingCache,
     keys: Sequence[str] = (),
     directories: Sequence[str] = (),
     *,
     among: Sequence[str] | None = None,
 ) -> Page:
-    """Have `keys` of bucket "b" remembered, from a page that holds `among`."""
+    """Cache `keys` of bucket "b", from a page that lists `among`. Returns that page."""
     page = page_of(keys if among is None else among)
     indices = [page.keys.index(key) for key in keys]
-    memory.remember(page, [f"b/{key}" for key in keys], indices, directories)
+    cache.add_files("b", page.thinned(indices)[0], page.paths("b", indices))
+    cache.add_directories(directories)
     return page
 
 
-class Names(list[str]):
-    """Names that tell, through a weak reference, whether they are still held."""
+class Keys(list[str]):
+    """Keys of a page, to which a weak reference can be made."""
 
 
-def remember_weakly(memory: ListingMemory, key: str) -> weakref.ref[Names]:
-    names = Names([f"b/{key}"])
-    memory.remember(page_of([key]), names, [0], ())
-    return weakref.ref(names)
+def add_weakly(cache: ListingCache, key: str) -> weakref.ref[Keys]:
+    keys = Keys([key])
+    cache.add_files("b", replace(page_of([key]), keys=keys), [f"b/{key}"])
+    return weakref.ref(keys)
 
 
 class Clock:
@@ -66,132 +68,132 @@ class Clock:
         return self.now
 
 
-# --- what is told ---------------------------------------------------------------------------------
+# --- what is cached -------------------------------------------------------------------------------
 
 
-def test_a_listed_file_is_told_as_the_listing_told_it() -> None:
-    memory = ListingMemory()
-    page = remember(memory, ["a", "dir/b"])
+def test_a_listed_file_has_the_info_of_the_listing() -> None:
+    cache = ListingCache()
+    page = add(cache, ["a", "dir/b"])
 
-    assert memory.info("b/a") == infos_of(page, "b", [0])[0]
-    assert memory.info("b/dir/b") == infos_of(page, "b", [1])[0]
-
-
-def test_only_the_chosen_keys_of_a_page_are_remembered() -> None:
-    memory = ListingMemory()
-    page = remember(memory, ["b", "d"], among=["a", "b", "c", "d", "e"])
-
-    assert memory.info("b/d") == infos_of(page, "b", [3])[0]
-    assert [memory.info(f"b/{key}") for key in "ace"] == [None] * 3
-    assert len(memory) == 2
+    assert cache.info("b/a") == infos_of(page, "b", [0])[0]
+    assert cache.info("b/dir/b") == infos_of(page, "b", [1])[0]
 
 
-def test_a_listed_directory_is_told() -> None:
-    memory = ListingMemory()
-    remember(memory, directories=["b/dir/sub"])
+def test_only_the_matching_keys_of_a_page_are_cached() -> None:
+    cache = ListingCache()
+    page = add(cache, ["b", "d"], among=["a", "b", "c", "d", "e"])
 
-    assert memory.info("b/dir/sub") == info_of_directory("b/dir/sub")
+    assert cache.info("b/d") == infos_of(page, "b", [3])[0]
+    assert [cache.info(f"b/{key}") for key in "ace"] == [None] * 3
+    assert len(cache) == 2
 
 
-def test_a_listed_bucket_is_told_by_its_name() -> None:
-    memory = ListingMemory()
-    remember(memory, directories=["b"])
+def test_a_listed_directory_is_cached() -> None:
+    cache = ListingCache()
+    add(cache, directories=["b/dir/sub"])
 
-    info = memory.info("b")
+    assert cache.info("b/dir/sub") == info_of_directory("b/dir/sub")
+
+
+def test_a_listed_bucket_has_its_name() -> None:
+    cache = ListingCache()
+    add(cache, directories=["b"])
+
+    info = cache.info("b")
 
     assert info is not None
     assert (info["name"], info["type"], info["size"]) == ("b", "directory", 0)
 
 
-def test_what_was_not_listed_is_not_told() -> None:
-    memory = ListingMemory()
-    remember(memory, ["dir/a"])
+def test_a_path_that_was_not_listed_is_not_cached() -> None:
+    cache = ListingCache()
+    add(cache, ["dir/a"])
 
-    assert [memory.info(path) for path in ("b/dir", "b", "b/dir/", "b/x", "", "c/dir/a")] == (
+    assert [cache.info(path) for path in ("b/dir", "b", "b/dir/", "b/x", "", "c/dir/a")] == (
         [None] * 6
     )
 
 
-def test_the_newer_listing_counts() -> None:
-    memory = ListingMemory()
-    memory.remember(page_of(["k"]), ["b/k"], [0], ())
+def test_a_newer_listing_replaces_an_older_one() -> None:
+    cache = ListingCache()
+    cache.add_files("b", page_of(["k"]), ["b/k"])
     newer = page_from_response({"Contents": [{"Key": "k", "Size": 77}], "IsTruncated": False})
 
-    memory.remember(newer, ["b/k"], [0], ())
+    cache.add_files("b", newer, ["b/k"])
 
-    info = memory.info("b/k")
+    info = cache.info("b/k")
     assert info is not None
     assert info["size"] == 77
 
 
-def test_what_is_told_may_be_changed_by_the_asker() -> None:
-    memory = ListingMemory()
-    remember(memory, ["a"], ["b/d"])
+def test_a_caller_may_change_an_info_dict() -> None:
+    cache = ListingCache()
+    add(cache, ["a"], ["b/d"])
 
     for path in ("b/a", "b/d"):
-        info = memory.info(path)
+        info = cache.info(path)
         assert info is not None
         info["size"] = -1
-        again = memory.info(path)
+        again = cache.info(path)
         assert again is not None
         assert again["size"] != -1
 
 
 @given(st.sets(st.text(min_size=1, max_size=6), min_size=1, max_size=20), st.data())
-def test_any_selection_of_any_keys_is_told_right(keys: set[str], data: st.DataObject) -> None:
+def test_any_selection_of_any_keys_has_its_infos(keys: set[str], data: st.DataObject) -> None:
     ordered = sorted(keys)
     chosen = sorted(data.draw(st.sets(st.sampled_from(ordered), min_size=1)))
-    memory = ListingMemory()
+    cache = ListingCache()
 
-    page = remember(memory, chosen, among=ordered)
+    page = add(cache, chosen, among=ordered)
 
     for key in ordered:
         expected = infos_of(page, "b", [ordered.index(key)])[0] if key in chosen else None
-        assert memory.info(f"b/{key}") == expected
+        assert cache.info(f"b/{key}") == expected
 
 
-def test_switched_off_it_remembers_nothing() -> None:
-    memory = ListingMemory(enabled=False)
-    remember(memory, ["a"], ["b/d"])
+def test_a_disabled_cache_is_empty() -> None:
+    cache = ListingCache(enabled=False)
+    add(cache, ["a"], ["b/d"])
 
-    assert (len(memory), memory.info("b/a"), memory.info("b/d")) == (0, None, None)
+    assert (len(cache), cache.info("b/a"), cache.info("b/d")) == (0, None, None)
 
 
 # --- forgetting -----------------------------------------------------------------------------------
 
 
-def test_one_path_can_be_forgotten() -> None:
-    memory = ListingMemory()
-    remember(memory, ["a", "c"], ["b/d"])
+def test_forget_removes_one_path() -> None:
+    cache = ListingCache()
+    add(cache, ["a", "c"], ["b/d"])
 
-    memory.forget("b/a")
-    memory.forget("b/d")
-    memory.forget("b/never-seen")
+    cache.forget("b/a")
+    cache.forget("b/d")
+    cache.forget("b/never-seen")
 
-    assert (memory.info("b/a"), memory.info("b/d")) == (None, None)
-    assert memory.info("b/c") is not None
+    assert (cache.info("b/a"), cache.info("b/d")) == (None, None)
+    assert cache.info("b/c") is not None
 
 
-def test_everything_can_be_forgotten() -> None:
-    memory = ListingMemory()
-    names = remember_weakly(memory, "a")
-    remember(memory, directories=["b/d"])
+def test_forget_without_a_path_removes_everything() -> None:
+    cache = ListingCache()
+    names = add_weakly(cache, "a")
+    add(cache, directories=["b/d"])
 
-    memory.forget()
+    cache.forget()
     gc.collect()
 
-    assert (len(memory), memory.info("b/a"), memory.info("b/d")) == (0, None, None)
+    assert (len(cache), cache.info("b/a"), cache.info("b/d")) == (0, None, None)
     assert names() is None
 
 
-def test_a_forgotten_path_can_be_learned_again() -> None:
-    memory = ListingMemory()
-    remember(memory, ["a"])
-    memory.forget("b/a")
+def test_a_forgotten_path_can_be_cached_again() -> None:
+    cache = ListingCache()
+    add(cache, ["a"])
+    cache.forget("b/a")
 
-    remember(memory, ["a"])
+    add(cache, ["a"])
 
-    assert memory.info("b/a") is not None
+    assert cache.info("b/a") is not None
 
 
 # --- expiry ---------------------------------------------------------------------------------------
@@ -199,93 +201,92 @@ def test_a_forgotten_path_can_be_learned_again() -> None:
 
 def test_a_listing_expires() -> None:
     clock = Clock()
-    memory = ListingMemory(expiry_s=10, clock=clock)
-    remember(memory, ["a"], ["b/d"])
+    cache = ListingCache(expiry_s=10, clock=clock)
+    add(cache, ["a"], ["b/d"])
 
     clock.now += 9.9
-    assert memory.info("b/a") is not None
-    assert memory.info("b/d") is not None
+    assert cache.info("b/a") is not None
+    assert cache.info("b/d") is not None
     clock.now += 0.2
-    assert (memory.info("b/a"), memory.info("b/d")) == (None, None)
+    assert (cache.info("b/a"), cache.info("b/d")) == (None, None)
 
 
 def test_a_newer_listing_expires_later() -> None:
     clock = Clock()
-    memory = ListingMemory(expiry_s=10, clock=clock)
-    remember(memory, ["a"])
+    cache = ListingCache(expiry_s=10, clock=clock)
+    add(cache, ["a"])
     clock.now += 9
-    remember(memory, ["a"])
+    add(cache, ["a"])
 
     clock.now += 9
 
-    assert memory.info("b/a") is not None
+    assert cache.info("b/a") is not None
 
 
 def test_without_expiry_nothing_expires() -> None:
     clock = Clock()
-    memory = ListingMemory(clock=clock)
-    remember(memory, ["a"])
+    cache = ListingCache(clock=clock)
+    add(cache, ["a"])
 
     clock.now += 1e9
 
-    assert memory.info("b/a") is not None
+    assert cache.info("b/a") is not None
 
 
 # --- bounds ---------------------------------------------------------------------------------------
 
 
-def test_the_oldest_listings_are_forgotten_first() -> None:
-    memory = ListingMemory(max_paths=4)
-    remember(memory, ["a1", "a2"])
-    remember(memory, ["b1", "b2"], ["b/d"])
+def test_the_oldest_listings_are_evicted_first() -> None:
+    cache = ListingCache(max_paths=4)
+    add(cache, ["a1", "a2"])
+    add(cache, ["b1", "b2"], ["b/d"])
 
-    assert memory.info("b/a1") is None
-    assert memory.info("b/b2") is not None
-    assert memory.info("b/d") is not None
-    assert len(memory) <= 4
-
-
-def test_a_page_larger_than_the_bound_does_no_harm() -> None:
-    memory = ListingMemory(max_paths=2)
-
-    remember(memory, ["a", "c", "d"])
-
-    assert len(memory) <= 2
+    assert cache.info("b/a1") is None
+    assert cache.info("b/b2") is not None
+    assert cache.info("b/d") is not None
+    assert len(cache) <= 4
 
 
-def test_listing_the_same_again_and_again_keeps_few_old_listings() -> None:
-    memory = ListingMemory(max_paths=20)
+def test_a_page_larger_than_the_bound_is_not_cached() -> None:
+    cache = ListingCache(max_paths=2)
 
-    listings = [remember_weakly(memory, "a") for _ in range(100)]
+    add(cache, ["a", "c", "d"])
+
+    assert len(cache) <= 2
+
+
+def test_repeated_listings_keep_few_old_pages() -> None:
+    cache = ListingCache(max_paths=20)
+
+    listings = [add_weakly(cache, "a") for _ in range(100)]
     gc.collect()
 
     assert sum(names() is not None for names in listings) <= 20
-    assert memory.info("b/a") is not None
+    assert cache.info("b/a") is not None
 
 
-def test_a_path_remembered_again_outlives_its_first_listing() -> None:
-    memory = ListingMemory(max_paths=4)
-    remember(memory, ["a", "c"])
-    remember(memory, ["a", "d"])
+def test_a_path_cached_again_outlives_its_first_listing() -> None:
+    cache = ListingCache(max_paths=4)
+    add(cache, ["a", "c"])
+    add(cache, ["a", "d"])
 
-    remember(memory, ["e"])
+    add(cache, ["e"])
 
-    assert memory.info("b/a") is not None
-    assert memory.info("b/e") is not None
+    assert cache.info("b/a") is not None
+    assert cache.info("b/e") is not None
 
 
 @given(st.lists(st.sets(st.sampled_from("abcdefgh"), max_size=4), max_size=30), st.integers(0, 6))
-def test_the_bound_holds_and_what_is_told_is_right(listings: list[set[str]], bound: int) -> None:
-    memory = ListingMemory(max_paths=bound)
+def test_the_bound_on_paths_holds(listings: list[set[str]], bound: int) -> None:
+    cache = ListingCache(max_paths=bound)
 
     for keys in listings:
-        remember(memory, sorted(keys), [f"b/dir-{key}" for key in sorted(keys)[:1]])
-        assert len(memory) <= bound
+        add(cache, sorted(keys), [f"b/dir-{key}" for key in sorted(keys)[:1]])
+        assert len(cache) <= bound
 
-    told = {key: memory.info(f"b/{key}") for key in "abcdefgh"}
-    assert {key: info["name"] for key, info in told.items() if info} == {
-        key: f"b/{key}" for key, info in told.items() if info
-    }
+    for key in "abcdefgh":
+        info = cache.info(f"b/{key}")
+        assert info is None or info["name"] == f"b/{key}"
 
 
 @pytest.mark.parametrize(
@@ -300,23 +301,23 @@ def test_the_bound_holds_and_what_is_told_is_right(listings: list[set[str]], bou
     ids=["short", "long", "chinese", "latin", "one character of four bytes"],
 )
 @pytest.mark.parametrize("parsed_here", [True, False])
-def test_listings_hold_no_more_memory_than_they_may(key: str, parsed_here: bool) -> None:
-    memory = ListingMemory(max_bytes=400_000)
+def test_cached_pages_hold_at_most_max_bytes(key: str, parsed_here: bool) -> None:
+    cache = ListingCache(max_bytes=800_000)
     all_keys = [[key.format(f"{page:02}-{n:02}") for n in range(30)] for page in range(60)]
     make = parsed_page if parsed_here else page_of
     parsed_page(all_keys[0])  # compiles what it needs
     tracemalloc.start()
     try:
         for keys in all_keys:
-            memory.remember(make(keys), [f"b/{key}" for key in keys], range(30), [])
-            assert memory.nbytes <= 400_000
+            cache.add_files("b", make(keys), [f"b/{key}" for key in keys])
+            assert cache.nbytes <= 800_000
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
-    assert 60_000 < held < 400_000
-    assert memory.info(f"b/{all_keys[0][0]}") is None
-    info = memory.info(f"b/{all_keys[-1][7]}")
+    assert 60_000 < held < 800_000
+    assert cache.info(f"b/{all_keys[0][0]}") is None
+    info = cache.info(f"b/{all_keys[-1][7]}")
     assert info is not None
     assert info["name"] == f"b/{all_keys[-1][7]}"
 
@@ -325,49 +326,47 @@ def test_listings_hold_no_more_memory_than_they_may(key: str, parsed_here: bool)
     st.lists(st.sets(st.sampled_from("abcdefgh"), max_size=4), max_size=30),
     st.integers(0, 20_000),
 )
-def test_the_bound_of_memory_holds_and_what_is_told_is_right(
-    listings: list[set[str]], bound: int
-) -> None:
-    memory = ListingMemory(max_bytes=bound)
+def test_the_bound_on_memory_holds(listings: list[set[str]], bound: int) -> None:
+    cache = ListingCache(max_bytes=bound)
 
     for keys in listings:
-        remember(memory, sorted(keys), [f"b/dir-{key}" for key in sorted(keys)[:1]])
-        assert memory.nbytes <= bound
+        add(cache, sorted(keys), [f"b/dir-{key}" for key in sorted(keys)[:1]])
+        assert cache.nbytes <= bound
 
     for key in "abcdefgh":
-        info = memory.info(f"b/{key}")
+        info = cache.info(f"b/{key}")
         assert info is None or info["name"] == f"b/{key}"
-    memory.forget()
-    assert memory.nbytes == len(memory) == 0
+    cache.forget()
+    assert cache.nbytes == len(cache) == 0
 
 
 # --- threads --------------------------------------------------------------------------------------
 
 
-def test_many_threads_may_use_it_at_once() -> None:
-    memory = ListingMemory(max_paths=50)
+def test_threads_may_share_a_cache() -> None:
+    cache = ListingCache(max_paths=50)
     start = threading.Barrier(8)
 
     def work(worker: int) -> list[Any]:
         start.wait()
-        told = []
+        infos = []
         for turn in range(200):
             keys = [f"{worker}-{turn}-{number}" for number in range(3)]
-            remember(memory, keys, [f"b/dir-{turn}"])
-            told += [memory.info(f"b/{key}") for key in keys]
-            memory.forget(f"b/{keys[0]}")
+            add(cache, keys, [f"b/dir-{turn}"])
+            infos += [cache.info(f"b/{key}") for key in keys]
+            cache.forget(f"b/{keys[0]}")
             if turn % 50 == 49:
-                memory.forget()
-        return [info for info in told if info is not None]
+                cache.forget()
+        return [info for info in infos if info is not None]
 
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(work, range(8)))
 
-    assert all(info["name"].startswith("b/") for told in results for info in told)
-    assert len(memory) <= 50
+    assert all(info["name"].startswith("b/") for infos in results for info in infos)
+    assert len(cache) <= 50
 
 
-# --- beside a dict of every path ------------------------------------------------------------------
+# --- against a dict of every path -----------------------------------------------------------------
 
 _listing = st.tuples(st.sets(st.text("ab/", min_size=1, max_size=4), min_size=1), st.booleans())
 _event = st.tuples(st.just("list"), _listing) | st.tuples(
@@ -376,14 +375,14 @@ _event = st.tuples(st.just("list"), _listing) | st.tuples(
 
 
 @given(st.lists(_event, max_size=30))
-def test_within_its_bounds_it_tells_what_a_dict_of_every_path_would(
+def test_within_its_bounds_it_equals_a_dict_of_every_path(
     events: list[tuple[str, Any]],
 ) -> None:
-    memory = ListingMemory()
+    cache = ListingCache()
     known: dict[str, int] = {}
     for number, (what, of) in enumerate(events):
         if what == "forget":
-            memory.forget(f"b/{of}")
+            cache.forget(f"b/{of}")
             known.pop(of, None)
             continue
         keys, half = sorted(of[0]), of[1]
@@ -391,19 +390,16 @@ def test_within_its_bounds_it_tells_what_a_dict_of_every_path_would(
             {"Contents": [{"Key": key, "Size": number} for key in keys], "IsTruncated": False}
         )
         indices = range(0, len(keys), 2 if half else 1)
-        memory.remember(page, [f"b/{keys[i]}" for i in indices], indices, ())
+        cache.add_files("b", page.thinned(indices)[0], page.paths("b", indices))
         known.update((keys[i], number) for i in indices)
 
-    told = {key: memory.info(f"b/{key}") for key in known}
-    # More than so many listings of one range may push out an older one, never falsify it.
-    sizes = {key: info["size"] for key, info in told.items() if info is not None}
-    assert sizes == {key: known[key] for key in sizes}
-    assert len(events) > MAX_ROWS or sizes == known
-    assert all(memory.info(f"b/{key}") is None for key in ("", "ab/ab", "c") if key not in known)
+    cached = {key: cache.info(f"b/{key}") for key in known}
+    assert {key: info and info["size"] for key, info in cached.items()} == known
+    assert all(cache.info(f"b/{key}") is None for key in ("", "ab/ab", "c") if key not in known)
 
 
-def test_few_keys_of_a_page_are_told_right() -> None:
-    memory = ListingMemory()
+def test_few_keys_of_a_page_have_their_infos() -> None:
+    cache = ListingCache()
     body = "".join(
         f"<Contents><Key>k{number:03}</Key><Size>{number}</Size></Contents>"
         for number in range(500)
@@ -412,20 +408,21 @@ def test_few_keys_of_a_page_are_told_right() -> None:
         f"<ListBucketResult><IsTruncated>false</IsTruncated>{body}</ListBucketResult>".encode()
     )
 
-    memory.remember(page, ["b/k007", "b/k400"], [7, 400], ())
+    cache.add_files("b", page.thinned([7, 400])[0], ["b/k007", "b/k400"])
 
-    infos = [memory.info(f"b/k{number:03}") for number in (7, 400, 8)]
+    infos = [cache.info(f"b/k{number:03}") for number in (7, 400, 8)]
     assert [info and info["Size"] for info in infos] == [7, 400, None]
 
 
 @pytest.mark.parametrize("count", range(1, 8))
-def test_a_part_of_a_flat_page_does_not_tell_what_follows(count: int) -> None:
+def test_part_of_a_flat_page_does_not_show_what_follows(count: int) -> None:
     """A listing that is divided keeps of a page what lies before the next part."""
     page = page_of(["a", "b", "b-1", "b/c", "d", "e", "f"])
-    memory = ListingMemory()
+    cache = ListingCache()
     indices = range(count)
+    kept, _ = page.thinned(indices)
 
-    memory.remember(page, page.paths("b", indices), indices, (), with_directories=False, flat=True)
+    cache.add_files("b", kept, page.paths("b", indices), with_directories=False, flat=True)
 
-    assert memory.is_directory("b/b") is (True if count > 3 else None)
-    assert memory.is_directory("b/a") in (None, False)
+    assert cache.is_directory("b/b") is (True if count > 3 else None)
+    assert cache.is_directory("b/a") in (None, False)

@@ -1,4 +1,4 @@
-"""Plans as text, and what their steps are said to cost."""
+"""Plans as text, and the costs of their steps."""
 
 from __future__ import annotations
 
@@ -85,17 +85,17 @@ def test_every_plan_can_be_printed(text: str, maxdepth: int | None) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(trees(empty_segments=True), patterns, st.none() | st.integers(1, 3))
-def test_every_request_of_a_run_is_told_once(
+def test_every_request_of_a_run_is_counted_once(
     tree: set[str], text: str, maxdepth: int | None
 ) -> None:
     plan, space = parsed(text, maxdepth), Keyspace(tree, page_size=3)
     space.run(plan)
     nodes, elsewhere = costed(plan)
-    told = [node.cost for node in nodes if node.cost] + ([elsewhere] if elsewhere else [])
-    assert total(told).requests == space.requests
+    costs = [node.cost for node in nodes if node.cost] + ([elsewhere] if elsewhere else [])
+    assert total(costs).requests == space.requests
 
 
-def test_a_stated_name_beside_a_wildcard_has_its_own_step() -> None:
+def test_a_literal_name_next_to_a_wildcard_has_its_own_step() -> None:
     steps = [(node.depth, str(node)) for node in outline(plan_for("{x/**,*/a*}"))]
     assert steps == [
         (0, "level: LIST prefix= delimiter=/"),
@@ -104,7 +104,7 @@ def test_a_stated_name_beside_a_wildcard_has_its_own_step() -> None:
     ]
 
 
-def test_many_names_are_shortened() -> None:
+def test_long_lists_of_names_are_elided() -> None:
     few, many = (plan_for(f"{{1..{count}}}/x*") for count in (SHOWN_NAMES, SHOWN_NAMES + 1))
     assert "{1,2,3,4,5,6}/" in printed(few)
     assert "{1,2,3,4,…,7}/" in printed(many)
@@ -119,7 +119,7 @@ def test_control_characters_are_escaped_and_others_kept() -> None:
     assert "\x1b" not in printed(plan_for("\x1b[[]31m*"))
 
 
-def test_what_a_depth_limit_left_below_stars_is_told_as_such() -> None:
+def test_costs_below_a_depth_limit_are_named() -> None:
     plan = parsed("**", 2)
     space = Keyspace([f"{a}/{b}/{c}" for a in "abc" for b in range(9) for c in "xy"], page_size=5)
     space.run(plan)

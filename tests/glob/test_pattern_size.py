@@ -114,9 +114,7 @@ def test_any_text_is_a_pattern_that_can_be_used_or_refused(pieces: list[str], ti
 @given(st.lists(st.text("a0-]^\\[&|~# .", max_size=5), min_size=1, max_size=30), st.text("a0-]^"))
 @example(["a" * n for n in range(60)], "a" * 59)
 @example(["a" * n for n in range(0, 3000, 100)], "a" * 2900)
-def test_the_expression_for_a_choice_of_texts_matches_just_these(
-    texts: list[str], other: str
-) -> None:
+def test_a_choice_of_texts_matches_only_these(texts: list[str], other: str) -> None:
     [token] = [Choice(tuple((Text(text),) if text else () for text in texts))]
     matches = re.compile(tokens_regex([token])).fullmatch
 
@@ -128,7 +126,7 @@ def test_the_expression_for_a_choice_of_texts_matches_just_these(
     ("text", "longest"),
     [("*{0000..9999}", 100), ("*{" + ",".join(f"{i * i:06x}" for i in range(4_000)) + "}", 40_000)],
 )
-def test_ten_thousand_alternatives_are_not_tried_in_turn(text: str, longest: int) -> None:
+def test_alternatives_become_a_trie(text: str, longest: int) -> None:
     [plan] = ListingPlan.for_pattern(GlobPattern.parse(f"bucket/{text}"))
     source = plan.file_pattern.pattern
 

@@ -34,8 +34,8 @@ from tests.support.trees import keys, patterns, trees
         ("*.avro", [Match(("",))]),
         ("{a*,b/c}", [Descend(("b",)), Match(("a",))]),
         ("{a,b}", [Exact(("a", "b"))]),
-        ("part-0[3-5]*", [OrderedRange("part-0", ("part-03", "part-04", "part-05"))]),
-        ("[3-5]*", [OrderedRange("", ("3", "4", "5"))]),
+        ("part-0[3-5]*", [OrderedRange(("part-03", "part-04", "part-05"))]),
+        ("[3-5]*", [OrderedRange(("3", "4", "5"))]),
         ("[357]*", [Match(("3", "5", "7"))]),
         ("{a,ab}*", [Match(("a",))]),
         ("a/*", [Descend(("a",))]),
@@ -59,7 +59,7 @@ def test_a_pattern_becomes_the_cheapest_steps(text: str, steps: list[object]) ->
 
 @settings(max_examples=200, deadline=None)
 @given(trees(empty_segments=True), patterns, st.none() | st.integers(1, 3))
-def test_no_match_lies_where_the_plan_does_not_go(
+def test_every_match_is_in_a_directory_that_the_plan_enters(
     tree: set[str], text: str, maxdepth: int | None
 ) -> None:
     plan = parsed(text, maxdepth)
@@ -74,13 +74,12 @@ def test_no_match_lies_where_the_plan_does_not_go(
 
 @settings(max_examples=200, deadline=None)
 @given(patterns)
-def test_prefixes_of_a_step_are_never_within_one_another(text: str) -> None:
+def test_stems_of_a_step_are_sorted_and_disjoint(text: str) -> None:
     plan = parsed(text)
     for step in plan.steps(plan.root):
-        stems = getattr(step, "stems", ())
-        assert not any(a != b and a.startswith(b) for a in stems for b in stems)
-        names = getattr(step, "names", ())
-        assert list(names) == sorted(set(names))
+        assert list(step.stems) == sorted(set(step.stems))
+        if not isinstance(step, Descend | Exact):
+            assert not any(a != b and a.startswith(b) for a in step.stems for b in step.stems)
 
 
 # --- order ---------------------------------------------------------------------------------------
@@ -90,9 +89,7 @@ def test_prefixes_of_a_step_are_never_within_one_another(text: str) -> None:
 @given(trees(empty_segments=True, max_size=25), patterns, st.data())
 @example({"a", "a-", "a/b", "a0"}, "{a,b}", None)
 @example({"a/b", "a-/b", "a/b/c"}, "[a-b]/b", None)
-def test_no_match_lies_between_a_key_and_where_the_listing_goes_on(
-    tree: set[str], text: str, data: st.DataObject | None
-) -> None:
+def test_seek_skips_no_match(tree: set[str], text: str, data: st.DataObject | None) -> None:
     plan = parsed(text)
     directory = ""
     if data is not None:
@@ -100,7 +97,7 @@ def test_no_match_lies_between_a_key_and_where_the_listing_goes_on(
     state = plan.state_at(directory)
     assume(state)
     inside = [key for key in tree if key.startswith(directory) and key != directory]
-    # A directory is told by the first key in it.
+    # A directory is found by the first key in it.
     matches = {key for key in inside if plan.keeps_file(key)}
     for path in filter(plan.keeps_directory, directories_of(inside)):
         if len(path) > len(directory):
@@ -118,7 +115,7 @@ def test_no_match_lies_between_a_key_and_where_the_listing_goes_on(
 
 
 @pytest.mark.parametrize("text", ["*", "*/b", "{a,b}/c", "[ab]"])
-def test_a_listing_never_goes_back_behind_the_last_character(text: str) -> None:
+def test_seek_never_goes_back(text: str) -> None:
     plan = plan_for(text)
     key = "a/\U0010ffff\U0010ffff/c"
     place = plan.seek(plan.root, "", key)
@@ -128,7 +125,7 @@ def test_a_listing_never_goes_back_behind_the_last_character(text: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(trees(empty_segments=True), patterns)
-def test_no_match_lies_before_the_first_place(tree: set[str], text: str) -> None:
+def test_first_skips_no_match(tree: set[str], text: str) -> None:
     plan = parsed(text)
     for directory in {"", *directories_of(tree)}:
         state = plan.state_at(directory)
@@ -150,7 +147,7 @@ def test_before_is_just_before(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["\x1f", "a ", "\ue000", "a\ue000", "\U00010000"])
-def test_before_makes_no_character_that_xml_cannot_hold(text: str) -> None:
+def test_before_returns_characters_that_xml_allows(text: str) -> None:
     place = before(text)
     assert place < text
     assert all(ord(char) >= 0x20 and not 0xD800 <= ord(char) < 0xE000 for char in place)
@@ -168,8 +165,8 @@ def test_a_pattern_that_names_no_bucket_is_refused(text: str) -> None:
     assert repr(text) in str(caught.value)
 
 
-def test_a_bucket_alone_is_no_pattern() -> None:
-    with pytest.raises(ValueError, match="'lake' is a bucket alone"):
+def test_a_pattern_of_only_a_bucket_is_refused() -> None:
+    with pytest.raises(ValueError, match="'lake' is only a bucket"):
         ListingPlan.for_pattern(GlobPattern.parse("lake"))
 
 
@@ -199,14 +196,14 @@ def test_branches_of_one_bucket_make_one_plan() -> None:
         ("a/*/c", 1, ["a/b/c"], ["a/b"]),
     ],
 )
-def test_maxdepth_bounds_what_two_stars_span(
+def test_maxdepth_limits_two_stars(
     text: str, maxdepth: int, matching: list[str], other: list[str]
 ) -> None:
     plan = plan_for(text, maxdepth)
     assert [key for key in matching + other if plan.keeps_file(key)] == matching
 
 
-def test_everything_is_kept_without_looking() -> None:
+def test_keeps_all_is_true_only_for_everything() -> None:
     assert plan_for("a/**").keeps_all(EVERYTHING)
     assert not plan_for("a/**", maxdepth=2).keeps_all(EVERYTHING)
     assert not plan_for("a/**/").keeps_all(EVERYTHING)

@@ -13,7 +13,7 @@ from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from fsspec_avroglob.glob.explain import outline
 from fsspec_avroglob.glob.pattern import GlobPattern
 from fsspec_avroglob.glob.plan import ListingPlan
-from fsspec_avroglob.glob.svg import MAX_COLUMNS, MAX_STEPS, GlobPlan
+from fsspec_avroglob.glob.svg import MAX_CHARACTERS, MAX_STEPS, GlobPlan
 from tests.conftest import PutObjects
 from tests.support.keyspace import Keyspace
 from tests.support.plans import parsed
@@ -54,7 +54,7 @@ def test_every_step_is_drawn(text: str, maxdepth: int | None) -> None:
         ("b/**", []),
     ],
 )
-def test_what_is_left_out_is_drawn(pattern: str, pruned: list[str]) -> None:
+def test_pruned_names_are_drawn(pattern: str, pruned: list[str]) -> None:
     plan = plan_of(pattern)
     assert [text for text in texts(plan.to_svg()) if ": n" in text] == pruned
     assert plan.to_mermaid().count("-.-") == len(pruned)
@@ -85,7 +85,7 @@ def test_explain_returns_what_a_notebook_shows(
     assert f"bucket {bucket} · 1 request · 2 keys seen · 1 kept" in texts(html)
 
 
-def test_hostile_text_is_text_and_nothing_else() -> None:
+def test_hostile_text_remains_text() -> None:
     plan = plan_of(f"b/{HOSTILE}")
     root = ET.fromstring(plan.to_svg())  # which refuses control characters
     assert {node.tag.removeprefix(SVG) for node in root.iter()} <= {
@@ -105,16 +105,16 @@ def test_a_drawing_refers_to_nothing_outside() -> None:
     assert not re.search(r"url\(|href|@import|<script|on\w+=", svg)
 
 
-def test_long_text_is_shortened_and_told_whole_by_a_tooltip() -> None:
+def test_elided_text_has_a_tooltip() -> None:
     name = "n" * 200
     root = ET.fromstring(plan_of(f"b/{name}/*").to_svg())
     [title, *_] = [node.text for node in root.iter(f"{SVG}title") if name in (node.text or "")]
     assert title is not None
     for node in root.iter(f"{SVG}text"):
-        assert len(node.text or (node[0].tail if len(node) else "") or "") <= MAX_COLUMNS
+        assert len(node.text or (node[0].tail if len(node) else "") or "") <= MAX_CHARACTERS
 
 
-def test_large_plans_are_drawn_in_part_and_say_so() -> None:
+def test_a_large_plan_is_drawn_in_part() -> None:
     plan = plan_of("b/" + "a*/" * 500 + "x")
     svg = plan.to_svg()
     assert f"and {501 - MAX_STEPS} more steps" in texts(svg)
@@ -122,6 +122,6 @@ def test_large_plans_are_drawn_in_part_and_say_so() -> None:
     assert len(plan.to_mermaid()) < 100_000
 
 
-def test_every_bucket_has_a_drawing_of_its_own() -> None:
+def test_every_bucket_is_drawn() -> None:
     shown = texts(plan_of("{one,two}/x/*").to_svg())
     assert {"bucket one · not run", "bucket two · not run"} <= set(shown)

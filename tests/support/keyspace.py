@@ -156,7 +156,7 @@ def _walk(space: Keyspace, plan: ListingPlan, directory: str, state: State) -> i
             entered += _walk(space, plan, f"{directory}{name}/", below)
             seen.add(name)
     absent = sum(
-        name not in seen for step in steps if isinstance(step, Descend) for name in step.names
+        name not in seen for step in steps if isinstance(step, Descend) for name in step.stems
     )
     return entered + min(pages + absent, _level_pages(space, directory))
 
