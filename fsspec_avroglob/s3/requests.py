@@ -148,5 +148,8 @@ class _Admitted:
             window.release(slot, accepted=accepted, throttled=throttled)
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug(
-                    "%s: %s in %.3f s", self._request, outcome, self._requests.clock() - slot.since
+                    "%s: %s in %.3f s",
+                    self._request,
+                    outcome,
+                    self._requests.clock() - slot.started,
                 )
