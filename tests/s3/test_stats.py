@@ -12,7 +12,7 @@ import pytest
 
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from fsspec_avroglob.s3.retry import RetryEvent
-from fsspec_avroglob.s3.snapshot import StatsSnapshot
+from fsspec_avroglob.s3.stats import StatsSnapshot
 from tests.conftest import MakeFs
 from tests.support.proxy import FaultProxy
 

@@ -17,7 +17,7 @@ from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from fsspec_avroglob.s3.classification import UnexpectedAnswerError
 from fsspec_avroglob.s3.config import S3Config
 from fsspec_avroglob.s3.retry import RetryEvent
-from fsspec_avroglob.s3.translation import advice, translated_error, without_secrets
+from fsspec_avroglob.s3.translation import advice, rule_of, translated_error, without_secrets
 from tests.conftest import MakeFs, PutObjects
 from tests.support.calls import READS, WRITES, Operation
 from tests.support.errors import URL_TEXT, client_error
@@ -31,6 +31,10 @@ REFUSED = client_error("InvalidAccessKeyId", 403)
 
 def unreachable(error: Exception) -> boto.EndpointConnectionError:
     return boto.EndpointConnectionError(endpoint_url=URL_TEXT, error=error)
+
+
+def advised(error: Exception, target: str, config: S3Config) -> str | None:
+    return advice(error, rule_of(error), target, config)
 
 
 @pytest.mark.parametrize(
@@ -53,27 +57,27 @@ def unreachable(error: Exception) -> boto.EndpointConnectionError:
             "give region='eu-west-1'",
         ),
         (unreachable(OSError()), CONFIG, "nothing answers at http://here:9000"),
-        (unreachable(socket.gaierror()), CONFIG, "http://here:9000 is not known to the DNS"),
+        (unreachable(socket.gaierror()), CONFIG, "DNS does not know the name of http://here:9000"),
         (ssl.SSLCertVerificationError("x"), CONFIG, "client_kwargs={'verify': 'ca.pem'}"),
         (boto.SSLError(endpoint_url=URL_TEXT, error="x"), CONFIG, "http, not https?"),
-        (UnexpectedAnswerError("x"), CONFIG, "a proxy or a login page"),
+        (UnexpectedAnswerError("x"), CONFIG, "does a proxy or a login page answer"),
         (ValueError("Invalid endpoint: here:9000"), CONFIG, "a URL such as http://"),
         (client_error("SlowDown", 503), CONFIG, "max_retries (now 2)"),
     ],
     ids=lambda value: repr(value)[:40],
 )
 def test_advice_says_what_to_do(error: Exception, config: S3Config, words: str) -> None:
-    assert words in (advice(error, "b/k", config) or "")
+    assert words in (advised(error, "b/k", config) or "")
 
 
 @pytest.mark.parametrize("error", [client_error("NoSuchKey", 404), TimeoutError(), KeyError("x")])
 def test_where_nothing_is_known_nothing_is_advised(error: Exception) -> None:
-    assert advice(error, "b/k", CONFIG) is None
+    assert advised(error, "b/k", CONFIG) is None
 
 
 def test_a_missing_bucket_is_told_from_a_missing_object_where_there_is_no_code() -> None:
-    assert "no bucket 'b'" in (advice(client_error("404", 404), "b", CONFIG) or "")
-    assert advice(client_error("404", 404), "b/k", CONFIG) is None
+    assert "no bucket 'b'" in (advised(client_error("404", 404), "b", CONFIG) or "")
+    assert advised(client_error("404", 404), "b/k", CONFIG) is None
 
 
 @pytest.mark.parametrize(
@@ -208,9 +212,9 @@ def test_the_note_names_the_object(
 def test_the_endpoint_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     error = client_error("NoSuchBucket", 404)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://there:9000")
-    assert "at http://there:9000" in (advice(error, "b", S3Config()) or "")
+    assert "at http://there:9000" in (advised(error, "b", S3Config()) or "")
     monkeypatch.delenv("AWS_ENDPOINT_URL")
-    assert "at AWS" in (advice(error, "b", S3Config()) or "")
+    assert "at AWS" in (advised(error, "b", S3Config()) or "")
 
 
 # --- secrets --------------------------------------------------------------------------------------
