@@ -57,27 +57,15 @@ class UnexpectedAnswerError(ResponseParserError):  # type: ignore[misc]  # botoc
 class Rule(NamedTuple):
     """A row of the table: an error matches if it meets every condition that is given.
 
-    Attributes
-    ----------
-    what : str
-        The row in words.
-    cause : str or None
-        Why another attempt may succeed; None if the error is final.
-    codes, statuses : tuple
-        Error codes of S3 as ``fnmatch`` patterns, and statuses of the HTTP answer.
-    types : tuple of type
-        Classes of the exception.
-    errnos : tuple of int
-        Error numbers of an OSError; ``any_errno`` matches every number.
-    message : str
-        Regular expression for the text of the exception.
-    advice : str
-        What the user can do, for :func:`~fsspec_avroglob.s3.translation.advice` to fill in.
+    what: the row in words. cause: why another attempt may succeed; None if the error is final.
+    codes: patterns of S3's error codes, separated by blanks. statuses: of the HTTP answer.
+    types: of the exception. errnos: of an OSError; any_errno: it has one. message: a regular
+    expression for its text. advice: what the user can do; ``advice()`` of translation fills it in.
     """
 
     what: str
     cause: str | None = None
-    codes: tuple[str, ...] = ()
+    codes: str = ""
     statuses: tuple[int, ...] = ()
     types: tuple[type[BaseException], ...] = ()
     errnos: tuple[int, ...] = ()
@@ -92,7 +80,7 @@ class Rule(NamedTuple):
         code, status = answer or ("", None)
         number = error.errno if isinstance(error, OSError) else None
         return (
-            (not self.codes or any(fnmatchcase(code, known) for known in self.codes))
+            (not self.codes or any(fnmatchcase(code, known) for known in self.codes.split()))
             and (not self.statuses or status in self.statuses)
             and (not self.types or isinstance(error, self.types))
             and (not self.errnos or number in self.errnos)
@@ -102,10 +90,10 @@ class Rule(NamedTuple):
 
     def conditions(self) -> Iterator[str]:
         """The conditions as Markdown."""
-        if self.codes == ("*",):
+        if self.codes == "*":
             yield "any other error code or status"
         elif self.codes:
-            yield ", ".join(f"`{code}`" for code in self.codes)
+            yield ", ".join(f"`{code}`" for code in self.codes.split())
         if self.statuses:
             yield "status " + ", ".join(map(str, self.statuses))
         if self.types:
@@ -126,70 +114,51 @@ RULES: tuple[Rule, ...] = (
     # Answers of a server: by error code, whatever the status; then by status.
     Rule(
         "access is denied",
-        codes=(
-            "AccessDenied",
-            "AllAccessDisabled",
-            "AccountProblem",
-            "InvalidAccessKeyId",
-            "SignatureDoesNotMatch",
-        ),
+        codes="AccessDenied AllAccessDisabled AccountProblem InvalidAccessKeyId "
+        "SignatureDoesNotMatch",
         advice="{credentials}",
     ),
     Rule(
         "the credentials have expired",
-        codes=("ExpiredToken", "InvalidToken", "TokenRefreshRequired"),
+        codes="ExpiredToken InvalidToken TokenRefreshRequired",
         advice="the credentials have expired: renew them; {credentials}",
     ),
     Rule(
         "the clocks differ too much",
-        codes=("RequestTimeTooSkewed",),
+        codes="RequestTimeTooSkewed",
         advice="the clock of this machine is wrong: set it (the server compares it with its own)",
     ),
     Rule(
         "the bucket is in another region",
-        codes=(
-            "PermanentRedirect",
-            "TemporaryRedirect",
-            "Redirect",
-            "301",
-            "307",
-            "AuthorizationHeaderMalformed",
-            "IllegalLocationConstraintException",
-        ),
+        codes="PermanentRedirect TemporaryRedirect Redirect 301 307 "
+        "AuthorizationHeaderMalformed IllegalLocationConstraintException",
         advice="the bucket is in another region: give {region}",
     ),
-    Rule("the bucket does not exist", codes=("NoSuchBucket",), advice=NO_BUCKET),
-    Rule("the object does not exist", codes=("NoSuchKey", "NoSuchUpload", "NoSuchVersion")),
-    Rule("a condition is not met", codes=("PreconditionFailed",)),
-    Rule("the server does not support the operation", codes=("NotImplemented",)),
+    Rule("the bucket does not exist", codes="NoSuchBucket", advice=NO_BUCKET),
+    Rule("the object does not exist", codes="NoSuchKey NoSuchUpload NoSuchVersion"),
+    Rule("a condition is not met", codes="PreconditionFailed"),
+    Rule("the server does not support the operation", codes="NotImplemented"),
     Rule(
         "the server asks for fewer requests",
         THROTTLED,
-        codes=(
-            "SlowDown",
-            "Throttl*",
-            "TooManyRequests*",
-            "RequestLimitExceeded",
-            "BandwidthLimitExceeded",
-            "LimitExceededException",
-            "PriorRequestNotComplete",
-        ),
+        codes="SlowDown Throttl* TooManyRequests* RequestLimitExceeded "
+        "BandwidthLimitExceeded LimitExceededException PriorRequestNotComplete",
         advice=_FEWER_REQUESTS,
     ),
     Rule(
         "the server failed",
         SERVER_ERROR,
-        codes=("InternalError", "InternalFailure", "ServiceUnavailable"),
+        codes="InternalError InternalFailure ServiceUnavailable",
     ),
     Rule(
         "the server timed out before the request was complete",
         TIMEOUT,
-        codes=("RequestTimeout", "RequestTimeoutException"),
+        codes="RequestTimeout RequestTimeoutException",
     ),
     Rule(
         "the request arrived incomplete",
         TRUNCATED,
-        codes=("IncompleteBody", "XAmzContentSHA256Mismatch"),
+        codes="IncompleteBody XAmzContentSHA256Mismatch",
     ),
     Rule(
         "the server or a proxy is overloaded",
@@ -200,7 +169,7 @@ RULES: tuple[Rule, ...] = (
     Rule("the server or a proxy failed", SERVER_ERROR, statuses=(500, 502)),
     Rule("the server or a proxy timed out", TIMEOUT, statuses=(408, 504)),
     Rule("access is denied, without a known code", statuses=(403,), advice="{credentials}"),
-    Rule("the server rejects the request", codes=("*",)),
+    Rule("the server rejects the request", codes="*"),
     # Without an answer: by the type of the exception.
     Rule(
         "the server's certificate is not trusted",

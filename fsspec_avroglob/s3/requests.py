@@ -21,15 +21,7 @@ logger = logging.getLogger("fsspec_avroglob")
 
 
 class S3Request(NamedTuple):
-    """A request for logs and counters.
-
-    Attributes
-    ----------
-    operation : str
-        Its name in the API of S3, such as ``"ListObjectsV2"``.
-    target : str
-        The bucket or ``bucket/key``.
-    """
+    """A request for logs and counters: the operation in S3's API, and the bucket or bucket/key."""
 
     operation: str
     target: str
@@ -52,15 +44,7 @@ def _operation(method: str) -> str:
 
 
 class Requests:
-    """The requests of one instance.
-
-    Parameters
-    ----------
-    config : S3Config
-        Gives the policy, the hooks and the largest number of connections.
-    clock : callable
-        Returns seconds.
-    """
+    """The requests of one instance. clock: returns seconds."""
 
     def __init__(self, config: S3Config, clock: Callable[[], float] = monotonic) -> None:
         self.config = config
@@ -127,10 +111,7 @@ class Requests:
 class _Operation:
     """An operation: each call is one attempt, with a slot of the window.
 
-    Attributes
-    ----------
-    rule : Rule or None
-        What decides about the failure of the last attempt that failed.
+    rule: what decides about the failure of the last attempt that failed.
     """
 
     __slots__ = ("_attempt", "_refusals", "_request", "_requests", "rule")

@@ -21,9 +21,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Generic, TypeVar
 
+from fsspec_avroglob.errors import OptionError
 from fsspec_avroglob.s3.classification import is_retryable, retry_cause
 
-__all__ = ["RetryEvent", "RetryPolicy", "convert", "is_retryable", "retry_after", "with_retry"]
+__all__ = ["RetryEvent", "RetryPolicy", "is_retryable", "number", "retry_after", "with_retry"]
 
 logger = logging.getLogger("fsspec_avroglob")
 
@@ -54,8 +55,8 @@ class RetryPolicy:
 
     Raises
     ------
-    ValueError
-        If a value is out of range.
+    OptionError
+        If a value is out of range; it is a ValueError.
     """
 
     max_retries: int = 2
@@ -66,13 +67,17 @@ class RetryPolicy:
     timeout: float | None = None
 
     def __post_init__(self) -> None:
-        convert(self, "max_retries", int, at_least=0)
-        for name in ("base_delay", "max_delay"):
-            convert(self, name, float, at_least=0)
-        convert(self, "multiplier", float, at_least=1)
-        convert(self, "jitter", float, at_least=0, at_most=1)
+        values = {
+            "max_retries": number("max_retries", self.max_retries, int, at_least=0),
+            "base_delay": number("base_delay", self.base_delay, at_least=0),
+            "multiplier": number("multiplier", self.multiplier, at_least=1),
+            "max_delay": number("max_delay", self.max_delay, at_least=0),
+            "jitter": number("jitter", self.jitter, at_least=0, at_most=1),
+        }
         if self.timeout is not None:
-            convert(self, "timeout", float, at_least=0)
+            values["timeout"] = number("timeout", self.timeout, at_least=0)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_value(cls, value: RetryPolicy | Mapping[str, Any] | int | str | None) -> RetryPolicy:
@@ -84,14 +89,14 @@ class RetryPolicy:
         if isinstance(value, Mapping):
             known = {field.name for field in fields(cls)}
             if unknown := sorted(set(value) - known):
-                raise ValueError(
+                raise OptionError(
                     f"retry={dict(value)!r} has the unknown field(s) {', '.join(unknown)}; "
                     f"use {', '.join(sorted(known))}"
                 )
             return cls(**value)
         if isinstance(value, int | str) and not isinstance(value, bool):
             return cls(max_retries=value)  # type: ignore[arg-type]  # text is converted
-        raise ValueError(
+        raise OptionError(
             f"retry={value!r} is not valid: give a RetryPolicy, a mapping of its fields or a number"
         )
 
@@ -118,27 +123,26 @@ class RetryPolicy:
         return asdict(self)
 
 
-def convert(
-    record: Any,
+def number(
     name: str,
-    kind: Callable[[Any], Any],
+    given: Any,
+    kind: Callable[[Any], Any] = float,
     *,
-    at_least: float | None = None,
-    at_most: float | None = None,
-) -> None:
-    """Convert a numeric field of a frozen dataclass in place. Raises ValueError with its name."""
-    given = getattr(record, name)
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+) -> Any:
+    """Convert the option *name* to an int or float. Raises OptionError with its name."""
     try:
         value = kind(given)
         if isinstance(given, bool) or value != float(given):
             raise ValueError
     except (TypeError, ValueError, OverflowError):
         noun = "a whole number" if kind is int else "a number"
-        raise ValueError(f"{name}={given!r} is not {noun}") from None
-    if (at_least is not None and value < at_least) or (at_most is not None and value > at_most):
-        bounds = f"at least {at_least}" if at_most is None else f"between {at_least} and {at_most}"
-        raise ValueError(f"{name}={given!r} must be {bounds}")
-    object.__setattr__(record, name, value)
+        raise OptionError(f"{name}={given!r} is not {noun}") from None
+    if not at_least <= value <= at_most:
+        bounds = f"at least {at_least}" if at_most == math.inf else f"from {at_least} to {at_most}"
+        raise OptionError(f"{name}={given!r} must be {bounds}")
+    return value
 
 
 def retry_after(error: BaseException, now: float | None = None) -> float | None:

@@ -30,15 +30,7 @@ MOST_REFUSALS = 3
 
 
 class Slot(NamedTuple):
-    """Permission to send one request.
-
-    Attributes
-    ----------
-    started : float
-        When it was given, in seconds of the window's clock.
-    refusals : int
-        How often the operation had been throttled before.
-    """
+    """Permission to send one request: its time, and how often its operation was throttled."""
 
     started: float
     refusals: int
@@ -55,10 +47,7 @@ class Congestion:
     falls by that share in one round trip. Then it grows, slowly at first and faster with each
     round trip without a refusal.
 
-    Attributes
-    ----------
-    limit : float
-        Most requests in flight.
+    limit: most requests in flight.
     """
 
     def __init__(self, ceiling: int) -> None:
@@ -110,12 +99,7 @@ class RequestWindow:
     single HEAD waits for one LIST, not for ten thousand. Retries of throttled requests come first.
     A first retry starts once less than half of the limit is in flight, a second one at a quarter.
 
-    Parameters
-    ----------
-    ceiling : int
-        Most requests ever in flight.
-    clock : callable
-        Returns seconds; only differences matter.
+    ceiling: most requests ever in flight. clock: returns seconds; only differences matter.
     """
 
     def __init__(self, ceiling: int, clock: Callable[[], float] = time.monotonic) -> None:

@@ -46,7 +46,7 @@ def advised(error: Exception, target: str, config: S3Config) -> str | None:
         (REFUSED, S3Config(profile="work"), "the profile 'work'"),
         (REFUSED, S3Config(), "AWS_ACCESS_KEY_ID"),
         (client_error("", 403), S3Config(), "fsspec's configuration"),
-        (boto.NoCredentialsError(), S3Config(), "no key was given"),
+        (boto.NoCredentialsError(), S3Config(), "there is no option key"),
         (client_error("ExpiredToken", 400), S3Config(), "have expired: renew them"),
         (client_error("RequestTimeTooSkewed", 403), CONFIG, "the clock of this machine is wrong"),
         (client_error("NoSuchBucket", 404), CONFIG, "no bucket 'b' at http://here:9000"),
