@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -55,20 +56,12 @@ _IN_CLIENT_KWARGS = {
     "region": "region_name",
 }
 _SECRETS = frozenset({"key", "secret", "token"})
-_BOOLEANS = (
-    "anon",
-    "requester_pays",
-    "use_ssl",
-    "version_aware",
-    "cache_regions",
-    "default_fill_cache",
-    "fixed_upload_size",
-    "local_expiry_check",
+_S3FS = inspect.signature(s3fs.S3FileSystem.__init__).parameters
+_BOOLEANS = frozenset(name for name, given in _S3FS.items() if isinstance(given.default, bool)) | {
     "use_listings_cache",
-    "asynchronous",
     "virtual_hosted_style_request",
     "allow_http",
-)
+}
 _MAPPINGS = ("client_kwargs", "config_kwargs", "s3_additional_kwargs")
 _OWN = ("anon", "profile", "listing_concurrency", "batch_size")
 _INTEGERS = ("max_concurrency", "default_block_size", "max_paths", "batch_size")
@@ -95,18 +88,14 @@ class S3Config:
         URL of the server; None for AWS.
     key, secret, token : str or None
         Credentials; None leaves them to botocore (environment, files, instance).
-    region : str or None
-        Name of the region.
+    region, profile : str or None
+        Name of the region, and section of AWS's configuration files.
     anon : bool
         Whether to send unsigned requests.
-    profile : str or None
-        Section of AWS's configuration files.
     retry : RetryPolicy
         Policy of every request.
-    listing_concurrency : int
-        Most LIST requests in flight for one listing.
-    batch_size : int or None
-        Most objects at once in fsspec's bulk operations.
+    listing_concurrency, batch_size : int
+        Most LIST requests in flight for one listing; most objects at once in bulk operations.
     on_retry : tuple of callable
         Hooks that receive a ``RetryEvent`` before each wait. The option is a callable, its name
         (``"package.module:function"``), or a list of these.
@@ -222,9 +211,8 @@ class S3Config:
 def known_options() -> frozenset[str]:
     """Every known option name, other names included."""
     own = {"retry", "max_retries", "on_retry", "listing_concurrency", "batch_size"}
-    s3 = inspect.signature(s3fs.S3FileSystem.__init__).parameters.keys()
     session = inspect.signature(aiobotocore.session.AioSession.__init__).parameters.keys()
-    known = own | s3 | FSSPEC_OPTIONS | session | set(ALIASES) | set(_CANONICAL)
+    known = own | _S3FS.keys() | FSSPEC_OPTIONS | session | set(ALIASES) | set(_CANONICAL)
     return frozenset(known - {"self", "args", "kwargs"})
 
 
@@ -282,25 +270,20 @@ def plain(options: Mapping[str, Any]) -> dict[str, Any]:
             return {name: plain_value(item) for name, item in value.items() if item is not None}
         return value
 
-    hooks = _names(options["on_retry"]) if "on_retry" in options else None
-    made: dict[str, Any] = plain_value({**options, "on_retry": hooks})
+    hooks = options.get("on_retry") or ()
+    names = list(map(_hook_name, hooks if isinstance(hooks, list | tuple) else [hooks]))
+    made: dict[str, Any] = plain_value({**options, "on_retry": [n for n in names if n] or None})
     return made
 
 
-def _names(hooks: Any) -> list[str] | None:
-    """The names of hooks that can be imported; None if there are none."""
-    names = []
-    for hook in hooks if isinstance(hooks, list | tuple) else [hooks]:
-        name = hook
-        if not isinstance(hook, str):
-            name = f"{getattr(hook, '__module__', '')}:{getattr(hook, '__qualname__', '')}"
-        try:
-            found = _imported(name)
-        except (ImportError, AttributeError, ValueError):
-            continue
-        if found is hook or hook == name:
-            names.append(name)
-    return names or None
+def _hook_name(hook: Any) -> str | None:
+    """The name that imports *hook*; None if there is none."""
+    if isinstance(hook, str):
+        return hook
+    name = f"{getattr(hook, '__module__', '')}:{getattr(hook, '__qualname__', '')}"
+    with suppress(ImportError, AttributeError, ValueError):
+        return name if _imported(name) is hook else None
+    return None
 
 
 def _imported(name: str) -> Any:
@@ -376,10 +359,8 @@ def _boolean(name: str, value: Any) -> bool:
 
 def _hooks(value: Any) -> tuple[Callable[[RetryEvent], object], ...]:
     """The hooks as callables."""
-    if not isinstance(value, list | tuple):
-        value = (value,)
     hooks = []
-    for hook in value:
+    for hook in value if isinstance(value, list | tuple) else [value]:
         try:
             found = _imported(hook) if isinstance(hook, str) else hook
         except (ImportError, AttributeError, ValueError) as error:
