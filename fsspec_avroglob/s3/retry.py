@@ -155,14 +155,13 @@ def retry_after(error: BaseException, now: float | None = None) -> float | None:
         return None
     try:
         seconds = float(header)
-        return None if math.isnan(seconds) else seconds
     except ValueError:
-        pass
-    try:
-        due = email.utils.parsedate_to_datetime(header).timestamp()
-    except ValueError:
-        return None
-    return max(0.0, due - (time.time() if now is None else now))
+        try:
+            due = email.utils.parsedate_to_datetime(header).timestamp()
+        except ValueError:
+            return None
+        seconds = max(0.0, due - (time.time() if now is None else now))
+    return None if math.isnan(seconds) else seconds
 
 
 # --- the loop ------------------------------------------------------------------------------------

@@ -168,11 +168,11 @@ def test_row_decides_about_its_examples(rule: object) -> None:
     ] * len(errors)
 
 
-def test_every_row_has_an_example() -> None:
+def test_every_row_has_example() -> None:
     assert [rule.what for rule in RULES] == list(EXAMPLES)
 
 
-def test_documentation_shows_the_table() -> None:
+def test_documentation_shows_table() -> None:
     shown = DOCUMENT.read_text().partition("<!-- table")[2].partition("-->\n")[2]
 
     assert shown.partition("\n<!-- end of table")[0] == table()
@@ -221,7 +221,7 @@ def test_transient_code_is_retryable_with_any_status(code: str, status: int | No
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 @pytest.mark.parametrize("code", ["", "Unheard", None])
-def test_transient_status_is_retryable_without_a_known_code(status: int, code: str | None) -> None:
+def test_transient_status_is_retryable_without_known_code(status: int, code: str | None) -> None:
     assert is_retryable(client_error(str(status) if code is None else code, status))
 
 
@@ -236,7 +236,7 @@ def test_permanent_failure_is_final(code: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied", "ExpiredToken", "NoSuchUpload"])
-def test_final_code_is_final_with_a_transient_status(code: str) -> None:
+def test_final_code_is_final_with_transient_status(code: str) -> None:
     assert not is_retryable(client_error(code, 503))
 
 

@@ -1,4 +1,4 @@
-"""Errors tell what to do, and nothing that is secret."""
+"""Errors say what to do, and never hold a secret."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ def test_advice_says_what_to_do(error: Exception, config: S3Config, words: str) 
 
 
 @pytest.mark.parametrize("error", [client_error("NoSuchKey", 404), TimeoutError(), KeyError("x")])
-def test_where_nothing_is_known_nothing_is_advised(error: Exception) -> None:
+def test_unknown_error_gets_no_advice(error: Exception) -> None:
     assert advised(error, "b/k", CONFIG) is None
 
 
-def test_a_missing_bucket_is_told_from_a_missing_object_where_there_is_no_code() -> None:
+def test_missing_bucket_without_code_gets_advice() -> None:
     assert "no bucket 'b'" in (advised(client_error("404", 404), "b", CONFIG) or "")
     assert advised(client_error("404", 404), "b/k", CONFIG) is None
 
@@ -83,14 +83,14 @@ def test_a_missing_bucket_is_told_from_a_missing_object_where_there_is_no_code()
 @pytest.mark.parametrize(
     ("status", "kind"), [(403, PermissionError), (404, FileNotFoundError), (503, OSError)]
 )
-def test_an_error_page_is_translated_by_its_status(status: int, kind: type[Exception]) -> None:
+def test_error_page_is_translated_by_its_status(status: int, kind: type[Exception]) -> None:
     error = translated_error(client_error("", status))
 
     assert type(error) is kind
     assert isinstance(error.__cause__, boto.ClientError)
 
 
-def test_what_cannot_be_parsed_is_an_oserror() -> None:
+def test_unparsable_answer_is_an_oserror() -> None:
     assert isinstance(translated_error(UnexpectedAnswerError("x")), OSError)
 
 
@@ -101,13 +101,13 @@ def notes_of(error: BaseException) -> str:
     return "\n".join(error.__notes__)
 
 
-def test_a_scheme_in_upper_case_is_advised_against(make_fs: MakeFs) -> None:
+def test_scheme_in_upper_case_is_advised_against(make_fs: MakeFs) -> None:
     with pytest.raises(boto.ParamValidationError) as error:
         make_fs().cat("S3://bucket/key")
     assert "write s3://" in notes_of(error.value)
 
 
-def test_advice_comes_with_the_error(proxy: FaultProxy, make_fs: MakeFs, bucket: str) -> None:
+def test_advice_comes_with_error(proxy: FaultProxy, make_fs: MakeFs, bucket: str) -> None:
     fs = make_fs(proxy.storage_options)
     proxy.fail("GetObject", 403, "InvalidAccessKeyId")
 
@@ -119,7 +119,7 @@ def test_advice_comes_with_the_error(proxy: FaultProxy, make_fs: MakeFs, bucket:
     assert "options key and secret" in hint
 
 
-def test_a_server_that_is_not_there(make_fs: MakeFs) -> None:
+def test_unreachable_server_gets_advice(make_fs: MakeFs) -> None:
     with socket.socket() as taken:
         taken.bind((LOOPBACK, 0))  # and never listens
         url = f"http://{LOOPBACK}:{taken.getsockname()[1]}"
@@ -131,7 +131,7 @@ def test_a_server_that_is_not_there(make_fs: MakeFs) -> None:
     assert f"nothing answers at {url}" in notes_of(caught.value)
 
 
-def test_a_server_without_tls_asked_for_it(proxy: FaultProxy, make_fs: MakeFs) -> None:
+def test_server_without_tls_fails(proxy: FaultProxy, make_fs: MakeFs) -> None:
     fs = make_fs(endpoint_url=proxy.url.replace("http:", "https:"), max_retries=0, retry=None)
 
     with pytest.raises(boto.BotoCoreError) as caught:
@@ -198,7 +198,7 @@ def test_errors_are_those_that_s3fs_raises(
 @pytest.mark.parametrize(
     ("operation", "run"), [READS["info"], READS["cat_file"], WRITES["touch"], WRITES["rm_file"]]
 )
-def test_the_note_names_the_object(
+def test_note_names_object(
     counted: AvroGlobFileSystem, proxy: FaultProxy, path: str, operation: str, run: Operation
 ) -> None:
     proxy.fail(operation, 403, "AccessDenied")
@@ -209,7 +209,7 @@ def test_the_note_names_the_object(
     assert caught.value.__notes__[0].startswith(f"{operation} {path}: failed after 1 attempt in ")
 
 
-def test_the_endpoint_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endpoint_of_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     error = client_error("NoSuchBucket", 404)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://there:9000")
     assert "at http://there:9000" in (advised(error, "b", S3Config()) or "")
@@ -291,7 +291,7 @@ def test_no_secret_shows_in_any_text(
     assert [text for text in said if "nowhere" in text.lower()] == []
 
 
-def test_signed_urls_and_users_in_urls_are_blackened() -> None:
+def test_secrets_in_urls_are_removed() -> None:
     error = boto.ConnectionClosedError(
         endpoint_url="http://me:pw-nowhere@host/k?X-Amz-Signature=nowhere&X-Amz-Date=1",
         error=ValueError("token t0ken-nowhere"),
