@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ConversionError,
         CorruptBlockError,
         EngineNotAbleError,
+        FieldError,
         FilesDifferError,
         HeaderLinesDifferError,
         InvalidSchemaError,
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
     from fsspec_avroglob.readers.write import write_avro, write_avro_async
     from fsspec_avroglob.s3.config import S3Config
     from fsspec_avroglob.s3.retry import RetryEvent, RetryPolicy, is_retryable, with_retry
-    from fsspec_avroglob.s3.snapshot import StatsSnapshot
+    from fsspec_avroglob.s3.stats import StatsSnapshot
 
 __all__ = [
     "AvroBatches",
@@ -79,6 +80,7 @@ __all__ = [
     "CorruptBlockError",
     "Dropped",
     "EngineNotAbleError",
+    "FieldError",
     "FilesDifferError",
     "GlobPattern",
     "HeaderLinesDifferError",
@@ -133,7 +135,7 @@ _HOMES = (
     "fsspec_avroglob.glob.magic",
     "fsspec_avroglob.glob.pattern",
     "fsspec_avroglob.s3.config",
-    "fsspec_avroglob.s3.snapshot",
+    "fsspec_avroglob.s3.stats",
     "fsspec_avroglob.filesystem.core",
     "fsspec_avroglob.filesystem.routing",
     "fsspec_avroglob.readers.expand",

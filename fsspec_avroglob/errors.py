@@ -12,9 +12,10 @@ Each class is also the built-in type that fits it, so ``except ValueError`` catc
     ├── NotAvroError            a file is not an Avro container file (ValueError)
     ├── InvalidSchemaError      a schema is not valid Avro (ValueError)
     ├── SchemaMismatchError     the schemas of two files do not make one table (ValueError)
-    ├── UnsupportedTypeError    Arrow or Polars has no type for a field (ValueError)
-    ├── ConversionError         a value does not fit the table's type (ValueError)
-    ├── NotWritableError        Avro has no type for a column (ValueError)
+    ├── FieldError              a field cannot be converted (ValueError)
+    │   ├── UnsupportedTypeError    Arrow or Polars has no type for it
+    │   ├── ConversionError         a value does not fit the table's type
+    │   └── NotWritableError        Avro has no type for it
     ├── AvroDecodeError         the data of a file is corrupt (ValueError)
     ├── CorruptBlockError       bytes are not a block of a container file (ValueError)
     │   └── UncertainBlockError     bytes look like a sync marker, but no block follows
@@ -172,36 +173,15 @@ class SchemaMismatchError(AvroGlobError, ValueError):
         return f"{self.path} does not fit {self.first_path}: {difference}"
 
 
-class UnsupportedTypeError(AvroGlobError, ValueError):
-    """Arrow, or Polars, has no type for a field.
+class FieldError(AvroGlobError, ValueError):
+    """A field, or its values, cannot be converted.
 
     Attributes
     ----------
     field : str
         Dotted name of the field, with ``[]`` for items of arrays and ``{}`` for values of maps.
     reason : str
-        Why, and what to do.
-    library : str
-        The library without the type.
-    """
-
-    def __init__(self, field: str, reason: str, library: str = "Arrow") -> None:
-        super().__init__(field, reason, library)
-        self.field, self.reason, self.library = field, reason, library
-
-    def __str__(self) -> str:
-        return f"field {self.field!r} has no {self.library} type: {self.reason}"
-
-
-class ConversionError(AvroGlobError, ValueError):
-    """A value does not fit the type that the table has for its field.
-
-    Attributes
-    ----------
-    field : str
-        Dotted name of the field.
-    reason : str
-        What is wrong with the value.
+        What is wrong, and what to do.
     """
 
     def __init__(self, field: str, reason: str) -> None:
@@ -212,20 +192,23 @@ class ConversionError(AvroGlobError, ValueError):
         return f"field {self.field!r}: {self.reason}"
 
 
-class NotWritableError(AvroGlobError, ValueError):
-    """Avro has no type, or no valid name, for a column.
+class UnsupportedTypeError(FieldError):
+    """Arrow has no type for a field; or Polars, if ``library`` says so."""
 
-    Attributes
-    ----------
-    field : str
-        Dotted name of the column, with ``[]`` for items of lists and ``{}`` for values of maps.
-    reason : str
-        Why, and what to do.
-    """
-
-    def __init__(self, field: str, reason: str) -> None:
+    def __init__(self, field: str, reason: str, library: str = "Arrow") -> None:
         super().__init__(field, reason)
-        self.field, self.reason = field, reason
+        self.args, self.library = (field, reason, library), library
+
+    def __str__(self) -> str:
+        return f"field {self.field!r} has no {self.library} type: {self.reason}"
+
+
+class ConversionError(FieldError):
+    """A value does not fit the type that the table has for its field."""
+
+
+class NotWritableError(FieldError):
+    """Avro has no type, or no valid name, for a column."""
 
     def __str__(self) -> str:
         return f"field {self.field!r} cannot be written to Avro: {self.reason}"

@@ -1,4 +1,12 @@
-"""Which failures are transient: one table, looked through from above, the first row decides."""
+"""Which failures are transient, and what to do about the others.
+
+One table, :data:`RULES`. The first row that matches an error decides.
+
+Examples
+--------
+>>> rule_for(TimeoutError()).cause
+'timeout'
+"""
 
 from __future__ import annotations
 
@@ -22,38 +30,57 @@ TIMEOUT = "timeout"
 CONNECTION = "connection"
 TRUNCATED = "truncated"
 
+NO_BUCKET = "there is no bucket {bucket!r} at {server}: check its name and endpoint_url"
+UNKNOWN_HOST = "the DNS does not know the name of {server}: check endpoint_url and region"
+_UNREACHABLE = (
+    "nothing answers at {server}: check endpoint_url (host, port, http or https) "
+    "and that the server runs"
+)
+_CERTIFICATE = (
+    "the certificate of {server} is not trusted: client_kwargs={{'verify': 'ca.pem'}} "
+    "names the authority that signed it"
+)
+_FEWER_REQUESTS = (
+    "the server asks for fewer requests: a larger max_retries (now {max_retries}) "
+    "gives it more time"
+)
+_TLS_TYPES = (boto.SSLError, ssl.SSLError, aiohttp.ClientSSLError)
+
 
 class UnexpectedAnswerError(ResponseParserError):  # type: ignore[misc]  # botocore has no types
-    """A successful answer whose body is not what S3 sends: empty, or some proxy's page."""
+    """A successful answer has a body that S3 does not send: an empty one, or a proxy's page.
+
+    It stays within the package: callers get an OSError.
+    """
 
 
 class Rule(NamedTuple):
-    """A row: failures that meet every condition given, and their cause; None makes them final.
+    """A row of the table: an error matches if it meets every condition that is given.
 
-    what: the row in words. codes: S3 error codes, "*" for any rest. statuses: of the HTTP answer.
-    answered: whether the server has answered with an error at all. types: of the exception.
-    errnos: of an OSError; any_errno: whether it has one. message: what its text holds.
+    what: the row in words. cause: why another attempt may succeed; None if the error is final.
+    codes: patterns of S3's error codes, separated by blanks. statuses: of the HTTP answer.
+    types: of the exception. errnos: of an OSError; any_errno: it has one. message: a regular
+    expression for its text. advice: what the user can do; ``advice()`` of translation fills it in.
     """
 
     what: str
     cause: str | None = None
-    codes: tuple[str, ...] = ()
+    codes: str = ""
     statuses: tuple[int, ...] = ()
-    answered: bool = False
     types: tuple[type[BaseException], ...] = ()
     errnos: tuple[int, ...] = ()
     any_errno: bool = False
     message: str = ""
+    advice: str = ""
 
-    def matches(self, error: BaseException) -> bool:
-        """Whether *error* meets every condition of the row."""
-        answer = _answer(error)
-        if (self.codes or self.statuses or self.answered) and answer is None:
+    def matches(self, error: BaseException, answer: tuple[str, int | None] | None) -> bool:
+        """Whether *error*, with the error code and status of *answer*, meets the conditions."""
+        if (self.codes or self.statuses) and answer is None:
             return False
         code, status = answer or ("", None)
         number = error.errno if isinstance(error, OSError) else None
         return (
-            (not self.codes or any(fnmatchcase(code, known) for known in self.codes))
+            (not self.codes or any(fnmatchcase(code, known) for known in self.codes.split()))
             and (not self.statuses or status in self.statuses)
             and (not self.types or isinstance(error, self.types))
             and (not self.errnos or number in self.errnos)
@@ -63,12 +90,12 @@ class Rule(NamedTuple):
 
     def conditions(self) -> Iterator[str]:
         """The conditions as Markdown."""
-        if self.codes:
-            yield ", ".join(f"`{code}`" for code in self.codes)
+        if self.codes == "*":
+            yield "any other error code or status"
+        elif self.codes:
+            yield ", ".join(f"`{code}`" for code in self.codes.split())
         if self.statuses:
             yield "status " + ", ".join(map(str, self.statuses))
-        if self.answered:
-            yield "any other error code or status"
         if self.types:
             yield ", ".join(f"`{_qualified(kind)}`" for kind in self.types)
         if self.errnos:
@@ -81,88 +108,104 @@ class Rule(NamedTuple):
 
 RULES: tuple[Rule, ...] = (
     Rule(
-        "the program wants to stop",
+        "the program is being stopped",
         types=(asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit),
     ),
-    # What a server answers, by its error code whatever the status, then by the status.
+    # Answers of a server: by error code, whatever the status; then by status.
     Rule(
-        "access is refused",
-        codes=(
-            "AccessDenied",
-            "AllAccessDisabled",
-            "AccountProblem",
-            "InvalidAccessKeyId",
-            "SignatureDoesNotMatch",
-        ),
+        "access is denied",
+        codes="AccessDenied AllAccessDisabled AccountProblem InvalidAccessKeyId "
+        "SignatureDoesNotMatch",
+        advice="{credentials}",
     ),
-    Rule("a token has expired", codes=("ExpiredToken", "InvalidToken", "TokenRefreshRequired")),
-    Rule("the clocks differ too much", codes=("RequestTimeTooSkewed",)),
-    Rule("it does not exist", codes=("NoSuchKey", "NoSuchBucket", "NoSuchUpload", "NoSuchVersion")),
-    Rule("a condition does not hold", codes=("PreconditionFailed",)),
-    Rule("the server cannot do this", codes=("NotImplemented",)),
+    Rule(
+        "the credentials have expired",
+        codes="ExpiredToken InvalidToken TokenRefreshRequired",
+        advice="the credentials have expired: renew them; {credentials}",
+    ),
+    Rule(
+        "the clocks differ too much",
+        codes="RequestTimeTooSkewed",
+        advice="the clock of this machine is wrong: set it (the server compares it with its own)",
+    ),
+    Rule(
+        "the bucket is in another region",
+        codes="PermanentRedirect TemporaryRedirect Redirect 301 307 "
+        "AuthorizationHeaderMalformed IllegalLocationConstraintException",
+        advice="the bucket is in another region: give {region}",
+    ),
+    Rule("the bucket does not exist", codes="NoSuchBucket", advice=NO_BUCKET),
+    Rule("the object does not exist", codes="NoSuchKey NoSuchUpload NoSuchVersion"),
+    Rule("a condition is not met", codes="PreconditionFailed"),
+    Rule("the server does not support the operation", codes="NotImplemented"),
     Rule(
         "the server asks for fewer requests",
         THROTTLED,
-        codes=(
-            "SlowDown",
-            "Throttl*",
-            "TooManyRequests*",
-            "RequestLimitExceeded",
-            "BandwidthLimitExceeded",
-            "LimitExceededException",
-            "PriorRequestNotComplete",
-        ),
+        codes="SlowDown Throttl* TooManyRequests* RequestLimitExceeded "
+        "BandwidthLimitExceeded LimitExceededException PriorRequestNotComplete",
+        advice=_FEWER_REQUESTS,
     ),
     Rule(
-        "the server is in trouble",
+        "the server failed",
         SERVER_ERROR,
-        codes=("InternalError", "InternalFailure", "ServiceUnavailable"),
+        codes="InternalError InternalFailure ServiceUnavailable",
     ),
     Rule(
-        "the server waited too long for the request",
+        "the server timed out before the request was complete",
         TIMEOUT,
-        codes=("RequestTimeout", "RequestTimeoutException"),
+        codes="RequestTimeout RequestTimeoutException",
     ),
     Rule(
         "the request arrived incomplete",
         TRUNCATED,
-        codes=("IncompleteBody", "XAmzContentSHA256Mismatch"),
+        codes="IncompleteBody XAmzContentSHA256Mismatch",
     ),
-    Rule("too many requests or overload, from whomever", THROTTLED, statuses=(429, 503)),
+    Rule(
+        "the server or a proxy is overloaded",
+        THROTTLED,
+        statuses=(429, 503),
+        advice=_FEWER_REQUESTS,
+    ),
     Rule("the server or a proxy failed", SERVER_ERROR, statuses=(500, 502)),
-    Rule("the server or a proxy waited too long", TIMEOUT, statuses=(408, 504)),
-    Rule("the server refuses for good", answered=True),
-    # Without an answer, by the exception's type.
+    Rule("the server or a proxy timed out", TIMEOUT, statuses=(408, 504)),
+    Rule("access is denied, without a known code", statuses=(403,), advice="{credentials}"),
+    Rule("the server rejects the request", codes="*"),
+    # Without an answer: by the type of the exception.
     Rule(
-        "the server's certificate is not accepted",
+        "the server's certificate is not trusted",
         types=(ssl.SSLCertVerificationError, aiohttp.ClientConnectorCertificateError),
+        advice=_CERTIFICATE,
     ),
     Rule(
-        "something else about a certificate",
-        types=(boto.SSLError, ssl.SSLError, aiohttp.ClientSSLError),
+        "another problem with a certificate",
+        types=_TLS_TYPES,
         message="certificate",
+        advice=_CERTIFICATE,
     ),
     Rule(
-        "TLS broke down otherwise",
+        "another failure of TLS",
         CONNECTION,
-        types=(boto.SSLError, ssl.SSLError, aiohttp.ClientSSLError),
+        types=_TLS_TYPES,
+        advice="{server} does not answer in TLS: should its endpoint_url be http, not https?",
     ),
     Rule(
-        "it is there or not, or not yours",
+        "the path is missing, exists, or may not be used",
         types=(FileNotFoundError, PermissionError, FileExistsError, IsADirectoryError),
     ),
+    Rule("connecting timed out", TIMEOUT, types=(boto.ConnectTimeoutError,), advice=_UNREACHABLE),
     Rule(
-        "connecting, waiting for a connection or reading took too long",
+        "waiting for a connection, or reading, timed out",
         TIMEOUT,
-        types=(boto.ConnectTimeoutError, boto.ReadTimeoutError, TimeoutError),
+        types=(boto.ReadTimeoutError, TimeoutError),
     ),
     Rule(
-        "an answer that is not S3's, or is empty where it must not be",
+        "the body of an answer is not S3's, or is empty",
         TRUNCATED,
         types=(UnexpectedAnswerError,),
+        advice="does a proxy or a login page answer in place of {server}?",
     ),
     Rule(
-        "a body or XML was cut short",
+        "a body or XML is cut short",
         TRUNCATED,
         types=(
             boto.IncompleteReadError,
@@ -173,23 +216,48 @@ RULES: tuple[Rule, ...] = (
             http.client.IncompleteRead,
         ),
     ),
-    Rule("an address that is none", types=(aiohttp.InvalidURL,)),
-    Rule("a name could not be resolved", CONNECTION, types=(socket.gaierror,)),
+    Rule("the URL is invalid", types=(aiohttp.InvalidURL,)),
     Rule(
-        "a connection was refused or dropped",
-        CONNECTION,
-        types=(boto.ConnectionError, boto.HTTPClientError, aiohttp.ClientError, ConnectionError),
+        "a host name cannot be resolved", CONNECTION, types=(socket.gaierror,), advice=UNKNOWN_HOST
     ),
     Rule(
-        "the system lost the way",
+        "the endpoint cannot be reached",
+        CONNECTION,
+        types=(boto.EndpointConnectionError, ConnectionError),
+        advice=_UNREACHABLE,
+    ),
+    Rule(
+        "another failure of a connection",
+        CONNECTION,
+        types=(boto.ConnectionError, boto.HTTPClientError, aiohttp.ClientError),
+    ),
+    Rule(
+        "the network is unreachable",
         CONNECTION,
         types=(OSError,),
         errnos=(errno.EHOSTUNREACH, errno.ENETUNREACH),
     ),
-    Rule("another error of the system", types=(OSError,), any_errno=True),
-    Rule("missing credentials, invalid parameters", types=(boto.BotoCoreError,)),
+    Rule("another error of the operating system", types=(OSError,), any_errno=True),
     Rule(
-        "a mistake in a program",
+        "there are no credentials",
+        types=(
+            boto.NoCredentialsError,
+            boto.PartialCredentialsError,
+            boto.CredentialRetrievalError,
+            boto.ProfileNotFound,
+        ),
+        advice="{credentials}",
+    ),
+    Rule(
+        "the endpoint is invalid",
+        types=(ValueError, boto.EndpointResolutionError),
+        message="endpoint",
+        advice="an endpoint is a URL such as http://127.0.0.1:9000 or https://HOST: check "
+        "endpoint_url and AWS_ENDPOINT_URL",
+    ),
+    Rule("invalid parameters, and other errors of botocore", types=(boto.BotoCoreError,)),
+    Rule(
+        "an error in a program",
         types=(
             ArithmeticError,
             AssertionError,
@@ -205,67 +273,69 @@ RULES: tuple[Rule, ...] = (
             ValueError,
         ),
     ),
-    # Of no telling type: other libraries' errors, by what they say.
+    # Other types: by the text of the exception.
     Rule(
-        "says that it is final",
+        "the text says that the error is final",
         message=r"\b40[1-7]\b|not found|no such key|no such bucket|NoSuch|access denied|forbidden"
         r"|credential|signature",
     ),
     Rule(
-        "says that there are too many requests",
+        "the text asks for fewer requests",
         THROTTLED,
         message=r"slow ?down|reduce your request rate|throttl|too many requests",
+        advice=_FEWER_REQUESTS,
     ),
     Rule(
-        "says that the server failed",
+        "the text says that the server failed",
         SERVER_ERROR,
         message=r"\b50[0234]\b|internal ?error|service unavailable|bad gateway",
     ),
-    Rule("says that it took too long", TIMEOUT, message=r"timed? ?out"),
+    Rule("the text speaks of a timeout", TIMEOUT, message=r"timed? ?out"),
     Rule(
-        "says that the connection broke",
+        "the text says that the connection failed",
         CONNECTION,
         message=r"dispatch failure|connection reset|connection closed|connection aborted"
         r"|connection refused",
     ),
     Rule("anything else"),
 )
-"""What is retried and what is final."""
+"""What is retried, and what the user can do; docs/retries.md shows this table."""
 
 
 def rule_for(error: BaseException) -> Rule:
     """The row of :data:`RULES` that decides about *error*."""
-    return next(rule for rule in RULES if rule.matches(error))
+    answer = _answer(error)
+    return next(rule for rule in RULES if rule.matches(error, answer))
 
 
 def retry_cause(error: BaseException) -> str | None:
-    """Why a later attempt may succeed, in a word for logs and counters; None if none can."""
+    """Why another attempt may succeed, in one or two words; None if *error* is final."""
     return rule_for(error).cause
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Whether a later attempt may succeed where this one failed with *error*.
+    """Whether another attempt may succeed after *error*.
 
-    True for time-outs, refused and dropped connections, bodies cut short, throttling and the
-    statuses 408, 429, 500, 502, 503, 504; False for missing objects and buckets, refused or missing
-    credentials, every other 4xx, invalid parameters and cancellation.
+    True for timeouts, refused and dropped connections, bodies cut short, throttling and the
+    statuses 408, 429, 500, 502, 503, 504. False for missing objects and buckets, denied access,
+    missing credentials, every other 4xx status, invalid parameters and cancellation.
     """
     return retry_cause(error) is not None
 
 
 def table() -> str:
-    """:data:`RULES` in Markdown, as docs/retries.md shows them."""
+    """:data:`RULES` in Markdown, for docs/retries.md."""
     rows = (
         f"| {rule.what} | {'; '.join(rule.conditions())} | {rule.cause or '**final**'} |"
         for rule in RULES
     )
     return "\n".join(
-        ["| what happened | how it is told | cause, if retried |", "|---|---|---|", *rows]
+        ["| what happened | how it is recognized | cause, if retried |", "|---|---|---|", *rows]
     )
 
 
 def _answer(error: BaseException) -> tuple[str, int | None] | None:
-    """Error code and HTTP status of the answer that *error* stands for, None if there is none."""
+    """Error code and HTTP status of the server's answer behind *error*; None without an answer."""
     for raised in (error, error.__cause__ if isinstance(error, OSError) else None):
         if isinstance(raised, boto.ClientError):
             response: Mapping[str, Any] = raised.response
@@ -279,6 +349,5 @@ def _answer(error: BaseException) -> tuple[str, int | None] | None:
 
 def _qualified(kind: type[BaseException]) -> str:
     module = kind.__module__.partition(".")[0]
-    return (
-        kind.__name__ if module in ("builtins", "fsspec_avroglob") else f"{module}.{kind.__name__}"
-    )
+    own = module in ("builtins", "fsspec_avroglob")
+    return kind.__name__ if own else f"{module}.{kind.__name__}"

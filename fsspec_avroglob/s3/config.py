@@ -1,10 +1,16 @@
-"""Storage options: every name that people know them by, made into what s3fs takes."""
+"""Storage options: from the names and forms that users know to those of s3fs.
+
+Examples
+--------
+>>> S3Config.from_storage_options({"AWS_REGION": "eu-west-1", "anon": "true"}).region
+'eu-west-1'
+"""
 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -15,7 +21,7 @@ from aiobotocore.httpsession import AIOHTTPSession
 from fsspec.config import apply_config, conf
 
 from fsspec_avroglob.errors import OptionError
-from fsspec_avroglob.s3.retry import RetryEvent, RetryPolicy, convert
+from fsspec_avroglob.s3.retry import RetryEvent, RetryPolicy, number
 from fsspec_avroglob.s3.spelling import did_you_mean
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
@@ -32,16 +38,16 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "virtual_hosted_style_request": ("aws_virtual_hosted_style_request",),
     "allow_http": ("aws_allow_http",),
 }
-"""Canonical name of an option -> the other names for it. Names are compared in lower case."""
+"""Canonical name of an option -> its other names. Names are compared in lower case."""
 
 FSSPEC_OPTIONS = frozenset(
     {"use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache"}
 )
-"""What every filesystem of fsspec takes."""
+"""Options of every filesystem of fsspec."""
 
 _CANONICAL = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
 
-# The same settings, where they may also stand inside client_kwargs.
+# Options that client_kwargs may hold, too, with their names there.
 _IN_CLIENT_KWARGS = {
     "endpoint_url": "endpoint_url",
     "key": "aws_access_key_id",
@@ -50,27 +56,19 @@ _IN_CLIENT_KWARGS = {
     "region": "region_name",
 }
 _SECRETS = frozenset({"key", "secret", "token"})
-_BOOLEANS = (
-    "anon",
-    "requester_pays",
-    "use_ssl",
-    "version_aware",
-    "cache_regions",
-    "default_fill_cache",
-    "fixed_upload_size",
-    "local_expiry_check",
+_S3FS = inspect.signature(s3fs.S3FileSystem.__init__).parameters
+_BOOLEANS = frozenset(name for name, given in _S3FS.items() if isinstance(given.default, bool)) | {
     "use_listings_cache",
-    "asynchronous",
     "virtual_hosted_style_request",
     "allow_http",
-)
+}
 _MAPPINGS = ("client_kwargs", "config_kwargs", "s3_additional_kwargs")
 _OWN = ("anon", "profile", "listing_concurrency", "batch_size")
 _INTEGERS = ("max_concurrency", "default_block_size", "max_paths", "batch_size")
 
 
 class OneAttemptSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
-    """aiobotocore's HTTP session without aiohttp's own second attempt at a dropped connection."""
+    """aiobotocore's HTTP session, without aiohttp's own retry of a dropped connection."""
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         session = await super()._get_session(proxy_url)
@@ -80,19 +78,29 @@ class OneAttemptSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore ha
 
 @dataclass(frozen=True)
 class S3Config:
-    """How to reach S3, under one name for each thing. Make it with :meth:`from_storage_options`.
+    """How to reach S3. Make it with :meth:`from_storage_options`.
 
-    endpoint_url: the server, None for AWS.
-    key, secret, token: credentials; None leaves them to botocore (environment, files, instance).
-    region: region name. anon: send unsigned requests. profile: section of the AWS config files.
-    retry: the policy for every request; ``max_retries`` is its number of retries.
-    listing_concurrency: most LIST requests in flight at once for one listing.
-    batch_size: most objects that fsspec's bulk operations treat at once.
-    on_retry: called with a ``RetryEvent`` before each wait; the option
-        is a callable, its name as "package.module:function", or a list of these.
-    others: every further option, as s3fs names it.
+    The repr never shows credentials.
 
-    Credentials never show in the repr.
+    Attributes
+    ----------
+    endpoint_url : str or None
+        URL of the server; None for AWS.
+    key, secret, token : str or None
+        Credentials; None leaves them to botocore (environment, files, instance).
+    region, profile : str or None
+        Name of the region, and section of AWS's configuration files.
+    anon : bool
+        Whether to send unsigned requests.
+    retry : RetryPolicy
+        Policy of every request.
+    listing_concurrency, batch_size : int
+        Most LIST requests in flight for one listing; most objects at once in bulk operations.
+    on_retry : tuple of callable
+        Hooks that receive a ``RetryEvent`` before each wait. The option is a callable, its name
+        (``"package.module:function"``), or a list of these.
+    others : mapping
+        All other options, with the names of s3fs.
     """
 
     endpoint_url: str | None = None
@@ -109,7 +117,8 @@ class S3Config:
     others: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        convert(self, "listing_concurrency", int, at_least=1)
+        concurrency = number("listing_concurrency", self.listing_concurrency, int, at_least=1)
+        object.__setattr__(self, "listing_concurrency", concurrency)
 
     @property
     def max_retries(self) -> int:
@@ -118,27 +127,27 @@ class S3Config:
 
     @property
     def credentials_source(self) -> str:
-        """Where credentials were looked for, in words; never what they are."""
+        """Where the credentials come from, in words."""
         if self.anon:
-            source = "requests are sent without credentials (anon=True)"
+            source = "requests have no credentials (anon=True)"
         elif self.key is not None:
             token = ", secret and token" if self.token is not None else " and secret"
-            source = f"the credentials were those of the options key{token}"
+            source = f"the credentials come from the options key{token}"
         elif self.profile is not None:
-            source = f"credentials were looked for in the profile {self.profile!r} of AWS's files"
+            source = f"the credentials come from the profile {self.profile!r} of AWS's files"
         else:
             source = (
-                "no key was given, so credentials were looked for in the environment "
-                "(AWS_ACCESS_KEY_ID), AWS's configuration files and the machine's role"
+                "there is no option key, so the credentials come from the environment "
+                "(AWS_ACCESS_KEY_ID), AWS's configuration files or the machine's role"
             )
-        return f"{source}; options come from storage_options, then from fsspec's configuration"
+        return f"{source}; options come from storage_options and fsspec's configuration"
 
     @property
     def max_pool_connections(self) -> int:
-        """Most connections, and so most requests in flight at once."""
+        """Most connections, and so most requests in flight."""
         given = (self.others.get("config_kwargs") or {}).get("max_pool_connections")
-        # Each listing may use all of its concurrency, and reading goes on beside it.
-        return int(given or max(self.listing_concurrency, 2 * _concurrency(self.others)))
+        concurrency = int(self.others.get("max_concurrency") or 10)  # s3fs's default
+        return int(given or max(self.listing_concurrency, 2 * concurrency))
 
     @classmethod
     def from_storage_options(
@@ -147,13 +156,20 @@ class S3Config:
         *,
         defaults: Mapping[str, Any] | None = None,
     ) -> S3Config:
-        """Normalise *storage_options*: any spelling of a name, values as text or typed.
+        """Read options under any of their names, with values as text or typed.
 
-        defaults: options of lower rank, which give way (see :func:`overlay`).
+        Parameters
+        ----------
+        storage_options : mapping, optional
+            The options.
+        defaults : mapping, optional
+            Options that *storage_options* override (see :func:`overlay`).
 
-        Raises OptionError (a ValueError) for two names of one thing with different values, for an
-        unknown name (suggesting the nearest known one) and for a value that cannot be what its name
-        asks for.
+        Raises
+        ------
+        OptionError
+            If a name is unknown (the message suggests the nearest name), a value is invalid, or two
+            names of one option have different values.
         """
         merged = _merge_names(overlay(storage_options or {}, defaults or {}))
         for name in _BOOLEANS:
@@ -161,9 +177,9 @@ class S3Config:
                 merged[name] = _boolean(name, merged[name])
         for name in _INTEGERS:
             if name in merged:
-                merged[name] = _integer(name, merged[name])
-        if "listings_expiry_time" in merged:
-            merged["listings_expiry_time"] = _seconds(merged["listings_expiry_time"])
+                merged[name] = number(name, merged[name], int)
+        if (expiry := merged.get("listings_expiry_time")) is not None:
+            merged["listings_expiry_time"] = number("listings_expiry_time", expiry, at_least=0)
         _apply_object_store_options(merged)
         hooks = _hooks(merged.pop("on_retry", ()))
         own = {name: merged.pop(name) for name in (*_IN_CLIENT_KWARGS, *_OWN) if name in merged}
@@ -172,67 +188,56 @@ class S3Config:
         return cls(**own, retry=retry, on_retry=hooks, others=others)
 
     def s3fs_options(self) -> dict[str, Any]:
-        """Keyword arguments for :class:`s3fs.S3FileSystem`, with botocore's own retries off."""
+        """Keyword arguments for :class:`s3fs.S3FileSystem`; they switch off botocore's retries."""
         options = dict(self.others)
         client_kwargs = dict(options.pop("client_kwargs", None) or {})
-        for name, inner in _IN_CLIENT_KWARGS.items():
-            if name != "region":
-                client_kwargs.pop(inner, None)
+        for inner in _IN_CLIENT_KWARGS.values():
+            client_kwargs.pop(inner, None)
         if self.region is not None:
             client_kwargs["region_name"] = self.region
         config_kwargs = dict(options.pop("config_kwargs", None) or {})
-        # One layer retries, and it is not this one. A mode from the environment must not matter.
+        # Without a mode here, botocore takes one from the environment.
         config_kwargs["retries"] = {"total_max_attempts": 1, "mode": "legacy"}
         config_kwargs.setdefault("http_session_cls", OneAttemptSession)
         config_kwargs["max_pool_connections"] = self.max_pool_connections
         if self.profile is not None:
             options["profile"] = self.profile
-        return {
-            **options,
-            "endpoint_url": self.endpoint_url,
-            "key": self.key,
-            "secret": self.secret,
-            "token": self.token,
-            "anon": self.anon,
-            "client_kwargs": client_kwargs,
-            "config_kwargs": config_kwargs,
-        }
+        for name in ("endpoint_url", "key", "secret", "token", "anon"):
+            options[name] = getattr(self, name)
+        return {**options, "client_kwargs": client_kwargs, "config_kwargs": config_kwargs}
 
 
 @cache
 def known_options() -> frozenset[str]:
-    """Every option name that is understood, aliases included."""
+    """Every known option name, other names included."""
     own = {"retry", "max_retries", "on_retry", "listing_concurrency", "batch_size"}
-    s3 = set(inspect.signature(s3fs.S3FileSystem.__init__).parameters) - {"self", "kwargs"}
-    session = set(inspect.signature(aiobotocore.session.AioSession.__init__).parameters) - {"self"}
-    return frozenset(own | s3 | FSSPEC_OPTIONS | session | set(ALIASES) | set(_CANONICAL)) - {
-        "kwargs",
-        "args",
-    }
+    session = inspect.signature(aiobotocore.session.AioSession.__init__).parameters.keys()
+    known = own | _S3FS.keys() | FSSPEC_OPTIONS | session | set(ALIASES) | set(_CANONICAL)
+    return frozenset(known - {"self", "args", "kwargs"})
 
 
 def overlay(given: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:
-    """The options *given* over those of *lower* rank, which give way under whatever name they go.
+    """The options *given*, and those of *lower* rank that they do not set under any name.
 
-    Raises OptionError for a name that is no text.
+    Raises OptionError for a name that is not text.
     """
-    said = set(map(_canonical, given))
+    taken = set(map(_canonical, given))
     inner = given.get("client_kwargs")
     if isinstance(inner, Mapping):
-        said |= {name for name, key in _IN_CLIENT_KWARGS.items() if key in inner}
+        taken |= {name for name, key in _IN_CLIENT_KWARGS.items() if key in inner}
     retry = given.get("retry")
     if isinstance(retry, RetryPolicy) or (isinstance(retry, Mapping) and "max_retries" in retry):
-        said.add("max_retries")
+        taken.add("max_retries")
     left = {}
     for name, value in lower.items():
         canonical = _canonical(name)
-        if canonical in said:
+        if canonical in taken:
             continue
         left[name] = value
         if canonical == "client_kwargs" and isinstance(value, Mapping):
-            silenced = {key for name, key in _IN_CLIENT_KWARGS.items() if name in said}
-            left[name] = {key: v for key, v in value.items() if key not in silenced}
-        if canonical == "retry" and "max_retries" in said:
+            covered = {key for name, key in _IN_CLIENT_KWARGS.items() if name in taken}
+            left[name] = {key: v for key, v in value.items() if key not in covered}
+        if canonical == "retry" and "max_retries" in taken:
             fields = value.to_dict() if isinstance(value, RetryPolicy) else value
             if isinstance(fields, Mapping):
                 left[name] = {key: v for key, v in fields.items() if key != "max_retries"}
@@ -240,9 +245,9 @@ def overlay(given: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any
 
 
 def over_configuration(cls: type[s3fs.S3FileSystem], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is given over fsspec's configuration for the class, under whatever names they go.
+    """The options *given*, over fsspec's configuration for the class.
 
-    fsspec has laid the one over the other already, but name by name and with the configuration of
+    fsspec has merged them already, but without regard to other names, and with the configuration of
     ``s3`` over that of ``avroglob``.
     """
     merged = apply_config(cls, {})
@@ -256,38 +261,33 @@ def over_configuration(cls: type[s3fs.S3FileSystem], given: Mapping[str, Any]) -
 
 
 def plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as JSON can hold them: policies as their fields, hooks by name, none that is None."""
-    hooks = _names(options["on_retry"]) if "on_retry" in options else None
-    made: dict[str, Any] = _plain({**options, "on_retry": hooks})
+    """Options for JSON: policies as their fields, hooks by name, without those that are None."""
+
+    def plain_value(value: Any) -> Any:
+        if isinstance(value, RetryPolicy):
+            value = value.to_dict()
+        if isinstance(value, Mapping):
+            return {name: plain_value(item) for name, item in value.items() if item is not None}
+        return value
+
+    hooks = options.get("on_retry") or ()
+    names = list(map(_hook_name, hooks if isinstance(hooks, list | tuple) else [hooks]))
+    made: dict[str, Any] = plain_value({**options, "on_retry": [n for n in names if n] or None})
     return made
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, RetryPolicy):
-        value = value.to_dict()
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items() if item is not None}
-    return value
-
-
-def _names(hooks: Any) -> list[str] | None:
-    """Hooks by the names that they can be imported by, which others lack; None for none."""
-    names = []
-    for hook in hooks if isinstance(hooks, list | tuple) else [hooks]:
-        name = hook
-        if not isinstance(hook, str):
-            name = f"{getattr(hook, '__module__', '')}:{getattr(hook, '__qualname__', '')}"
-        try:
-            found = _imported(name)
-        except (ImportError, AttributeError, ValueError):
-            continue
-        if found is hook or hook == name:
-            names.append(name)
-    return names or None
+def _hook_name(hook: Any) -> str | None:
+    """The name that imports *hook*; None if there is none."""
+    if isinstance(hook, str):
+        return hook
+    name = f"{getattr(hook, '__module__', '')}:{getattr(hook, '__qualname__', '')}"
+    with suppress(ImportError, AttributeError, ValueError):
+        return name if _imported(name) is hook else None
+    return None
 
 
 def _imported(name: str) -> Any:
-    import pkgutil  # seldom needed
+    import pkgutil  # rarely needed
 
     return pkgutil.resolve_name(name)
 
@@ -300,34 +300,36 @@ def _canonical(name: str) -> str:
 
 
 def _merge_names(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options under their canonical names, without those that are None ("not given")."""
+    """The options under their canonical names, without those that are None."""
     merged: dict[str, Any] = {}
     source: dict[str, str] = {}
     for name, value in options.items():
         canonical = _canonical(name)
         if name.lower() not in known_options():
             raise OptionError(_unknown(name))
-        _place(merged, source, canonical, name, value)
+        _set(merged, source, canonical, name, value)
     for name in _MAPPINGS:
         if not isinstance(merged.get(name, {}), Mapping):
             raise OptionError(f"{name}={merged[name]!r} is not a mapping")
     client_kwargs = merged.get("client_kwargs", {})
     for canonical, inner in _IN_CLIENT_KWARGS.items():
         if inner in client_kwargs:
-            _place(merged, source, canonical, f"client_kwargs[{inner!r}]", client_kwargs[inner])
+            _set(merged, source, canonical, f"client_kwargs[{inner!r}]", client_kwargs[inner])
     return merged
 
 
-def _place(
+def _set(
     merged: dict[str, Any], source: dict[str, str], canonical: str, name: str, value: Any
 ) -> None:
+    """Set an option, unless it is None. Raises OptionError if another name has another value."""
     if value is None:
         return
     if canonical in merged and not _same(canonical, merged[canonical], value):
-        other = source[canonical]
+        given = {source[canonical]: merged[canonical], name: value}
+        shown = [n if canonical in _SECRETS else f"{n}={v!r}" for n, v in given.items()]
         raise OptionError(
-            f"{other}{_shown(canonical, merged[canonical])} and {name}{_shown(canonical, value)} "
-            f"are two names for one option with different values; give one of them"
+            f"{' and '.join(shown)} are two names for one option with different values; "
+            "give one of them"
         )
     merged[canonical], source[canonical] = value, name
 
@@ -338,10 +340,6 @@ def _same(canonical: str, one: Any, other: Any) -> bool:
     if canonical == "endpoint_url":
         return str(one).rstrip("/") == str(other).rstrip("/")
     return bool(one == other)
-
-
-def _shown(canonical: str, value: Any) -> str:
-    return "" if canonical in _SECRETS else f"={value!r}"
 
 
 def _unknown(name: object) -> str:
@@ -359,31 +357,10 @@ def _boolean(name: str, value: Any) -> bool:
     raise OptionError(f"{name}={value!r} is neither true nor false")
 
 
-def _integer(name: str, value: Any) -> int:
-    try:
-        if isinstance(value, bool) or int(value) != float(value):
-            raise ValueError
-        return int(value)
-    except (TypeError, ValueError, OverflowError):
-        raise OptionError(f"{name}={value!r} is not a whole number") from None
-
-
-def _seconds(value: Any) -> float:
-    try:
-        seconds = float(value)
-        if math.isnan(seconds) or seconds < 0:
-            raise ValueError
-        return seconds
-    except (TypeError, ValueError):
-        raise OptionError(f"listings_expiry_time={value!r} is not a number of seconds") from None
-
-
 def _hooks(value: Any) -> tuple[Callable[[RetryEvent], object], ...]:
-    """Callables, given as such or by name."""
-    if not isinstance(value, list | tuple):
-        value = (value,)
+    """The hooks as callables."""
     hooks = []
-    for hook in value:
+    for hook in value if isinstance(value, list | tuple) else [value]:
         try:
             found = _imported(hook) if isinstance(hook, str) else hook
         except (ImportError, AttributeError, ValueError) as error:
@@ -394,20 +371,13 @@ def _hooks(value: Any) -> tuple[Callable[[RetryEvent], object], ...]:
     return tuple(hooks)
 
 
-def _concurrency(options: Mapping[str, Any]) -> int:
-    return int(options.get("max_concurrency") or 10)
-
-
 def _apply_object_store_options(merged: dict[str, Any]) -> None:
-    """Options of object_store that s3fs expresses another way."""
+    """Replace options of object_store that s3fs has in another form."""
     virtual = merged.pop("virtual_hosted_style_request", None)
     if virtual is not None:
-        config = dict(merged.get("config_kwargs") or {})
-        config["s3"] = {
-            **(config.get("s3") or {}),
-            "addressing_style": "virtual" if virtual else "path",
-        }
-        merged["config_kwargs"] = config
+        config = merged.get("config_kwargs") or {}
+        style = {"addressing_style": "virtual" if virtual else "path"}
+        merged["config_kwargs"] = {**config, "s3": {**(config.get("s3") or {}), **style}}
     allow_http = merged.pop("allow_http", None)
     endpoint = merged.get("endpoint_url")
     if allow_http is False and endpoint is not None and str(endpoint).startswith("http://"):
@@ -417,15 +387,12 @@ def _apply_object_store_options(merged: dict[str, Any]) -> None:
 def _retry_policy(retry: Any, max_retries: Any) -> RetryPolicy:
     if max_retries is None:
         return RetryPolicy.from_value(retry)
-    if retry is None:
-        return RetryPolicy(max_retries=max_retries)
-    named = RetryPolicy(max_retries=max_retries).max_retries
-    if isinstance(retry, Mapping) and "max_retries" not in retry:
-        return RetryPolicy.from_value({**retry, "max_retries": named})
+    if retry is None or isinstance(retry, Mapping):
+        retry = {"max_retries": max_retries, **(retry or {})}
     policy = RetryPolicy.from_value(retry)
-    if policy.max_retries != named:
+    if policy.max_retries != number("max_retries", max_retries, int, at_least=0):
         raise OptionError(
-            f"max_retries={named} and retry with max_retries={policy.max_retries} "
+            f"max_retries={max_retries} and retry with max_retries={policy.max_retries} "
             "contradict each other; give one of them"
         )
     return policy

@@ -1,4 +1,4 @@
-"""Where every S3 request of an instance passes: admitted, counted, logged, repeated, translated."""
+"""Every S3 request of an instance passes here: admitted, counted, logged, retried, translated."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from fsspec_avroglob.aio.tasks import in_family
-from fsspec_avroglob.s3.classification import THROTTLED
+from fsspec_avroglob.s3.classification import THROTTLED, Rule
 from fsspec_avroglob.s3.config import S3Config
 from fsspec_avroglob.s3.retry import RetryEvent, with_retry
 from fsspec_avroglob.s3.stats import Stats
-from fsspec_avroglob.s3.translation import advice, classify, translated_error, without_secrets
+from fsspec_avroglob.s3.translation import advice, rule_of, translated_error, without_secrets
 from fsspec_avroglob.s3.window import RequestWindow
 
 logger = logging.getLogger("fsspec_avroglob")
 
 
 class S3Request(NamedTuple):
-    """What is asked of what: the operation's name in the S3 API, and the bucket or bucket/key."""
+    """A request for logs and counters: the operation in S3's API, and the bucket or bucket/key."""
 
     operation: str
     target: str
 
     @classmethod
     def of(cls, method: str, arguments: Mapping[str, Any]) -> S3Request:
-        """The request that the S3 client's *method* makes of *arguments*."""
+        """The request that the S3 client's *method* sends for *arguments*."""
         name = arguments.get("Key") or arguments.get("Prefix")
         bucket = arguments.get("Bucket") or ""
         return cls(_operation(method), f"{bucket}/{name}" if name else bucket)
@@ -44,10 +44,7 @@ def _operation(method: str) -> str:
 
 
 class Requests:
-    """The requests of one instance.
-
-    config: its policy, hooks and most connections. clock: tells seconds.
-    """
+    """The requests of one instance. clock: returns seconds."""
 
     def __init__(self, config: S3Config, clock: Callable[[], float] = monotonic) -> None:
         self.config = config
@@ -63,29 +60,31 @@ class Requests:
         progress: Callable[[], int] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> Any:
-        """Await ``attempt()``, which sends one request, again as the policy says.
+        """Await ``attempt()``, which sends one request, and retry it by the policy.
 
-        An attempt holds its place in the window until it returns, so bodies are to be read within
-        it, and no attempt may wait for another request of the instance.
+        An attempt keeps its slot in the window until it returns. So it must read the body itself,
+        and must not wait for another request of the instance.
 
-        Raises the errors that s3fs's users know.
+        Raises the errors that s3fs raises.
         """
+        operation = _Operation(self, request, attempt)
         try:
             with in_family():
                 return await with_retry(
-                    _Admitted(self, request, attempt),
+                    operation,
                     self.config.retry,
                     name=request.operation,
                     target=request.target,
                     on_retry=self._on_retry,
-                    classify=classify,
+                    classify=operation.cause,
                     progress=progress,
                     sleep=sleep,
                 )
         except Exception as error:
-            if classify(error) is not None:
+            rule = operation.rule or rule_of(error)
+            if rule.cause is not None:
                 self.stats.failures[request.operation] += 1
-            hint = advice(error, request.target, self.config)
+            hint = advice(error, rule, request.target, self.config)
             if hint is not None:
                 error.add_note(hint)
             translated = translated_error(error)
@@ -94,10 +93,10 @@ class Requests:
                     raise
                 raise translated from error
             finally:
-                del translated  # its traceback knows this frame
+                del translated  # its traceback refers to this frame
 
     def count(self, request: S3Request) -> None:
-        """Count a request that is sent now."""
+        """Count a request that is about to be sent."""
         self.stats.requests[request.operation] += 1
 
     def _on_retry(self, event: RetryEvent) -> None:
@@ -109,10 +108,13 @@ class Requests:
                 logger.exception("on_retry hook %r failed; the request goes on", hook)
 
 
-class _Admitted:
-    """Attempts of one operation, each with leave of the window."""
+class _Operation:
+    """An operation: each call is one attempt, with a slot of the window.
 
-    __slots__ = ("_attempt", "_refusals", "_request", "_requests")
+    rule: what decides about the failure of the last attempt that failed.
+    """
+
+    __slots__ = ("_attempt", "_refusals", "_request", "_requests", "rule")
 
     def __init__(
         self, requests: Requests, request: S3Request, attempt: Callable[[], Awaitable[Any]]
@@ -121,11 +123,15 @@ class _Admitted:
         self._request = request
         self._attempt = attempt
         self._refusals = 0
+        self.rule: Rule | None = None
+
+    def cause(self, error: BaseException) -> str | None:
+        """Why another attempt may succeed after the failure of the last one."""
+        return self.rule and self.rule.cause
 
     async def __call__(self) -> Any:
-        operation = self._request.operation
         window, stats = self._requests.window, self._requests.stats
-        slot = await window.acquire(operation, self._refusals)
+        slot = await window.acquire(self._request.operation, self._refusals)
         accepted = throttled = False
         outcome: object = "done"
         self._requests.count(self._request)
@@ -136,17 +142,15 @@ class _Admitted:
         except BaseException as error:
             outcome = type(error).__name__
             without_secrets(error, self._requests.config)
-            cause = classify(error)
-            throttled = cause == THROTTLED
-            # What is final was a proper answer, of a server that was not too busy to give it.
-            accepted = cause is None and isinstance(error, Exception)
-            if throttled:
-                self._refusals += 1
-                stats.throttles += 1
+            if isinstance(error, Exception):
+                self.rule = rule_of(error)
+                throttled = self.rule.cause == THROTTLED
+                accepted = self.rule.cause is None  # the server had time for a final answer
+            self._refusals += throttled
+            stats.throttles += throttled
             raise
         finally:
             window.release(slot, accepted=accepted, throttled=throttled)
             if logger.isEnabledFor(logging.DEBUG):
-                logger.debug(
-                    "%s: %s in %.3f s", self._request, outcome, self._requests.clock() - slot.since
-                )
+                elapsed_s = self._requests.clock() - slot.started
+                logger.debug("%s: %s in %.3f s", self._request, outcome, elapsed_s)

@@ -1,7 +1,12 @@
-"""The one retry layer: what is retried, how long is waited, and the loop that does it.
+"""The retry layer: the policy, and the loop that follows it.
 
-Nothing below this module repeats a request: botocore's retries and s3fs's loops are switched off by
-the filesystem, so an operation sends at most ``max_retries + 1`` requests.
+Nothing below this module repeats a request: the filesystem switches off the retries of botocore and
+s3fs, so an operation sends at most ``max_retries + 1`` requests.
+
+Examples
+--------
+>>> [RetryPolicy().backoff(retry) for retry in (1, 2, 3)]
+[1.0, 2.0, 4.0]
 """
 
 from __future__ import annotations
@@ -16,9 +21,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Generic, TypeVar
 
+from fsspec_avroglob.errors import OptionError
 from fsspec_avroglob.s3.classification import is_retryable, retry_cause
 
-__all__ = ["RetryEvent", "RetryPolicy", "convert", "is_retryable", "retry_after", "with_retry"]
+__all__ = ["RetryEvent", "RetryPolicy", "is_retryable", "number", "retry_after", "with_retry"]
 
 logger = logging.getLogger("fsspec_avroglob")
 
@@ -27,17 +33,30 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often and after what waits a failed operation is tried again. All times are in seconds.
+    """How often a failed operation is retried, and after which waits. Times are in seconds.
 
-    max_retries: retries after the first attempt; 0 switches retrying off.
-    base_delay: nominal wait before the first retry.
-    multiplier: what the nominal wait grows by with each further retry.
-    max_delay: longest wait, also for a server's ``Retry-After``.
-    jitter: the fraction of the nominal wait that is random: what is waited lies between
-        ``(1 - jitter) * nominal`` and ``nominal``, so that clients do not return in step.
-    timeout: bound on a whole operation, its retries and waits included; None is no bound.
+    Numbers may be given as text (``"2"``).
 
-    Raises ValueError for values out of range. Text such as ``"2"`` is converted.
+    Attributes
+    ----------
+    max_retries : int
+        Retries after the first attempt; 0 switches retries off.
+    base_delay : float
+        Nominal wait before the first retry.
+    multiplier : float
+        Factor of the nominal wait from one retry to the next.
+    max_delay : float
+        Longest wait, also for a server's ``Retry-After``.
+    jitter : float
+        Random fraction of the wait: it lies between ``(1 - jitter) * nominal`` and ``nominal``, so
+        that clients do not return at the same time.
+    timeout : float or None
+        Limit for the whole operation with its retries and waits; None for no limit.
+
+    Raises
+    ------
+    OptionError
+        If a value is out of range; it is a ValueError.
     """
 
     max_retries: int = 2
@@ -48,13 +67,17 @@ class RetryPolicy:
     timeout: float | None = None
 
     def __post_init__(self) -> None:
-        convert(self, "max_retries", int, at_least=0)
-        for name in ("base_delay", "max_delay"):
-            convert(self, name, float, at_least=0)
-        convert(self, "multiplier", float, at_least=1)
-        convert(self, "jitter", float, at_least=0, at_most=1)
+        values = {
+            "max_retries": number("max_retries", self.max_retries, int, at_least=0),
+            "base_delay": number("base_delay", self.base_delay, at_least=0),
+            "multiplier": number("multiplier", self.multiplier, at_least=1),
+            "max_delay": number("max_delay", self.max_delay, at_least=0),
+            "jitter": number("jitter", self.jitter, at_least=0, at_most=1),
+        }
         if self.timeout is not None:
-            convert(self, "timeout", float, at_least=0)
+            values["timeout"] = number("timeout", self.timeout, at_least=0)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_value(cls, value: RetryPolicy | Mapping[str, Any] | int | str | None) -> RetryPolicy:
@@ -66,19 +89,19 @@ class RetryPolicy:
         if isinstance(value, Mapping):
             known = {field.name for field in fields(cls)}
             if unknown := sorted(set(value) - known):
-                raise ValueError(
-                    f"retry={dict(value)!r} has unknown field(s) {', '.join(unknown)}; "
-                    f"a policy has {', '.join(sorted(known))}"
+                raise OptionError(
+                    f"retry={dict(value)!r} has the unknown field(s) {', '.join(unknown)}; "
+                    f"use {', '.join(sorted(known))}"
                 )
             return cls(**value)
         if isinstance(value, int | str) and not isinstance(value, bool):
             return cls(max_retries=value)  # type: ignore[arg-type]  # text is converted
-        raise ValueError(
-            f"retry={value!r} is neither a RetryPolicy, a mapping of its fields nor a number"
+        raise OptionError(
+            f"retry={value!r} is not valid: give a RetryPolicy, a mapping of its fields or a number"
         )
 
     def backoff(self, retry: int) -> float:
-        """Nominal wait in seconds before the *retry*-th retry (from 1): 1, 2, 4, 8, ... 30."""
+        """Nominal wait in seconds before retry number *retry*, from 1: 1, 2, 4, 8, ... 30."""
         if retry < 1:
             raise ValueError(f"retries are counted from 1, not {retry}")
         if not self.base_delay:
@@ -90,41 +113,40 @@ class RetryPolicy:
         return min(nominal, self.max_delay)
 
     def delay(self, retry: int, retry_after: float | None = None) -> float:
-        """What is really waited, in seconds: the nominal wait jittered, or the server's wish."""
+        """The wait in seconds: *retry_after* if the server asks for it, else with jitter."""
         if retry_after is not None:
             return min(max(retry_after, 0.0), self.max_delay)
         return self.backoff(retry) * (1 - self.jitter * random.random())
 
     def to_dict(self) -> dict[str, Any]:
-        """The policy as JSON-able fields; :meth:`from_value` takes them back."""
+        """The fields, ready for JSON; :meth:`from_value` reads them."""
         return asdict(self)
 
 
-def convert(
-    record: Any,
+def number(
     name: str,
-    kind: Callable[[Any], Any],
+    given: Any,
+    kind: Callable[[Any], Any] = float,
     *,
-    at_least: float | None = None,
-    at_most: float | None = None,
-) -> None:
-    """Convert one numeric field of a frozen dataclass in place, or raise a ValueError naming it."""
-    given = getattr(record, name)
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+) -> Any:
+    """Convert the option *name* to an int or float. Raises OptionError with its name."""
     try:
         value = kind(given)
         if isinstance(given, bool) or value != float(given):
             raise ValueError
     except (TypeError, ValueError, OverflowError):
         noun = "a whole number" if kind is int else "a number"
-        raise ValueError(f"{name}={given!r} is not {noun}") from None
-    if (at_least is not None and value < at_least) or (at_most is not None and value > at_most):
-        bounds = f"at least {at_least}" if at_most is None else f"between {at_least} and {at_most}"
-        raise ValueError(f"{name}={given!r} must be {bounds}")
-    object.__setattr__(record, name, value)
+        raise OptionError(f"{name}={given!r} is not {noun}") from None
+    if not at_least <= value <= at_most:
+        bounds = f"at least {at_least}" if at_most == math.inf else f"from {at_least} to {at_most}"
+        raise OptionError(f"{name}={given!r} must be {bounds}")
+    return value
 
 
 def retry_after(error: BaseException, now: float | None = None) -> float | None:
-    """The seconds that the server asks to wait (``Retry-After``, a number or a date), or None."""
+    """Seconds to wait by the server's ``Retry-After``, a number or a date; None without one."""
     response = getattr(error, "response", None)
     if not isinstance(response, Mapping):
         return None
@@ -133,14 +155,13 @@ def retry_after(error: BaseException, now: float | None = None) -> float | None:
         return None
     try:
         seconds = float(header)
-        return None if math.isnan(seconds) else seconds
     except ValueError:
-        pass
-    try:
-        due = email.utils.parsedate_to_datetime(header).timestamp()
-    except ValueError:
-        return None
-    return max(0.0, due - (time.time() if now is None else now))
+        try:
+            due = email.utils.parsedate_to_datetime(header).timestamp()
+        except ValueError:
+            return None
+        seconds = max(0.0, due - (time.time() if now is None else now))
+    return None if math.isnan(seconds) else seconds
 
 
 # --- the loop ------------------------------------------------------------------------------------
@@ -148,13 +169,20 @@ def retry_after(error: BaseException, now: float | None = None) -> float | None:
 
 @dataclass(frozen=True)
 class RetryEvent:
-    """One retry, as ``on_retry`` hooks receive it before the wait.
+    """One retry; ``on_retry`` hooks receive it before the wait.
 
-    operation: what was tried ("HeadObject"); target: on what ("bucket/key"), "" if not told.
-    retry: the number of this retry, from 1, of at most max_retries.
-    cause: one word of :func:`~fsspec_avroglob.s3.classification.retry_cause`.
-    wait_s: seconds until the retry; elapsed_s: seconds since the first attempt began.
-    error: the exception that ended the attempt.
+    Attributes
+    ----------
+    operation, target : str
+        What is retried (``"HeadObject"``) and its object (``"bucket/key"``, ``""`` if unknown).
+    retry, max_retries : int
+        Number of this retry, from 1, and the largest number.
+    cause : str
+        Why the attempt failed, such as ``"throttled"`` or ``"timeout"``.
+    wait_s, elapsed_s : float
+        Seconds until the retry, and since the first attempt began.
+    error : BaseException
+        The exception that ended the attempt.
     """
 
     operation: str
@@ -184,25 +212,40 @@ async def with_retry(
     progress: Callable[[], int] | None = None,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> T:
-    """Await ``operation()``, again after transient failures, as *policy* says.
+    """Await ``operation()``, and retry it after transient failures.
 
-    operation: makes a new awaitable for each attempt; it must be safe to repeat.
-    policy: a :class:`RetryPolicy`, a mapping of its fields, or a number of retries.
-    name, target: what is done to what, for logs, hooks and the note on the error.
-    on_retry: called with a :class:`RetryEvent` before each wait.
-    classify: tells the cause of a transient failure, None for a final one.
-    progress: how far the operation has come, for one that goes on where it stopped (bytes read,
-        say); retries are counted anew after an attempt that came further.
-    sleep: waits the seconds it is given.
+    Parameters
+    ----------
+    operation : callable
+        Makes a new awaitable for each attempt. It must be safe to repeat.
+    policy : RetryPolicy or mapping or int, optional
+        The policy, its fields, or the number of retries.
+    name, target : str
+        The operation and its object, for logs, hooks and the note on the error.
+    on_retry : callable, optional
+        Receives a :class:`RetryEvent` before each wait.
+    classify : callable
+        Returns the cause of a transient failure, None for a final one.
+    progress : callable, optional
+        Returns how far the operation has come, for example the bytes read. An attempt that comes
+        further resets the count of retries.
+    sleep : callable
+        Waits for a number of seconds.
 
-    Returns what the operation returns. Raises what its last attempt raised, with a note that names
-    the operation, the attempts and the time; TimeoutError when ``policy.timeout`` ran out, its
-    cause the failure of the last attempt that had ended.
+    Returns
+    -------
+    object
+        What the operation returns.
+
+    Raises
+    ------
+    TimeoutError
+        If ``policy.timeout`` is over; the cause is the failure of the last attempt, if any.
+    Exception
+        What the last attempt raised, with a note of the operation, the attempts and the time.
     """
     policy = RetryPolicy.from_value(policy)
     attempts = _Attempts(operation, policy, name, target, on_retry, classify, progress, sleep)
-    if policy.timeout is None:
-        return await attempts.run()
     try:
         async with asyncio.timeout(policy.timeout) as deadline:
             return await attempts.run()
@@ -214,7 +257,7 @@ async def with_retry(
             raise error from attempts.error
         raise
     finally:
-        attempts.error = None  # its traceback knows the attempts
+        attempts.error = None  # its traceback refers to the attempts
 
 
 @dataclass(eq=False, repr=False)
@@ -234,6 +277,7 @@ class _Attempts(Generic[T]):
 
     async def run(self) -> T:
         started = time.monotonic()
+        most = self.policy.max_retries
         retry = reached = 0
         while True:
             try:
@@ -244,31 +288,23 @@ class _Attempts(Generic[T]):
                 elapsed = time.monotonic() - started
                 if self.progress is not None and self.progress() > reached:
                     retry, reached = 0, self.progress()
-                if cause is None or retry >= self.policy.max_retries:
+                if cause is None or retry >= most:
                     plural = "" if self.number == 1 else "s"
                     error.add_note(
                         self.note(f"failed after {self.number} attempt{plural} in {elapsed:.1f} s")
                     )
                     raise
-                retry += 1
-                wait = self.policy.delay(retry, retry_after(error))
-                event = RetryEvent(
-                    self.name,
-                    self.target,
-                    retry,
-                    self.policy.max_retries,
-                    cause,
-                    wait,
-                    elapsed,
-                    error,
-                )
-                if self.policy.timeout is not None:
-                    self.error = error
+                self.error = error
+            retry += 1
+            wait = self.policy.delay(retry, retry_after(self.error))
+            event = RetryEvent(
+                self.name, self.target, retry, most, cause, wait, elapsed, self.error
+            )
             logger.warning("%s", event)
             if self.on_retry is not None:
                 self.on_retry(event)
-            # aiohttp keeps the error, and with it what its frames hold: all that has been read.
-            event.error.__traceback__ = None
+            # aiohttp keeps the error, and its frames would keep everything read so far.
+            self.error.__traceback__ = None
             del event
             await self.sleep(wait)
 

@@ -1,21 +1,80 @@
-"""What an instance has asked of S3 and what came of it, in numbers."""
+"""Counters of an instance's requests: running, and as values at one moment."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 
 from fsspec_avroglob.s3.window import RequestWindow
 
-if TYPE_CHECKING:
-    from fsspec_avroglob.s3.snapshot import StatsSnapshot
+_COUNTERS = ("requests", "retries", "failures")
+
+
+@dataclass(frozen=True)
+class StatsSnapshot:
+    """The figures at one moment; ``a + b`` adds those of two instances or two times.
+
+    Attributes
+    ----------
+    requests : mapping of str to int
+        Requests sent, by operation (``"ListObjectsV2"``); each attempt counts.
+    retries : mapping of str to int
+        Retries, by the cause of the failure before (``"throttled"``).
+    failures : mapping of str to int
+        Operations that failed after their retries, by operation.
+    throttles : int
+        Answers by which the server asked for fewer requests.
+    keys, bytes_read : int
+        Keys listed, and bytes of object bodies received.
+    window : float
+        Limit for requests in flight.
+    in_flight, waiting : int
+        Requests in flight, and requests that wait for the window.
+    """
+
+    requests: Mapping[str, int] = field(default_factory=dict)
+    retries: Mapping[str, int] = field(default_factory=dict)
+    failures: Mapping[str, int] = field(default_factory=dict)
+    throttles: int = 0
+    keys: int = 0
+    bytes_read: int = 0
+    window: float = 0.0
+    in_flight: int = 0
+    waiting: int = 0
+
+    def __post_init__(self) -> None:
+        for name in _COUNTERS:
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def __reduce__(self) -> tuple[type[StatsSnapshot], tuple[object, ...]]:
+        return type(self), tuple(self.to_dict().values())
+
+    def __add__(self, other: StatsSnapshot) -> StatsSnapshot:
+        if not isinstance(other, StatsSnapshot):
+            return NotImplemented
+        mine, theirs = vars(self), vars(other)
+        summed: dict[str, Any] = {
+            name: Counter(mine[name]) + Counter(theirs[name])
+            if name in _COUNTERS
+            else mine[name] + theirs[name]
+            for name in mine
+        }
+        return StatsSnapshot(**summed)
+
+    def __radd__(self, other: object) -> StatsSnapshot:
+        return self if other == 0 else NotImplemented  # sum() starts with 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures by name, ready for JSON."""
+        values = vars(self)
+        return {n: dict(v) if isinstance(v, Mapping) else v for n, v in values.items()}
 
 
 class Stats:
-    """The running figures of one instance.
-
-    :class:`~fsspec_avroglob.s3.snapshot.StatsSnapshot` explains their names.
-    """
+    """The running figures of one instance, named as in :class:`StatsSnapshot`."""
 
     def __init__(self, window: RequestWindow) -> None:
         self._window = window
@@ -29,7 +88,7 @@ class Stats:
 
     @property
     def window(self) -> float:
-        """Requests that may be in flight now; below 1 there are pauses between them."""
+        """Limit for requests in flight."""
         return self._window.congestion.limit
 
     @property
@@ -39,27 +98,17 @@ class Stats:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for leave."""
+        """Requests that wait for the window."""
         return self._window.waiting
 
     def snapshot(self) -> StatsSnapshot:
-        """The figures now, which do not change, can be pickled and be added to others."""
-        from fsspec_avroglob.s3.snapshot import StatsSnapshot  # see filesystem
-
+        """The figures now, as a value that can be pickled and added to others."""
         return StatsSnapshot(
-            requests=self.requests,
-            retries=self.retries,
-            failures=self.failures,
-            throttles=self.throttles,
-            keys=self.keys,
-            bytes_read=self.bytes_read,
-            window=self.window,
-            in_flight=self.in_flight,
-            waiting=self.waiting,
+            **{name: getattr(self, name) for name in StatsSnapshot.__dataclass_fields__}
         )
 
     def reset(self) -> StatsSnapshot:
-        """Count from zero again; returns the figures until now. The window stays as it is."""
+        """Set the counters to zero, and return the figures from before. The window stays."""
         snapshot = self.snapshot()
         self._clear()
         return snapshot

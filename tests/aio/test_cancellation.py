@@ -186,7 +186,7 @@ async def test_cancelled_while_it_waits_for_leave(
 ) -> None:
     fs = make_fs(proxy.storage_options, asynchronous=True)
     window = fs.requests.window
-    slots = [await window.acquire("other") for _ in range(window.congestion.places)]
+    slots = [await window.acquire("other") for _ in range(window.congestion.slots)]
     task = asyncio.ensure_future(fs._cat_file(f"{bucket_of_nine}/a/1"))
     while not fs.stats.waiting:
         await asyncio.sleep(0)

@@ -25,6 +25,7 @@ EXAMPLES: dict[type[AvroGlobError], AvroGlobError] = {
         errors.BlockTooLargeError("xz", 5),
         errors.ConversionError("a.b", "too long"),
         errors.CorruptBlockError("bad length", 70, "b/1.avro", 2),
+        errors.FieldError("a", "no type"),
         errors.HeaderLinesDifferError("b/1.csv", b"a,b", "b/2.csv", b"a,c"),
         errors.NotWritableError("a[]", "no type"),
         errors.PatternError("a{b", 1, "no closing brace"),

@@ -1,4 +1,4 @@
-"""What is held for transient: the table row by row, as it is documented; codes, types, messages."""
+"""Which failures are transient: each row of the table; codes, types, messages."""
 
 from __future__ import annotations
 
@@ -43,63 +43,78 @@ BAD_CERTIFICATE = aiohttp.ClientConnectorCertificateError(
 # --- the table ------------------------------------------------------------------------------------
 
 EXAMPLES: dict[str, tuple[str | None, list[BaseException]]] = {
-    "the program wants to stop": (None, [asyncio.CancelledError(), KeyboardInterrupt("503")]),
-    "access is refused": (
+    "the program is being stopped": (None, [asyncio.CancelledError(), KeyboardInterrupt("503")]),
+    "access is denied": (
         None,
         [client_error("AccessDenied", 403), client_error("SignatureDoesNotMatch", 503)],
     ),
-    "a token has expired": (None, [client_error("ExpiredToken", 400)]),
+    "the credentials have expired": (None, [client_error("ExpiredToken", 400)]),
     "the clocks differ too much": (None, [client_error("RequestTimeTooSkewed", 403)]),
-    "it does not exist": (None, [client_error("NoSuchKey", 404), client_error("NoSuchBucket")]),
-    "a condition does not hold": (None, [client_error("PreconditionFailed", 412)]),
-    "the server cannot do this": (None, [client_error("NotImplemented", 501)]),
+    "the bucket is in another region": (
+        None,
+        [client_error("PermanentRedirect", 301), client_error("301", 301)],
+    ),
+    "the bucket does not exist": (None, [client_error("NoSuchBucket")]),
+    "the object does not exist": (None, [client_error("NoSuchKey", 404)]),
+    "a condition is not met": (None, [client_error("PreconditionFailed", 412)]),
+    "the server does not support the operation": (None, [client_error("NotImplemented", 501)]),
     "the server asks for fewer requests": (
         THROTTLED,
         [client_error("SlowDown", 503), client_error("ThrottlingException", 400)],
     ),
-    "the server is in trouble": (
+    "the server failed": (
         SERVER_ERROR,
         [client_error("InternalError", 200), client_error("ServiceUnavailable", 503)],
     ),
-    "the server waited too long for the request": (TIMEOUT, [client_error("RequestTimeout", 400)]),
+    "the server timed out before the request was complete": (
+        TIMEOUT,
+        [client_error("RequestTimeout", 400)],
+    ),
     "the request arrived incomplete": (TRUNCATED, [client_error("IncompleteBody", 400)]),
-    "too many requests or overload, from whomever": (
+    "the server or a proxy is overloaded": (
         THROTTLED,
         [client_error("", 503), client_error("429", 429), aiohttp_answer(503)],
     ),
     "the server or a proxy failed": (SERVER_ERROR, [client_error("", 500), client_error("", 502)]),
-    "the server or a proxy waited too long": (
+    "the server or a proxy timed out": (
         TIMEOUT,
         [client_error("", 408), aiohttp_answer(504)],
     ),
-    "the server refuses for good": (None, [client_error("", 403), client_error("Unheard", 418)]),
-    "the server's certificate is not accepted": (
+    "access is denied, without a known code": (
+        None,
+        [client_error("", 403), client_error("403", 403), aiohttp_answer(403)],
+    ),
+    "the server rejects the request": (None, [client_error("", 400), client_error("Unheard", 418)]),
+    "the server's certificate is not trusted": (
         None,
         [ssl.SSLCertVerificationError("hostname mismatch"), BAD_CERTIFICATE],
     ),
-    "something else about a certificate": (
+    "another problem with a certificate": (
         None,
         [boto.SSLError(endpoint_url=URL_TEXT, error="certificate verify failed")],
     ),
-    "TLS broke down otherwise": (
+    "another failure of TLS": (
         CONNECTION,
         [boto.SSLError(endpoint_url=URL_TEXT, error="EOF"), ssl.SSLEOFError(8, "EOF")],
     ),
-    "it is there or not, or not yours": (None, [FileNotFoundError("503"), PermissionError()]),
-    "connecting, waiting for a connection or reading took too long": (
+    "the path is missing, exists, or may not be used": (
+        None,
+        [FileNotFoundError("503"), PermissionError()],
+    ),
+    "connecting timed out": (TIMEOUT, [boto.ConnectTimeoutError(endpoint_url=URL_TEXT)]),
+    "waiting for a connection, or reading, timed out": (
         TIMEOUT,
         [
-            boto.ConnectTimeoutError(endpoint_url=URL_TEXT),
             boto.ReadTimeoutError(endpoint_url=URL_TEXT),
             aiohttp.ConnectionTimeoutError(),
             TimeoutError(),
         ],
     ),
-    "an answer that is not S3's, or is empty where it must not be": (
+    "the body of an answer is not S3's, or is empty": (
         TRUNCATED,
         [UnexpectedAnswerError("the answer is empty")],
     ),
-    "a body or XML was cut short": (
+    "a body or XML is cut short": (
         TRUNCATED,
         [
             boto.IncompleteReadError(actual_bytes=1, expected_bytes=2),
@@ -108,35 +123,43 @@ EXAMPLES: dict[str, tuple[str | None, list[BaseException]]] = {
             http.client.IncompleteRead(b""),
         ],
     ),
-    "an address that is none": (None, [aiohttp.InvalidURL("nowhere")]),
-    "a name could not be resolved": (CONNECTION, [socket.gaierror(socket.EAI_AGAIN, "again")]),
-    "a connection was refused or dropped": (
+    "the URL is invalid": (None, [aiohttp.InvalidURL("nowhere")]),
+    "a host name cannot be resolved": (CONNECTION, [socket.gaierror(socket.EAI_AGAIN, "again")]),
+    "the endpoint cannot be reached": (
+        CONNECTION,
+        [boto.EndpointConnectionError(endpoint_url=URL_TEXT), ConnectionResetError()],
+    ),
+    "another failure of a connection": (
         CONNECTION,
         [
-            boto.EndpointConnectionError(endpoint_url=URL_TEXT),
+            boto.ConnectionClosedError(endpoint_url=URL_TEXT),
             aiohttp.ClientConnectorDNSError(KEY, socket.gaierror()),
             aiohttp.ServerDisconnectedError(),
-            ConnectionResetError(),
         ],
     ),
-    "the system lost the way": (CONNECTION, [OSError(errno.EHOSTUNREACH, "x")]),
-    "another error of the system": (None, [OSError(errno.ENOSPC, "timed out")]),
-    "missing credentials, invalid parameters": (
+    "the network is unreachable": (CONNECTION, [OSError(errno.EHOSTUNREACH, "x")]),
+    "another error of the operating system": (None, [OSError(errno.ENOSPC, "timed out")]),
+    "there are no credentials": (None, [boto.NoCredentialsError()]),
+    "the endpoint is invalid": (None, [ValueError("Invalid endpoint: here:9000")]),
+    "invalid parameters, and other errors of botocore": (
         None,
-        [boto.NoCredentialsError(), boto.ParamValidationError(report="Missing 503")],
+        [boto.ParamValidationError(report="Missing 503")],
     ),
-    "a mistake in a program": (None, [ValueError("503"), TypeError("timeout"), KeyError("503")]),
-    "says that it is final": (None, [RuntimeError("403 Forbidden: timed out")]),
-    "says that there are too many requests": (THROTTLED, [RuntimeError("please slow down")]),
-    "says that the server failed": (SERVER_ERROR, [RuntimeError("HTTP 502 Bad Gateway")]),
-    "says that it took too long": (TIMEOUT, [RuntimeError("connect timeout")]),
-    "says that the connection broke": (CONNECTION, [RuntimeError("connection reset by peer")]),
+    "an error in a program": (None, [ValueError("503"), TypeError("timeout"), KeyError("503")]),
+    "the text says that the error is final": (None, [RuntimeError("403 Forbidden: timed out")]),
+    "the text asks for fewer requests": (THROTTLED, [RuntimeError("please slow down")]),
+    "the text says that the server failed": (SERVER_ERROR, [RuntimeError("HTTP 502 Bad Gateway")]),
+    "the text speaks of a timeout": (TIMEOUT, [RuntimeError("connect timeout")]),
+    "the text says that the connection failed": (
+        CONNECTION,
+        [RuntimeError("connection reset by peer")],
+    ),
     "anything else": (None, [RuntimeError("what"), OSError("something")]),
 }
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.what)
-def test_the_row_decides_about_its_examples(rule: object) -> None:
+def test_row_decides_about_its_examples(rule: object) -> None:
     what = rule.what  # type: ignore[attr-defined]
     cause, errors = EXAMPLES[what]
 
@@ -145,11 +168,11 @@ def test_the_row_decides_about_its_examples(rule: object) -> None:
     ] * len(errors)
 
 
-def test_there_is_a_row_for_every_example() -> None:
+def test_every_row_has_example() -> None:
     assert [rule.what for rule in RULES] == list(EXAMPLES)
 
 
-def test_the_table_in_the_documentation_is_that_of_the_code() -> None:
+def test_documentation_shows_table() -> None:
     shown = DOCUMENT.read_text().partition("<!-- table")[2].partition("-->\n")[2]
 
     assert shown.partition("\n<!-- end of table")[0] == table()
@@ -192,37 +215,33 @@ FINAL_ERRORS = [
 
 @pytest.mark.parametrize("code", RETRYABLE_ERROR_CODES)
 @pytest.mark.parametrize("status", [200, 400, 503, None])
-def test_codes_for_transient_trouble_are_retryable_whatever_the_status(
-    code: str, status: int | None
-) -> None:
+def test_transient_code_is_retryable_with_any_status(code: str, status: int | None) -> None:
     assert is_retryable(client_error(code, status))
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 @pytest.mark.parametrize("code", ["", "Unheard", None])
-def test_transient_statuses_are_retryable_where_the_code_says_nothing(
-    status: int, code: str | None
-) -> None:
+def test_transient_status_is_retryable_without_known_code(status: int, code: str | None) -> None:
     assert is_retryable(client_error(str(status) if code is None else code, status))
 
 
-def test_a_status_given_as_code_alone_counts() -> None:
+def test_status_as_code_counts() -> None:
     assert is_retryable(client_error("503", status=None))
     assert not is_retryable(client_error("404", status=None))
 
 
 @pytest.mark.parametrize(("code", "status"), FINAL_ERRORS)
-def test_what_no_retry_can_mend_is_final(code: str, status: int) -> None:
+def test_permanent_failure_is_final(code: str, status: int) -> None:
     assert not is_retryable(client_error(code, status))
 
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied", "ExpiredToken", "NoSuchUpload"])
-def test_a_final_code_is_final_with_a_transient_status_too(code: str) -> None:
+def test_final_code_is_final_with_transient_status(code: str) -> None:
     assert not is_retryable(client_error(code, 503))
 
 
 @pytest.mark.parametrize("status", range(400, 500))
-def test_every_4xx_but_timeout_and_throttling_is_final(status: int) -> None:
+def test_other_4xx_are_final(status: int) -> None:
     assert is_retryable(client_error("Unheard", status)) == (status in (408, 429))
 
 
@@ -262,7 +281,7 @@ TRANSIENT = [
 
 
 @pytest.mark.parametrize(("error", "cause"), TRANSIENT, ids=lambda value: repr(value)[:50])
-def test_transient_failures_are_told_by_type(error: Exception, cause: str) -> None:
+def test_transient_type_has_its_cause(error: Exception, cause: str) -> None:
     assert retry_cause(error) == cause
 
 
@@ -296,11 +315,11 @@ FINAL = [
 
 
 @pytest.mark.parametrize("error", FINAL, ids=lambda value: repr(value)[:50])
-def test_final_failures_are_told_by_type_whatever_they_say(error: BaseException) -> None:
+def test_final_type_is_final_with_any_text(error: BaseException) -> None:
     assert not is_retryable(error)
 
 
-def test_translated_errors_are_judged_by_the_response_behind_them() -> None:
+def test_translated_error_is_judged_by_its_response() -> None:
     assert is_retryable(translate_boto_error(client_error("SlowDown", 503)))
     assert not is_retryable(translate_boto_error(client_error("InvalidRange", 416)))
     assert not is_retryable(translate_boto_error(client_error("NoSuchKey", 404)))
@@ -325,7 +344,7 @@ def test_translated_errors_are_judged_by_the_response_behind_them() -> None:
         "502 Bad Gateway",
     ],
 )
-def test_messages_decide_where_nothing_better_is_known(message: str) -> None:
+def test_text_decides_about_unknown_types(message: str) -> None:
     assert is_retryable(RuntimeError(message))
     assert is_retryable(OSError(message))
 
@@ -345,5 +364,5 @@ def test_messages_decide_where_nothing_better_is_known(message: str) -> None:
         "wrote 1500 rows",
     ],
 )
-def test_other_messages_are_final(message: str) -> None:
+def test_other_text_is_final(message: str) -> None:
     assert not is_retryable(RuntimeError(message))

@@ -47,7 +47,7 @@ def observed(config: S3Config) -> Any:
 
 
 @pytest.mark.parametrize(("name", "spelling"), SPELLINGS)
-def test_every_spelling_sets_the_same_option(name: str, spelling: str) -> None:
+def test_each_name_sets_the_option(name: str, spelling: str) -> None:
     value, other = VALUES[name]
 
     expected = observed(config({name: value}))
@@ -81,14 +81,14 @@ def test_names_of_other_tools_are_understood(
     assert getattr(config(options), field) == value
 
 
-def test_nothing_given_is_the_default() -> None:
+def test_nothing_given_is_default() -> None:
     assert S3Config.from_storage_options() == S3Config()
     assert S3Config.from_storage_options(None) == S3Config.from_storage_options({})
     assert S3Config().max_retries == 2
     assert S3Config().retry == RetryPolicy()
 
 
-def test_an_option_that_is_none_is_not_given() -> None:
+def test_option_that_is_none_is_not_given() -> None:
     assert config(key=None, aws_access_key_id=KEY, endpoint_url=None).key == KEY
 
 
@@ -109,24 +109,24 @@ def test_every_option_of_s3fs_is_known() -> None:
         ("listing_concurency", "listing_concurrency"),
     ],
 )
-def test_an_unknown_name_is_refused_with_the_nearest_known_one(wrong: str, meant: str) -> None:
+def test_unknown_name_is_rejected_with_a_suggestion(wrong: str, meant: str) -> None:
     with pytest.raises(ValueError, match=f"unknown storage option '{wrong}'.*'{meant}'"):
         config({wrong: "x"})
 
 
-def test_a_name_like_no_other_is_refused_without_suggestion() -> None:
+def test_unlike_name_gets_no_suggestion() -> None:
     with pytest.raises(ValueError, match=r"^unknown storage option 'qqqqqqqq'$"):
         config(qqqqqqqq=1)
 
 
 @pytest.mark.parametrize("name", [1, None, ("key",)])
-def test_a_name_that_is_no_text_is_refused(name: Any) -> None:
+def test_name_must_be_text(name: Any) -> None:
     with pytest.raises(ValueError, match="unknown storage option"):
         S3Config.from_storage_options({name: 1})
 
 
 @pytest.mark.parametrize("name", ["self", "args", "kwargs", "others"])
-def test_what_is_no_option_is_refused(name: str) -> None:
+def test_parameter_names_are_not_options(name: str) -> None:
     with pytest.raises(ValueError, match="unknown storage option"):
         S3Config.from_storage_options({name: 1})
 
@@ -145,7 +145,7 @@ def test_falsehood_in_any_spelling(text: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["anon", "use_ssl", "asynchronous", "requester_pays"])
-def test_neither_true_nor_false_is_refused_by_name(name: str) -> None:
+def test_neither_true_nor_false_is_rejected_by_name(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}='perhaps'"):
         config({name: "perhaps"})
 
@@ -185,7 +185,7 @@ def test_times_may_be_text() -> None:
         ("config_kwargs", "signature_version"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_by_name(name: str, value: object) -> None:
+def test_invalid_value_is_rejected_by_name(name: str, value: object) -> None:
     names = {"retry": "max_retries|jitter|max_retry"}
     with pytest.raises(ValueError, match=names.get(name, name)):
         config({name: value}).s3fs_options()
@@ -203,7 +203,7 @@ def test_a_value_that_cannot_be_is_refused_by_name(name: str, value: object) -> 
         ({"retry": RetryPolicy(max_retries=3), "max_retries": "3"}, RetryPolicy(max_retries=3)),
     ],
 )
-def test_the_retry_policy_is_made_from_retry_and_max_retries(
+def test_retry_policy_is_made_from_retry_and_max_retries(
     options: dict[str, Any], policy: RetryPolicy
 ) -> None:
     assert config(options).retry == policy
@@ -219,7 +219,7 @@ def test_plain_http_can_be_forbidden() -> None:
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_two_names_of_one_option_with_different_values_are_both_named(name: str) -> None:
+def test_contradiction_names_both_options(name: str) -> None:
     one, other = VALUES[name]
     alias = ALIASES[name][0]
 
@@ -232,13 +232,13 @@ def test_two_names_of_one_option_with_different_values_are_both_named(name: str)
 
 
 @pytest.mark.parametrize(("name", "alias"), SPELLINGS)
-def test_two_names_of_one_option_with_the_same_value_agree(name: str, alias: str) -> None:
+def test_equal_values_agree(name: str, alias: str) -> None:
     value, _ = VALUES[name]
 
     assert observed(config({name: value, alias: value})) == observed(config({name: value}))
 
 
-def test_the_same_value_in_another_form_is_no_contradiction() -> None:
+def test_equal_values_in_other_forms_agree() -> None:
     assert config(anon="yes", skip_signature=True).anon is True
     assert config(endpoint="http://h/", endpoint_url="http://h").endpoint_url is not None
 
@@ -276,7 +276,7 @@ def test_numbers_of_retries_that_contradict_are_both_shown() -> None:
 
 
 @pytest.mark.parametrize(("name", "spelling"), SPELLINGS)
-def test_given_options_win_over_configured_ones(name: str, spelling: str) -> None:
+def test_given_options_override_configured_ones(name: str, spelling: str) -> None:
     one, other = VALUES[name]
 
     merged = S3Config.from_storage_options({spelling: one}, defaults={name: other})
@@ -297,7 +297,7 @@ def test_configured_options_fill_in() -> None:
         ({"client_kwargs": {"endpoint_url": "http://a"}}, {"endpoint_url": "http://b"}, "http://a"),
     ],
 )
-def test_given_options_win_over_configured_client_kwargs_and_back(
+def test_given_options_override_configured_client_kwargs_and_back(
     given_options: dict[str, Any], configured: dict[str, Any], winner: str
 ) -> None:
     merged = S3Config.from_storage_options(given_options, defaults=configured)
@@ -308,7 +308,7 @@ def test_given_options_win_over_configured_client_kwargs_and_back(
 
 @pytest.mark.parametrize("configured", [{"max_retries": 7}, {"retry": {"max_retries": 7}}])
 @pytest.mark.parametrize("given_options", [{"max_retries": 3}, {"retry": {"max_retries": 3}}])
-def test_given_retries_win_over_configured_ones(
+def test_given_retries_override_configured_ones(
     given_options: dict[str, Any], configured: dict[str, Any]
 ) -> None:
     assert S3Config.from_storage_options(given_options, defaults=configured).max_retries == 3
@@ -345,13 +345,13 @@ def test_s3fs_accepts_what_it_gets() -> None:
 @pytest.mark.parametrize(
     "options", [{}, {"config_kwargs": {"retries": {"max_attempts": 10, "mode": "adaptive"}}}]
 )
-def test_the_retries_of_botocore_are_off(options: dict[str, Any]) -> None:
+def test_retries_of_botocore_are_off(options: dict[str, Any]) -> None:
     retries = config(options).s3fs_options()["config_kwargs"]["retries"]
 
     assert retries == {"total_max_attempts": 1, "mode": "legacy"}
 
 
-def test_the_connection_pool_is_as_large_as_the_listing_wants() -> None:
+def test_connection_pool_is_as_large_as_listing_wants() -> None:
     def pool(**options: Any) -> int:
         size: int = config(options).s3fs_options()["config_kwargs"]["max_pool_connections"]
         return size
@@ -381,7 +381,7 @@ def test_virtual_hosted_style_becomes_botocores_addressing_style(value: Any, sty
     assert "virtual_hosted_style_request" not in options
 
 
-def test_the_callers_mappings_are_left_alone() -> None:
+def test_callers_mappings_are_left_alone() -> None:
     options = {
         "client_kwargs": {"endpoint_url": "http://h", "region_name": "eu-west-1"},
         "config_kwargs": {"s3": {}, "retries": {"max_attempts": 3}},
@@ -399,7 +399,7 @@ def test_the_callers_mappings_are_left_alone() -> None:
 # --- secrets --------------------------------------------------------------------------------------
 
 
-def test_no_credential_shows_in_the_repr() -> None:
+def test_no_credential_shows_in_repr() -> None:
     shown = repr(config(**CREDENTIALS, client_kwargs={"aws_session_token": TOKEN}))
 
     assert not any(secret in shown for secret in CREDENTIALS.values())
@@ -417,7 +417,7 @@ def test_no_credential_shows_in_the_repr() -> None:
         {"retry": object},
     ],
 )
-def test_no_credential_shows_in_an_error(options: dict[str, Any]) -> None:
+def test_no_credential_shows_in_error(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         config({**CREDENTIALS, **options})
 
@@ -448,14 +448,14 @@ typed_options = st.fixed_dictionaries(
 
 
 @given(typed_options)
-def test_values_mean_the_same_as_text(options: dict[str, Any]) -> None:
+def test_values_mean_same_as_text(options: dict[str, Any]) -> None:
     as_text = {name: str(value) for name, value in options.items()}
 
     assert observed(config(as_text)) == observed(config(options))
 
 
 @given(typed_options, st.data())
-def test_names_mean_the_same_in_any_spelling_and_case(
+def test_names_mean_same_in_any_spelling_and_case(
     options: dict[str, Any], data: st.DataObject
 ) -> None:
     renamed = {}
@@ -467,7 +467,7 @@ def test_names_mean_the_same_in_any_spelling_and_case(
 
 
 @given(typed_options)
-def test_what_s3fs_gets_describes_the_same_configuration(options: dict[str, Any]) -> None:
+def test_what_s3fs_gets_describes_same_configuration(options: dict[str, Any]) -> None:
     first = config(options)
     again = config(
         first.s3fs_options(), retry=first.retry, listing_concurrency=first.listing_concurrency
@@ -477,7 +477,7 @@ def test_what_s3fs_gets_describes_the_same_configuration(options: dict[str, Any]
 
 
 @given(typed_options)
-def test_a_configuration_survives_pickling(options: dict[str, Any]) -> None:
+def test_configuration_survives_pickling(options: dict[str, Any]) -> None:
     first = config(options)
 
     assert pickle.loads(pickle.dumps(first)) == first

@@ -1,4 +1,4 @@
-"""A gateway that is killed in the middle of a glob and of a read, and comes back or does not."""
+"""A gateway that is killed during a glob and a read, and restarted or not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Run = Callable[[AvroGlobFileSystem], object]
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[RgwServer]:
-    """A gateway of the tests' own, as the others' must live."""
+    """A gateway that only these tests kill."""
     server = RgwServer()
     client = server.start().client()
     client.create_bucket(Bucket=BUCKET)
@@ -83,7 +83,7 @@ def killing(front: FaultProxy, gateway: RgwServer, operation: str) -> threading.
 
 
 @runs
-def test_what_runs_while_the_gateway_is_restarted_finishes(
+def test_operation_survives_a_restart(
     gateway: RgwServer,
     front: FaultProxy,
     operation: str,
@@ -113,7 +113,7 @@ def test_what_runs_while_the_gateway_is_restarted_finishes(
 
 
 @runs
-def test_what_runs_when_the_gateway_stays_away_fails_with_one_error(
+def test_operation_fails_with_one_error_without_the_gateway(
     gateway: RgwServer,
     front: FaultProxy,
     operation: str,

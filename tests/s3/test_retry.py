@@ -1,4 +1,4 @@
-"""The retry policy, the waits that servers ask for, and the loop that follows both."""
+"""The retry policy, Retry-After, and the retry loop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOW = 1_700_000_000.0
 
 
 class Script:
-    """An operation that goes through a list of outcomes, errors raised and others returned."""
+    """An operation with one outcome for each attempt; exceptions are raised."""
 
     def __init__(self, *outcomes: object) -> None:
         self.outcomes = list(outcomes)
@@ -58,7 +58,7 @@ def test_nominal_waits_double_up_to_thirty_seconds() -> None:
 
 
 @pytest.mark.parametrize("retry", [2000, 10**6])
-def test_a_wait_too_large_for_a_float_is_the_longest_wait(retry: int) -> None:
+def test_wait_too_large_for_float_is_longest_wait(retry: int) -> None:
     assert RetryPolicy().backoff(retry) == 30.0
 
 
@@ -93,14 +93,14 @@ def test_nominal_waits_never_shrink_and_stay_in_bounds(
 
 
 @given(jitter=st.floats(0, 1), retry=st.integers(1, 20))
-def test_jitter_only_shortens_and_by_no_more_than_its_fraction(jitter: float, retry: int) -> None:
+def test_jitter_shortens_by_at_most_its_fraction(jitter: float, retry: int) -> None:
     policy = RetryPolicy(jitter=jitter)
     nominal = policy.backoff(retry)
 
     assert nominal * (1 - jitter) - 1e-9 <= policy.delay(retry) <= nominal
 
 
-def test_jitter_varies_the_wait() -> None:
+def test_jitter_varies_wait() -> None:
     assert len({RetryPolicy().delay(3) for _ in range(100)}) > 1
 
 
@@ -136,12 +136,12 @@ def test_text_and_whole_floats_are_converted() -> None:
         ("timeout", "soon"),
     ],
 )
-def test_a_value_out_of_range_is_refused_by_name(field: str, value: object) -> None:
+def test_value_out_of_range_is_rejected_by_name(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):
         RetryPolicy(**{field: value})  # type: ignore[arg-type]
 
 
-def test_a_policy_is_frozen_and_hashable() -> None:
+def test_policy_is_frozen_and_hashable() -> None:
     policy = RetryPolicy()
 
     with pytest.raises(FrozenInstanceError):
@@ -160,17 +160,17 @@ def test_a_policy_is_frozen_and_hashable() -> None:
         (RetryPolicy(base_delay=3), RetryPolicy(base_delay=3)),
     ],
 )
-def test_a_policy_is_made_from_any_of_its_forms(value: Any, policy: RetryPolicy) -> None:
+def test_policy_is_made_from_any_of_its_forms(value: Any, policy: RetryPolicy) -> None:
     assert RetryPolicy.from_value(value) == policy
 
 
 @pytest.mark.parametrize("value", [True, 1.5, [2], object(), "often", {"max_retry": 1}, -1])
-def test_anything_else_is_not_a_policy(value: Any) -> None:
+def test_anything_else_is_not_policy(value: Any) -> None:
     with pytest.raises(ValueError, match="retr"):
         RetryPolicy.from_value(value)
 
 
-def test_an_unknown_field_is_named_with_the_known_ones() -> None:
+def test_unknown_field_is_named_with_known_ones() -> None:
     with pytest.raises(ValueError, match=r"max_retry.*max_retries"):
         RetryPolicy.from_value({"max_retry": 1})
 
@@ -187,7 +187,7 @@ policies = st.builds(
 
 
 @given(policies)
-def test_a_policy_survives_its_dict(policy: RetryPolicy) -> None:
+def test_policy_survives_its_dict(policy: RetryPolicy) -> None:
     assert RetryPolicy.from_value(policy.to_dict()) == policy
 
 
@@ -204,14 +204,14 @@ def test_a_policy_survives_its_dict(policy: RetryPolicy) -> None:
         (formatdate(NOW - 12, usegmt=True), 0.0),
     ],
 )
-def test_retry_after_is_read_as_seconds_or_as_a_date(header: str, seconds: float) -> None:
+def test_retry_after_is_read_as_seconds_or_as_date(header: str, seconds: float) -> None:
     error = client_error(headers={"retry-after": header})
 
     assert retry_after(error, now=NOW) == seconds
 
 
 @pytest.mark.parametrize("header", ["", "soon", "nan", "Tue, 99 Foo 2023"])
-def test_a_retry_after_that_makes_no_sense_is_ignored(header: str) -> None:
+def test_invalid_retry_after_is_ignored(header: str) -> None:
     assert retry_after(client_error(headers={"retry-after": header}), now=NOW) is None
 
 
@@ -221,13 +221,11 @@ def test_errors_without_response_ask_for_no_wait() -> None:
 
 
 @pytest.mark.parametrize(("asked", "waited"), [(7.0, 7.0), (1e9, 30.0), (math.inf, 30.0), (-3, 0)])
-def test_the_wait_that_a_server_asks_for_is_not_jittered_but_capped(
-    asked: float, waited: float
-) -> None:
+def test_retry_after_is_capped_without_jitter(asked: float, waited: float) -> None:
     assert RetryPolicy().delay(1, asked) == waited
 
 
-async def test_retry_after_replaces_the_nominal_wait() -> None:
+async def test_retry_after_replaces_nominal_wait() -> None:
     operation = Script(client_error(headers={"retry-after": "11"}), client_error(), "done")
 
     await with_retry(operation, NOMINAL, sleep=(waits := Waits()))
@@ -245,7 +243,7 @@ async def test_success_needs_one_attempt_and_no_wait() -> None:
     assert (operation.attempts, waits) == (1, [])
 
 
-async def test_the_default_policy_tries_three_times_with_waits_of_one_and_two_seconds() -> None:
+async def test_default_policy_retries_after_one_and_two_seconds() -> None:
     operation = Script(client_error())
 
     with pytest.raises(ClientError):
@@ -254,7 +252,7 @@ async def test_the_default_policy_tries_three_times_with_waits_of_one_and_two_se
     assert (operation.attempts, waits) == (3, [1.0, 2.0])
 
 
-async def test_no_policy_is_the_default_policy() -> None:
+async def test_no_policy_is_default_policy() -> None:
     operation = Script(client_error())
 
     with pytest.raises(ClientError):
@@ -267,7 +265,7 @@ async def test_no_policy_is_the_default_policy() -> None:
 @pytest.mark.parametrize(
     "policy", [4, {"max_retries": 4, "jitter": 0}, RetryPolicy(max_retries=4)], ids=repr
 )
-async def test_every_form_of_a_policy_is_accepted(policy: Any) -> None:
+async def test_every_form_of_policy_is_accepted(policy: Any) -> None:
     operation = Script(TimeoutError())
 
     with pytest.raises(TimeoutError):
@@ -276,14 +274,14 @@ async def test_every_form_of_a_policy_is_accepted(policy: Any) -> None:
     assert operation.attempts == 5
 
 
-async def test_success_after_failures_returns_the_result() -> None:
+async def test_success_after_failures_returns_result() -> None:
     operation = Script(client_error(), TimeoutError(), {"rows": 3})
 
     assert await with_retry(operation, sleep=Waits()) == {"rows": 3}
 
 
 @pytest.mark.parametrize("error", [client_error("NoSuchKey", 404), ValueError("x")])
-async def test_a_final_error_ends_it_at_once(error: Exception) -> None:
+async def test_final_error_ends_it_at_once(error: Exception) -> None:
     operation = Script(error)
 
     with pytest.raises(type(error)):
@@ -292,7 +290,7 @@ async def test_a_final_error_ends_it_at_once(error: Exception) -> None:
     assert (operation.attempts, waits) == (1, [])
 
 
-async def test_a_final_error_after_a_transient_one_ends_it_too() -> None:
+async def test_final_error_after_transient_one_ends_it_too() -> None:
     operation = Script(client_error(), client_error("AccessDenied", 403))
 
     with pytest.raises(ClientError, match="AccessDenied"):
@@ -310,7 +308,7 @@ async def test_max_retries_zero_tries_once() -> None:
     assert (operation.attempts, waits) == (1, [])
 
 
-async def test_the_error_of_the_last_attempt_surfaces_itself() -> None:
+async def test_error_of_last_attempt_surfaces_itself() -> None:
     errors = [client_error(), TimeoutError("second"), ConnectionResetError("third")]
 
     with pytest.raises(ConnectionResetError) as caught:
@@ -321,7 +319,7 @@ async def test_the_error_of_the_last_attempt_surfaces_itself() -> None:
     assert caught.value.__cause__ is None
 
 
-async def test_a_note_tells_operation_and_attempts() -> None:
+async def test_note_tells_operation_and_attempts() -> None:
     with pytest.raises(ClientError) as caught:
         await with_retry(Script(client_error()), name="HeadObject b/k", sleep=Waits())
 
@@ -329,7 +327,7 @@ async def test_a_note_tells_operation_and_attempts() -> None:
     assert note.startswith("HeadObject b/k: failed after 3 attempts in ")
 
 
-async def test_one_and_the_same_error_raised_again_gets_one_note() -> None:
+async def test_error_raised_twice_gets_one_note() -> None:
     error = client_error("NoSuchKey", 404)
 
     with pytest.raises(ClientError):
@@ -339,7 +337,7 @@ async def test_one_and_the_same_error_raised_again_gets_one_note() -> None:
     assert note.startswith("GetObject b/k: failed after 1 attempt in ")
 
 
-async def test_hooks_hear_of_each_retry_before_its_wait() -> None:
+async def test_hooks_receive_each_retry_before_its_wait() -> None:
     story: list[object] = []
     error = client_error()
 
@@ -366,7 +364,7 @@ async def test_each_retry_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == ["GET b/k: throttled, retry 1 of 2 in 1.00 s"]
 
 
-async def test_another_classification_can_be_put_in() -> None:
+async def test_classification_can_be_replaced() -> None:
     operation = Script(KeyError("mine"), "done")
 
     def mine(error: BaseException) -> str | None:
@@ -398,14 +396,14 @@ async def forever(*_: object) -> None:
     await asyncio.get_running_loop().create_future()
 
 
-async def test_timeout_bounds_a_single_attempt() -> None:
+async def test_timeout_bounds_single_attempt() -> None:
     with pytest.raises(TimeoutError) as caught:
         await with_retry(forever, RetryPolicy(timeout=0.01), name="GetObject b/k")
 
     assert caught.value.__notes__ == ["GetObject b/k: not done within timeout=0.01 s"]
 
 
-async def test_timeout_bounds_the_waits_too() -> None:
+async def test_timeout_bounds_waits_too() -> None:
     operation = Script(client_error())
 
     with pytest.raises(TimeoutError):
@@ -414,7 +412,7 @@ async def test_timeout_bounds_the_waits_too() -> None:
     assert operation.attempts == 1
 
 
-async def test_a_timeout_of_the_operation_itself_is_retried_within_the_bound() -> None:
+async def test_timeout_of_operation_itself_is_retried_within_bound() -> None:
     operation = Script(TimeoutError("socket"))
 
     with pytest.raises(TimeoutError, match="socket") as caught:
@@ -424,7 +422,7 @@ async def test_a_timeout_of_the_operation_itself_is_retried_within_the_bound() -
     assert not any("not done within" in note for note in caught.value.__notes__)
 
 
-async def test_the_result_comes_back_when_there_is_time() -> None:
+async def test_result_comes_back_when_there_is_time() -> None:
     assert await with_retry(Script("done"), RetryPolicy(timeout=60)) == "done"
 
 
@@ -442,7 +440,7 @@ async def cancelled_at(
 
 
 @pytest.mark.parametrize("timeout", [None, 60])
-async def test_cancellation_ends_an_attempt_at_once(timeout: float | None) -> None:
+async def test_cancellation_ends_attempt_at_once(timeout: float | None) -> None:
     attempts = 0
 
     async def start(there: Callable[[], None]) -> None:
@@ -460,7 +458,7 @@ async def test_cancellation_ends_an_attempt_at_once(timeout: float | None) -> No
 
 
 @pytest.mark.parametrize("timeout", [None, 60])
-async def test_cancellation_ends_a_wait_at_once(timeout: float | None) -> None:
+async def test_cancellation_ends_wait_at_once(timeout: float | None) -> None:
     operation = Script(client_error())
 
     async def start(there: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""What an instance counts and tells of its requests, and who is told of its retries."""
+"""Counters, logs and hooks of the requests of an instance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from fsspec_avroglob.s3.retry import RetryEvent
-from fsspec_avroglob.s3.snapshot import StatsSnapshot
+from fsspec_avroglob.s3.stats import StatsSnapshot
 from tests.conftest import MakeFs
 from tests.support.proxy import FaultProxy
 
@@ -49,7 +49,7 @@ def test_requests_retries_keys_and_bytes_are_counted(
     assert sum(fs.stats.requests.values()) == proxy.count()
 
 
-def test_the_look_for_what_a_lost_answer_left_is_counted(
+def test_request_after_a_lost_answer_is_counted(
     proxy: FaultProxy, make_fs: MakeFs, path: str
 ) -> None:
     fs = make_fs(proxy.storage_options)
@@ -61,9 +61,7 @@ def test_the_look_for_what_a_lost_answer_left_is_counted(
     assert sum(fs.stats.requests.values()) == proxy.count()
 
 
-def test_what_is_given_up_counts_as_failure_and_what_is_missing_does_not(
-    proxy: FaultProxy, make_fs: MakeFs, path: str
-) -> None:
+def test_missing_object_is_not_a_failure(proxy: FaultProxy, make_fs: MakeFs, path: str) -> None:
     fs = make_fs(proxy.storage_options)
     fs.exists(path + "-not")
     proxy.fail("GetObject", 500)
@@ -74,7 +72,7 @@ def test_what_is_given_up_counts_as_failure_and_what_is_missing_does_not(
     assert fs.stats.failures == {"GetObject": 1}
 
 
-def test_reset_counts_from_zero_and_returns_the_figures(make_fs: MakeFs, path: str) -> None:
+def test_reset_counts_from_zero_and_returns_figures(make_fs: MakeFs, path: str) -> None:
     fs = make_fs()
     fs.cat_file(path)
 
@@ -84,7 +82,7 @@ def test_reset_counts_from_zero_and_returns_the_figures(make_fs: MakeFs, path: s
     assert fs.stats.snapshot() == StatsSnapshot(window=fs.stats.window)
 
 
-def test_a_snapshot_stays_as_it_is(make_fs: MakeFs, path: str) -> None:
+def test_snapshot_stays_as_it_is(make_fs: MakeFs, path: str) -> None:
     fs = make_fs()
     snapshot = fs.stats.snapshot()
 
@@ -113,7 +111,7 @@ def test_snapshots_of_copies_add_up(make_fs: MakeFs, path: str) -> None:
     assert json.loads(json.dumps(total.to_dict()))["bytes_read"] == 24
 
 
-def test_a_snapshot_adds_to_nothing_else() -> None:
+def test_snapshot_adds_to_nothing_else() -> None:
     with pytest.raises(TypeError):
         StatsSnapshot() + 1  # type: ignore[operator]
 
@@ -121,7 +119,7 @@ def test_a_snapshot_adds_to_nothing_else() -> None:
 # --- logs -----------------------------------------------------------------------------------------
 
 
-def test_each_request_is_a_debug_message(
+def test_each_request_is_debug_message(
     proxy: FaultProxy, make_fs: MakeFs, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     fs = make_fs(proxy.storage_options)
@@ -144,7 +142,7 @@ def test_each_request_is_a_debug_message(
 @pytest.mark.parametrize(
     "hook", [listen, "tests.s3.test_stats:listen", [listen]], ids=["itself", "name", "list"]
 )
-def test_a_hook_hears_of_each_retry(
+def test_hook_receives_each_retry(
     proxy: FaultProxy, make_fs: MakeFs, path: str, hook: object
 ) -> None:
     fs = make_fs(proxy.storage_options, on_retry=hook)
@@ -157,20 +155,20 @@ def test_a_hook_hears_of_each_retry(
 
 
 @pytest.mark.parametrize("hook", [listen, "tests.s3.test_stats:listen"], ids=["itself", "name"])
-def test_a_hook_travels_with_copies(make_fs: MakeFs, hook: object) -> None:
+def test_hook_travels_with_copies(make_fs: MakeFs, hook: object) -> None:
     fs = make_fs(on_retry=[hook])
 
     for copy in (pickle.loads(pickle.dumps(fs)), AvroGlobFileSystem.from_json(fs.to_json())):
         assert copy.config.on_retry == (listen,)
 
 
-def test_json_leaves_a_hook_out_that_nobody_can_import(make_fs: MakeFs) -> None:
+def test_json_omits_hook_without_a_name(make_fs: MakeFs) -> None:
     fs = make_fs(on_retry=lambda event: None)
 
     assert AvroGlobFileSystem.from_json(fs.to_json()).config.on_retry == ()
 
 
-def test_a_hook_that_fails_is_logged_and_the_request_goes_on(
+def test_hook_that_fails_is_logged_and_request_goes_on(
     proxy: FaultProxy, make_fs: MakeFs, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def failing(event: RetryEvent) -> None:
@@ -187,6 +185,6 @@ def test_a_hook_that_fails_is_logged_and_the_request_goes_on(
 
 
 @pytest.mark.parametrize("hook", [5, "nowhere:nothing", "json", ["tests.s3.test_stats:path2"]])
-def test_what_is_no_hook_is_refused(hook: object) -> None:
+def test_invalid_hook_is_rejected(hook: object) -> None:
     with pytest.raises(ValueError, match="on_retry"):
         fsspec.filesystem("avroglob", on_retry=hook, skip_instance_cache=True)

@@ -1,4 +1,4 @@
-"""Errors tell what to do, and nothing that is secret."""
+"""Errors say what to do, and never hold a secret."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from fsspec_avroglob.s3.classification import UnexpectedAnswerError
 from fsspec_avroglob.s3.config import S3Config
 from fsspec_avroglob.s3.retry import RetryEvent
-from fsspec_avroglob.s3.translation import advice, translated_error, without_secrets
+from fsspec_avroglob.s3.translation import advice, rule_of, translated_error, without_secrets
 from tests.conftest import MakeFs, PutObjects
 from tests.support.calls import READS, WRITES, Operation
 from tests.support.errors import URL_TEXT, client_error
@@ -33,6 +33,10 @@ def unreachable(error: Exception) -> boto.EndpointConnectionError:
     return boto.EndpointConnectionError(endpoint_url=URL_TEXT, error=error)
 
 
+def advised(error: Exception, target: str, config: S3Config) -> str | None:
+    return advice(error, rule_of(error), target, config)
+
+
 @pytest.mark.parametrize(
     ("error", "config", "words"),
     [
@@ -42,7 +46,7 @@ def unreachable(error: Exception) -> boto.EndpointConnectionError:
         (REFUSED, S3Config(profile="work"), "the profile 'work'"),
         (REFUSED, S3Config(), "AWS_ACCESS_KEY_ID"),
         (client_error("", 403), S3Config(), "fsspec's configuration"),
-        (boto.NoCredentialsError(), S3Config(), "no key was given"),
+        (boto.NoCredentialsError(), S3Config(), "there is no option key"),
         (client_error("ExpiredToken", 400), S3Config(), "have expired: renew them"),
         (client_error("RequestTimeTooSkewed", 403), CONFIG, "the clock of this machine is wrong"),
         (client_error("NoSuchBucket", 404), CONFIG, "no bucket 'b' at http://here:9000"),
@@ -53,40 +57,40 @@ def unreachable(error: Exception) -> boto.EndpointConnectionError:
             "give region='eu-west-1'",
         ),
         (unreachable(OSError()), CONFIG, "nothing answers at http://here:9000"),
-        (unreachable(socket.gaierror()), CONFIG, "http://here:9000 is not known to the DNS"),
+        (unreachable(socket.gaierror()), CONFIG, "DNS does not know the name of http://here:9000"),
         (ssl.SSLCertVerificationError("x"), CONFIG, "client_kwargs={'verify': 'ca.pem'}"),
         (boto.SSLError(endpoint_url=URL_TEXT, error="x"), CONFIG, "http, not https?"),
-        (UnexpectedAnswerError("x"), CONFIG, "a proxy or a login page"),
+        (UnexpectedAnswerError("x"), CONFIG, "does a proxy or a login page answer"),
         (ValueError("Invalid endpoint: here:9000"), CONFIG, "a URL such as http://"),
         (client_error("SlowDown", 503), CONFIG, "max_retries (now 2)"),
     ],
     ids=lambda value: repr(value)[:40],
 )
 def test_advice_says_what_to_do(error: Exception, config: S3Config, words: str) -> None:
-    assert words in (advice(error, "b/k", config) or "")
+    assert words in (advised(error, "b/k", config) or "")
 
 
 @pytest.mark.parametrize("error", [client_error("NoSuchKey", 404), TimeoutError(), KeyError("x")])
-def test_where_nothing_is_known_nothing_is_advised(error: Exception) -> None:
-    assert advice(error, "b/k", CONFIG) is None
+def test_unknown_error_gets_no_advice(error: Exception) -> None:
+    assert advised(error, "b/k", CONFIG) is None
 
 
-def test_a_missing_bucket_is_told_from_a_missing_object_where_there_is_no_code() -> None:
-    assert "no bucket 'b'" in (advice(client_error("404", 404), "b", CONFIG) or "")
-    assert advice(client_error("404", 404), "b/k", CONFIG) is None
+def test_missing_bucket_without_code_gets_advice() -> None:
+    assert "no bucket 'b'" in (advised(client_error("404", 404), "b", CONFIG) or "")
+    assert advised(client_error("404", 404), "b/k", CONFIG) is None
 
 
 @pytest.mark.parametrize(
     ("status", "kind"), [(403, PermissionError), (404, FileNotFoundError), (503, OSError)]
 )
-def test_an_error_page_is_translated_by_its_status(status: int, kind: type[Exception]) -> None:
+def test_error_page_is_translated_by_its_status(status: int, kind: type[Exception]) -> None:
     error = translated_error(client_error("", status))
 
     assert type(error) is kind
     assert isinstance(error.__cause__, boto.ClientError)
 
 
-def test_what_cannot_be_parsed_is_an_oserror() -> None:
+def test_unparsable_answer_is_an_oserror() -> None:
     assert isinstance(translated_error(UnexpectedAnswerError("x")), OSError)
 
 
@@ -97,13 +101,13 @@ def notes_of(error: BaseException) -> str:
     return "\n".join(error.__notes__)
 
 
-def test_a_scheme_in_upper_case_is_advised_against(make_fs: MakeFs) -> None:
+def test_scheme_in_upper_case_is_advised_against(make_fs: MakeFs) -> None:
     with pytest.raises(boto.ParamValidationError) as error:
         make_fs().cat("S3://bucket/key")
     assert "write s3://" in notes_of(error.value)
 
 
-def test_advice_comes_with_the_error(proxy: FaultProxy, make_fs: MakeFs, bucket: str) -> None:
+def test_advice_comes_with_error(proxy: FaultProxy, make_fs: MakeFs, bucket: str) -> None:
     fs = make_fs(proxy.storage_options)
     proxy.fail("GetObject", 403, "InvalidAccessKeyId")
 
@@ -115,7 +119,7 @@ def test_advice_comes_with_the_error(proxy: FaultProxy, make_fs: MakeFs, bucket:
     assert "options key and secret" in hint
 
 
-def test_a_server_that_is_not_there(make_fs: MakeFs) -> None:
+def test_unreachable_server_gets_advice(make_fs: MakeFs) -> None:
     with socket.socket() as taken:
         taken.bind((LOOPBACK, 0))  # and never listens
         url = f"http://{LOOPBACK}:{taken.getsockname()[1]}"
@@ -127,7 +131,7 @@ def test_a_server_that_is_not_there(make_fs: MakeFs) -> None:
     assert f"nothing answers at {url}" in notes_of(caught.value)
 
 
-def test_a_server_without_tls_asked_for_it(proxy: FaultProxy, make_fs: MakeFs) -> None:
+def test_server_without_tls_fails(proxy: FaultProxy, make_fs: MakeFs) -> None:
     fs = make_fs(endpoint_url=proxy.url.replace("http:", "https:"), max_retries=0, retry=None)
 
     with pytest.raises(boto.BotoCoreError) as caught:
@@ -194,7 +198,7 @@ def test_errors_are_those_that_s3fs_raises(
 @pytest.mark.parametrize(
     ("operation", "run"), [READS["info"], READS["cat_file"], WRITES["touch"], WRITES["rm_file"]]
 )
-def test_the_note_names_the_object(
+def test_note_names_object(
     counted: AvroGlobFileSystem, proxy: FaultProxy, path: str, operation: str, run: Operation
 ) -> None:
     proxy.fail(operation, 403, "AccessDenied")
@@ -205,12 +209,12 @@ def test_the_note_names_the_object(
     assert caught.value.__notes__[0].startswith(f"{operation} {path}: failed after 1 attempt in ")
 
 
-def test_the_endpoint_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endpoint_of_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     error = client_error("NoSuchBucket", 404)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://there:9000")
-    assert "at http://there:9000" in (advice(error, "b", S3Config()) or "")
+    assert "at http://there:9000" in (advised(error, "b", S3Config()) or "")
     monkeypatch.delenv("AWS_ENDPOINT_URL")
-    assert "at AWS" in (advice(error, "b", S3Config()) or "")
+    assert "at AWS" in (advised(error, "b", S3Config()) or "")
 
 
 # --- secrets --------------------------------------------------------------------------------------
@@ -287,7 +291,7 @@ def test_no_secret_shows_in_any_text(
     assert [text for text in said if "nowhere" in text.lower()] == []
 
 
-def test_signed_urls_and_users_in_urls_are_blackened() -> None:
+def test_secrets_in_urls_are_removed() -> None:
     error = boto.ConnectionClosedError(
         endpoint_url="http://me:pw-nowhere@host/k?X-Amz-Signature=nowhere&X-Amz-Date=1",
         error=ValueError("token t0ken-nowhere"),
