@@ -7,20 +7,29 @@ from typing import Any
 
 import pytest
 
+from fsspec_avroglob.avro.resolution import RecordStep, resolve, same_order
 from fsspec_avroglob.avro.schema import (
     InvalidSchemaError,
     SchemaMismatchError,
-    column_mapping,
     describe_type,
     parse_schema,
 )
 from tests.support.avro_data import USER_SCHEMA, enum, record_schema
 
 
-def mapping(first: Any, other: Any) -> tuple[int, ...] | None:
-    return column_mapping(
-        parse_schema(first), parse_schema(other), first_path="first.avro", path="other.avro"
+def mapping(first: Any, other: Any) -> tuple[int | None, ...] | None:
+    """Where the fields of *first* are in *other*; None if they are in the same order."""
+    step = resolve(
+        parse_schema(other),
+        parse_schema(first),
+        writer_path="other.avro",
+        reader_path="first.avro",
+        strict=True,
     )
+    if same_order(step):
+        return None
+    assert isinstance(step, RecordStep)
+    return tuple(field.position for field in step.fields)
 
 
 def mismatch(first: Any, other: Any) -> SchemaMismatchError:
@@ -183,6 +192,22 @@ def test_a_named_type_used_twice_is_the_same_as_one_defined_once() -> None:
     schema = record_schema({"a": enum("A"), "b": "E"})
 
     assert mapping(schema, record_schema({"b": enum("A"), "a": "E"})) == (1, 0)
+
+
+def test_branches_of_one_kind_are_told_apart_by_their_logical_types() -> None:
+    both = ["long", {"type": "long", "logicalType": "timestamp-millis"}]
+
+    assert mapping(wrapped(both), {**wrapped(both), "doc": "text"}) is None
+    assert mapping(wrapped(both), wrapped(both[::-1])) == (0,)
+    assert mismatch(wrapped(both), wrapped(["long", "int"])).field == "x"
+
+
+def test_records_that_are_used_often_are_compared_once() -> None:
+    schema = record_schema({"x": "int"}, "R0")
+    for level in range(1, 60):
+        schema = record_schema({"a": schema, "b": schema["name"]}, f"R{level}")
+
+    assert mapping(schema, {**schema, "doc": "text"}) is None
 
 
 def test_the_mismatch_survives_pickling() -> None:
