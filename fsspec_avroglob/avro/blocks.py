@@ -12,16 +12,8 @@ import lzma
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
-
-from fsspec_avroglob.avro.container import (
-    SYNC_MARKER_BYTES,
-    Block,
-    CorruptBlockError,
-    NeedMoreBytes,
-    block_at,
-)
 
 MAX_BLOCK_BYTES = 1 << 30
 """Default bound of a block's inflated size: the longest sync interval of Avro's Java writer."""
@@ -197,79 +189,3 @@ class Dropped:
         return (
             f"{self.path}: {self.size_bytes} bytes at {self.offset}{block} left out: {self.reason}"
         )
-
-
-def salvage_blocks(
-    data: bytes,
-    sync_marker: bytes,
-    *,
-    path: str,
-    base: int,
-    dropped: list[Dropped],
-    start: int = 0,
-    block_index: int | None = 0,
-    file_bytes: int | None = None,
-    max_bytes: int | None = None,
-    lost: Dropped | None = None,
-) -> Iterator[Block]:
-    """The good blocks of *data*; what lies between them is reported.
-
-    - ``data``, ``base``, ``start``, ``max_bytes``: as :func:`walk_blocks` takes them.
-    - ``path``: of the file, for the reports.
-    - ``dropped``: gets a :class:`Dropped` for each stretch of bytes that is left out.
-    - ``block_index``: number of the block at *start*, None if not known.
-    - ``file_bytes``: size of the file; by default *data* reaches to its end.
-    - ``lost``: the stretch that ends at *start* so far; it is reported anew, with what it goes on.
-
-    Goes on at the next sync marker that a whole block, or the end of the file, follows. Raises
-    NeedMoreBytes (counted from the start of *data*) where more of the file is needed to judge; all
-    before the last block yielded or stretch reported has then been dealt with, and if that was a
-    stretch, it is *lost* of the next call.
-    """
-    file_bytes = base + len(data) if file_bytes is None else file_bytes
-
-    def block(at: int) -> Block:
-        return block_at(
-            data, at, sync_marker, base=base, file_bytes=file_bytes, max_bytes=max_bytes
-        )
-
-    while lost or start < len(data):
-        if lost is None:
-            try:
-                good = block(start)
-            except CorruptBlockError as error:
-                lost = Dropped(path, block_index, error.offset, 0, error.reason)
-            else:
-                yield good
-                start = good.end - base
-                block_index = None if block_index is None else block_index + 1
-                continue
-        start, needed = _next_start(data, start, sync_marker, block, base + len(data) < file_bytes)
-        dropped.append(replace(lost, size_bytes=base + start - lost.offset))
-        if needed is not None:
-            raise NeedMoreBytes(needed)
-        lost = block_index = None
-
-
-def _next_start(
-    data: bytes, start: int, sync_marker: bytes, block: Callable[[int], Block], goes_on: bool
-) -> tuple[int, int | None]:
-    """Where in *data* blocks go on after a corrupt one at *start*; its end if they do not.
-
-    With a number it is only where to look on when there are so many bytes of the file.
-    """
-    while (marker := data.find(sync_marker, start)) >= 0:
-        candidate = marker + SYNC_MARKER_BYTES
-        if candidate == len(data) and not goes_on:
-            return candidate, None
-        try:
-            block(candidate)
-        except CorruptBlockError:
-            start = marker + 1
-        except NeedMoreBytes as more:
-            return marker, more.size_bytes
-        else:
-            return candidate, None
-    if goes_on:
-        return max(start, len(data) - SYNC_MARKER_BYTES + 1), len(data) + 1
-    return len(data), None

@@ -135,7 +135,7 @@ class RunDecoder(Generic[R]):
         """The blocks each on its own, which shows the one at fault."""
         for place, block in enumerate(run.blocks):
             limit = rows if rows is not None and rows < block.value_count else None
-            yield from self(run.single(place), limit)
+            yield from self(run.part(place, place + 1), limit)
             if rows is not None:
                 rows -= block.value_count
                 if rows <= 0:

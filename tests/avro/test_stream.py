@@ -8,10 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsspec_avroglob.avro.blocks import Dropped, salvage_blocks
-from fsspec_avroglob.avro.container import CorruptBlockError, encode_long, parse_header, walk_blocks
+from fsspec_avroglob.avro.blocks import Dropped
+from fsspec_avroglob.avro.container import (
+    Block,
+    CorruptBlockError,
+    encode_long,
+    parse_header,
+    walk_blocks,
+)
 from fsspec_avroglob.avro.stream import BlockStream, Run
-from tests.support.avro_data import SYNC_MARKER, user_file, users
+from tests.support.avro_data import SYNC_MARKER, block, user_file, users
 
 CONTENT = user_file(60, block_bytes=64)
 START = parse_header(CONTENT).size_bytes
@@ -93,11 +99,8 @@ def test_what_is_salvaged_part_by_part_is_what_is_salvaged_of_the_whole(
     for place, junk in damage:
         body = (body[:place] + junk + body[place + len(junk) :])[: len(BODY)]
     whole: list[Dropped] = []
-    blocks = list(
-        salvage_blocks(
-            body, SYNC_MARKER, path="x", base=START, dropped=whole, max_bytes=max_block_bytes
-        )
-    )
+    runs = feed(body, [0], dropped=whole, max_block_bytes=max_block_bytes)
+    blocks = [block for run in runs for block in run.blocks]
 
     dropped: list[Dropped] = []
     runs = feed(body, cuts, dropped=dropped, max_block_bytes=max_block_bytes, known_size=known_size)
@@ -204,3 +207,101 @@ def test_the_first_values_of_a_run_are_its_first_blocks(count: int) -> None:
     assert first.value_count >= min(count, len(users(60)))
     assert first.value_count - first.blocks[-1].value_count < count
     assert BODY.startswith(first.data)
+
+
+# --- corrupt parts are skipped ---
+
+
+def salvaged(data: bytes) -> tuple[list[Block], list[Dropped]]:
+    """The good blocks of bytes that begin at the byte 100 of a file, and what was skipped."""
+    dropped: list[Dropped] = []
+    stream = BlockStream("f.avro", SYNC_MARKER, 100, 100 + len(data), dropped=dropped)
+    return [block for run in stream.feed(data, last=True) for block in run.blocks], dropped
+
+
+def test_a_good_file_loses_nothing() -> None:
+    data = block(b"a") + block(b"") + block(b"c")
+
+    assert salvaged(data) == (list(walk_blocks(data, SYNC_MARKER, base=100)), [])
+
+
+def test_blocks_after_a_damaged_one_are_found_and_it_is_reported() -> None:
+    first, bad, last = block(b"a" * 9), encode_long(-4) + block(b"b" * 9)[1:], block(b"c" * 9)
+
+    blocks, dropped = salvaged(first + bad + last)
+
+    whole = list(walk_blocks(first + block(b"b" * 9) + last, SYNC_MARKER, base=100))
+    assert blocks == [whole[0], whole[2]]
+    assert dropped == [
+        Dropped("f.avro", 1, whole[1].offset, len(bad), "a block of -4 values in 9 bytes cannot be")
+    ]
+    assert str(dropped[0]).startswith("f.avro: 27 bytes at 127 (block 1) left out: a block of -4")
+
+
+def test_a_damaged_marker_takes_the_next_block_with_it() -> None:
+    # Where the first block ends is then not known, and its own bytes are not trusted.
+    data = block(b"a" * 9)[:-1] + b"?" + block(b"b" * 9) + block(b"c" * 9)
+
+    blocks, dropped = salvaged(data)
+
+    assert [b.end for b in blocks] == [100 + len(data)]
+    assert [(d.offset, d.size_bytes) for d in dropped] == [(100, 2 * len(data) // 3)]
+
+
+def test_a_size_that_lies_does_not_swallow_the_blocks_after_it() -> None:
+    lie = encode_long(1) + encode_long(1 << 40) + b"data" + SYNC_MARKER
+
+    blocks, dropped = salvaged(lie + block(b"good"))
+
+    assert len(blocks) == 1
+    assert "claims 1099511627776 bytes" in dropped[0].reason
+
+
+def test_a_file_cut_short_keeps_its_whole_blocks() -> None:
+    whole = block(b"a" * 20) + block(b"b" * 20)
+
+    for cut in range(1, 38):
+        blocks, dropped = salvaged(whole[:-cut])
+        assert len(blocks) == 1
+        assert sum(d.size_bytes for d in dropped) == len(whole) // 2 - cut
+
+
+def test_a_corrupt_part_is_reported_when_its_end_is_known() -> None:
+    bad, good = b"\x01" + block(b"a" * 30)[1:], block(b"b")
+    data = bad + good
+
+    for length in range(1, len(data)):
+        dropped: list[Dropped] = []
+        stream = BlockStream("f.avro", SYNC_MARKER, 0, len(data), dropped=dropped)
+        assert not list(stream.feed(data[:length], last=False))
+        assert not dropped
+        (run,) = stream.feed(data[length:], last=True)
+        assert [one.offset for one in run.blocks] == [len(bad)]
+        assert [one.size_bytes for one in dropped] == [len(bad)]
+
+
+@given(
+    st.lists(st.binary(max_size=40), max_size=6),
+    st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), max_size=4),
+)
+def test_every_byte_is_in_a_good_block_or_reported(
+    contents: list[bytes], changes: list[tuple[int, int]]
+) -> None:
+    data = bytearray(b"".join(map(block, contents)))
+    for place, value in changes:
+        if place < len(data):
+            data[place] = value
+
+    blocks, dropped = salvaged(bytes(data))
+
+    stretches = [(b.offset, b.end) for b in blocks]
+    stretches += [(d.offset, d.offset + d.size_bytes) for d in dropped]
+    place = 100
+    for start, end in sorted(stretches):
+        assert start == place
+        assert end > start
+        place = end
+    assert place == 100 + len(data)
+    untouched = list(walk_blocks(b"".join(map(block, contents)), SYNC_MARKER, base=100))
+    if not changes:
+        assert blocks == untouched
