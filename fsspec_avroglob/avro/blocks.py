@@ -1,8 +1,8 @@
-"""The data of a container file's blocks: inflated within bounds, good blocks salvaged from bad.
+"""The data of blocks: decompressed within bounds.
 
-Follows "Required Codecs" and "Optional Codecs" of the Apache Avro 1.12 specification. A block tells
-its size as stored but not its size when inflated, so a few kilobytes may ask for gigabytes. Nothing
-here inflates more than it was allowed to.
+Follows "Required Codecs" and "Optional Codecs" of the Apache Avro 1.12 specification. A block states
+its stored size but not its decompressed size, so a few kilobytes may ask for gigabytes. No function
+here decompresses more than its caller allows.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 MAX_BLOCK_BYTES = 1 << 30
-"""Default bound of a block's inflated size: the longest sync interval of Avro's Java writer."""
+"""Default bound of a block's decompressed size: the longest sync interval of Avro's Java writer."""
 
 _SNAPPY_CRC_BYTES = 4
 
-# The window of `xz -9` takes 65 MiB; a header may ask for 4 GiB.
+# `xz -9` needs a window of 65 MiB; a header may ask for 4 GiB.
 _XZ_MEMORY_BYTES = 256 << 20
 
 
@@ -39,20 +39,19 @@ class BlockTooLargeError(CodecError):
     def __str__(self) -> str:
         return (
             f"its data ({self.codec}) inflates to more than {self.max_bytes} bytes; "
-            "raise max_block_size if the file is to be trusted"
+            "raise max_block_size if you trust the file"
         )
 
 
 def decompress(codec: str, data: bytes, max_bytes: int = MAX_BLOCK_BYTES) -> bytes:
-    """The data of a block, inflated.
+    """The decompressed data of a block.
 
     - ``codec``: a name from the specification: null, deflate, bzip2, snappy, xz or zstandard.
-    - ``data``: as it is stored, for snappy with the checksum behind it.
-    - ``max_bytes``: most bytes to inflate to.
+    - ``data``: as stored, for snappy including the checksum at the end.
+    - ``max_bytes``: most bytes to decompress to.
 
-    Raises BlockTooLargeError, having inflated at most one byte more than *max_bytes*, and
-    CodecError for data that is damaged or incomplete, a wrong checksum, and an unknown or missing
-    codec.
+    Raises BlockTooLargeError after at most one byte more than *max_bytes*, and CodecError for
+    damaged or incomplete data, a wrong checksum, and an unknown codec or one that is not installed.
     """
     if codec == "snappy":
         return _inflate_snappy(data, max_bytes)
@@ -74,7 +73,7 @@ class _Inflater(Protocol):
 
 
 def _inflate(codec: str, data: bytes, max_bytes: int) -> Iterator[bytes]:
-    """Inflate, stream by stream. Arguments and errors as of :func:`decompress`."""
+    """Decompress stream by stream. Arguments and errors: :func:`decompress`."""
     new_inflater, error_types = _codec(codec)
     total = 0
     try:
@@ -85,7 +84,7 @@ def _inflate(codec: str, data: bytes, max_bytes: int) -> Iterator[bytes]:
             if total > max_bytes:
                 raise BlockTooLargeError(codec, max_bytes)
             yield piece
-            # zlib hands back what it has not looked at, the others keep it.
+            # zlib returns the input that it has not used; the others keep it.
             data = getattr(inflater, "unconsumed_tail", b"")
             if not inflater.eof:
                 if not piece and not data:
@@ -99,10 +98,10 @@ def _inflate(codec: str, data: bytes, max_bytes: int) -> Iterator[bytes]:
 
 
 def _codec(name: str) -> tuple[Callable[[], _Inflater], tuple[type[Exception], ...]]:
-    """What makes a decompressor for a codec, and the errors that it raises."""
+    """What makes a decompressor for a codec, and the exceptions that the decompressor raises."""
     match name:
         case "deflate":
-            # A negative window size means a stream without zlib's header and checksum.
+            # A negative window size selects a raw stream, without zlib's header and checksum.
             return lambda: zlib.decompressobj(-zlib.MAX_WBITS), (zlib.error,)
         case "bzip2":
             return bz2.BZ2Decompressor, (OSError,)
@@ -111,11 +110,11 @@ def _codec(name: str) -> tuple[Callable[[], _Inflater], tuple[type[Exception], .
         case "zstandard":
             zstd = zstandard()
             return zstd.ZstdDecompressor, (zstd.ZstdError,)
-    raise CodecError(f"its codec {name!r} is none of Avro's; write the file with another one")
+    raise CodecError(f"its codec {name!r} is none of Avro's; write the file with another codec")
 
 
 def zstandard() -> Any:
-    """The module of the standard library (3.14), or its backport. Raises CodecError without it."""
+    """The module ``zstd`` of Python 3.14, or its backport. Raises CodecError if neither exists."""
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
@@ -141,12 +140,12 @@ def _missing(codec: str, package: str) -> CodecError:
 
 
 def _snappy_length(data: bytes) -> int:
-    """How many bytes snappy data says that it inflates to."""
+    """The decompressed size that snappy data claims."""
     if len(data) <= _SNAPPY_CRC_BYTES:
         raise CodecError(f"its {len(data)} bytes are too few for snappy data and its checksum")
     try:
         length: int = _snappy().decompress_raw_len(data[:-_SNAPPY_CRC_BYTES])
-    except Exception as error:  # cramjam's own exceptions share no base but this
+    except Exception as error:  # cramjam's exceptions have no other common base
         raise CodecError(f"its data is not snappy: {error}") from error
     return length
 
@@ -159,17 +158,17 @@ def _inflate_snappy(data: bytes, max_bytes: int) -> bytes:
     except Exception as error:
         raise CodecError(f"its data is not snappy: {error}") from error
     if zlib.crc32(inflated) != int.from_bytes(data[-_SNAPPY_CRC_BYTES:], "big"):
-        raise CodecError("its data does not have the checksum that follows it")
+        raise CodecError("its data does not match the checksum that follows")
     return inflated
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A part of a file that was left out because it is corrupt.
+    """A part of a file that a reader left out because it is corrupt.
 
     - ``path``: the file.
-    - ``block_index``: how many blocks come before it, None where blocks before it were lost too.
-    - ``offset``, ``size_bytes``: where it is.
+    - ``block_index``: number of blocks before it, None if some of those are corrupt, too.
+    - ``offset``, ``size_bytes``: its position and length in the file, in bytes.
     - ``reason``: what is wrong with its first block.
     """
 
@@ -181,7 +180,7 @@ class Dropped:
 
     @property
     def end(self) -> int:
-        """Where what is left out ends."""
+        """Offset of the first byte after it."""
         return self.offset + self.size_bytes
 
     def __str__(self) -> str:

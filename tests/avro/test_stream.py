@@ -233,9 +233,11 @@ def test_blocks_after_a_damaged_one_are_found_and_it_is_reported() -> None:
     whole = list(walk_blocks(first + block(b"b" * 9) + last, SYNC_MARKER, base=100))
     assert blocks == [whole[0], whole[2]]
     assert dropped == [
-        Dropped("f.avro", 1, whole[1].offset, len(bad), "a block of -4 values in 9 bytes cannot be")
+        Dropped("f.avro", 1, whole[1].offset, len(bad), "a block cannot have -4 values in 9 bytes")
     ]
-    assert str(dropped[0]).startswith("f.avro: 27 bytes at 127 (block 1) left out: a block of -4")
+    assert str(dropped[0]).startswith(
+        "f.avro: 27 bytes at 127 (block 1) left out: a block cannot have -4"
+    )
 
 
 def test_a_damaged_marker_takes_the_next_block_with_it() -> None:
