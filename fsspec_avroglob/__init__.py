@@ -7,12 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fsspec_avroglob.avro.blocks import Dropped
-    from fsspec_avroglob.avro.container import NotAvroError
-    from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError
+    from fsspec_avroglob.errors import (
+        AvroDecodeError,
+        AvroGlobError,
+        BlockDecodeError,
+        BlockTooLargeError,
+        CannotJoinError,
+        CodecError,
+        ConversionError,
+        CorruptBlockError,
+        EngineNotAbleError,
+        FilesDifferError,
+        HeaderLinesDifferError,
+        InvalidSchemaError,
+        NotAvroError,
+        NotWritableError,
+        OptionError,
+        PatternError,
+        RefusedKeysError,
+        SchemaMismatchError,
+        UncertainBlockError,
+        UnsupportedTypeError,
+    )
     from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
     from fsspec_avroglob.filesystem.routing import S3Route, use_for_s3
     from fsspec_avroglob.glob.magic import is_glob_pattern
-    from fsspec_avroglob.glob.pattern import GlobPattern, PatternError
+    from fsspec_avroglob.glob.pattern import GlobPattern
     from fsspec_avroglob.readers.expand import (
         S3GlobUri,
         expand_path,
@@ -27,7 +47,6 @@ if TYPE_CHECKING:
     from fsspec_avroglob.readers.lazy import scan_avro
     from fsspec_avroglob.readers.read import (
         AvroBatches,
-        AvroDecodeError,
         AvroRecords,
         aiter_avro_batches,
         aiter_avro_records,
@@ -49,13 +68,26 @@ if TYPE_CHECKING:
 __all__ = [
     "AvroBatches",
     "AvroDecodeError",
+    "AvroGlobError",
     "AvroGlobFileSystem",
     "AvroRecords",
+    "BlockDecodeError",
+    "BlockTooLargeError",
+    "CannotJoinError",
+    "CodecError",
+    "ConversionError",
+    "CorruptBlockError",
     "Dropped",
+    "EngineNotAbleError",
+    "FilesDifferError",
     "GlobPattern",
+    "HeaderLinesDifferError",
     "InvalidSchemaError",
     "NotAvroError",
+    "NotWritableError",
+    "OptionError",
     "PatternError",
+    "RefusedKeysError",
     "ResolvedSources",
     "RetryEvent",
     "RetryPolicy",
@@ -64,6 +96,8 @@ __all__ = [
     "S3Route",
     "SchemaMismatchError",
     "StatsSnapshot",
+    "UncertainBlockError",
+    "UnsupportedTypeError",
     "aiter_avro_batches",
     "aiter_avro_records",
     "expand_path",
@@ -94,6 +128,7 @@ __all__ = [
 # Where the public names come from, lightest first. They come when they are asked for: importing the
 # package imports neither s3fs nor fastavro.
 _HOMES = (
+    "fsspec_avroglob.errors",
     "fsspec_avroglob.s3.retry",
     "fsspec_avroglob.glob.magic",
     "fsspec_avroglob.glob.pattern",
@@ -103,9 +138,7 @@ _HOMES = (
     "fsspec_avroglob.filesystem.routing",
     "fsspec_avroglob.readers.expand",
     "fsspec_avroglob.readers.sources",
-    "fsspec_avroglob.avro.container",
     "fsspec_avroglob.avro.blocks",
-    "fsspec_avroglob.avro.schema",
     "fsspec_avroglob.readers.read",
     "fsspec_avroglob.readers.lazy",
     "fsspec_avroglob.readers.write",

@@ -25,6 +25,7 @@ from fsspec_avroglob.avro.schema import (
     parse_schema,
     standalone,
 )
+from fsspec_avroglob.errors import UnsupportedTypeError
 
 VALUE_COLUMN = "value"
 """The one column of a table read from files whose top-level schema is no record."""
@@ -60,24 +61,6 @@ _LOGICAL: Mapping[str, pa.DataType] = {
     "duration": pa.month_day_nano_interval(),
     "big-decimal": pa.binary(),
 }
-
-
-class UnsupportedTypeError(ValueError):
-    """A field whose type no Arrow type can represent, or no type of Polars.
-
-    - ``field``: its dotted name, ``[]`` after it for items and ``{}`` for values of maps.
-    - ``reason``: why not, and what can be done.
-    - ``library``: whose type is missing.
-    """
-
-    def __init__(self, field: str, reason: str, library: str = "Arrow") -> None:
-        super().__init__(field, reason, library)
-        self.field = field
-        self.reason = reason
-        self.library = library
-
-    def __str__(self) -> str:
-        return f"field {self.field!r} has no {self.library} type: {self.reason}"
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The data of blocks: decompressed within bounds.
 
-Follows "Required Codecs" and "Optional Codecs" of the Apache Avro 1.12 specification. A block states
-its stored size but not its decompressed size, so a few kilobytes may ask for gigabytes. No function
-here decompresses more than its caller allows.
+Follows "Required Codecs" and "Optional Codecs" of the Apache Avro 1.12 specification. A block
+states its stored size but not its decompressed size, so a few kilobytes may ask for gigabytes. No
+function here decompresses more than its caller allows.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from fsspec_avroglob.errors import BlockTooLargeError, CodecError
+
 MAX_BLOCK_BYTES = 1 << 30
 """Default bound of a block's decompressed size: the longest sync interval of Avro's Java writer."""
 
@@ -22,25 +24,6 @@ _SNAPPY_CRC_BYTES = 4
 
 # `xz -9` needs a window of 65 MiB; a header may ask for 4 GiB.
 _XZ_MEMORY_BYTES = 256 << 20
-
-
-class CodecError(ValueError):
-    """Data that its codec cannot inflate, or a codec that is not known or not installed."""
-
-
-class BlockTooLargeError(CodecError):
-    """Data that inflates to more bytes than were allowed."""
-
-    def __init__(self, codec: str, max_bytes: int) -> None:
-        super().__init__(codec, max_bytes)
-        self.codec = codec
-        self.max_bytes = max_bytes
-
-    def __str__(self) -> str:
-        return (
-            f"its data ({self.codec}) inflates to more than {self.max_bytes} bytes; "
-            "raise max_block_size if you trust the file"
-        )
 
 
 def decompress(codec: str, data: bytes, max_bytes: int = MAX_BLOCK_BYTES) -> bytes:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from fsspec_avroglob.errors import CorruptBlockError, NotAvroError, UncertainBlockError
+
 MAGIC = b"Obj\x01"
 SYNC_MARKER_BYTES = 16
 
@@ -34,44 +36,6 @@ _MAX_VARINT_BYTES = 10
 
 BLOCK_HEADER_BYTES = 2 * _MAX_VARINT_BYTES
 """Most bytes of a block's header."""
-
-
-class NotAvroError(ValueError):
-    """The bytes are not an Avro object container file, or its header is damaged."""
-
-
-class CorruptBlockError(ValueError):
-    """Bytes that should be a block of a container file, and cannot be one.
-
-    - ``reason``: what was found wrong.
-    - ``offset``: where in the file the block starts, in bytes.
-    - ``path``, ``block_index``: the file and how many blocks come before this one, where known.
-    """
-
-    def __init__(
-        self, reason: str, offset: int, path: str | None = None, block_index: int | None = None
-    ) -> None:
-        super().__init__(reason, offset, path, block_index)
-        self.reason = reason
-        self.offset = offset
-        self.path = path
-        self.block_index = block_index
-
-    def at(self, path: str | None, block_index: int | None) -> CorruptBlockError:
-        """The same error with its file and the number of its block."""
-        return type(self)(self.reason, self.offset, path, block_index)
-
-    def __str__(self) -> str:
-        block = "the block" if self.block_index is None else f"block {self.block_index}"
-        file = "" if self.path is None else f"{self.path}: "
-        return f"{file}{block} at byte {self.offset} is corrupt: {self.reason}"
-
-
-class UncertainBlockError(CorruptBlockError):
-    """A sync marker that no block follows: it belongs to data, or the block after it is damaged.
-
-    Only the chain of blocks from the file's start can tell.
-    """
 
 
 class NeedMoreBytes(Exception):

@@ -38,30 +38,8 @@ from fsspec_avroglob.avro.resolution import (
     UnionStep,
     identity,
 )
-from fsspec_avroglob.avro.schema import (
-    AvroSchema,
-    InvalidSchemaError,
-    ParsedSchema,
-    branches_of,
-    kind_of,
-)
-
-
-class ConversionError(ValueError):
-    """A value that the table's type for its field cannot hold.
-
-    - ``field``: dotted name of the field.
-    - ``reason``: what is wrong with the value.
-    """
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(field, reason)
-        self.field = field
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"field {self.field!r}: {self.reason}"
-
+from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, branches_of, kind_of
+from fsspec_avroglob.errors import ConversionError, InvalidSchemaError
 
 Live: TypeAlias = pa.BooleanArray | None
 """Which rows have a value that counts; those of a record that is null itself do not. None: all."""

@@ -11,49 +11,16 @@ import fastavro
 import fastavro._read_py
 
 from fsspec_avroglob.avro.blocks import Dropped, decompress
-from fsspec_avroglob.avro.container import CorruptBlockError, encode_long
+from fsspec_avroglob.avro.container import encode_long
 from fsspec_avroglob.avro.physical import endless_array, is_recursive
-from fsspec_avroglob.avro.schema import (
-    AvroSchema,
-    InvalidSchemaError,
-    ParsedSchema,
-    describe_type,
-)
+from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, describe_type
 from fsspec_avroglob.avro.stream import Run
+from fsspec_avroglob.errors import AvroDecodeError, InvalidSchemaError
 
 R = TypeVar("R")
 
 # Values that take no bytes can be claimed in any number.
 _MOST_EMPTY_VALUES = 1 << 24
-
-
-class AvroDecodeError(ValueError):
-    """A file that has an Avro header, but data that cannot be decoded.
-
-    - ``path``: the file.
-    - ``reason``: what was found wrong.
-    - ``block_index``: how many blocks come before the one at fault, None where not known.
-    - ``offset``: where in the file that block starts, in bytes; None where not known.
-    """
-
-    def __init__(
-        self, path: str, reason: str, block_index: int | None = None, offset: int | None = None
-    ) -> None:
-        super().__init__(path, reason, block_index, offset)
-        self.path = path
-        self.reason = reason
-        self.block_index = block_index
-        self.offset = offset
-
-    @classmethod
-    def of(cls, error: CorruptBlockError, path: str) -> AvroDecodeError:
-        """The error for a block that the file's structure shows to be corrupt."""
-        return cls(error.path or path, error.reason, error.block_index, error.offset)
-
-    def __str__(self) -> str:
-        block = "" if self.block_index is None else f"block {self.block_index} "
-        place = "" if self.offset is None else f" ({block}at byte {self.offset})"
-        return f"{self.path} could not be decoded{place}: {self.reason}"
 
 
 @dataclass(frozen=True)

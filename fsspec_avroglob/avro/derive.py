@@ -15,6 +15,7 @@ import pyarrow.types as types
 
 from fsspec_avroglob.avro.physical import endless_array
 from fsspec_avroglob.avro.schema import AvroSchema, parse_schema
+from fsspec_avroglob.errors import NotWritableError
 
 ROW_NAME = "Row"
 """Name of the record; types within are named for the fields that lead to them."""
@@ -42,22 +43,6 @@ _SIMPLE: Sequence[tuple[Callable[[pa.DataType], bool], AvroSchema]] = (
     (types.is_date, {"type": "int", "logicalType": "date"}),
     (types.is_time32, {"type": "int", "logicalType": "time-millis"}),
 )
-
-
-class NotWritableError(ValueError):
-    """A column that Avro has no type or no name for.
-
-    - ``field``: its dotted name, ``[]`` after it for items and ``{}`` for values of maps.
-    - ``reason``: why not, and what can be done.
-    """
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(field, reason)
-        self.field = field
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"field {self.field!r} cannot be written to Avro: {self.reason}"
 
 
 def avro_schema_of(

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.types as types
 
 from fsspec_avroglob.avro.arrow import TableSchema, member_name
-from fsspec_avroglob.avro.derive import NotWritableError, is_uuid
+from fsspec_avroglob.avro.derive import is_uuid
 from fsspec_avroglob.avro.physical import non_null
 from fsspec_avroglob.avro.schema import (
     AvroSchema,
@@ -24,6 +24,7 @@ from fsspec_avroglob.avro.schema import (
     kind_of,
     logical_type,
 )
+from fsspec_avroglob.errors import NotWritableError
 
 _ROWS_AT_ONCE = 10_000
 

@@ -23,7 +23,6 @@ from fsspec_avroglob.avro.schema import (
     RECORDS,
     AvroSchema,
     ParsedSchema,
-    SchemaMismatchError,
     branch_key,
     branches_of,
     describe_type,
@@ -31,6 +30,7 @@ from fsspec_avroglob.avro.schema import (
     logical_type,
     unqualified,
 )
+from fsspec_avroglob.errors import SchemaMismatchError
 
 PROMOTIONS: Mapping[str, frozenset[str]] = {
     "int": frozenset({"long", "float", "double"}),

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import fastavro.schema
 
-from fsspec_avroglob.avro.container import ContainerHeader, NotAvroError
+from fsspec_avroglob.avro.container import ContainerHeader
+from fsspec_avroglob.errors import InvalidSchemaError, NotAvroError
 
 AvroSchema: TypeAlias = Any
 """A schema as parsed JSON: a dict, a list (union) or a str (name of a type)."""
@@ -46,39 +47,6 @@ _UNDERLYING: Mapping[str, frozenset[str]] = {
     for unit in ("millis", "micros", "nanos")
 }
 _FIXED_SIZES = {"uuid": 16, "duration": 12}
-
-
-class InvalidSchemaError(ValueError):
-    """A schema that the Avro specification, or fastavro, does not allow."""
-
-
-class SchemaMismatchError(ValueError):
-    """Two files whose schemas do not make one table.
-
-    - ``first_path``, ``path``: the file whose schema counts, and the one that differs from it.
-    - ``field``: dotted name of the field where they differ, ``""`` for the schemas as wholes.
-    - ``first_type``, ``type``: the field's types in the two, None in the one that lacks it.
-    """
-
-    def __init__(
-        self, first_path: str, path: str, field: str, first_type: str | None, type: str | None
-    ) -> None:
-        super().__init__(first_path, path, field, first_type, type)
-        self.first_path = first_path
-        self.path = path
-        self.field = field
-        self.first_type = first_type
-        self.type = type
-
-    def __str__(self) -> str:
-        subject = f"field {self.field!r}" if self.field else "the schema"
-        if self.type is None:
-            difference = f"{subject} is missing; it is {self.first_type} in {self.first_path}"
-        elif self.first_type is None:
-            difference = f"{subject} ({self.type}) is not in {self.first_path}"
-        else:
-            difference = f"{subject} is {self.type}; it is {self.first_type} in {self.first_path}"
-        return f"{self.path} does not fit {self.first_path}: {difference}"
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from fsspec_avroglob.avro.container import (
     SYNC_MARKER_BYTES,
     Block,
     ByteRange,
-    CorruptBlockError,
     NeedMoreBytes,
     block_at,
 )
+from fsspec_avroglob.errors import CorruptBlockError
 
 
 class Run(NamedTuple):

@@ -13,7 +13,6 @@ from fsspec_avroglob.avro.schema import (
     RECORDS,
     AvroSchema,
     ParsedSchema,
-    SchemaMismatchError,
     branch_key,
     branches_of,
     describe_type,
@@ -24,6 +23,7 @@ from fsspec_avroglob.avro.schema import (
     unqualified,
     with_children,
 )
+from fsspec_avroglob.errors import SchemaMismatchError
 
 
 def union_schema(files: Sequence[tuple[str, ParsedSchema]]) -> ParsedSchema:

@@ -13,12 +13,12 @@ from fsspec_avroglob.avro.container import (
     SYNC_MARKER_BYTES,
     Block,
     ContainerHeader,
-    CorruptBlockError,
     check_marker,
     claimed_block,
 )
 from fsspec_avroglob.avro.decode import RunDecoder
 from fsspec_avroglob.avro.stream import Run
+from fsspec_avroglob.errors import CorruptBlockError
 from fsspec_avroglob.readers.expand import Location
 from fsspec_avroglob.readers.parts import read_part
 from fsspec_avroglob.readers.pipeline import Limits, Pipeline

@@ -11,28 +11,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-_SHOWN_KEYS = 20
 _WINDOWS_CHARACTERS = frozenset('\\:*?"<>|') | frozenset(map(chr, range(32)))
 _WINDOWS_DEVICES = frozenset(
     ["CON", "PRN", "AUX", "NUL"] + [f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10)]
 )
-
-
-class RefusedKeysError(ValueError):
-    """Objects that were not copied, as their keys stand for no file below the target.
-
-    Attributes: ``root`` (the target) and ``refused``, the reason by path (``bucket/key``).
-    """
-
-    def __init__(self, root: str, refused: Mapping[str, str]) -> None:
-        self.root, self.refused = root, dict(refused)
-        shown = [f"{path!r}: {reason}" for path, reason in list(refused.items())[:_SHOWN_KEYS]]
-        if len(refused) > _SHOWN_KEYS:
-            shown.append(f"and {len(refused) - _SHOWN_KEYS} more")
-        super().__init__(f"not copied to {root!r}:\n  " + "\n  ".join(shown))
-
-    def __reduce__(self) -> tuple[type[RefusedKeysError], tuple[str, dict[str, str]]]:
-        return type(self), (self.root, self.refused)
 
 
 @dataclass

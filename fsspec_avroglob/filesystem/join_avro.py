@@ -18,10 +18,7 @@ from fsspec_avroglob.avro.container import (
     HEAD_BYTES,
     SYNC_MARKER_BYTES,
     ContainerHeader,
-    CorruptBlockError,
     NeedMoreBytes,
-    NotAvroError,
-    UncertainBlockError,
     find_block,
     header_of,
     parse_block_header,
@@ -29,6 +26,12 @@ from fsspec_avroglob.avro.container import (
 )
 from fsspec_avroglob.avro.resolution import resolve, same_order
 from fsspec_avroglob.avro.schema import file_schema
+from fsspec_avroglob.errors import (
+    CorruptBlockError,
+    FilesDifferError,
+    NotAvroError,
+    UncertainBlockError,
+)
 from fsspec_avroglob.filesystem.joined import ObjectPart, Source, Stretch
 
 if TYPE_CHECKING:
@@ -36,10 +39,6 @@ if TYPE_CHECKING:
 
 # Read at a time where a file is walked through to find out where its blocks are.
 _WALK_BYTES = 32 << 20
-
-
-class FilesDifferError(ValueError):
-    """Files that cannot be joined into one because they are not alike; names the two."""
 
 
 async def avro_stretches(fs: AvroGlobFileSystem, sources: Sequence[Source]) -> list[Stretch]:

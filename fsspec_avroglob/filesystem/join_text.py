@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec_avroglob.aio.tasks import gather
 from fsspec_avroglob.avro.blocks import zstandard
+from fsspec_avroglob.errors import HeaderLinesDifferError
 from fsspec_avroglob.filesystem.joined import HeldSource, Literal, ObjectPart, Source, Stretch
 
 if TYPE_CHECKING:
@@ -39,21 +40,6 @@ _REQUESTS_AHEAD = 8
 
 # Inflated at a time.
 _PIECE_BYTES = 1 << 20
-
-
-class HeaderLinesDifferError(ValueError):
-    """CSV files whose first lines differ, so that they do not make one table; names the two."""
-
-    def __init__(self, first_path: str, first: bytes, path: str, other: bytes) -> None:
-        super().__init__(first_path, first, path, other)
-
-    def __str__(self) -> str:
-        first_path, first, path, other = self.args
-        return (
-            f"the header line of {path} is {_shown(other)}, that of {first_path} is "
-            f"{_shown(first)}; files without header lines, or with different ones, are to be read "
-            "one by one"
-        )
 
 
 async def line_stretches(
@@ -134,16 +120,11 @@ def _must_equal(
     first: Source | HeldSource, first_line: bytes, source: Source | HeldSource, line: bytes
 ) -> None:
     if _bare(line) != _bare(first_line):
-        raise HeaderLinesDifferError(first.path, first_line, source.path, line)
+        raise HeaderLinesDifferError(first.path, _bare(first_line), source.path, _bare(line))
 
 
 def _bare(line: bytes) -> bytes:
     return line.removeprefix(_BYTE_ORDER_MARK).rstrip(b"\r\n")
-
-
-def _shown(line: bytes) -> str:
-    text = _bare(line).decode("utf-8", "replace")
-    return repr(text if len(text) <= 200 else f"{text[:200]}...")
 
 
 class CompressedLines(io.BufferedReader):

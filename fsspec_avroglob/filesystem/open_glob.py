@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fsspec_avroglob.aio.blocking import sync
 from fsspec_avroglob.aio.tasks import gather
 from fsspec_avroglob.avro.container import MAGIC
+from fsspec_avroglob.errors import CannotJoinError
 from fsspec_avroglob.filesystem.join_avro import avro_stretches
 from fsspec_avroglob.filesystem.join_text import CompressedLines, line_stretches
 from fsspec_avroglob.filesystem.joined import JoinedFile, ObjectPart, Source, Stretch
@@ -30,10 +31,6 @@ _INSTEAD = {
     ".arrow": "pyarrow.dataset.dataset(fs.glob(pattern), filesystem=fs, format='arrow')",
     ".feather": "pyarrow.dataset.dataset(fs.glob(pattern), filesystem=fs, format='feather')",
 }
-
-
-class CannotJoinError(ValueError):
-    """Files that match an opened pattern, but do not make one file together."""
 
 
 class _Format(NamedTuple):

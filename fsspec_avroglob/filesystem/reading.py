@@ -16,6 +16,7 @@ from s3fs import S3FileSystem
 from s3fs.core import version_id_kw
 
 from fsspec_avroglob.aio.tasks import for_each
+from fsspec_avroglob.errors import RefusedKeysError
 from fsspec_avroglob.filesystem.objects import ObjectPart, ObjectRead, Version
 from fsspec_avroglob.glob.magic import is_glob_pattern
 from fsspec_avroglob.s3.requests import S3Request
@@ -185,7 +186,7 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         Raises RefusedKeysError, after all others have been copied, for keys that stand for no file
         of their own there.
         """
-        from fsspec_avroglob.filesystem.download import RefusedKeysError, Targets  # see filesystem
+        from fsspec_avroglob.filesystem.download import Targets
 
         if isinstance(lpath, list):
             return await super()._get(rpath, lpath, recursive, callback, maxdepth, **kwargs)

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TypeAlias
 
+from fsspec_avroglob.errors import PatternError
 from fsspec_avroglob.glob.tokens import (
     AnyChar,
     AnyRun,
@@ -78,23 +79,6 @@ MAX_RECURSIONS = 64
 
 _INTEGER_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 _MAX_DIGITS = 18
-_SHOWN, _SHOWN_BEFORE = 2_000, 1_000
-
-
-class PatternError(ValueError):
-    """A pattern that the grammar does not allow; the message marks the offending character.
-
-    Attributes: ``pattern`` (the text), ``position`` (0-based) and ``reason``.
-    """
-
-    def __init__(self, pattern: str, position: int, reason: str) -> None:
-        self.pattern, self.position, self.reason = pattern, position, reason
-        start = max(0, position - _SHOWN_BEFORE)
-        shown = pattern[start : start + _SHOWN]
-        super().__init__(f"Invalid pattern: {reason}\n  {shown}\n  {' ' * (position - start)}^")
-
-    def __reduce__(self) -> tuple[type[PatternError], tuple[str, int, str]]:
-        return type(self), (self.pattern, self.position, self.reason)
 
 
 @dataclass(frozen=True)

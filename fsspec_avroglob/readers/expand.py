@@ -21,10 +21,11 @@ from fsspec.registry import registry
 
 from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import collect, on_io_loop
+from fsspec_avroglob.errors import OptionError
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from fsspec_avroglob.glob.magic import is_glob_pattern
 from fsspec_avroglob.glob.pattern import GlobPattern
-from fsspec_avroglob.s3.config import FSSPEC_OPTIONS, OptionError, known_options
+from fsspec_avroglob.s3.config import FSSPEC_OPTIONS, known_options
 from fsspec_avroglob.s3.spelling import did_you_mean
 
 __all__ = [

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
 from fsspec_avroglob.aio.blocking import BlockingIterator, blocking
+from fsspec_avroglob.errors import UnsupportedTypeError
 from fsspec_avroglob.readers.expand import Sources, StorageOptions
 from fsspec_avroglob.readers.options import Columns, ReadOptions, TableOptions
 from fsspec_avroglob.readers.sources import ResolvedSources
@@ -89,8 +90,6 @@ def polars_schema(arrow: pyarrow.Schema) -> polars.Schema:
 def _check_type(path: str, type_: pyarrow.DataType) -> None:
     # Polars panics when it is given one of these, which no "except Exception" catches.
     from pyarrow import types
-
-    from fsspec_avroglob.avro.arrow import UnsupportedTypeError
 
     if types.is_interval(type_) or types.is_decimal256(type_):
         raise UnsupportedTypeError(

@@ -16,13 +16,12 @@ from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.container import (
     SYNC_MARKER_BYTES,
     ByteRange,
-    CorruptBlockError,
     NeedMoreBytes,
     blocks_in_range,
     split_ranges,
 )
-from fsspec_avroglob.avro.decode import AvroDecodeError
 from fsspec_avroglob.avro.stream import BlockStream, Run
+from fsspec_avroglob.errors import AvroDecodeError, CorruptBlockError
 from fsspec_avroglob.readers.batches import TableReading
 from fsspec_avroglob.readers.expand import Location, StorageOptions, locate
 from fsspec_avroglob.readers.hive import Partition

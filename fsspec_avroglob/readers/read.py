@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 from fsspec_avroglob.aio.blocking import BlockingIterator, blocking
 from fsspec_avroglob.aio.tasks import on_io_loop
 from fsspec_avroglob.avro.blocks import Dropped
-from fsspec_avroglob.avro.decode import AvroDecodeError
 from fsspec_avroglob.avro.schema import AvroSchema
+from fsspec_avroglob.errors import AvroDecodeError
 from fsspec_avroglob.readers.expand import Sources, StorageOptions
 from fsspec_avroglob.readers.options import Columns, ReadOptions, SourceOptions, TableOptions
 from fsspec_avroglob.readers.records import RecordReading

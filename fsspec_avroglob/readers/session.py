@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from fsspec_avroglob.avro.blocks import Dropped
-from fsspec_avroglob.avro.container import HEAD_BYTES, CorruptBlockError
-from fsspec_avroglob.avro.decode import AvroDecodeError, RunDecoder, Together
+from fsspec_avroglob.avro.container import HEAD_BYTES
+from fsspec_avroglob.avro.decode import RunDecoder, Together
 from fsspec_avroglob.avro.stream import Run
+from fsspec_avroglob.errors import AvroDecodeError, CorruptBlockError
 from fsspec_avroglob.readers.expand import Location, Sources, StorageOptions, locate
 from fsspec_avroglob.readers.hive import Partition, partition_of
 from fsspec_avroglob.readers.options import ReadOptions

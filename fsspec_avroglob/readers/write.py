@@ -19,6 +19,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from fsspec_avroglob.avro.schema import AvroSchema, parse_schema
+from fsspec_avroglob.errors import NotWritableError
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from fsspec_avroglob.readers.expand import Source, StorageOptions, filesystem_for, named
 
@@ -243,8 +244,6 @@ def _converted(frame: Any, convert: Callable[[Any], Any]) -> Any:
 
 def _column_of(name: str, convert: Callable[[Any], Any], values: Any) -> Any:
     """What *convert* makes of a column; NotWritableError with its name where that fails."""
-    from fsspec_avroglob.avro.derive import NotWritableError
-
     try:
         return convert(values)
     except Exception as error:  # whatever the libraries raise

@@ -14,6 +14,7 @@ import s3fs
 from aiobotocore.httpsession import AIOHTTPSession
 from fsspec.config import apply_config, conf
 
+from fsspec_avroglob.errors import OptionError
 from fsspec_avroglob.s3.retry import RetryEvent, RetryPolicy, convert
 from fsspec_avroglob.s3.spelling import did_you_mean
 
@@ -75,13 +76,6 @@ class OneAttemptSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore ha
         session = await super()._get_session(proxy_url)
         session._retry_connection = False
         return session
-
-
-class OptionError(ValueError, TypeError):
-    """A storage option that is unknown, has an impossible value, or contradicts another.
-
-    It is a TypeError too, which is what s3fs and botocore raise for such options.
-    """
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,9 @@ from cramjam import snappy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsspec_avroglob.avro.blocks import (
-    BlockTooLargeError,
-    CodecError,
-    Dropped,
-    decompress,
-)
+from fsspec_avroglob.avro.blocks import Dropped, decompress
 from fsspec_avroglob.avro.container import parse_header, walk_blocks
+from fsspec_avroglob.errors import BlockTooLargeError, CodecError
 from tests.support.avro_data import SYNC_MARKER, avro_file
 
 if sys.version_info >= (3, 14):

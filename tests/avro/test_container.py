@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from fsspec_avroglob.avro.container import (
     MAX_HEADER_BYTES,
     NeedMoreBytes,
-    NotAvroError,
     encode_long,
     parse_block_header,
     parse_header,
 )
+from fsspec_avroglob.errors import NotAvroError
 from tests.support.avro_data import (
     SYNC_MARKER,
     USER_SCHEMA,

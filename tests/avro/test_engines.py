@@ -13,7 +13,8 @@ import pytest
 
 from fsspec_avroglob.avro.arrow import TableSchema
 from fsspec_avroglob.avro.container import parse_header
-from fsspec_avroglob.avro.engines import BlockDecodeError, EngineNotAbleError, decoder
+from fsspec_avroglob.avro.engines import decoder
+from fsspec_avroglob.errors import BlockDecodeError, EngineNotAbleError
 from tests.support.avro_data import (
     USER_SCHEMA,
     avro_file,
@@ -257,7 +258,7 @@ def test_without_polars_avro_fastavro_decodes() -> None:
         import sys
         sys.modules["polars_avro"] = sys.modules["polars"] = None
         from tests.support.avro_tables import decoder_of
-        from fsspec_avroglob.avro.engines import EngineNotAbleError
+        from fsspec_avroglob.errors import EngineNotAbleError
 
         print(decoder_of("long").engine, decoder_of("long").reason)
         try:

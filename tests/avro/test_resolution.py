@@ -10,9 +10,9 @@ from typing import Any
 import fastavro
 import pytest
 
-from fsspec_avroglob.avro.convert import ConversionError
 from fsspec_avroglob.avro.resolution import resolve
-from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError, parse_schema
+from fsspec_avroglob.avro.schema import parse_schema
+from fsspec_avroglob.errors import ConversionError, InvalidSchemaError, SchemaMismatchError
 from tests.support.avro_data import avro_file, enum, logical, record_schema
 from tests.support.avro_tables import ENGINES, column, decoded
 

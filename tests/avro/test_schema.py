@@ -8,12 +8,8 @@ from typing import Any
 import pytest
 
 from fsspec_avroglob.avro.resolution import RecordStep, resolve, same_order
-from fsspec_avroglob.avro.schema import (
-    InvalidSchemaError,
-    SchemaMismatchError,
-    describe_type,
-    parse_schema,
-)
+from fsspec_avroglob.avro.schema import describe_type, parse_schema
+from fsspec_avroglob.errors import InvalidSchemaError, SchemaMismatchError
 from tests.support.avro_data import USER_SCHEMA, enum, record_schema
 
 

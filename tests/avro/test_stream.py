@@ -9,14 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsspec_avroglob.avro.blocks import Dropped
-from fsspec_avroglob.avro.container import (
-    Block,
-    CorruptBlockError,
-    encode_long,
-    parse_header,
-    walk_blocks,
-)
+from fsspec_avroglob.avro.container import Block, encode_long, parse_header, walk_blocks
 from fsspec_avroglob.avro.stream import BlockStream, Run
+from fsspec_avroglob.errors import CorruptBlockError
 from tests.support.avro_data import SYNC_MARKER, block, user_file, users
 
 CONTENT = user_file(60, block_bytes=64)

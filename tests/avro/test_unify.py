@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsspec_avroglob.avro.resolution import resolve
-from fsspec_avroglob.avro.schema import SchemaMismatchError, parse_schema
+from fsspec_avroglob.avro.schema import parse_schema
 from fsspec_avroglob.avro.unify import union_schema
+from fsspec_avroglob.errors import SchemaMismatchError
 from tests.support.avro_data import avro_file, enum, logical, record_schema
 from tests.support.avro_tables import decoded
 

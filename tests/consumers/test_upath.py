@@ -26,7 +26,7 @@ from fsspec_avroglob import (
 )
 from fsspec_avroglob.dask import read_avro as read_avro_on_dask
 from fsspec_avroglob.dask import to_avro
-from fsspec_avroglob.glob.pattern import PatternError
+from fsspec_avroglob.errors import PatternError
 from tests.conftest import PutObjects
 from tests.support.avro_data import user_file
 from tests.support.proxy import FaultProxy

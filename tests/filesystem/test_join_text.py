@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fsspec_avroglob.filesystem.join_text import HeaderLinesDifferError
+from fsspec_avroglob.errors import HeaderLinesDifferError
 from tests.conftest import MakeFs, PutObjects
 from tests.support.proxy import FaultProxy
 

@@ -16,10 +16,14 @@ import polars
 import polars_avro
 import pytest
 
-from fsspec_avroglob.avro.container import CorruptBlockError, NotAvroError, parse_header
-from fsspec_avroglob.avro.schema import SchemaMismatchError
-from fsspec_avroglob.filesystem.join_avro import FilesDifferError
-from fsspec_avroglob.filesystem.open_glob import CannotJoinError
+from fsspec_avroglob.avro.container import parse_header
+from fsspec_avroglob.errors import (
+    CannotJoinError,
+    CorruptBlockError,
+    FilesDifferError,
+    NotAvroError,
+    SchemaMismatchError,
+)
 from tests.conftest import MakeFs, PutObjects
 from tests.support.avro_data import (
     USER_SCHEMA,

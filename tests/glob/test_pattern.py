@@ -13,14 +13,9 @@ from fsspec.utils import glob_translate
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from fsspec_avroglob.errors import PatternError
 from fsspec_avroglob.glob.magic import is_glob_pattern
-from fsspec_avroglob.glob.pattern import (
-    MAX_BRANCHES,
-    MAX_VALUES,
-    GlobPattern,
-    PatternError,
-    Segment,
-)
+from fsspec_avroglob.glob.pattern import MAX_BRANCHES, MAX_VALUES, GlobPattern, Segment
 from fsspec_avroglob.glob.tokens import MAX_STEMS, disjoint_prefixes
 from tests.support.trees import (
     brace_free_patterns,

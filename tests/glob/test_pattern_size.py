@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fsspec_avroglob.glob.pattern import GlobPattern, PatternError
+from fsspec_avroglob.errors import PatternError
+from fsspec_avroglob.glob.pattern import GlobPattern
 from fsspec_avroglob.glob.plan import ListingPlan
 from fsspec_avroglob.glob.tokens import Choice, Text, tokens_regex
 

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from fsspec_avroglob.avro.arrow import TableSchema
 from fsspec_avroglob.avro.container import parse_header
-from fsspec_avroglob.avro.convert import ConversionError
-from fsspec_avroglob.avro.engines import BlockDecodeError, EngineNotAbleError, decoder
+from fsspec_avroglob.avro.engines import decoder
 from fsspec_avroglob.avro.physical import endless_array
 from fsspec_avroglob.avro.schema import kind_of, parse_schema
+from fsspec_avroglob.errors import BlockDecodeError, ConversionError, EngineNotAbleError
 from tests.support.avro_data import avro_file, logical, record_schema
 from tests.support.avro_tables import assert_same, block, decoder_of
 

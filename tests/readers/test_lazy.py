@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fsspec_avroglob.avro.arrow import UnsupportedTypeError
+from fsspec_avroglob.errors import UnsupportedTypeError
 from fsspec_avroglob.readers.lazy import scan_avro
 from tests.conftest import PutObjects
 from tests.support.avro_data import avro_file, record_schema, user_file, users

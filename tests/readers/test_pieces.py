@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.container import parse_header
-from fsspec_avroglob.avro.decode import AvroDecodeError
+from fsspec_avroglob.errors import AvroDecodeError
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.pieces import Piece, layout_of, pieces, read_piece
 from fsspec_avroglob.readers.read import iter_avro_batches, read_avro_table

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fsspec_avroglob.avro.decode import AvroDecodeError, RunDecoder, Together
+from fsspec_avroglob.avro.decode import RunDecoder, Together
 from fsspec_avroglob.avro.stream import Run
+from fsspec_avroglob.errors import AvroDecodeError
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.session import Located, Reading
 from fsspec_avroglob.readers.sources import OpenedFile

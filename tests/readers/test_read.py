@@ -14,9 +14,8 @@ import pandas
 import pytest
 
 from fsspec_avroglob.avro.container import encode_long
-from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError
+from fsspec_avroglob.errors import AvroDecodeError, InvalidSchemaError, SchemaMismatchError
 from fsspec_avroglob.readers.read import (
-    AvroDecodeError,
     iter_avro_records,
     read_avro,
     read_avro_schema,

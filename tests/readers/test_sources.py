@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from fsspec_avroglob.avro.container import NotAvroError
-from fsspec_avroglob.avro.schema import InvalidSchemaError, SchemaMismatchError
+from fsspec_avroglob.errors import InvalidSchemaError, NotAvroError, SchemaMismatchError
 from fsspec_avroglob.readers.sources import ResolvedSources
 from tests.conftest import PutObjects
 from tests.support.avro_data import avro_file, header, record_schema, user_file

@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 from fsspec_avroglob.avro.container import (
     Block,
     ByteRange,
-    CorruptBlockError,
     NeedMoreBytes,
-    UncertainBlockError,
     blocks_in_range,
     encode_long,
     find_block,
@@ -23,6 +21,7 @@ from fsspec_avroglob.avro.container import (
     split_ranges,
     walk_blocks,
 )
+from fsspec_avroglob.errors import CorruptBlockError, UncertainBlockError
 from tests.support.avro_data import (
     SYNC_MARKER,
     block,

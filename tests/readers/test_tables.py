@@ -13,11 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from s3fs.utils import FileExpired
 
-from fsspec_avroglob.avro.container import NotAvroError, parse_header
-from fsspec_avroglob.avro.schema import SchemaMismatchError
+from fsspec_avroglob.avro.container import parse_header
+from fsspec_avroglob.errors import AvroDecodeError, NotAvroError, SchemaMismatchError
 from fsspec_avroglob.readers.pipeline import Pipeline
 from fsspec_avroglob.readers.read import (
-    AvroDecodeError,
     aiter_avro_batches,
     aiter_avro_records,
     iter_avro_batches,

@@ -13,7 +13,8 @@ import pandas
 import pyarrow as pa
 import pytest
 
-from fsspec_avroglob.avro.arrow import TableSchema, UnsupportedTypeError
+from fsspec_avroglob.avro.arrow import TableSchema
+from fsspec_avroglob.errors import UnsupportedTypeError
 from fsspec_avroglob.readers.frames import FrameBuilder
 from fsspec_avroglob.readers.lazy import polars_schema
 from tests.support.avro_data import avro_file, logical, record_schema

@@ -14,8 +14,8 @@ import pytest
 
 from fsspec_avroglob import InvalidSchemaError
 from fsspec_avroglob.avro.arrow import TableSchema
-from fsspec_avroglob.avro.derive import NotWritableError
 from fsspec_avroglob.avro.encode import table_records
+from fsspec_avroglob.errors import NotWritableError
 from fsspec_avroglob.readers.read import read_avro_table
 from fsspec_avroglob.readers.write import write_avro, write_avro_async
 from tests.conftest import MakeFs

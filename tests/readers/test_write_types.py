@@ -19,8 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsspec_avroglob.avro.arrow import TableSchema
-from fsspec_avroglob.avro.derive import NotWritableError, avro_schema_of
+from fsspec_avroglob.avro.derive import avro_schema_of
 from fsspec_avroglob.avro.encode import table_records
+from fsspec_avroglob.errors import NotWritableError
 from fsspec_avroglob.readers.read import read_avro_schema, read_avro_table
 from fsspec_avroglob.readers.write import CODECS, write_avro
 from tests.support.avro_data import USER_SCHEMA, record_schema, users

@@ -5,7 +5,6 @@ schema resolution and logical types are the same code for all (see
 :mod:`fsspec_avroglob.avro.convert`), which is why they return equal tables.
 """
 
-from fsspec_avroglob.avro.engines.base import BlockDecodeError, EngineNotAbleError
 from fsspec_avroglob.avro.engines.decoder import ENGINES, Decoder, decoder
 
-__all__ = ["ENGINES", "BlockDecodeError", "Decoder", "EngineNotAbleError", "decoder"]
+__all__ = ["ENGINES", "Decoder", "decoder"]

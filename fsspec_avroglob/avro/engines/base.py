@@ -34,27 +34,3 @@ class RawEngine(Protocol):
 
         Raises BlockDecodeError if the bytes are no such records, or are not all used up.
         """
-
-
-class EngineNotAbleError(ValueError):
-    """An engine that is not installed, or that cannot decode files of a schema."""
-
-
-class BlockDecodeError(ValueError):
-    """Blocks whose bytes are not what their schema says.
-
-    - ``reason``: what is wrong.
-    - ``block_index``: which of the blocks, counted from 0; None if that is not known.
-    - ``offset``: where this block starts in the bytes given to ``decode``; None if not known.
-    """
-
-    def __init__(
-        self, reason: str, block_index: int | None = None, offset: int | None = None
-    ) -> None:
-        super().__init__(reason, block_index, offset)
-        self.reason = reason
-        self.block_index = block_index
-        self.offset = offset
-
-    def __str__(self) -> str:
-        return self.reason

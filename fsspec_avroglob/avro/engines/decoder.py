@@ -12,20 +12,16 @@ from typing import Any
 import pyarrow as pa
 
 from fsspec_avroglob.avro.arrow import VALUE_COLUMN, TableSchema
-from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, CodecError, decompress
+from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, decompress
 from fsspec_avroglob.avro.container import SYNC_MARKER_BYTES, ContainerHeader, parse_block_header
 from fsspec_avroglob.avro.convert import Conversion, compile_step
-from fsspec_avroglob.avro.engines.base import (
-    BlockDecodeError,
-    EngineNotAbleError,
-    RawBlock,
-    RawEngine,
-)
+from fsspec_avroglob.avro.engines.base import RawBlock, RawEngine
 from fsspec_avroglob.avro.engines.fastavro import FastavroEngine
 from fsspec_avroglob.avro.engines.polars import PolarsAvroEngine
 from fsspec_avroglob.avro.physical import endless_array, is_recursive, physical_schema, zero_width
 from fsspec_avroglob.avro.resolution import FieldStep, RecordStep, resolve
 from fsspec_avroglob.avro.schema import ParsedSchema, describe_type, parse_schema
+from fsspec_avroglob.errors import BlockDecodeError, CodecError, EngineNotAbleError
 
 logger = logging.getLogger("fsspec_avroglob")
 

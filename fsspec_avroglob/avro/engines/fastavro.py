@@ -12,7 +12,8 @@ import numpy
 import pyarrow as pa
 
 from fsspec_avroglob.avro.container import encode_long
-from fsspec_avroglob.avro.engines.base import BlockDecodeError, RawBlock
+from fsspec_avroglob.avro.engines.base import RawBlock
+from fsspec_avroglob.errors import BlockDecodeError
 
 # Enough for the cost of an array to vanish, few enough for the records to stay in the cache.
 _RECORDS_AT_ONCE = 4096

@@ -24,11 +24,8 @@ from typing import Any
 import pyarrow as pa
 
 from fsspec_avroglob.avro.container import MAGIC, SYNC_MARKER_BYTES, encode_long
-from fsspec_avroglob.avro.engines.base import (
-    BlockDecodeError,
-    EngineNotAbleError,
-    RawBlock,
-)
+from fsspec_avroglob.avro.engines.base import RawBlock
+from fsspec_avroglob.errors import BlockDecodeError, EngineNotAbleError
 
 _SYNC_MARKER = bytes(SYNC_MARKER_BYTES)
 
