@@ -307,26 +307,7 @@ class UncertainBlockError(CorruptBlockError):
 
 
 class BlockDecodeError(AvroGlobError, ValueError):
-    """The content of a block does not fit the schema.
-
-    Attributes
-    ----------
-    reason : str
-        What is wrong.
-    block_index : int or None
-        Number of the block among those given to ``decode``, from 0; None if unknown.
-    offset : int or None
-        Offset of the block in the bytes given to ``decode``; None if unknown.
-    """
-
-    def __init__(
-        self, reason: str, block_index: int | None = None, offset: int | None = None
-    ) -> None:
-        super().__init__(reason, block_index, offset)
-        self.reason, self.block_index, self.offset = reason, block_index, offset
-
-    def __str__(self) -> str:
-        return self.reason
+    """The content of a block does not fit the schema."""
 
 
 class CodecError(AvroGlobError, ValueError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import fastavro
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from fsspec_avroglob.avro.arrow import TableSchema, member_name
-from fsspec_avroglob.avro.container import ContainerHeader, encode_long, parse_header
+from fsspec_avroglob.avro.container import ContainerHeader, parse_header, walk_blocks
 from fsspec_avroglob.avro.engines import Decoder, decoder
 from fsspec_avroglob.avro.schema import kind_of
 from tests.support.avro_data import avro_file, record_schema
@@ -32,7 +32,7 @@ def decoded(
     """All blocks of a container file, read with a schema or the file's own, and found valid."""
     header = parse_header(data)
     table = TableSchema.of(header.schema if reader is None else reader, columns)
-    batch = decoder(header, table, engine).decode(data[header.size_bytes :], rows)
+    batch = decoder(header, table, engine).decode(stored_blocks(data), rows)
     batch.validate(full=True)
     assert batch.schema.equals(table.arrow, check_metadata=True)
     return batch
@@ -57,9 +57,16 @@ def decoder_of(schema: Any, engine: str = "auto", codec: str = "null", **options
     return decoder(header, TableSchema.of(schema), engine, **options)
 
 
-def block(value_count: int, data: bytes) -> bytes:
-    """A block as it is stored, without compression."""
-    return encode_long(value_count) + encode_long(len(data)) + data + bytes(16)
+def block(value_count: int, data: bytes) -> list[tuple[int, bytes]]:
+    """One block for a decoder."""
+    return [(value_count, data)]
+
+
+def stored_blocks(file: bytes) -> Iterator[tuple[int, bytes]]:
+    """The blocks of a container file as decoders take them."""
+    header = parse_header(file)
+    for one in walk_blocks(file, header.sync_marker, start=header.size_bytes):
+        yield one.value_count, file[one.data_offset :][: one.size_bytes]
 
 
 def encoded(schema: Any, value: Any) -> bytes:

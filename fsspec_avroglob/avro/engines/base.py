@@ -1,4 +1,4 @@
-"""What an engine is: raw blocks of a physical schema in, a struct array out."""
+"""What an engine is: it turns blocks of a physical schema into struct arrays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 
 class RawBlock(NamedTuple):
-    """One block, inflated.
+    """A decompressed block.
 
     - ``value_count``: how many records it claims to hold.
     - ``data``: their bytes.
@@ -20,17 +20,17 @@ class RawBlock(NamedTuple):
 
 
 class RawEngine(Protocol):
-    """Decodes blocks of one physical schema.
+    """Decodes blocks of one physical schema (see :mod:`fsspec_avroglob.avro.physical`).
 
-    Made from this schema and a struct of the top-level fields that are wanted, with the types that
-    they should have. Raises EngineNotAbleError then if it cannot decode the schema.
+    Its constructor takes the schema and a struct type: the columns to return and their types. It
+    raises EngineNotAbleError if the engine cannot decode the schema.
     """
 
     name: str
     parallel: bool
 
     def decode(self, blocks: Sequence[RawBlock]) -> Iterator[pa.StructArray]:
-        """The records of *blocks* in order, as arrays of structs that have the columns at least.
+        """The records of *blocks* in order, as struct arrays that have at least the columns.
 
-        Raises BlockDecodeError if the bytes are no such records, or are not all used up.
+        Raises BlockDecodeError if the bytes are not such records, or if bytes are left over.
         """

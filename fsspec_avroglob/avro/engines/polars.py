@@ -58,9 +58,10 @@ class PolarsAvroEngine:
 
     def decode(self, blocks: Sequence[RawBlock]) -> Iterator[pa.StructArray]:
         """See :class:`RawEngine`."""
-        for index, block in enumerate(blocks):
+        for block in blocks:
             if block.value_count > len(block.data):
-                raise BlockDecodeError("it claims more records than it has bytes", index)
+                reason = f"it claims {block.value_count} values in {len(block.data)} bytes"
+                raise BlockDecodeError(reason)
         rows = sum(block.value_count for block in blocks)
         batch = self._batch([*(block.data for block in blocks), self._sentinel], rows + 1)
         if len(batch) != rows + 1 or batch.column(self._mark).slice(rows) != self._expected:
