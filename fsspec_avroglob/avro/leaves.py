@@ -1,4 +1,4 @@
-"""Primitive, fixed and enum values: from raw numbers and bytes to their Arrow types, exactly."""
+"""Primitive, fixed and enum values: raw numbers and bytes become their Arrow types, exactly."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fsspec_avroglob.avro.schema import AvroSchema, LogicalType, kind_of, logica
 
 
 class Leaf(NamedTuple):
-    """How one such type is converted.
+    """How a type that consists of no others is converted.
 
-    - ``physical``: the Arrow type that is expected.
-    - ``convert``: makes an array of that type into one of the table's; raises ValueError,
-      IndexError or pyarrow's errors for values that have no place in it.
+    - ``physical``: the Arrow type of the input.
+    - ``convert``: turns an array of that type into one of the table's type. Raises ValueError,
+      IndexError or pyarrow's errors for values that the table's type cannot hold.
     """
 
     physical: pa.DataType
@@ -60,7 +60,7 @@ def leaf(writer: AvroSchema, reader: AvroSchema, target: pa.DataType) -> Leaf:
 
 
 def enum(writer: Any, reader: Any, positions: tuple[int | None, ...]) -> Leaf:
-    """The conversion of an enum, whose raw values are places in the writer's symbols."""
+    """The conversion of an enum, whose raw values are indexes of the writer's symbols."""
     symbols = pa.array(reader["symbols"], pa.string())
     as_read = pa.array(positions, pa.int32())
     unchanged = positions == tuple(range(len(positions)))
@@ -99,7 +99,7 @@ def _promoted(array: pa.Array, target: pa.DataType) -> pa.Array:
 
 
 def _factor(old: LogicalType | None, new: LogicalType) -> int:
-    """What numbers are multiplied by: 1000 from millis to micros."""
+    """The factor between two units: 1000 from millis to micros."""
     if old is None or old == new:
         return 1
     units = old.name.rpartition("-")[2], new.name.rpartition("-")[2]
@@ -120,14 +120,14 @@ def _decimals(array: pa.Array, old: LogicalType, new: LogicalType, target: pa.Da
     signs = numpy.zeros(len(array), numpy.uint8)
     filled = lengths > 0
     signs[filled] = numpy.where(data[starts[filled]] & 0x80, 0xFF, 0)
-    for place in range(width):  # from the least significant byte on
+    for index in range(width):  # from the least significant byte
         column = signs.copy()
-        there = lengths > place
-        column[there] = data[ends[there] - 1 - place]
-        out[:, place] = column
+        there = lengths > index
+        column[there] = data[ends[there] - 1 - index]
+        out[:, index] = column
     too_long = f"a number has more than the {old.precision} digits of its decimal"
     for row in numpy.flatnonzero(lengths > width):
-        # Bytes above those kept must repeat the sign.
+        # The bytes above those kept must repeat the sign.
         above = data[starts[row] : ends[row] - width]
         if (above != signs[row]).any() or (out[row, -1] ^ signs[row]) & 0x80:
             raise ValueError(too_long)
@@ -146,7 +146,7 @@ def _decimal_type(logical: LogicalType) -> pa.DataType:
 
 
 def _bytes_of(array: pa.Array) -> tuple[Any, Any, Any]:
-    """Where the values of a binary array start and end in its data; nulls are empty."""
+    """Starts and ends of a binary array's values in its data, and the data; nulls are empty."""
     if pa.types.is_fixed_size_binary(array.type):
         size = array.type.byte_width
         data = numpy.frombuffer(array.buffers()[1] or b"", numpy.uint8)
@@ -156,12 +156,12 @@ def _bytes_of(array: pa.Array) -> tuple[Any, Any, Any]:
             ends = numpy.where(numpy.asarray(array.is_valid()), ends, starts)
         return starts, ends, data
     _, offsets, values = array.buffers()
-    places = numpy.frombuffer(offsets, numpy.int32)[: len(array) + 1].astype(numpy.int64)
-    return places[:-1], places[1:], numpy.frombuffer(values or b"", numpy.uint8)
+    bounds = numpy.frombuffer(offsets, numpy.int32)[: len(array) + 1].astype(numpy.int64)
+    return bounds[:-1], bounds[1:], numpy.frombuffer(values or b"", numpy.uint8)
 
 
 def _rows_of(array: pa.Array, size: int) -> Any:
-    """The bytes of a fixed type as a matrix with a row a value."""
+    """The bytes of a fixed type as a matrix of shape (values, size)."""
     data = numpy.frombuffer(array.buffers()[1] or b"", numpy.uint8)
     return data[: len(array) * size].reshape(len(array), size)
 
