@@ -202,8 +202,8 @@ class _ArrowTypes:
             raise UnsupportedTypeError(
                 path,
                 f"{describe_type(schema)} contains itself, and Arrow has no recursive types; "
-                "choose other columns, pass a reader schema (schema=...) without this field, or use "
-                "iter_avro_records",
+                "choose other columns, pass a reader schema (schema=...) without this field, or "
+                "use iter_avro_records",
             )
         self._within.append(name)
         fields = [self.field(f["name"], f"{path}.{f['name']}", f["type"]) for f in schema["fields"]]

@@ -166,20 +166,11 @@ def _rows_of(array: pa.Array, size: int) -> Any:
     return data[: len(array) * size].reshape(len(array), size)
 
 
-_HEX_DIGITS = numpy.frombuffer(bytes(range(256)).hex().encode(), numpy.uint8).reshape(256, 2)
-_UUID_GROUPS = ((0, 8, 0), (8, 12, 1), (12, 16, 2), (16, 20, 3), (20, 32, 4))
-
-
 def _uuid_texts(array: pa.Array) -> pa.Array:
-    digits = _HEX_DIGITS[_rows_of(array, 16)].reshape(len(array), 32)
-    texts = numpy.full((len(array), 36), ord("-"), numpy.uint8)
-    for start, stop, dashes in _UUID_GROUPS:
-        texts[:, start + dashes : stop + dashes] = digits[:, start:stop]
-    offsets = numpy.arange(len(array) + 1, dtype=numpy.int64) * 36
-    if offsets[-1] > numpy.iinfo(numpy.int32).max:
-        raise ValueError("more than 2 GiB of text; decode fewer blocks at once")
-    buffers = [array.buffers()[0], pa.py_buffer(offsets.astype(numpy.int32)), pa.py_buffer(texts)]
-    return pa.Array.from_buffers(pa.string(), len(array), buffers)
+    digits = numpy.frombuffer(_rows_of(array, 16).tobytes().hex().encode(), numpy.uint8)
+    texts = numpy.insert(digits.reshape(len(array), 32), (8, 12, 16, 20), ord("-"), axis=1)
+    buffers = [array.buffers()[0], pa.py_buffer(texts)]
+    return pa.Array.from_buffers(pa.binary(36), len(array), buffers).cast(pa.string())
 
 
 _INTERVAL = numpy.dtype([("months", "<i4"), ("days", "<i4"), ("nanos", "<i8")])

@@ -52,31 +52,33 @@ def physical_schema(schema: ParsedSchema) -> AvroSchema:
 
 def endless_array(schema: ParsedSchema) -> AvroSchema | None:
     """An array in *schema* that may have any number of items in no bytes, or None."""
-    known: dict[str, bool] = {}
-
-    def empty(type_: AvroSchema) -> bool:
-        type_ = schema.definition(type_)
-        kind = kind_of(type_)
-        if kind not in RECORDS:
-            return kind == "null" or (kind == "fixed" and type_["size"] == 0)
-        name = type_["name"]
-        if name not in known:
-            known[name] = True  # a record inside itself, outside unions and arrays, has no values
-            known[name] = all(map(empty, children_of(type_)))
-        return known[name]
-
+    empty = _Empty(schema)
     arrays = (part for part in _parts(schema) if kind_of(part) == "array")
     return next((array for array in arrays if empty(array["items"])), None)
 
 
 def zero_width(schema: ParsedSchema) -> bool:
     """Whether *schema* has a type whose values take no bytes, apart from null in unions."""
-    return any(
-        kind_of(part) == "null"
-        or (kind_of(part) == "fixed" and part["size"] == 0)
-        or (kind_of(part) in RECORDS and not part["fields"])
-        for part in _parts(schema)
-    )
+    return any(map(_Empty(schema), _parts(schema)))
+
+
+class _Empty:
+    """Says of types of one schema whether their values take no bytes."""
+
+    def __init__(self, schema: ParsedSchema) -> None:
+        self._schema = schema
+        self._records: dict[str, bool] = {}
+
+    def __call__(self, type_: AvroSchema) -> bool:
+        type_ = self._schema.definition(type_)
+        kind = kind_of(type_)
+        if kind not in RECORDS:
+            return kind == "null" or (kind == "fixed" and type_["size"] == 0)
+        name = type_["name"]
+        if name not in self._records:
+            self._records[name] = True  # while inside: a record directly in itself has no values
+            self._records[name] = all(map(self, children_of(type_)))
+        return self._records[name]
 
 
 def is_recursive(schema: ParsedSchema) -> bool:

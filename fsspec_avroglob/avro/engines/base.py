@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import pyarrow as pa
-
-
-class RawBlock(NamedTuple):
-    """A decompressed block.
-
-    - ``value_count``: how many records it claims to hold.
-    - ``data``: their bytes.
-    """
-
-    value_count: int
-    data: bytes
 
 
 class RawEngine(Protocol):
@@ -29,8 +18,10 @@ class RawEngine(Protocol):
     name: str
     parallel: bool
 
-    def decode(self, blocks: Sequence[RawBlock]) -> Iterator[pa.StructArray]:
+    def decode(self, blocks: Sequence[tuple[int, bytes]]) -> Iterator[pa.StructArray]:
         """The records of *blocks* in order, as struct arrays that have at least the columns.
+
+        - ``blocks``: for each block how many records it claims to hold, and its decompressed data.
 
         Raises BlockDecodeError if the bytes are not such records, or if bytes are left over.
         """

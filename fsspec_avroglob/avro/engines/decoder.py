@@ -15,7 +15,7 @@ from fsspec_avroglob.avro.arrow import VALUE_COLUMN, TableSchema
 from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, decompress
 from fsspec_avroglob.avro.container import ContainerHeader
 from fsspec_avroglob.avro.convert import Conversion, compile_step
-from fsspec_avroglob.avro.engines.base import RawBlock, RawEngine
+from fsspec_avroglob.avro.engines.base import RawEngine
 from fsspec_avroglob.avro.engines.fastavro import FastavroEngine
 from fsspec_avroglob.avro.engines.polars import PolarsAvroEngine
 from fsspec_avroglob.avro.physical import endless_array, is_recursive, physical_schema, zero_width
@@ -58,12 +58,12 @@ class Decoder:
         Raises CodecError and BlockDecodeError for bytes that cannot be decompressed or decoded, and
         ConversionError for a value that the table cannot hold.
         """
-        raw: list[RawBlock] = []
+        raw: list[tuple[int, bytes]] = []
         found = 0
         for count, stored in blocks:
             if rows is not None and found >= rows:
                 break
-            raw.append(RawBlock(count, decompress(self.codec, stored, self.max_block_size)))
+            raw.append((count, decompress(self.codec, stored, self.max_block_size)))
             found += count
         try:
             parts = self._parts(self._raw, raw)
@@ -77,7 +77,7 @@ class Decoder:
         batch = pa.RecordBatch.from_struct_array(whole)
         return batch if rows is None else batch.slice(0, rows)
 
-    def _parts(self, engine: RawEngine, blocks: list[RawBlock]) -> list[pa.StructArray]:
+    def _parts(self, engine: RawEngine, blocks: list[tuple[int, bytes]]) -> list[pa.StructArray]:
         return [self._conversion.convert(part, None) for part in engine.decode(blocks)]
 
 

@@ -9,7 +9,6 @@ import numpy
 import pyarrow as pa
 
 from fsspec_avroglob.avro.decode import BlockReader, check_count
-from fsspec_avroglob.avro.engines.base import RawBlock
 from fsspec_avroglob.errors import BlockDecodeError
 
 # Enough to make the cost of an array negligible, few enough for the CPU's cache.
@@ -26,17 +25,17 @@ class FastavroEngine:
         self._blocks = BlockReader(schema, recursive=recursive)
         self._columns = columns
 
-    def decode(self, blocks: Sequence[RawBlock]) -> Iterator[pa.StructArray]:
+    def decode(self, blocks: Sequence[tuple[int, bytes]]) -> Iterator[pa.StructArray]:
         """See :class:`RawEngine`."""
         records: list[Any] = []
-        for block in blocks:
-            if block.data or block.value_count == 0:
-                records += self._blocks.values(*block)
+        for count, data in blocks:
+            if data or count == 0:
+                records += self._blocks.values(count, data)
             else:  # records without bytes are equal, and there may be millions
-                check_count(*block)
+                check_count(count, data)
                 yield self._array(records)
-                one = self._array(self._blocks.values(1, b""))
-                yield one.take(pa.array(numpy.zeros(block.value_count, numpy.int32)))
+                one = self._array(self._blocks.values(1, data))
+                yield one.take(pa.array(numpy.zeros(count, numpy.int32)))
                 records = []
             if len(records) >= _RECORDS_AT_ONCE:
                 yield self._array(records)
