@@ -17,6 +17,7 @@ from fsspec_avroglob.avro.columns import chosen_columns
 from fsspec_avroglob.avro.physical import non_null
 from fsspec_avroglob.avro.schema import (
     AvroSchema,
+    LogicalType,
     ParsedSchema,
     branches_of,
     describe_type,
@@ -36,7 +37,7 @@ MAX_DECIMAL_PRECISION = 76
 MAX_ARROW_FIELDS = 100_000
 """Most fields of a schema, nested ones included and named types counted at each use."""
 
-_PRIMITIVES: Mapping[str, pa.DataType] = {
+PRIMITIVES: Mapping[str, pa.DataType] = {
     "null": pa.null(),
     "boolean": pa.bool_(),
     "int": pa.int32(),
@@ -46,6 +47,7 @@ _PRIMITIVES: Mapping[str, pa.DataType] = {
     "bytes": pa.binary(),
     "string": pa.string(),
 }
+"""The Arrow types of primitive types without a logical type."""
 
 _LOGICAL: Mapping[str, pa.DataType] = {
     "uuid": pa.string(),
@@ -131,6 +133,12 @@ def member_name(branch: AvroSchema) -> str:
     return branch["name"] if isinstance(branch, dict) and "name" in branch else kind_of(branch)
 
 
+def decimal_type(logical: LogicalType) -> pa.DataType:
+    """The Arrow type of a decimal of at most MAX_DECIMAL_PRECISION digits."""
+    make = pa.decimal128 if logical.precision <= 38 else pa.decimal256
+    return make(logical.precision, logical.scale)
+
+
 class _ArrowTypes:
     """Translates one schema and counts its fields: named types multiply where they are used."""
 
@@ -173,13 +181,11 @@ class _ArrowTypes:
         logical = logical_type(schema)
         if logical is None:
             fixed = kind_of(schema) == "fixed"
-            return pa.binary(schema["size"]) if fixed else _PRIMITIVES[kind_of(schema)]
+            return pa.binary(schema["size"]) if fixed else PRIMITIVES[kind_of(schema)]
         if logical.name != "decimal":
             return _LOGICAL[logical.name]
-        if logical.precision <= 38:
-            return pa.decimal128(logical.precision, logical.scale)
         if logical.precision <= MAX_DECIMAL_PRECISION:
-            return pa.decimal256(logical.precision, logical.scale)
+            return decimal_type(logical)
         raise UnsupportedTypeError(
             path,
             f"a decimal of {logical.precision} digits; Arrow has at most {MAX_DECIMAL_PRECISION}. "

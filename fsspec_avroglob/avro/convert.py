@@ -256,7 +256,7 @@ def _join(
         for index, position in enumerate(kept)
     ]
     valid = pc.invert(is_null)
-    bitmap = None if pc.all(valid).as_py() else _bitmap(valid)
+    bitmap = None if pc.all(valid).as_py() else _unsliced(valid).buffers()[1]
     return pa.Array.from_buffers(target, length, [bitmap], children=children)
 
 
@@ -274,10 +274,6 @@ def _merged(arrays: list[pa.Array], length: int, target: pa.DataType) -> pa.Arra
         source[valid] = rows[valid] + index * length
         missing &= ~valid
     return pa.concat_arrays(arrays).take(pa.array(source, mask=missing))
-
-
-def _bitmap(valid: pa.BooleanArray) -> pa.Buffer:
-    return _unsliced(valid).buffers()[1]
 
 
 def _field(name: str, conversion: Conversion) -> Callable[[pa.Array, Live], pa.Array]:

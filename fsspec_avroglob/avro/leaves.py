@@ -9,6 +9,7 @@ import numpy
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fsspec_avroglob.avro.arrow import PRIMITIVES, decimal_type
 from fsspec_avroglob.avro.schema import AvroSchema, LogicalType, kind_of, logical_type
 
 
@@ -24,16 +25,7 @@ class Leaf(NamedTuple):
     convert: Callable[[pa.Array], pa.Array]
 
 
-_PHYSICAL: Mapping[str, pa.DataType] = {
-    "null": pa.null(),
-    "boolean": pa.bool_(),
-    "int": pa.int32(),
-    "long": pa.int64(),
-    "float": pa.float32(),
-    "double": pa.float64(),
-    "bytes": pa.binary(),
-    "string": pa.binary(),
-}
+_PHYSICAL: Mapping[str, pa.DataType] = {**PRIMITIVES, "string": pa.binary()}
 
 _PER_SECOND = {"millis": 10**3, "micros": 10**6, "nanos": 10**9}
 
@@ -112,7 +104,7 @@ def _scaled(array: pa.Array, storage: pa.DataType, factor: int) -> pa.Array:
 
 
 def _decimals(array: pa.Array, old: LogicalType, new: LogicalType, target: pa.DataType) -> pa.Array:
-    stored = target if old == new else _decimal_type(old)
+    stored = decimal_type(old)
     starts, ends, data = _bytes_of(array)
     width = stored.byte_width
     out = numpy.empty((len(array), width), numpy.uint8)
@@ -138,11 +130,6 @@ def _decimals(array: pa.Array, old: LogicalType, new: LogicalType, target: pa.Da
     except pa.ArrowInvalid as error:
         raise ValueError(too_long) from error
     return decimals if stored == target else decimals.cast(target)
-
-
-def _decimal_type(logical: LogicalType) -> pa.DataType:
-    make = pa.decimal128 if logical.precision <= 38 else pa.decimal256
-    return make(logical.precision, logical.scale)
 
 
 def _bytes_of(array: pa.Array) -> tuple[Any, Any, Any]:

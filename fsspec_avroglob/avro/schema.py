@@ -11,7 +11,7 @@ logical type is ignored, and so is a default that is not of its type.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
@@ -84,7 +84,6 @@ def parse_schema(schema: AvroSchema) -> ParsedSchema:
 
     Raises InvalidSchemaError, also if types nest more than MAX_NESTING levels deep.
     """
-    _refuse_deep_nesting(schema)
     names: dict[str, Any] = {}
     try:
         root = fastavro.schema.parse_schema(
@@ -93,6 +92,8 @@ def parse_schema(schema: AvroSchema) -> ParsedSchema:
             _write_hint=False,
             _ignore_default_error=True,  # older writers accept them, and readers seldom need them
         )
+    except InvalidSchemaError:
+        raise
     except fastavro.schema.UnknownType as error:
         name = error.name
         raise InvalidSchemaError(f"invalid Avro schema: no type is called {name!r}") from error
@@ -244,33 +245,21 @@ def _max_digits(schema: AvroSchema) -> float:
     return math.floor((8 * size - 1) * math.log10(2)) if size > 0 else 0
 
 
-def _without_invalid_logical_types(schema: AvroSchema) -> AvroSchema:
-    """The schema without invalid logical types, which fastavro refuses."""
+def _without_invalid_logical_types(schema: AvroSchema, depth: int = 0) -> AvroSchema:
+    """The schema without invalid logical types, which fastavro refuses.
+
+    Raises InvalidSchemaError for types that nest more than MAX_NESTING levels deep.
+    """
+    if depth > MAX_NESTING:
+        raise InvalidSchemaError(f"invalid Avro schema: nested more than {MAX_NESTING} levels deep")
     if isinstance(schema, list):
-        return [_without_invalid_logical_types(branch) for branch in schema]
+        return [_without_invalid_logical_types(branch, depth + 1) for branch in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {
-        key: _without_invalid_logical_types(value)
-        if key in ("type", "items", "values", "fields")
-        else value
-        for key, value in schema.items()
-    }
+    kept = dict(schema)
+    for key in ("type", "items", "values", "fields"):
+        if key in kept:
+            kept[key] = _without_invalid_logical_types(kept[key], depth + 1)
     if "logicalType" in kept and logical_type(kept) is None:
         del kept["logicalType"]
     return kept
-
-
-def _refuse_deep_nesting(schema: AvroSchema) -> None:
-    level: list[Any] = [schema]
-    for _ in range(MAX_NESTING):
-        level = [child for parent in level for child in _containers_in(parent)]
-        if not level:
-            return
-    raise InvalidSchemaError(f"invalid Avro schema: nested more than {MAX_NESTING} levels deep")
-
-
-def _containers_in(value: Any) -> Iterator[Any]:
-    children = value.values() if isinstance(value, dict) else value
-    if isinstance(value, dict | list):
-        yield from (child for child in children if isinstance(child, dict | list))

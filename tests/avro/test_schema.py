@@ -239,6 +239,7 @@ def test_a_schema_that_is_no_record_has_no_fields() -> None:
         wrapped("Unknown"),
         enum("not a name"),
         {"no": "type"},
+        {"type": "fixed", "name": "F", "logicalType": "decimal", "precision": 3},
         "unionn",
     ],
     ids=str,
