@@ -37,15 +37,15 @@ def decompress(codec: str, data: bytes, max_bytes: int = MAX_BLOCK_BYTES) -> byt
     damaged or incomplete data, a wrong checksum, and an unknown codec or one that is not installed.
     """
     if codec == "snappy":
-        return _inflate_snappy(data, max_bytes)
+        return _decompress_snappy(data, max_bytes)
     if codec != "null":
-        return b"".join(_inflate(codec, data, max_bytes))
+        return b"".join(_decompress_streams(codec, data, max_bytes))
     if len(data) > max_bytes:
         raise BlockTooLargeError(codec, max_bytes)
     return data
 
 
-class _Inflater(Protocol):
+class _Decompressor(Protocol):
     """What the decompressor objects of zlib, bz2, lzma and zstd have in common."""
 
     @property
@@ -55,32 +55,32 @@ class _Inflater(Protocol):
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
-def _inflate(codec: str, data: bytes, max_bytes: int) -> Iterator[bytes]:
+def _decompress_streams(codec: str, data: bytes, max_bytes: int) -> Iterator[bytes]:
     """Decompress stream by stream. Arguments and errors: :func:`decompress`."""
-    new_inflater, error_types = _codec(codec)
+    new_decompressor, error_types = _codec(codec)
     total = 0
     try:
-        inflater = new_inflater()
+        decompressor = new_decompressor()
         while True:
-            piece = inflater.decompress(data, max_bytes + 1 - total)
+            piece = decompressor.decompress(data, max_bytes + 1 - total)
             total += len(piece)
             if total > max_bytes:
                 raise BlockTooLargeError(codec, max_bytes)
             yield piece
             # zlib returns the input that it has not used; the others keep it.
-            data = getattr(inflater, "unconsumed_tail", b"")
-            if not inflater.eof:
+            data = getattr(decompressor, "unconsumed_tail", b"")
+            if not decompressor.eof:
                 if not piece and not data:
                     raise CodecError(f"its data ends before its {codec} stream does")
-            elif codec != "deflate" and inflater.unused_data:
-                inflater, data = new_inflater(), inflater.unused_data
+            elif codec != "deflate" and decompressor.unused_data:
+                decompressor, data = new_decompressor(), decompressor.unused_data
             else:
                 return
     except error_types as error:
         raise CodecError(f"its data is not {codec}: {error}") from error
 
 
-def _codec(name: str) -> tuple[Callable[[], _Inflater], tuple[type[Exception], ...]]:
+def _codec(name: str) -> tuple[Callable[[], _Decompressor], tuple[type[Exception], ...]]:
     """What makes a decompressor for a codec, and the exceptions that the decompressor raises."""
     match name:
         case "deflate":
@@ -133,16 +133,16 @@ def _snappy_length(data: bytes) -> int:
     return length
 
 
-def _inflate_snappy(data: bytes, max_bytes: int) -> bytes:
+def _decompress_snappy(data: bytes, max_bytes: int) -> bytes:
     if _snappy_length(data) > max_bytes:
         raise BlockTooLargeError("snappy", max_bytes)
     try:
-        inflated = bytes(_snappy().decompress_raw(data[:-_SNAPPY_CRC_BYTES]))
+        decompressed = bytes(_snappy().decompress_raw(data[:-_SNAPPY_CRC_BYTES]))
     except Exception as error:
         raise CodecError(f"its data is not snappy: {error}") from error
-    if zlib.crc32(inflated) != int.from_bytes(data[-_SNAPPY_CRC_BYTES:], "big"):
+    if zlib.crc32(decompressed) != int.from_bytes(data[-_SNAPPY_CRC_BYTES:], "big"):
         raise CodecError("its data does not match the checksum that follows")
-    return inflated
+    return decompressed
 
 
 @dataclass(frozen=True)

@@ -180,22 +180,13 @@ def walk_blocks(
     base: int = 0,
     start: int = 0,
     file_bytes: int | None = None,
-    max_bytes: int | None = None,
 ) -> Iterator[Block]:
-    """The consecutive blocks of *data*.
+    """The consecutive blocks of *data*, from its byte *start* to its end.
 
-    - ``base``: offset in the file of the first byte of *data*.
-    - ``start``: where in *data* the first block begins.
-    - ``file_bytes``: size of the file, if known: a block that ends beyond it is corrupt.
-    - ``max_bytes``: a block that claims more bytes of data is corrupt.
-
-    Ends where *data* does. Raises, on reaching that block, NeedMoreBytes (counted from the start of
-    *data*) if the last block is incomplete, and CorruptBlockError if the bytes are no block.
+    Other arguments and errors: :func:`block_at`.
     """
     while start < len(data):
-        block = block_at(
-            data, start, sync_marker, base=base, file_bytes=file_bytes, max_bytes=max_bytes
-        )
+        block = block_at(data, start, sync_marker, base=base, file_bytes=file_bytes)
         yield block
         start = block.end - base
 
@@ -209,7 +200,15 @@ def block_at(
     file_bytes: int | None = None,
     max_bytes: int | None = None,
 ) -> Block:
-    """The block that begins at *start* of *data*. Arguments and errors: :func:`walk_blocks`."""
+    """The block that begins at *start* of *data*.
+
+    - ``base``: offset in the file of the first byte of *data*.
+    - ``file_bytes``: size of the file, if known: a block that ends beyond it is corrupt.
+    - ``max_bytes``: a block that claims more bytes of data is corrupt.
+
+    Raises NeedMoreBytes (counted from the start of *data*) if the block is incomplete, and
+    CorruptBlockError if the bytes are no block.
+    """
     block = claimed_block(data, start, base=base, file_bytes=file_bytes, max_bytes=max_bytes)
     end = block.end - base
     if end > len(data):
@@ -228,7 +227,7 @@ def claimed_block(
 ) -> Block:
     """The block that the header at *start* of *data* claims; :func:`check_marker` must confirm it.
 
-    Arguments and errors: :func:`walk_blocks`.
+    Arguments and errors: :func:`block_at`.
     """
     offset = base + start
     try:
@@ -244,11 +243,8 @@ def claimed_block(
         reason = f"it claims {size_bytes} bytes of data, but the file ends at byte {file_bytes}"
         raise CorruptBlockError(reason, offset)
     if max_bytes is not None and size_bytes > max_bytes:
-        reason = (
-            f"it claims {size_bytes} bytes of data, more than {max_bytes}; "
-            "raise max_block_size if you trust the file"
-        )
-        raise CorruptBlockError(reason, offset)
+        reason = f"it claims {size_bytes} bytes of data, more than {max_bytes}"
+        raise CorruptBlockError(f"{reason}; raise max_block_size if you trust the file", offset)
     return Block(offset, count, size_bytes, base + data_start, end)
 
 

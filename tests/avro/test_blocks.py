@@ -1,4 +1,4 @@
-"""Blocks are inflated within bounds, and checked."""
+"""Blocks are decompressed within bounds, and checked."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def compress(codec: str, data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_data_comes_back_as_it_was(codec: str) -> None:
+def test_data_survive_compression(codec: str) -> None:
     for data in (b"", b"a", bytes(range(256)) * 5000):
         assert decompress(codec, compress(codec, data), len(data)) == data
 
 
 @pytest.mark.parametrize("codec", ["deflate", "bzip2", "snappy", "xz", "zstandard"])
-def test_blocks_that_fastavro_wrote_are_inflated(codec: str) -> None:
+def test_blocks_of_fastavro_decompress(codec: str) -> None:
     file = avro_file(["some text"] * 1000, "string", codec=codec)
     plain = avro_file(["some text"] * 1000, "string")
     start = parse_header(file).size_bytes
@@ -77,7 +77,7 @@ def test_one_byte_more_than_allowed_is_refused(codec: str) -> None:
 
 
 @pytest.mark.parametrize("codec", ["deflate", "bzip2", "snappy", "xz", "zstandard"])
-def test_a_bomb_is_refused_in_little_memory(codec: str) -> None:
+def test_a_bomb_is_refused_without_much_memory(codec: str) -> None:
     data = compress(codec, bytes(BOMB_BYTES))
     tracemalloc.start()
     try:
@@ -90,7 +90,7 @@ def test_a_bomb_is_refused_in_little_memory(codec: str) -> None:
     assert peak < BOMB_BYTES / 2  # xz alone takes a window of 8 MiB
 
 
-def test_a_snappy_length_that_lies_is_refused_before_memory_is_taken_for_it() -> None:
+def test_a_false_snappy_length_is_refused_before_allocation() -> None:
     lie = b"\xff\xff\xff\xff\x0f" + b"\x00a" + bytes(4)
 
     with pytest.raises(BlockTooLargeError):
@@ -110,7 +110,7 @@ def test_data_cut_short_is_refused(codec: str) -> None:
 
 @pytest.mark.parametrize("codec", ["deflate", "bzip2", "snappy", "xz", "zstandard"])
 @given(junk=st.binary(max_size=200))
-def test_junk_inflates_to_little_or_is_refused(codec: str, junk: bytes) -> None:
+def test_junk_stays_within_bounds(codec: str, junk: bytes) -> None:
     with suppress(CodecError):
         assert len(decompress(codec, junk, 1000)) <= 1000
 
@@ -123,7 +123,7 @@ def test_a_wrong_checksum_is_refused() -> None:
 
 
 @pytest.mark.parametrize("codec", ["bzip2", "xz", "zstandard"])
-def test_several_streams_in_one_block_are_one(codec: str) -> None:
+def test_streams_of_one_block_are_joined(codec: str) -> None:
     assert decompress(codec, compress(codec, b"one ") + compress(codec, b"two")) == b"one two"
 
 
@@ -132,7 +132,7 @@ def test_an_unknown_codec_is_named() -> None:
         decompress("lzo", b"")
 
 
-def test_a_codec_that_is_not_installed_names_what_brings_it(
+def test_a_missing_codec_names_its_package(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "cramjam", None)
@@ -141,7 +141,7 @@ def test_a_codec_that_is_not_installed_names_what_brings_it(
         decompress("snappy", compress("null", b"12345678"))
 
 
-def test_errors_and_reports_travel_between_processes() -> None:
+def test_errors_and_reports_can_be_pickled() -> None:
     report = Dropped("f", None, 1, 2, "why")
 
     assert pickle.loads(pickle.dumps(report)) == report

@@ -1,4 +1,4 @@
-"""The schemas of several files become one reader schema, with which every file can be read."""
+"""The schemas of several files become one reader schema for all of them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def unified(*schemas: Any) -> Any:
 
 
 def union_of(*types: Any) -> Any:
-    """The type of a field that has these types in as many files."""
+    """The merged type of a field that has these types in different files."""
     root = unified(*(record_schema({"x": type_}) for type_ in types))
     [field] = root["fields"]
     return field["type"]
 
 
-def test_union_has_the_fields_of_all_with_null_where_they_are_missing() -> None:
+def test_union_has_all_fields_and_null_for_missing_ones() -> None:
     found = unified(
         record_schema({"a": "int", "b": "string"}),
         record_schema({"c": ["long", "null"], "a": "int"}),
