@@ -290,26 +290,7 @@ class UncertainBlockError(CorruptBlockError):
 
 
 class BlockDecodeError(AvroGlobError, ValueError):
-    """The content of a block does not fit the schema.
-
-    Attributes
-    ----------
-    reason : str
-        What is wrong.
-    block_index : int or None
-        Number of the block among those given to ``decode``, from 0; None if unknown.
-    offset : int or None
-        Offset of the block in the bytes given to ``decode``; None if unknown.
-    """
-
-    def __init__(
-        self, reason: str, block_index: int | None = None, offset: int | None = None
-    ) -> None:
-        super().__init__(reason, block_index, offset)
-        self.reason, self.block_index, self.offset = reason, block_index, offset
-
-    def __str__(self) -> str:
-        return self.reason
+    """The content of a block does not fit the schema."""
 
 
 class CodecError(AvroGlobError, ValueError):
@@ -334,7 +315,7 @@ class BlockTooLargeError(CodecError):
     def __str__(self) -> str:
         return (
             f"its data ({self.codec}) inflates to more than {self.max_bytes} bytes; "
-            "raise max_block_size if the file is to be trusted"
+            "raise max_block_size if you trust the file"
         )
 
 

@@ -1,42 +1,7 @@
-"""Avro object container files: their structure, their schemas and readers over many of them.
+"""The Avro format alone: container files, schemas, and blocks decoded to records or to Arrow.
 
-This package re-exports what is pure; the readers, which use filesystems, are in
-:mod:`fsspec_avroglob.readers.read`.
+Nothing here opens a file or imports another package of the library. In reading order:
+``container``, ``blocks`` and ``stream`` find blocks and decompress them; ``schema``, ``resolution``
+and ``unify`` compare schemas; ``decode``, ``engines`` and ``convert`` make values of blocks;
+``arrow``, ``derive`` and ``encode`` relate Avro types to Arrow's.
 """
-
-from fsspec_avroglob.avro.blocks import Dropped, decompress, salvage_blocks
-from fsspec_avroglob.avro.container import (
-    Block,
-    BlockHeader,
-    ByteRange,
-    ContainerHeader,
-    NeedMoreBytes,
-    blocks_in_range,
-    find_block,
-    parse_block_header,
-    parse_header,
-    split_ranges,
-    walk_blocks,
-)
-from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, column_mapping, parse_schema
-
-__all__ = [
-    "AvroSchema",
-    "Block",
-    "BlockHeader",
-    "ByteRange",
-    "ContainerHeader",
-    "Dropped",
-    "NeedMoreBytes",
-    "ParsedSchema",
-    "blocks_in_range",
-    "column_mapping",
-    "decompress",
-    "find_block",
-    "parse_block_header",
-    "parse_header",
-    "parse_schema",
-    "salvage_blocks",
-    "split_ranges",
-    "walk_blocks",
-]

@@ -1,6 +1,6 @@
 """Avro types as Arrow types, and the Arrow schema of a table of Avro records.
 
-The whole table, with what pandas and Polars make of it, is in the documentation ("Types").
+The page "Types" of the documentation lists them all, with the types of pandas and Polars.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from fsspec_avroglob.avro.columns import chosen_columns
 from fsspec_avroglob.avro.physical import non_null
 from fsspec_avroglob.avro.schema import (
     AvroSchema,
+    LogicalType,
     ParsedSchema,
     branches_of,
     describe_type,
@@ -28,15 +29,15 @@ from fsspec_avroglob.avro.schema import (
 from fsspec_avroglob.errors import UnsupportedTypeError
 
 VALUE_COLUMN = "value"
-"""The one column of a table read from files whose top-level schema is no record."""
+"""The only column of a table of files whose top-level schema is no record."""
 
 MAX_DECIMAL_PRECISION = 76
-"""Most digits of an Arrow decimal."""
+"""Most digits of a decimal in Arrow."""
 
 MAX_ARROW_FIELDS = 100_000
-"""Most fields, nested ones included, that a schema may have once names are replaced by types."""
+"""Most fields of a schema, nested ones included and named types counted at each use."""
 
-_PRIMITIVES: Mapping[str, pa.DataType] = {
+PRIMITIVES: Mapping[str, pa.DataType] = {
     "null": pa.null(),
     "boolean": pa.bool_(),
     "int": pa.int32(),
@@ -46,6 +47,7 @@ _PRIMITIVES: Mapping[str, pa.DataType] = {
     "bytes": pa.binary(),
     "string": pa.string(),
 }
+"""The Arrow types of primitive types without a logical type."""
 
 _LOGICAL: Mapping[str, pa.DataType] = {
     "uuid": pa.string(),
@@ -65,18 +67,16 @@ _LOGICAL: Mapping[str, pa.DataType] = {
 
 @dataclass(frozen=True)
 class TableSchema:
-    """The reader schema of a table and the Arrow schema that follows from it alone.
+    """The reader schema of a table, and the Arrow schema that follows from it. Made by :meth:`of`.
 
-    - ``avro``: the reader schema as JSON, reduced to the columns chosen.
-
-    Made by :meth:`of`.
+    - ``avro``: the reader schema as JSON, reduced to the chosen columns.
     """
 
     avro: AvroSchema
 
     @classmethod
     def of(cls, schema: AvroSchema, columns: Iterable[str | int] | None = None) -> TableSchema:
-        """The table of a reader schema; *columns* as in :meth:`select`, all by default.
+        """The table of a reader schema, with all columns or those that :meth:`select` takes.
 
         Raises InvalidSchemaError, and what :meth:`select` raises.
         """
@@ -110,7 +110,7 @@ class TableSchema:
 
     @cached_property
     def key(self) -> str:
-        """A text that is equal for equal tables."""
+        """JSON text that is equal for equal tables."""
         return json.dumps(self.avro)
 
     def select(self, columns: Iterable[str | int]) -> TableSchema:
@@ -121,7 +121,7 @@ class TableSchema:
         names = chosen_columns(columns, self.columns)
         if not self.parsed.is_record:
             if not names:
-                raise ValueError("files that hold no records have one column, and no fewer")
+                raise ValueError("files without records have one column; choose it")
             return self
         fields = {field["name"]: field for field in self.parsed.root["fields"]}
         record = {**self.parsed.root, "fields": [fields[name] for name in names]}
@@ -129,12 +129,18 @@ class TableSchema:
 
 
 def member_name(branch: AvroSchema) -> str:
-    """What a branch of a general union is called: as in Avro's JSON encoding, by type or name."""
+    """The name of a union's branch, as in Avro's JSON encoding: its type or the type's name."""
     return branch["name"] if isinstance(branch, dict) and "name" in branch else kind_of(branch)
 
 
+def decimal_type(logical: LogicalType) -> pa.DataType:
+    """The Arrow type of a decimal of at most MAX_DECIMAL_PRECISION digits."""
+    make = pa.decimal128 if logical.precision <= 38 else pa.decimal256
+    return make(logical.precision, logical.scale)
+
+
 class _ArrowTypes:
-    """One translation of a schema; counts fields, since names used again and again multiply."""
+    """Translates one schema and counts its fields: named types multiply where they are used."""
 
     def __init__(self, schema: ParsedSchema) -> None:
         self._schema = schema
@@ -142,7 +148,7 @@ class _ArrowTypes:
         self._fields = 0
 
     def field(self, name: str, path: str, schema: AvroSchema, optional: bool = False) -> pa.Field:
-        """A field called *name* of an Avro type; *path* is its place in the table, for errors."""
+        """The field *name* of an Avro type; *path* is its dotted name in the table, for errors."""
         self._fields += 1
         if self._fields > MAX_ARROW_FIELDS:
             raise UnsupportedTypeError(
@@ -155,7 +161,7 @@ class _ArrowTypes:
         return pa.field(name, self.type(path, schema), nullable=nullable)
 
     def type(self, path: str, schema: AvroSchema) -> pa.DataType:
-        """The Arrow type of an Avro type, null in unions left out."""
+        """The Arrow type of an Avro type; null in unions does not count."""
         schema = self._schema.definition(schema)
         match kind_of(schema):
             case "union":
@@ -175,17 +181,15 @@ class _ArrowTypes:
         logical = logical_type(schema)
         if logical is None:
             fixed = kind_of(schema) == "fixed"
-            return pa.binary(schema["size"]) if fixed else _PRIMITIVES[kind_of(schema)]
+            return pa.binary(schema["size"]) if fixed else PRIMITIVES[kind_of(schema)]
         if logical.name != "decimal":
             return _LOGICAL[logical.name]
-        if logical.precision <= 38:
-            return pa.decimal128(logical.precision, logical.scale)
         if logical.precision <= MAX_DECIMAL_PRECISION:
-            return pa.decimal256(logical.precision, logical.scale)
+            return decimal_type(logical)
         raise UnsupportedTypeError(
             path,
-            f"a decimal of {logical.precision} digits, and Arrow's have {MAX_DECIMAL_PRECISION} at "
-            "most; give a reader schema (schema=...) without this logicalType to get its bytes, or "
+            f"a decimal of {logical.precision} digits; Arrow has at most {MAX_DECIMAL_PRECISION}. "
+            "Pass a reader schema (schema=...) without this logicalType to read its bytes, or "
             "choose other columns",
         )
 
@@ -195,22 +199,17 @@ class _ArrowTypes:
             return pa.null()
         if len(kept) == 1:
             return self.type(path, kept[0])
-        members = [member_name(branch) for branch in kept]
-        return pa.struct(
-            [
-                self.field(name, f"{path}.{name}", branch, optional=True)
-                for name, branch in zip(members, kept, strict=True)
-            ]
-        )
+        members = [(member_name(branch), branch) for branch in kept]
+        return pa.struct([self.field(n, f"{path}.{n}", b, optional=True) for n, b in members])
 
     def _record(self, path: str, schema: Any) -> pa.DataType:
         name = schema["name"]
         if name in self._within:
             raise UnsupportedTypeError(
                 path,
-                f"{describe_type(schema)} holds itself, and Arrow's types end somewhere; choose "
-                "other columns, give a reader schema (schema=...) without this field, or use "
-                "iter_avro_records",
+                f"{describe_type(schema)} contains itself, and Arrow has no recursive types; "
+                "choose other columns, pass a reader schema (schema=...) without this field, or "
+                "use iter_avro_records",
             )
         self._within.append(name)
         fields = [self.field(f["name"], f"{path}.{f['name']}", f["type"]) for f in schema["fields"]]

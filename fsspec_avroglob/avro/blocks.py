@@ -1,8 +1,8 @@
-"""The data of a container file's blocks: inflated within bounds, good blocks salvaged from bad.
+"""The data of blocks: decompressed within bounds.
 
-Follows "Required Codecs" and "Optional Codecs" of the Apache Avro 1.12 specification. A block tells
-its size as stored but not its size when inflated, so a few kilobytes may ask for gigabytes. Nothing
-here inflates more than it was allowed to.
+Follows "Required Codecs" and "Optional Codecs" of the Apache Avro 1.12 specification. A block
+states its stored size but not its decompressed size, so a few kilobytes may ask for gigabytes. No
+function here decompresses more than its caller allows.
 """
 
 from __future__ import annotations
@@ -12,42 +12,40 @@ import lzma
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fsspec_avroglob.avro.container import SYNC_MARKER_BYTES, Block, NeedMoreBytes, block_at
-from fsspec_avroglob.errors import BlockTooLargeError, CodecError, CorruptBlockError
+from fsspec_avroglob.errors import BlockTooLargeError, CodecError
 
 MAX_BLOCK_BYTES = 1 << 30
-"""Default bound of a block's inflated size: the longest sync interval of Avro's Java writer."""
+"""Default bound of a block's decompressed size: the longest sync interval of Avro's Java writer."""
 
 _SNAPPY_CRC_BYTES = 4
 
-# The window of `xz -9` takes 65 MiB; a header may ask for 4 GiB.
+# `xz -9` needs a window of 65 MiB; a header may ask for 4 GiB.
 _XZ_MEMORY_BYTES = 256 << 20
 
 
 def decompress(codec: str, data: bytes, max_bytes: int = MAX_BLOCK_BYTES) -> bytes:
-    """The data of a block, inflated.
+    """The decompressed data of a block.
 
     - ``codec``: a name from the specification: null, deflate, bzip2, snappy, xz or zstandard.
-    - ``data``: as it is stored, for snappy with the checksum behind it.
-    - ``max_bytes``: most bytes to inflate to.
+    - ``data``: as stored, for snappy including the checksum at the end.
+    - ``max_bytes``: most bytes to decompress to.
 
-    Raises BlockTooLargeError, having inflated at most one byte more than *max_bytes*, and
-    CodecError for data that is damaged or incomplete, a wrong checksum, and an unknown or missing
-    codec.
+    Raises BlockTooLargeError after at most one byte more than *max_bytes*, and CodecError for
+    damaged or incomplete data, a wrong checksum, and an unknown codec or one that is not installed.
     """
     if codec == "snappy":
-        return _inflate_snappy(data, max_bytes)
+        return _decompress_snappy(data, max_bytes)
     if codec != "null":
-        return b"".join(_inflate(codec, data, max_bytes))
+        return b"".join(_decompress_streams(codec, data, max_bytes))
     if len(data) > max_bytes:
         raise BlockTooLargeError(codec, max_bytes)
     return data
 
 
-class _Inflater(Protocol):
+class _Decompressor(Protocol):
     """What the decompressor objects of zlib, bz2, lzma and zstd have in common."""
 
     @property
@@ -57,36 +55,36 @@ class _Inflater(Protocol):
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
-def _inflate(codec: str, data: bytes, max_bytes: int) -> Iterator[bytes]:
-    """Inflate, stream by stream. Arguments and errors as of :func:`decompress`."""
-    new_inflater, error_types = _codec(codec)
+def _decompress_streams(codec: str, data: bytes, max_bytes: int) -> Iterator[bytes]:
+    """Decompress stream by stream. Arguments and errors: :func:`decompress`."""
+    new_decompressor, error_types = _codec(codec)
     total = 0
     try:
-        inflater = new_inflater()
+        decompressor = new_decompressor()
         while True:
-            piece = inflater.decompress(data, max_bytes + 1 - total)
+            piece = decompressor.decompress(data, max_bytes + 1 - total)
             total += len(piece)
             if total > max_bytes:
                 raise BlockTooLargeError(codec, max_bytes)
             yield piece
-            # zlib hands back what it has not looked at, the others keep it.
-            data = getattr(inflater, "unconsumed_tail", b"")
-            if not inflater.eof:
+            # zlib returns the input that it has not used; the others keep it.
+            data = getattr(decompressor, "unconsumed_tail", b"")
+            if not decompressor.eof:
                 if not piece and not data:
                     raise CodecError(f"its data ends before its {codec} stream does")
-            elif codec != "deflate" and inflater.unused_data:
-                inflater, data = new_inflater(), inflater.unused_data
+            elif codec != "deflate" and decompressor.unused_data:
+                decompressor, data = new_decompressor(), decompressor.unused_data
             else:
                 return
     except error_types as error:
         raise CodecError(f"its data is not {codec}: {error}") from error
 
 
-def _codec(name: str) -> tuple[Callable[[], _Inflater], tuple[type[Exception], ...]]:
-    """What makes a decompressor for a codec, and the errors that it raises."""
+def _codec(name: str) -> tuple[Callable[[], _Decompressor], tuple[type[Exception], ...]]:
+    """What makes a decompressor for a codec, and the exceptions that the decompressor raises."""
     match name:
         case "deflate":
-            # A negative window size means a stream without zlib's header and checksum.
+            # A negative window size selects a raw stream, without zlib's header and checksum.
             return lambda: zlib.decompressobj(-zlib.MAX_WBITS), (zlib.error,)
         case "bzip2":
             return bz2.BZ2Decompressor, (OSError,)
@@ -95,11 +93,11 @@ def _codec(name: str) -> tuple[Callable[[], _Inflater], tuple[type[Exception], .
         case "zstandard":
             zstd = zstandard()
             return zstd.ZstdDecompressor, (zstd.ZstdError,)
-    raise CodecError(f"its codec {name!r} is none of Avro's; write the file with another one")
+    raise CodecError(f"its codec {name!r} is none of Avro's; write the file with another codec")
 
 
 def zstandard() -> Any:
-    """The module of the standard library (3.14), or its backport. Raises CodecError without it."""
+    """The module ``zstd`` of Python 3.14, or its backport. Raises CodecError if neither exists."""
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
@@ -125,35 +123,35 @@ def _missing(codec: str, package: str) -> CodecError:
 
 
 def _snappy_length(data: bytes) -> int:
-    """How many bytes snappy data says that it inflates to."""
+    """The decompressed size that snappy data claims."""
     if len(data) <= _SNAPPY_CRC_BYTES:
         raise CodecError(f"its {len(data)} bytes are too few for snappy data and its checksum")
     try:
         length: int = _snappy().decompress_raw_len(data[:-_SNAPPY_CRC_BYTES])
-    except Exception as error:  # cramjam's own exceptions share no base but this
+    except Exception as error:  # cramjam's exceptions have no other common base
         raise CodecError(f"its data is not snappy: {error}") from error
     return length
 
 
-def _inflate_snappy(data: bytes, max_bytes: int) -> bytes:
+def _decompress_snappy(data: bytes, max_bytes: int) -> bytes:
     if _snappy_length(data) > max_bytes:
         raise BlockTooLargeError("snappy", max_bytes)
     try:
-        inflated = bytes(_snappy().decompress_raw(data[:-_SNAPPY_CRC_BYTES]))
+        decompressed = bytes(_snappy().decompress_raw(data[:-_SNAPPY_CRC_BYTES]))
     except Exception as error:
         raise CodecError(f"its data is not snappy: {error}") from error
-    if zlib.crc32(inflated) != int.from_bytes(data[-_SNAPPY_CRC_BYTES:], "big"):
-        raise CodecError("its data does not have the checksum that follows it")
-    return inflated
+    if zlib.crc32(decompressed) != int.from_bytes(data[-_SNAPPY_CRC_BYTES:], "big"):
+        raise CodecError("its data does not match the checksum that follows")
+    return decompressed
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A part of a file that was left out because it is corrupt.
+    """A part of a file that a reader left out because it is corrupt.
 
     - ``path``: the file.
-    - ``block_index``: how many blocks come before it, None where blocks before it were lost too.
-    - ``offset``, ``size_bytes``: where it is.
+    - ``block_index``: number of blocks before it, None if some of those are corrupt, too.
+    - ``offset``, ``size_bytes``: its position and length in the file, in bytes.
     - ``reason``: what is wrong with its first block.
     """
 
@@ -165,7 +163,7 @@ class Dropped:
 
     @property
     def end(self) -> int:
-        """Where what is left out ends."""
+        """Offset of the first byte after it."""
         return self.offset + self.size_bytes
 
     def __str__(self) -> str:
@@ -173,79 +171,3 @@ class Dropped:
         return (
             f"{self.path}: {self.size_bytes} bytes at {self.offset}{block} left out: {self.reason}"
         )
-
-
-def salvage_blocks(
-    data: bytes,
-    sync_marker: bytes,
-    *,
-    path: str,
-    base: int,
-    dropped: list[Dropped],
-    start: int = 0,
-    block_index: int | None = 0,
-    file_bytes: int | None = None,
-    max_bytes: int | None = None,
-    lost: Dropped | None = None,
-) -> Iterator[Block]:
-    """The good blocks of *data*; what lies between them is reported.
-
-    - ``data``, ``base``, ``start``, ``max_bytes``: as :func:`walk_blocks` takes them.
-    - ``path``: of the file, for the reports.
-    - ``dropped``: gets a :class:`Dropped` for each stretch of bytes that is left out.
-    - ``block_index``: number of the block at *start*, None if not known.
-    - ``file_bytes``: size of the file; by default *data* reaches to its end.
-    - ``lost``: the stretch that ends at *start* so far; it is reported anew, with what it goes on.
-
-    Goes on at the next sync marker that a whole block, or the end of the file, follows. Raises
-    NeedMoreBytes (counted from the start of *data*) where more of the file is needed to judge; all
-    before the last block yielded or stretch reported has then been dealt with, and if that was a
-    stretch, it is *lost* of the next call.
-    """
-    file_bytes = base + len(data) if file_bytes is None else file_bytes
-
-    def block(at: int) -> Block:
-        return block_at(
-            data, at, sync_marker, base=base, file_bytes=file_bytes, max_bytes=max_bytes
-        )
-
-    while lost or start < len(data):
-        if lost is None:
-            try:
-                good = block(start)
-            except CorruptBlockError as error:
-                lost = Dropped(path, block_index, error.offset, 0, error.reason)
-            else:
-                yield good
-                start = good.end - base
-                block_index = None if block_index is None else block_index + 1
-                continue
-        start, needed = _next_start(data, start, sync_marker, block, base + len(data) < file_bytes)
-        dropped.append(replace(lost, size_bytes=base + start - lost.offset))
-        if needed is not None:
-            raise NeedMoreBytes(needed)
-        lost = block_index = None
-
-
-def _next_start(
-    data: bytes, start: int, sync_marker: bytes, block: Callable[[int], Block], goes_on: bool
-) -> tuple[int, int | None]:
-    """Where in *data* blocks go on after a corrupt one at *start*; its end if they do not.
-
-    With a number it is only where to look on when there are so many bytes of the file.
-    """
-    while (marker := data.find(sync_marker, start)) >= 0:
-        candidate = marker + SYNC_MARKER_BYTES
-        if candidate == len(data) and not goes_on:
-            return candidate, None
-        try:
-            block(candidate)
-        except CorruptBlockError:
-            start = marker + 1
-        except NeedMoreBytes as more:
-            return marker, more.size_bytes
-        else:
-            return candidate, None
-    if goes_on:
-        return max(start, len(data) - SYNC_MARKER_BYTES + 1), len(data) + 1
-    return len(data), None

@@ -1,4 +1,4 @@
-"""Choosing columns by name or by place."""
+"""Choosing columns by name or by index."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def _name(column: str | int, known: Sequence[str]) -> str:
         return column
     if isinstance(column, bool) or not hasattr(column, "__index__"):
         raise TypeError(f"a column is a name or an index, not {column!r}")
-    place = operator.index(column)
-    if not -len(known) <= place < len(known):
-        raise ValueError(f"no column {place}: there are {len(known)}, from 0 on")
-    return known[place]
+    index = operator.index(column)
+    if not -len(known) <= index < len(known):
+        raise ValueError(f"no column {index}: there are {len(known)}, from 0 on")
+    return known[index]
 
 
 def unknown_column(name: str, columns: Iterable[str]) -> str:
-    """The message for a column that does not exist: the ones like it, else all of them."""
+    """The message for an unknown column: it lists columns of similar names, or else all."""
     names = list(columns)
     near = difflib.get_close_matches(name, names) or names
     return f"no column {name!r}; there is {', '.join(map(repr, near)) or 'none'}"

@@ -1,12 +1,12 @@
 """The Avro object container file: its header, its blocks, and where it can be divided.
 
 Follows "Object Container Files" of the Apache Avro 1.12 specification. Nothing here reads a file:
-a parser that runs out of bytes raises :class:`NeedMoreBytes`, which says how many it takes.
+a parser that runs out of bytes raises :class:`NeedMoreBytes`, which says how many it needs.
 
-A block tells where the next one starts, so the chain of blocks that begins after the header is
-certain. From the middle of a file, blocks are found by the sync marker before them. Its 16 bytes
-may also stand within data, in a file that was copied into a record for one, so a place found is
-confirmed by the blocks that must follow it (:func:`find_block`, which says how far that carries).
+Each block states its size, so the chain of blocks after the header is certain. From the middle of a
+file, a block is found by the sync marker before it. The same 16 bytes may also occur in data, for
+example if a record holds a copy of the file. :func:`find_block` therefore checks the blocks that
+must follow, and says how certain its answer is.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ MAGIC = b"Obj\x01"
 SYNC_MARKER_BYTES = 16
 
 HEAD_BYTES = 64 * 1024
-"""What to read of a file for its header: most fit, and servers send it about as fast as a byte."""
+"""How much of a file to read for its header: most headers fit, and latency outweighs the rest."""
 
-# The largest schemas met in practice are below 2 MB. A longer header is a length that lies.
+# The largest schemas in practice are below 2 MB. Anything longer is treated as corrupt.
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 
-# Writers put in a handful. Empty entries by the million would take long to parse.
+# Writers add a handful. Millions of empty entries would take long to parse.
 MAX_METADATA_ENTRIES = 10_000
 
-# zig-zag varints of 64 bits: nine bytes of seven bits hold 63 bits, the tenth holds the last one.
+# Zig-zag varints of 64 bits: nine bytes of seven bits hold 63 bits, the tenth holds the last one.
 _MAX_VARINT_BYTES = 10
 
 BLOCK_HEADER_BYTES = 2 * _MAX_VARINT_BYTES
-"""The most that a block's header takes."""
+"""Most bytes of a block's header."""
 
 
 class NeedMoreBytes(Exception):
-    """The buffer ends before the item that was being parsed does.
+    """The buffer ends within the item that is being parsed.
 
-    ``size_bytes`` is the length, counted from the start of the buffer, that is needed at the least.
+    - ``size_bytes``: least length, from the start of the buffer, that the parser needs.
     """
 
     def __init__(self, size_bytes: int) -> None:
@@ -54,13 +54,13 @@ class NeedMoreBytes(Exception):
 
 @dataclass(frozen=True)
 class ContainerHeader:
-    """What stands before the first block of a container file.
+    """The header of a container file.
 
-    - ``schema_text``: the writer schema, JSON as it stands in the file.
-    - ``codec``: name of the block compression, ``"null"`` when the header names none.
-    - ``metadata``: all of the header's metadata, ``avro.schema`` and ``avro.codec`` included.
+    - ``schema_text``: the writer schema, JSON as in the file.
+    - ``codec``: name of the block compression, ``"null"`` if the header names none.
+    - ``metadata``: all metadata, ``avro.schema`` and ``avro.codec`` included.
     - ``sync_marker``: the 16 bytes that end every block.
-    - ``size_bytes``: length of the header, which is the offset of the first block.
+    - ``size_bytes``: length of the header, and so the offset of the first block.
     """
 
     schema_text: str
@@ -73,7 +73,7 @@ class ContainerHeader:
     def schema(self) -> Any:
         """The writer schema as parsed JSON: a dict, a list (union) or a str (name of a type).
 
-        Raises NotAvroError when the text is not JSON.
+        Raises NotAvroError if the text is not JSON.
         """
         try:
             return json.loads(self.schema_text)
@@ -82,11 +82,11 @@ class ContainerHeader:
 
 
 class BlockHeader(NamedTuple):
-    """The two numbers that open a block.
+    """The two numbers at the start of a block.
 
     - ``value_count``: number of values in the block.
     - ``size_bytes``: length of the block's data as stored, without header and sync marker.
-    - ``data_offset``: where in the parsed buffer that data starts.
+    - ``data_offset``: where the data starts in the parsed buffer.
     """
 
     value_count: int
@@ -95,7 +95,7 @@ class BlockHeader(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Where a block is; all offsets count from the start of the file.
+    """A block of a file; all offsets count from the start of the file.
 
     - ``offset``: of its first byte.
     - ``value_count``: number of values in it.
@@ -112,7 +112,7 @@ class Block(NamedTuple):
 
 
 class ByteRange(NamedTuple):
-    """The half-open range [start, stop) of a file; a block belongs to the one that it starts in."""
+    """The range [start, stop) of a file; a block belongs to the range in which it starts."""
 
     start: int
     stop: int
@@ -121,8 +121,8 @@ class ByteRange(NamedTuple):
 def parse_header(data: bytes) -> ContainerHeader:
     """Parse the header at the start of ``data``, which may hold more than the header.
 
-    Raises NeedMoreBytes when ``data`` is a proper beginning of a header but not all of it, and
-    NotAvroError when no bytes that follow could make it one.
+    Raises NeedMoreBytes if ``data`` ends within the header, and NotAvroError if no further bytes
+    could make it a header.
     """
     if data[: len(MAGIC)] != MAGIC[: len(data)]:
         raise NotAvroError(f"it starts with {bytes(data[:4])!r}, not with Avro's {MAGIC!r}")
@@ -144,7 +144,7 @@ def parse_header(data: bytes) -> ContainerHeader:
 def header_of(path: str, data: bytes, *, whole: bool) -> ContainerHeader | int:
     """The header of the file *path*, or how many bytes of the file to read for it.
 
-    - ``data``: the file from its start on, ``whole``: whether that is all of it.
+    - ``data``: the first bytes of the file; ``whole``: whether they are the whole file.
 
     Raises NotAvroError with the file's name.
     """
@@ -163,13 +163,13 @@ def header_of(path: str, data: bytes, *, whole: bool) -> ContainerHeader | int:
 def parse_block_header(data: bytes, offset: int = 0) -> BlockHeader:
     """Parse the header of the block that starts at ``offset`` of ``data``.
 
-    Raises NeedMoreBytes when ``data`` ends within the header, and NotAvroError when count or size
-    is negative or longer than 64 bits.
+    Raises NeedMoreBytes if ``data`` ends within the header, and NotAvroError if count or size is
+    negative or longer than 64 bits.
     """
     count, after_count = _parse_long(data, offset)
     size_bytes, data_offset = _parse_long(data, after_count)
     if count < 0 or size_bytes < 0:
-        raise NotAvroError(f"a block of {count} values in {size_bytes} bytes cannot be")
+        raise NotAvroError(f"a block cannot have {count} values in {size_bytes} bytes")
     return BlockHeader(count, size_bytes, data_offset)
 
 
@@ -180,22 +180,13 @@ def walk_blocks(
     base: int = 0,
     start: int = 0,
     file_bytes: int | None = None,
-    max_bytes: int | None = None,
 ) -> Iterator[Block]:
-    """The blocks of *data*, one after another.
+    """The consecutive blocks of *data*, from its byte *start* to its end.
 
-    - ``base``: the byte of the file that *data* begins with.
-    - ``start``: where in *data* the first block begins.
-    - ``file_bytes``: size of the file, if known: a block that ends behind it is corrupt.
-    - ``max_bytes``: a block that claims more bytes of data is taken for corrupt.
-
-    Ends where *data* does. Raises, when it comes to that block, NeedMoreBytes (counted from the
-    start of *data*) if the last one is not complete and CorruptBlockError if bytes cannot be one.
+    Other arguments and errors: :func:`block_at`.
     """
     while start < len(data):
-        block = block_at(
-            data, start, sync_marker, base=base, file_bytes=file_bytes, max_bytes=max_bytes
-        )
+        block = block_at(data, start, sync_marker, base=base, file_bytes=file_bytes)
         yield block
         start = block.end - base
 
@@ -209,7 +200,15 @@ def block_at(
     file_bytes: int | None = None,
     max_bytes: int | None = None,
 ) -> Block:
-    """The block that begins at *start* of *data*. Arguments and errors: :func:`walk_blocks`."""
+    """The block that begins at *start* of *data*.
+
+    - ``base``: offset in the file of the first byte of *data*.
+    - ``file_bytes``: size of the file, if known: a block that ends beyond it is corrupt.
+    - ``max_bytes``: a block that claims more bytes of data is corrupt.
+
+    Raises NeedMoreBytes (counted from the start of *data*) if the block is incomplete, and
+    CorruptBlockError if the bytes are no block.
+    """
     block = claimed_block(data, start, base=base, file_bytes=file_bytes, max_bytes=max_bytes)
     end = block.end - base
     if end > len(data):
@@ -226,9 +225,9 @@ def claimed_block(
     file_bytes: int | None = None,
     max_bytes: int | None = None,
 ) -> Block:
-    """The block whose header is at *start* of *data*, as that claims.
+    """The block that the header at *start* of *data* claims; :func:`check_marker` must confirm it.
 
-    Only :func:`check_marker` tells whether it is one. Arguments and errors: :func:`walk_blocks`.
+    Arguments and errors: :func:`block_at`.
     """
     offset = base + start
     try:
@@ -244,19 +243,16 @@ def claimed_block(
         reason = f"it claims {size_bytes} bytes of data, but the file ends at byte {file_bytes}"
         raise CorruptBlockError(reason, offset)
     if max_bytes is not None and size_bytes > max_bytes:
-        reason = (
-            f"it claims {size_bytes} bytes of data, more than {max_bytes}; "
-            "raise max_block_size if the file is to be trusted"
-        )
-        raise CorruptBlockError(reason, offset)
+        reason = f"it claims {size_bytes} bytes of data, more than {max_bytes}"
+        raise CorruptBlockError(f"{reason}; raise max_block_size if you trust the file", offset)
     return Block(offset, count, size_bytes, base + data_start, end)
 
 
 def check_marker(block: Block, found: bytes, sync_marker: bytes) -> None:
-    """Raise CorruptBlockError if *found*, the 16 bytes that end *block*, is not its marker."""
+    """Raise CorruptBlockError if *found*, the last 16 bytes of *block*, is not the sync marker."""
     if found != sync_marker:
-        place = block.end - SYNC_MARKER_BYTES
-        reason = f"no sync marker follows its {block.size_bytes} bytes of data, at byte {place}"
+        offset = block.end - SYNC_MARKER_BYTES
+        reason = f"no sync marker follows its {block.size_bytes} bytes of data, at byte {offset}"
         raise CorruptBlockError(reason, block.offset)
 
 
@@ -270,18 +266,17 @@ def find_block(
 ) -> int | None:
     """The offset of the first block that begins at or after a byte of the file.
 
-    - ``data``: a part of the file, from its byte *base* on. A block is found by the sync marker
-      before it, so *base* is at most *at_or_after* - 16.
+    - ``data``: a part of the file, from its byte *base*, which is at most *at_or_after* - 16: a
+      block is found by the sync marker before it.
     - ``file_bytes``: size of the file, if known.
 
-    Returns None if no marker in *data* ends there or later; the end of the file's last block counts
-    as the start of one. Raises UncertainBlockError if a marker is found but what follows it in
-    *data* is no chain of blocks.
+    Returns None if no marker in *data* ends there or later. The end of the last block counts as the
+    start of a block. Raises UncertainBlockError if no chain of blocks follows the marker.
 
-    What is certain: no marker is passed over, so damage never makes a block disappear unseen. What
-    is not: a marker in data may be followed by a chain of blocks up to the end of *data*, as in a
-    record that holds a whole container file with the same marker. Whoever knows the chain of
-    blocks before this place can tell (:func:`blocks_in_range`).
+    No marker is skipped, so damage never hides a block without an error. The answer may be wrong if
+    data hold a marker and then a chain of blocks up to the end of *data*, as in a record that holds
+    a whole container file with the same marker. Whoever knows the blocks before can tell
+    (:func:`blocks_in_range`).
     """
     marker = data.find(sync_marker, max(at_or_after - base - SYNC_MARKER_BYTES, 0))
     if marker < 0:
@@ -309,22 +304,22 @@ def blocks_in_range(
 ) -> list[Block]:
     """The blocks that begin within *byte_range*, in order.
 
-    - ``data``: the file from its byte *base* on, at the least to the end of the last of these
-      blocks. Without *first*, *base* is at most ``byte_range.start - 16``.
+    - ``data``: the file from its byte *base*, up to the end of the last of these blocks at least.
+      Without *first*, *base* is at most ``byte_range.start - 16``.
     - ``file_bytes``: size of the file, if known.
-    - ``first``: where the first block at or after ``byte_range.start`` begins, if known: for the
-      file's first range the end of the header, else the ``end`` of the last block before it.
+    - ``first``: where the first block at or after ``byte_range.start`` begins, if known: the end of
+      the header for the file's first range, else the ``end`` of the last block before it.
 
-    All ranges of :func:`split_ranges` together have each of the file's blocks once. Without *first*
-    this is subject to the uncertainty of :func:`find_block`. Whoever reads neighbouring ranges
-    rules it out: if the first block does not begin where the last one before it ends, or if there
-    are blocks in a range that the last block before it covers, read the range again with *first*.
+    The ranges of :func:`split_ranges` together have each block of the file once. Without *first*
+    the answer is as uncertain as that of :func:`find_block`. A reader of neighbouring ranges can
+    check it: if the first block does not begin where the last block before it ends, or if a range
+    has blocks and the last block before it covers the range, read the range again with *first*.
 
-    Raises NeedMoreBytes (counted from the start of *data*) if the last block is not complete,
+    Raises NeedMoreBytes (counted from the start of *data*) if the last block is incomplete,
     CorruptBlockError, and without *first* UncertainBlockError.
     """
     if first is None:
-        # A marker that ends behind the range says nothing about it, whatever follows.
+        # A marker that ends after the range says nothing about it, whatever follows.
         earliest = max(byte_range.start - base - SYNC_MARKER_BYTES, 0)
         if data.find(sync_marker, earliest, byte_range.stop - 1 - base) < 0:
             return []
@@ -340,15 +335,15 @@ def blocks_in_range(
 
 
 def split_ranges(size_bytes: int, header_bytes: int, split_bytes: int) -> list[ByteRange]:
-    """Divide a file into ranges of at most *split_bytes* each, about equal, for its blocks.
+    """Divide a file into about equal ranges of at most *split_bytes*, to read its blocks by.
 
     - ``size_bytes``, ``header_bytes``: lengths of the file and of its header.
 
-    Returns ranges that cover [header_bytes, size_bytes) without gap, none for a file without
-    blocks. In a range no block may start. Raises ValueError for *split_bytes* below 1.
+    Returns ranges that cover [header_bytes, size_bytes) without a gap; none for a file without
+    blocks. It may be that no block starts in a range. Raises ValueError for *split_bytes* below 1.
     """
     if split_bytes < 1:
-        raise ValueError(f"a split of {split_bytes} bytes: at least 1 is needed")
+        raise ValueError(f"a split must have at least 1 byte, not {split_bytes}")
     body = max(size_bytes - header_bytes, 0)
     count = -(-body // split_bytes)
     bounds = [header_bytes + body * i // count for i in range(count)] + [size_bytes]
@@ -364,7 +359,7 @@ def _parse_metadata(data: bytes, offset: int) -> tuple[dict[str, bytes], int]:
         if count == 0:
             return metadata, offset
         if count < 0:
-            # A negative count is followed by the length of the map block, for those who skip it.
+            # After a negative count comes the length in bytes, for readers that skip entries.
             count = -count
             _, offset = _parse_long(data, offset)
         entries += count

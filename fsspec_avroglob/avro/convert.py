@@ -1,9 +1,9 @@
-"""From what engines decode (see :mod:`fsspec_avroglob.avro.physical`) to the columns of a table.
+"""Conversion of raw columns (:mod:`fsspec_avroglob.avro.physical`) to the columns of a table.
 
 A step of :mod:`fsspec_avroglob.avro.resolution` becomes a :class:`Conversion`: the Arrow type that
-the engine is asked for, and a function over whole Arrow arrays that promotes, reorders, fills in
-defaults and gives raw numbers their logical type. No Python object is made for a value, so none is
-rounded, and values that Python's own types cannot hold (the year 10000) pass.
+the engine must return, and a function over whole Arrow arrays. The function promotes, reorders,
+adds defaults and gives raw numbers their logical type. No value becomes a Python object. So none is
+rounded, and values outside the range of Python's types (the year 10000) are possible.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, branches_of, k
 from fsspec_avroglob.errors import ConversionError, InvalidSchemaError
 
 Live: TypeAlias = pa.BooleanArray | None
-"""Which rows have a value that counts; those of a record that is null itself do not. None: all."""
+"""Which rows have a value; the rows of a field of a null record do not. None means all rows."""
 
 
 class Conversion(NamedTuple):
     """How one type is converted.
 
-    - ``physical``: the Arrow type that is expected; records may have further fields.
-    - ``convert``: makes an array of that type into one of the table's type, of the same length.
+    - ``physical``: the Arrow type of the input; records may have further fields.
+    - ``convert``: turns an array of that type into one of the table's type, of equal length.
     """
 
     physical: pa.DataType
@@ -59,12 +59,12 @@ class Conversion(NamedTuple):
 def compile_step(
     step: Step, reader: ParsedSchema, type_: AvroSchema, target: pa.DataType
 ) -> Conversion:
-    """The conversion that follows *step* to *type_* of *reader*, which is *target* in Arrow."""
+    """The conversion that follows *step* to *type_* of *reader*; *target* is its Arrow type."""
     return _Compiler(reader).compile("", step, type_, target)
 
 
 class _Member(NamedTuple):
-    """A branch of a union on its way: the reader's branch that takes it, or why none does."""
+    """A branch of the writer's union: the reader's branch for its values, or why there is none."""
 
     position: int | None
     physical: pa.DataType | None
@@ -93,7 +93,7 @@ class _Compiler:
             case UnionStep():
                 return self._union(path, step, target)
             case RecursionStep():
-                raise RecursionError(f"field {path!r}: record {step.reader_name} holds itself")
+                raise RecursionError(f"field {path!r}: record {step.reader_name} contains itself")
 
     def _map(self, path: str, step: MapStep, type_: Any, target: pa.DataType) -> Conversion:
         keys = _guarded(f"{path}{{}}", leaves.leaf("string", "string", pa.string()))
@@ -125,7 +125,7 @@ class _Compiler:
                 continue
             conversion = self.compile(inner, field.step, field.reader, field_type)
             name = field_name(field.position)
-            # By way of two aliases two fields may come from one, and ask for parts of it.
+            # Through aliases, two fields may read different parts of one field of the writer.
             physical[name] = _both(physical.get(name), conversion.physical)
             makers.append(_field(name, conversion))
 
@@ -142,13 +142,13 @@ class _Compiler:
     def _constant(
         self, path: str, field: FieldStep, target: pa.DataType
     ) -> Callable[[pa.Array, Live], pa.Array]:
-        """Makes as many copies of a field's default as there are rows."""
+        """A function that repeats a field's default for each row."""
         step = identity(self.reader, field.reader)
         conversion = self.compile(path, step, field.reader, target)
         try:
             value = _Default(self.reader).of(field.reader, field.default)
             one = conversion.convert(pa.array([value], conversion.physical), None)
-        except (KeyError, TypeError, AttributeError, ValueError, pa.ArrowException) as error:
+        except (KeyError, ValueError, OverflowError, pa.ArrowException) as error:
             raise InvalidSchemaError(
                 f"invalid Avro schema: field {path!r} has the default {field.default!r}, "
                 "which is not of its type"
@@ -158,27 +158,22 @@ class _Compiler:
     def _union(self, path: str, step: UnionStep, target: pa.DataType) -> Conversion:
         members = [self._member(path, branch, step.reader, target) for branch in step.branches]
         kept = non_null(step.writer)
-        split: Callable[[pa.Array], _Parts]
-        if is_general_union(step.writer):
-            types = {field_name(i): members[i].physical for i in kept}
-            physical = pa.struct(
-                [(name, type_) for name, type_ in types.items() if type_ is not None]
-            )
-            split = _splitter(kept)
-        elif kept:
-            only = members[kept[0]].physical
-            physical = pa.null() if only is None else only  # a struct without fields is false
-            split = _as_branch(kept[0])
+        general = is_general_union(step.writer)
+        types = [(field_name(i), members[i].physical) for i in kept]
+        if general:
+            physical = pa.struct([(name, type_) for name, type_ in types if type_ is not None])
         else:
-            physical = pa.null()
-            split = _no_branches
+            physical = next((type_ for _, type_ in types if type_ is not None), pa.null())
         nullable = any(kind_of(branch) == "null" for branch in branches_of(step.reader))
 
         def convert(array: pa.Array, live: Live) -> pa.Array:
             array = _unsliced(array)
-            parts, is_null = split(array)
+            parts, is_null = _split(array, kept, general)
             if not nullable:
-                _refuse_nulls(path, is_null, live)
+                wrong = is_null if live is None else pc.and_(is_null, live)
+                if pc.any(wrong).as_py():
+                    reason = "a value is null, which the reader schema does not allow"
+                    raise ConversionError(path, reason)
             _refuse_branches(path, parts, is_null, members)
             return _join(parts, len(array), is_null, members, step.reader, target)
 
@@ -201,48 +196,33 @@ class _Compiler:
 
 
 _Parts: TypeAlias = tuple[Mapping[int, pa.Array], pa.BooleanArray]
-"""Values of a union by the writer's branch, each array as long as all and null where the value is
-of another branch; and where the value is null, or belongs to a record that is."""
+"""Values of a union by the writer's branch, and where the value is null or its record is null.
+
+Each array has the length of the union, and null where the value is of another branch."""
 
 
-def _as_branch(position: int) -> Callable[[pa.Array], _Parts]:
-    return lambda array: ({position: array}, array.is_null())
-
-
-def _no_branches(array: pa.Array) -> _Parts:
-    return {}, pa.array(numpy.ones(len(array), bool))
-
-
-def _splitter(kept: list[int]) -> Callable[[pa.Array], _Parts]:
-    """Takes a general union apart, which is a struct of its branches or an Arrow dense union."""
-
-    def split(array: pa.Array) -> _Parts:
-        if pa.types.is_struct(array.type):
-            names = {field_name(i): i for i in kept}
-            columns = [(array.type.field(k).name, array.field(k)) for k in range(len(array.type))]
-            return {names[name]: column for name, column in columns}, array.is_null()
-        codes = numpy.asarray(array.type_codes)
-        offsets = numpy.asarray(array.offsets)
-        parts = {}
-        for i in kept:
-            elsewhere = codes != i
-            rows = pa.array(numpy.where(elsewhere, 0, offsets), pa.int32(), mask=elsewhere)
-            parts[i] = array.field(i).take(rows).field(0)
-        return parts, pa.array(~numpy.isin(codes, kept))
-
-    return split
-
-
-def _refuse_nulls(path: str, is_null: pa.BooleanArray, live: Live) -> None:
-    wrong = is_null if live is None else pc.and_(is_null, live)
-    if pc.any(wrong).as_py():
-        raise ConversionError(path, "a value is null, which the reader schema does not allow")
+def _split(array: pa.Array, kept: list[int], general: bool) -> _Parts:
+    """The branches of a union; a general union is a struct of its branches or a dense union."""
+    if not general:
+        return dict.fromkeys(kept, array), array.is_null()
+    if pa.types.is_struct(array.type):
+        names = {field_name(i): i for i in kept}
+        columns = [(array.type.field(k).name, array.field(k)) for k in range(len(array.type))]
+        return {names[name]: column for name, column in columns}, array.is_null()
+    codes = numpy.asarray(array.type_codes)
+    offsets = numpy.asarray(array.offsets)
+    parts = {}
+    for i in kept:
+        elsewhere = codes != i
+        rows = pa.array(numpy.where(elsewhere, 0, offsets), pa.int32(), mask=elsewhere)
+        parts[i] = array.field(i).take(rows).field(0)
+    return parts, pa.array(~numpy.isin(codes, kept))
 
 
 def _refuse_branches(
     path: str, parts: Mapping[int, pa.Array], is_null: pa.BooleanArray, members: list[_Member]
 ) -> None:
-    """Raise ConversionError if a value is of a branch that the reader has no place for."""
+    """Raise ConversionError if a value is of a branch that no branch of the reader takes."""
     problems = [member.problem for member in members if member.position is None]
     if not problems:
         return
@@ -276,28 +256,24 @@ def _join(
         for index, position in enumerate(kept)
     ]
     valid = pc.invert(is_null)
-    bitmap = None if pc.all(valid).as_py() else _bitmap(valid)
+    bitmap = None if pc.all(valid).as_py() else _unsliced(valid).buffers()[1]
     return pa.Array.from_buffers(target, length, [bitmap], children=children)
 
 
 def _merged(arrays: list[pa.Array], length: int, target: pa.DataType) -> pa.Array:
-    """One array from several of one length, of which at most one is valid in each row."""
+    """One array from several of equal length, of which at most one has a value in each row."""
     if not arrays:
         return pa.nulls(length, target)
     if len(arrays) == 1:
         return arrays[0]
     rows = numpy.arange(length)
-    places = numpy.zeros(length, numpy.int64)
+    source = numpy.zeros(length, numpy.int64)
     missing = numpy.ones(length, bool)
     for index, array in enumerate(arrays):
         valid = numpy.asarray(array.is_valid())
-        places[valid] = rows[valid] + index * length
+        source[valid] = rows[valid] + index * length
         missing &= ~valid
-    return pa.concat_arrays(arrays).take(pa.array(places, mask=missing))
-
-
-def _bitmap(valid: pa.BooleanArray) -> pa.Buffer:
-    return _unsliced(valid).buffers()[1]
+    return pa.concat_arrays(arrays).take(pa.array(source, mask=missing))
 
 
 def _field(name: str, conversion: Conversion) -> Callable[[pa.Array, Live], pa.Array]:
@@ -314,17 +290,17 @@ def _list(items: Conversion, target: pa.DataType) -> Callable[[pa.Array, Live], 
 
 
 def _unsliced(array: pa.Array) -> pa.Array:
-    """The array with its buffers starting at its first row, which whoever takes them relies on."""
+    """The array with buffers that begin at its first row, for code that uses the buffers."""
     return array.take(pa.array(numpy.arange(len(array)))) if array.offset else array
 
 
 def _values(array: pa.ListArray) -> pa.Array:
-    """The items of all lists, without what the array holds of lists cut off behind its last."""
+    """The items of the array's lists, without items of lists that a slice has cut off."""
     return _unsliced(array.values.slice(0, array.offsets[len(array)].as_py()))
 
 
 def _both(first: pa.DataType | None, second: pa.DataType) -> pa.DataType:
-    """A physical type with the fields of two of the same Avro type."""
+    """A physical type with the fields of two physical types of one Avro type."""
     if first is None or first == second:
         return second
     if pa.types.is_list(first):
@@ -345,17 +321,37 @@ def _guarded(path: str, leaf: leaves.Leaf) -> Conversion:
     return Conversion(leaf.physical, convert)
 
 
+_JSON_TYPES: Mapping[str, tuple[type, ...]] = {
+    "null": (type(None),),
+    "boolean": (bool,),
+    "int": (int,),
+    "long": (int,),
+    "float": (int, float, str),  # "NaN" and "Infinity" are no JSON numbers
+    "double": (int, float, str),
+    "array": (list,),
+    "map": (dict,),
+    "record": (dict,),
+    "error": (dict,),
+}
+"""How JSON represents a default of each kind; the kinds not listed are strings."""
+
+
 @dataclass(frozen=True)
 class _Default:
-    """Default values, from how JSON has them to what an engine that makes objects would return."""
+    """Turns default values from JSON into Python values of the physical schema."""
 
     schema: ParsedSchema
 
     def of(self, type_: AvroSchema, value: Any) -> Any:
+        """A default of *type_*. Raises KeyError or ValueError for a value of another type."""
         type_ = self.schema.definition(type_)
-        match kind_of(type_):
-            case "union":
-                return self._union(type_, value)
+        kind = kind_of(type_)
+        if kind == "union":
+            return self._union(type_, value)
+        fits = isinstance(value, _JSON_TYPES.get(kind, (str,)))
+        if not fits or (isinstance(value, bool) and kind != "boolean"):
+            raise ValueError(f"{value!r} is no {kind}")
+        match kind:
             case "record" | "error":
                 return {
                     field_name(i): self.of(
@@ -378,41 +374,15 @@ class _Default:
                 return value.encode()
             case "float" | "double":
                 return float(value)
-            case "null" if value is not None:
-                raise ValueError("not null")
         return value
 
     def _union(self, branches: list[AvroSchema], value: Any) -> Any:
-        """A union's default is of the first branch that it fits."""
+        """A default of the first branch whose type it has."""
         for position, branch in enumerate(branches):
-            definition = self.schema.definition(branch)
-            if _fits(definition, value):
-                inner = self.of(definition, value)
-                general = is_general_union(branches) and value is not None
-                return {field_name(position): inner} if general else inner
-        raise ValueError("of no branch of its union")
-
-
-_JSON_TYPES: Mapping[str, tuple[type, ...]] = {
-    "null": (type(None),),
-    "boolean": (bool,),
-    "int": (int,),
-    "long": (int,),
-    "float": (int, float),
-    "double": (int, float),
-    "array": (list,),
-    "map": (dict,),
-    "record": (dict,),
-    "error": (dict,),
-}
-
-
-def _fits(type_: Any, value: Any) -> bool:
-    kind = kind_of(type_)
-    if isinstance(value, bool):
-        return kind == "boolean"
-    if kind == "enum":
-        return value in type_["symbols"]
-    if kind in ("record", "error") and isinstance(value, dict):
-        return all(f["name"] in value or "default" in f for f in type_["fields"])
-    return isinstance(value, _JSON_TYPES.get(kind, (str,)))
+            try:
+                inner = self.of(branch, value)
+            except (KeyError, ValueError):
+                continue
+            general = is_general_union(branches) and value is not None
+            return {field_name(position): inner} if general else inner
+        raise ValueError(f"{value!r} is of no branch of its union")

@@ -1,4 +1,8 @@
-"""Decoding runs of blocks: within bounds, and with the place of what is wrong."""
+"""Decoding runs of blocks: what they hold, or which block is corrupt and why.
+
+:class:`RunDecoder` wraps any function that decodes runs and finds the corrupt block when it fails.
+:func:`record_function` is such a function for Python values; the engines make Arrow arrays.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +19,20 @@ from fsspec_avroglob.avro.container import encode_long
 from fsspec_avroglob.avro.physical import endless_array, is_recursive
 from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, describe_type
 from fsspec_avroglob.avro.stream import Run
-from fsspec_avroglob.errors import AvroDecodeError, InvalidSchemaError
+from fsspec_avroglob.errors import AvroDecodeError, BlockDecodeError, InvalidSchemaError
 
 R = TypeVar("R")
 
-# Values that take no bytes can be claimed in any number.
-_MOST_EMPTY_VALUES = 1 << 24
+# A block without data may claim any number of values that take no bytes.
+_MAX_EMPTY_VALUES = 1 << 24
 
 
 @dataclass(frozen=True)
 class Together(Generic[R]):
-    """Decodes runs of several files at once, faster than one by one.
+    """Decodes runs of several files in one call, which is faster for small runs.
 
-    - ``alike``: equal for files whose runs may be decoded so.
-    - ``function``: returns what each run holds, or raises anything.
+    - ``alike``: equal for files whose runs may share a call.
+    - ``function``: returns the result of each run, or raises any exception.
     """
 
     alike: object
@@ -36,14 +40,14 @@ class Together(Generic[R]):
 
 
 class RunDecoder(Generic[R]):
-    """Decodes runs of one file's blocks.
+    """Decodes the runs of one file.
 
-    - ``path``: of the file.
-    - ``function``: decodes a run, of the first so many values if that is given; may raise anything
-      for damaged data.
-    - ``parallel``: whether it is worth while in several threads at once.
-    - ``dropped``: gets what cannot be decoded; None raises instead.
-    - ``several``: what decodes small runs with those of other files, if that is faster.
+    - ``path``: the file.
+    - ``function``: decodes a run, or its first values if it gets a number; raises any exception for
+      corrupt data.
+    - ``parallel``: whether several threads decode faster than one.
+    - ``dropped``: receives the blocks that cannot be decoded; None raises instead.
+    - ``several``: decodes small runs of several files together, if that is faster.
     """
 
     def __init__(
@@ -63,34 +67,41 @@ class RunDecoder(Generic[R]):
 
     @property
     def alike(self) -> object | None:
-        """Equal for files whose runs :meth:`together` takes; None if that saves nothing."""
+        """Equal for files whose runs :meth:`together` may combine; None if that saves nothing."""
         return None if self._several is None else self._several.alike
 
     def together(self, runs: Sequence[Run]) -> Sequence[R]:
-        """What each of the runs holds, of files that are alike; raises anything if it cannot."""
+        """The results of runs of files that are alike. Raises any exception."""
         assert self._several is not None
         return self._several.function(runs)
 
     def __call__(self, run: Run, rows: int | None) -> Iterator[R]:
-        """What the run holds, in one part or in several.
+        """The content of the run, or of its first *rows* values, in one or several parts.
 
-        Raises AvroDecodeError with the place of the block at fault, after what is before it.
+        Raises AvroDecodeError, which names the corrupt block, after the blocks before it.
         """
         try:
-            found = self._function(run, rows)
+            result = self._function(run, rows)
         except (OSError, MemoryError):
             raise  # says nothing about the data
-        except Exception as error:  # damaged bytes fail in whichever way the codec or type has
+        except Exception as error:  # codecs, engines and types raise whatever they do
             if len(run.blocks) == 1:
-                self._lose(run, error)
+                self._report(run, error)
                 return
         else:
-            yield found
+            yield result
             return
-        yield from self._one_by_one(run, rows)
+        # Decode block by block to find the corrupt one.
+        for position, block in enumerate(run.blocks):
+            limit = rows if rows is not None and rows < block.value_count else None
+            yield from self(run.part(position, position + 1), limit)
+            if rows is not None:
+                rows -= block.value_count
+                if rows <= 0:
+                    return
 
-    def _lose(self, run: Run, error: Exception) -> None:
-        """Report a run of one block as left out, or raise."""
+    def _report(self, run: Run, error: Exception) -> None:
+        """Raise for a corrupt block, or add it to what was dropped."""
         block = run.blocks[0]
         reason = str(error) or type(error).__name__
         if self._dropped is None:
@@ -98,15 +109,53 @@ class RunDecoder(Generic[R]):
         size_bytes = block.end - block.offset
         self._dropped.append(Dropped(self._path, run.first_index, block.offset, size_bytes, reason))
 
-    def _one_by_one(self, run: Run, rows: int | None) -> Iterator[R]:
-        """The blocks each on its own, which shows the one at fault."""
-        for place, block in enumerate(run.blocks):
-            limit = rows if rows is not None and rows < block.value_count else None
-            yield from self(run.single(place), limit)
-            if rows is not None:
-                rows -= block.value_count
-                if rows <= 0:
-                    return
+
+class BlockReader:
+    """Reads decompressed blocks with fastavro.
+
+    - ``writer``: schema of the values, ``reader``: schema to resolve them to, if any.
+    - ``recursive``: whether the writer schema has recursive types.
+    """
+
+    def __init__(
+        self, writer: AvroSchema, reader: AvroSchema | None = None, *, recursive: bool
+    ) -> None:
+        # Deep data overflow the C stack in fastavro's compiled reader. Its Python reader raises
+        # RecursionError, but has no public name.
+        self._read = (fastavro._read_py if recursive else fastavro).schemaless_reader
+        # Consecutive values are encoded like an array of them without the counts.
+        self._writer = fastavro.parse_schema({"type": "array", "items": writer})
+        self._reader = reader and fastavro.parse_schema({"type": "array", "items": reader})
+
+    def values(self, count: int, data: bytes) -> list[Any]:
+        """The *count* values in *data*, records as dicts.
+
+        Raises BlockDecodeError if *data* hold something else, or more.
+        """
+        check_count(count, data)
+        if count == 0:
+            return []
+        stream = io.BytesIO(encode_long(count) + data + b"\x00")
+        try:
+            values: Any = self._read(stream, self._writer, self._reader)
+        except MemoryError:
+            raise
+        except RecursionError as error:
+            reason = "its records nest deeper than sys.getrecursionlimit() allows"
+            raise BlockDecodeError(reason) from error
+        except Exception as error:  # corrupt bytes fail in the way of their type
+            raise BlockDecodeError(str(error) or type(error).__name__) from error
+        if len(values) != count or stream.read(1):
+            raise BlockDecodeError(f"its {count} values do not end where its data ends")
+        return list(values)
+
+
+def check_count(count: int, data: bytes) -> None:
+    """Raise BlockDecodeError if *data* cannot hold *count* values."""
+    if count > (len(data) or _MAX_EMPTY_VALUES):
+        raise BlockDecodeError(f"it claims {count} values in {len(data)} bytes")
+    if count == 0 and data:
+        raise BlockDecodeError(f"it claims no values in {len(data)} bytes")
 
 
 def record_function(
@@ -116,29 +165,24 @@ def record_function(
     names: Sequence[str] | None,
     max_block_bytes: int,
 ) -> Callable[[Run, int | None], list[Any]]:
-    """Decodes runs as lists of values, records as dicts, with fastavro.
+    """A function that decodes runs as lists of values, records as dicts.
 
     - ``codec``, ``writer``: of the file.
-    - ``reader``: what to resolve to, None for the values as they were written.
-    - ``names``: the fields that each dict gets, in order; None for all as they come.
+    - ``reader``: schema to resolve to, None for the values as written.
+    - ``names``: the fields of each dict, in order; None for all.
     """
     endless = endless_array(writer)
     if endless is not None:
         raise InvalidSchemaError(
-            f"any number of items fits into no bytes of {describe_type(endless)}, so that damaged "
-            "data could not be told"
+            f"the items of {describe_type(endless)} take no bytes, so corrupt data may claim any "
+            "number of them"
         )
-    # fastavro's compiled reader would overflow the C stack, its Python one raises RecursionError.
-    reading = fastavro._read_py if is_recursive(writer) else fastavro
-    # Values one after another are an array of them without its counts.
-    written = fastavro.parse_schema({"type": "array", "items": writer.root})
-    wanted = reader and fastavro.parse_schema({"type": "array", "items": reader.root})
+    blocks = BlockReader(writer.root, reader and reader.root, recursive=is_recursive(writer))
 
     def decode(run: Run, rows: int | None) -> list[Any]:
         values: list[Any] = []
-        for count, data in run.stored():
-            inflated = decompress(codec, data, max_block_bytes)
-            values += _decoded(reading.schemaless_reader, count, inflated, written, wanted)
+        for count, stored in run.stored():
+            values += blocks.values(count, decompress(codec, stored, max_block_bytes))
         if rows is not None:
             del values[rows:]
         if names is not None:
@@ -146,23 +190,3 @@ def record_function(
         return values
 
     return decode
-
-
-def _decoded(
-    read: Callable[..., Any],
-    count: int,
-    data: bytes,
-    written: AvroSchema,
-    wanted: AvroSchema | None,
-) -> list[Any]:
-    if count > (len(data) or _MOST_EMPTY_VALUES):
-        raise ValueError(f"it claims {count} values in {len(data)} bytes")
-    if count == 0:
-        if data:
-            raise ValueError(f"{len(data)} bytes hold no value")
-        return []
-    stream = io.BytesIO(encode_long(count) + data + b"\x00")
-    values = read(stream, written, wanted)
-    if len(values) != count or stream.read(1):
-        raise ValueError(f"its {count} values do not end where its data does")
-    return list(values)

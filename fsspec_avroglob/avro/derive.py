@@ -1,7 +1,7 @@
-"""The Avro schema that a table is written with when none is given: derived from its Arrow schema.
+"""The Avro schema of an Arrow schema, for tables that are written without one.
 
-The inverse of :mod:`fsspec_avroglob.avro.arrow`: reading what was written gives the same values, in
-the Arrow types of that module (``int8`` comes back as ``int32``, ``large_string`` as ``string``).
+The inverse of :mod:`fsspec_avroglob.avro.arrow`: reading the file returns the same values, in the
+Arrow types of that module (``int8`` becomes ``int32``, ``large_string`` becomes ``string``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fsspec_avroglob.avro.schema import AvroSchema, parse_schema
 from fsspec_avroglob.errors import NotWritableError
 
 ROW_NAME = "Row"
-"""Name of the record; types within are named for the fields that lead to them."""
+"""Name of the record; the names of types inside consist of it and their field's path."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -29,7 +29,7 @@ _SIMPLE: Sequence[tuple[Callable[[pa.DataType], bool], AvroSchema]] = (
     (types.is_boolean, "boolean"),
     (types.is_uint32, "long"),
     (types.is_int64, "long"),
-    # Values beyond 2**63 - 1 are refused when they are written.
+    # The writer refuses values above 2**63 - 1.
     (types.is_uint64, "long"),
     (types.is_integer, "int"),
     (types.is_float64, "double"),
@@ -50,11 +50,12 @@ def avro_schema_of(
 ) -> AvroSchema:
     """The Avro record for rows of an Arrow schema.
 
-    - ``symbols``: values of top-level dictionary columns that may become enums, by name. Without
-      them, and where a value is no Avro name, dictionaries become the type of their values.
+    - ``symbols``: for each top-level dictionary column that may become an enum its values. Other
+      dictionaries, and those with a value that is no Avro name, get the type of their values.
 
-    Nullable fields become unions with null, which is their default. Time zones other than UTC are
-    not kept, the instants are. Raises NotWritableError for the first field that has no Avro type.
+    Nullable fields become unions with null, and null is their default. Timestamps keep their
+    instant but not a time zone other than UTC. Raises NotWritableError for the first field that has
+    no Avro type.
     """
     return _Derivation(symbols or {}).record(ROW_NAME, "", list(schema))
 
@@ -65,12 +66,12 @@ class _Derivation:
         self._names: set[str] = set()
 
     def record(self, name: str, path: str, fields: Sequence[pa.Field]) -> AvroSchema:
-        """A record called *name* for the fields of a schema or struct."""
+        """The record *name* with the fields of a schema or struct."""
         within = f"{path}." if path else ""
         seen: set[str] = set()
         for field in fields:
             if not _NAME.match(field.name):
-                reason = "names are letters, digits and _, and begin with no digit; rename it"
+                reason = "names are letters, digits and _, and do not begin with a digit; rename it"
                 raise NotWritableError(f"{within}{field.name}", reason)
             if field.name in seen:
                 raise NotWritableError(f"{within}{field.name}", "there are two of this name")
@@ -107,7 +108,7 @@ class _Derivation:
         return self._sized(path, type_)
 
     def _sized(self, path: str, type_: pa.DataType) -> AvroSchema:
-        if types.is_time64(type_):  # nanoseconds only if they are whole microseconds
+        if types.is_time64(type_):  # the writer refuses parts of microseconds
             return {"type": "long", "logicalType": "time-micros"}
         if types.is_fixed_size_binary(type_):
             name = self._unique(_type_name(path))
@@ -118,7 +119,7 @@ class _Derivation:
         if types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_):
             items = self._optional(f"{path}[]", type_.value_field)
             if endless_array(parse_schema({"type": "array", "items": items})) is not None:
-                reason = f"no reader can tell how many items of no bytes {type_} holds; cast it"
+                reason = f"{type_} has items of no bytes, which readers refuse; cast it"
                 raise NotWritableError(path, reason)
             return {"type": "array", "items": items}
         if types.is_map(type_) and self._type(path, type_.key_type) == "string":
@@ -145,7 +146,7 @@ class _Derivation:
 
 
 def is_uuid(type_: pa.DataType) -> bool:
-    """Whether it is Arrow's own extension type for UUIDs, which older versions lack."""
+    """Whether *type_* is Arrow's extension type for UUIDs, which older versions lack."""
     return getattr(type_, "extension_name", None) == "arrow.uuid"
 
 

@@ -1,7 +1,7 @@
 """Rows of an Arrow table as the values that fastavro writes.
 
-Arrow does the conversion of whole columns, first to the types that the table would be read back
-as, then to the numbers that Avro stores, so that no value passes through Python's coarser ones.
+Arrow converts whole columns: first to the types as which the table would be read back, then to the
+numbers that Avro stores. So no value passes through Python types of lower precision.
 """
 
 from __future__ import annotations
@@ -34,76 +34,72 @@ _Convert: TypeAlias = Callable[[Any], Any]
 
 
 def table_records(table: pa.Table, schema: TableSchema) -> Iterator[Any]:
-    """The rows of *table* as fastavro takes them for *schema*: dicts, or values if it is no record.
+    """The rows of *table* as fastavro writes them: dicts, or values if *schema* is no record.
 
-    Columns are found by name. Raises NotWritableError for a column that is missing or not in the
-    schema, and for values that its type in the schema does not hold.
+    Columns are matched by name. Raises NotWritableError for a column that only one of *table* and
+    *schema* has, and for values that the column's type in *schema* cannot hold.
     """
     missing = [name for name in schema.columns if name not in table.column_names]
     unknown = [name for name in table.column_names if name not in schema.columns]
     for name in missing or unknown:
         where = "the table" if missing else "the schema"
         raise NotWritableError(name, f"it is not in {where}")
-    targets = [_Column(schema, field) for field in schema.arrow]
+    encoders = {field.name: _column_encoder(schema, field) for field in schema.arrow}
     for batch in table.select(list(schema.columns)).to_batches(max_chunksize=_ROWS_AT_ONCE):
-        columns = [column.values(batch[column.name]) for column in targets]
+        columns = [encode(batch[name]) for name, encode in encoders.items()]
         if not schema.parsed.is_record:
             yield from columns[0]
         elif columns:
-            names = schema.columns
-            yield from (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
+            yield from (dict(zip(encoders, row, strict=True)) for row in zip(*columns, strict=True))
         else:
             yield from ({} for _ in range(batch.num_rows))
 
 
-class _Column:
-    """How the arrays of one column become lists of values."""
+def _column_encoder(schema: TableSchema, field: pa.Field) -> Callable[[pa.Array], list[Any]]:
+    """A function that turns the arrays of a column into lists of values for fastavro."""
+    name, avro = field.name, schema.types[field.name]
+    convert = _converter(schema.parsed, name, avro)
+    decoded = _decoded(field.type)
+    stored = _stored(decoded)
 
-    def __init__(self, schema: TableSchema, field: pa.Field) -> None:
-        self.name: str = field.name
-        self._avro = schema.types[field.name]
-        self._field = field
-        self._convert = _converter(schema.parsed, field.name, self._avro)
-
-    def values(self, array: pa.Array) -> list[Any]:
-        """The values of *array* as fastavro takes them."""
-        if array.null_count and not self._field.nullable:
-            raise NotWritableError(self.name, f"{array.null_count} nulls in a type without null")
+    def encode(array: pa.Array) -> list[Any]:
+        if array.null_count and not field.nullable:
+            raise NotWritableError(name, f"{array.null_count} nulls in a type without null")
         try:
-            _must_have_the_fields_of(self.name, array.type, self._field.type)
-            array = _plain(array).cast(_decoded(self._field.type)).cast(_stored(self._field.type))
+            _check_fields(name, array.type, field.type)
+            array = _plain(array).cast(decoded).cast(stored)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-            wanted = describe_type(self._avro)
-            raise NotWritableError(self.name, f"{array.type} as {wanted}: {error}") from error
+            wanted = describe_type(avro)
+            raise NotWritableError(name, f"{array.type} as {wanted}: {error}") from error
         values: list[Any] = array.to_pylist()
-        return values if self._convert is None else list(map(self._convert, values))
+        return values if convert is None else list(map(convert, values))
+
+    return encode
 
 
 def _plain(array: pa.Array) -> pa.Array:
-    """Extension types as what they stand for."""
+    """The array with the storage of its extension type; UUIDs become text."""
     if is_uuid(array.type):
         texts = [None if value is None else str(value) for value in array.to_pylist()]
         return pa.array(texts, pa.string())
     return array.storage if isinstance(array, pa.ExtensionArray) else array
 
 
-def _must_have_the_fields_of(path: str, given: pa.DataType, wanted: pa.DataType) -> None:
-    """Refuse structs whose fields differ, which Arrow would fill with nulls or drop."""
+def _check_fields(path: str, given: pa.DataType, wanted: pa.DataType) -> None:
+    """Refuse structs whose fields differ: a cast would drop fields, or fill them with nulls."""
     if types.is_struct(given) and types.is_struct(wanted):
         names, expected = ({field.name for field in type_} for type_ in (given, wanted))
         if names != expected:
             listed = ", ".join(sorted(names ^ expected))
             raise NotWritableError(path, f"only one of table and schema has its fields {listed}")
         for field in wanted:
-            _must_have_the_fields_of(
-                f"{path}.{field.name}", given.field(field.name).type, field.type
-            )
+            _check_fields(f"{path}.{field.name}", given.field(field.name).type, field.type)
     elif types.is_nested(given) and types.is_nested(wanted):
-        for one, other in zip(_children(given), _children(wanted), strict=False):
-            _must_have_the_fields_of(f"{path}[]", one, other)
+        for one, other in zip(_items(given), _items(wanted), strict=False):
+            _check_fields(f"{path}[]", one, other)
 
 
-def _children(type_: pa.DataType) -> list[pa.DataType]:
+def _items(type_: pa.DataType) -> list[pa.DataType]:
     if types.is_map(type_):
         return [type_.item_type]
     return [type_.value_type] if hasattr(type_, "value_type") else []
@@ -124,7 +120,7 @@ def _stored(type_: pa.DataType) -> pa.DataType:
             return pa.int64()
         return leaf
 
-    return _replaced(_decoded(type_), number)
+    return _replaced(type_, number)
 
 
 def _replaced(type_: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
@@ -141,7 +137,7 @@ def _replaced(type_: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) ->
 
 
 def _converter(schema: ParsedSchema, path: str, type_: AvroSchema) -> _Convert | None:
-    """What turns an Arrow value into fastavro's; None if they are the same."""
+    """A function that turns an Arrow value into fastavro's; None if they are equal."""
     type_ = schema.definition(type_)
     match kind_of(type_):
         case "union":
@@ -177,7 +173,7 @@ def _union(schema: ParsedSchema, path: str, branches: list[AvroSchema]) -> _Conv
             return None
         if len(present) > 1:
             names = " and ".join(name for name, _ in present)
-            raise NotWritableError(path, f"a union has one value, not both {names}")
+            raise NotWritableError(path, f"a union holds one value, not both {names}")
         name, value = present[0]
         convert = converters[name]
         return name, value if convert is None else convert(value)
@@ -216,5 +212,5 @@ def _duration(path: str, value: Any) -> bytes:
             raise struct.error
         return struct.pack("<III", value.months, value.days, millis)
     except struct.error:
-        reason = f"{value} is no number of whole, not negative months, days and milliseconds"
+        reason = f"{value} does not have whole, not negative months, days and milliseconds"
         raise NotWritableError(path, reason) from None

@@ -1,4 +1,4 @@
-"""Primitive, fixed and enum values: from raw numbers and bytes to their Arrow types, exactly."""
+"""Primitive, fixed and enum values: raw numbers and bytes become their Arrow types, exactly."""
 
 from __future__ import annotations
 
@@ -9,31 +9,23 @@ import numpy
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fsspec_avroglob.avro.arrow import PRIMITIVES, decimal_type
 from fsspec_avroglob.avro.schema import AvroSchema, LogicalType, kind_of, logical_type
 
 
 class Leaf(NamedTuple):
-    """How one such type is converted.
+    """How a type that consists of no others is converted.
 
-    - ``physical``: the Arrow type that is expected.
-    - ``convert``: makes an array of that type into one of the table's; raises ValueError,
-      IndexError or pyarrow's errors for values that have no place in it.
+    - ``physical``: the Arrow type of the input.
+    - ``convert``: turns an array of that type into one of the table's type. Raises ValueError,
+      IndexError or pyarrow's errors for values that the table's type cannot hold.
     """
 
     physical: pa.DataType
     convert: Callable[[pa.Array], pa.Array]
 
 
-_PHYSICAL: Mapping[str, pa.DataType] = {
-    "null": pa.null(),
-    "boolean": pa.bool_(),
-    "int": pa.int32(),
-    "long": pa.int64(),
-    "float": pa.float32(),
-    "double": pa.float64(),
-    "bytes": pa.binary(),
-    "string": pa.binary(),
-}
+_PHYSICAL: Mapping[str, pa.DataType] = {**PRIMITIVES, "string": pa.binary()}
 
 _PER_SECOND = {"millis": 10**3, "micros": 10**6, "nanos": 10**9}
 
@@ -60,7 +52,7 @@ def leaf(writer: AvroSchema, reader: AvroSchema, target: pa.DataType) -> Leaf:
 
 
 def enum(writer: Any, reader: Any, positions: tuple[int | None, ...]) -> Leaf:
-    """The conversion of an enum, whose raw values are places in the writer's symbols."""
+    """The conversion of an enum, whose raw values are indexes of the writer's symbols."""
     symbols = pa.array(reader["symbols"], pa.string())
     as_read = pa.array(positions, pa.int32())
     unchanged = positions == tuple(range(len(positions)))
@@ -99,7 +91,7 @@ def _promoted(array: pa.Array, target: pa.DataType) -> pa.Array:
 
 
 def _factor(old: LogicalType | None, new: LogicalType) -> int:
-    """What numbers are multiplied by: 1000 from millis to micros."""
+    """The factor between two units: 1000 from millis to micros."""
     if old is None or old == new:
         return 1
     units = old.name.rpartition("-")[2], new.name.rpartition("-")[2]
@@ -112,7 +104,7 @@ def _scaled(array: pa.Array, storage: pa.DataType, factor: int) -> pa.Array:
 
 
 def _decimals(array: pa.Array, old: LogicalType, new: LogicalType, target: pa.DataType) -> pa.Array:
-    stored = target if old == new else _decimal_type(old)
+    stored = decimal_type(old)
     starts, ends, data = _bytes_of(array)
     width = stored.byte_width
     out = numpy.empty((len(array), width), numpy.uint8)
@@ -120,14 +112,14 @@ def _decimals(array: pa.Array, old: LogicalType, new: LogicalType, target: pa.Da
     signs = numpy.zeros(len(array), numpy.uint8)
     filled = lengths > 0
     signs[filled] = numpy.where(data[starts[filled]] & 0x80, 0xFF, 0)
-    for place in range(width):  # from the least significant byte on
+    for index in range(width):  # from the least significant byte
         column = signs.copy()
-        there = lengths > place
-        column[there] = data[ends[there] - 1 - place]
-        out[:, place] = column
+        there = lengths > index
+        column[there] = data[ends[there] - 1 - index]
+        out[:, index] = column
     too_long = f"a number has more than the {old.precision} digits of its decimal"
     for row in numpy.flatnonzero(lengths > width):
-        # Bytes above those kept must repeat the sign.
+        # The bytes above those kept must repeat the sign.
         above = data[starts[row] : ends[row] - width]
         if (above != signs[row]).any() or (out[row, -1] ^ signs[row]) & 0x80:
             raise ValueError(too_long)
@@ -140,13 +132,8 @@ def _decimals(array: pa.Array, old: LogicalType, new: LogicalType, target: pa.Da
     return decimals if stored == target else decimals.cast(target)
 
 
-def _decimal_type(logical: LogicalType) -> pa.DataType:
-    make = pa.decimal128 if logical.precision <= 38 else pa.decimal256
-    return make(logical.precision, logical.scale)
-
-
 def _bytes_of(array: pa.Array) -> tuple[Any, Any, Any]:
-    """Where the values of a binary array start and end in its data; nulls are empty."""
+    """Starts and ends of a binary array's values in its data, and the data; nulls are empty."""
     if pa.types.is_fixed_size_binary(array.type):
         size = array.type.byte_width
         data = numpy.frombuffer(array.buffers()[1] or b"", numpy.uint8)
@@ -156,30 +143,21 @@ def _bytes_of(array: pa.Array) -> tuple[Any, Any, Any]:
             ends = numpy.where(numpy.asarray(array.is_valid()), ends, starts)
         return starts, ends, data
     _, offsets, values = array.buffers()
-    places = numpy.frombuffer(offsets, numpy.int32)[: len(array) + 1].astype(numpy.int64)
-    return places[:-1], places[1:], numpy.frombuffer(values or b"", numpy.uint8)
+    bounds = numpy.frombuffer(offsets, numpy.int32)[: len(array) + 1].astype(numpy.int64)
+    return bounds[:-1], bounds[1:], numpy.frombuffer(values or b"", numpy.uint8)
 
 
 def _rows_of(array: pa.Array, size: int) -> Any:
-    """The bytes of a fixed type as a matrix with a row a value."""
+    """The bytes of a fixed type as a matrix of shape (values, size)."""
     data = numpy.frombuffer(array.buffers()[1] or b"", numpy.uint8)
     return data[: len(array) * size].reshape(len(array), size)
 
 
-_HEX_DIGITS = numpy.frombuffer(bytes(range(256)).hex().encode(), numpy.uint8).reshape(256, 2)
-_UUID_GROUPS = ((0, 8, 0), (8, 12, 1), (12, 16, 2), (16, 20, 3), (20, 32, 4))
-
-
 def _uuid_texts(array: pa.Array) -> pa.Array:
-    digits = _HEX_DIGITS[_rows_of(array, 16)].reshape(len(array), 32)
-    texts = numpy.full((len(array), 36), ord("-"), numpy.uint8)
-    for start, stop, dashes in _UUID_GROUPS:
-        texts[:, start + dashes : stop + dashes] = digits[:, start:stop]
-    offsets = numpy.arange(len(array) + 1, dtype=numpy.int64) * 36
-    if offsets[-1] > numpy.iinfo(numpy.int32).max:
-        raise ValueError("more than 2 GiB of text; decode fewer blocks at once")
-    buffers = [array.buffers()[0], pa.py_buffer(offsets.astype(numpy.int32)), pa.py_buffer(texts)]
-    return pa.Array.from_buffers(pa.string(), len(array), buffers)
+    digits = numpy.frombuffer(_rows_of(array, 16).tobytes().hex().encode(), numpy.uint8)
+    texts = numpy.insert(digits.reshape(len(array), 32), (8, 12, 16, 20), ord("-"), axis=1)
+    buffers = [array.buffers()[0], pa.py_buffer(texts)]
+    return pa.Array.from_buffers(pa.binary(36), len(array), buffers).cast(pa.string())
 
 
 _INTERVAL = numpy.dtype([("months", "<i4"), ("days", "<i4"), ("nanos", "<i8")])

@@ -1,24 +1,31 @@
-"""What engines decode: a schema for the same bytes without anything that engines disagree about.
+"""Physical schemas: the same bytes as a writer schema, without anything on which engines disagree.
 
-An Avro schema does not change the bytes by its names, its logical types or its enum symbols. So
-engines are given one without: enums are ints, strings bytes, maps arrays of key and value, logical
-types what underlies them. They return raw numbers and bytes, from which every engine's values are
-made in the same way and nothing is lost on the way. Each branch of a union of several types is
-wrapped into a record of one field, which costs no byte and tells the branches apart.
+Names, logical types and enum symbols do not change the bytes of an Avro schema. Engines get a
+schema without them: enums are ints, strings are bytes, maps are arrays of key and value, and
+logical types are the types they annotate. Engines then return raw numbers and bytes, and one code
+for all engines makes values of these. If a union has several types besides null, each branch
+becomes a record of one field. This takes no bytes, and it shows which branch a value has.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, branches_of, kind_of
+from fsspec_avroglob.avro.schema import (
+    RECORDS,
+    AvroSchema,
+    ParsedSchema,
+    branches_of,
+    children_of,
+    kind_of,
+)
 
 KEY, VALUE = "k", "v"
 """Fields of a map's entries in a physical schema."""
 
 
 def field_name(position: int) -> str:
-    """What the field or union branch at *position* is called in a physical schema."""
+    """The name of the field or union branch at *position* in a physical schema."""
     return f"f{position}"
 
 
@@ -28,7 +35,7 @@ def non_null(schema: AvroSchema) -> list[int]:
 
 
 def is_general_union(schema: AvroSchema) -> bool:
-    """Whether a union is not just null or one type with null, so that its branches are wrapped."""
+    """Whether a type is a union whose branches become records: not null, nor one type with null."""
     if not isinstance(schema, list):
         return False
     kept = len(non_null(schema))
@@ -44,57 +51,68 @@ def physical_schema(schema: ParsedSchema) -> AvroSchema:
 
 
 def endless_array(schema: ParsedSchema) -> AvroSchema | None:
-    """An array in *schema* whose items take no bytes, so that any number fits in; None without."""
-    for part in _parts(schema):
-        if kind_of(part) == "array" and _takes_no_bytes(schema, part["items"], ()):
-            return part
-    return None
-
-
-def _takes_no_bytes(schema: ParsedSchema, type_: AvroSchema, within: tuple[str, ...]) -> bool:
-    type_ = schema.definition(type_)
-    match kind_of(type_):
-        case "null":
-            return True
-        case "fixed":
-            return bool(type_["size"] == 0)
-        case "record" | "error":
-            if type_["name"] in within:
-                return True
-            within = (*within, type_["name"])
-            return all(_takes_no_bytes(schema, field["type"], within) for field in type_["fields"])
-    return False
+    """An array in *schema* that may have any number of items in no bytes, or None."""
+    empty = _Empty(schema)
+    arrays = (part for part in _parts(schema) if kind_of(part) == "array")
+    return next((array for array in arrays if empty(array["items"])), None)
 
 
 def zero_width(schema: ParsedSchema) -> bool:
-    """Whether *schema* holds a type whose values take no byte, outside of unions."""
-    return any(
-        kind_of(part) == "null"
-        or (kind_of(part) == "fixed" and part["size"] == 0)
-        or (kind_of(part) in ("record", "error") and not part["fields"])
-        for part in _parts(schema)
-    )
+    """Whether *schema* has a type whose values take no bytes, apart from null in unions."""
+    return any(map(_Empty(schema), _parts(schema)))
+
+
+class _Empty:
+    """Says of types of one schema whether their values take no bytes."""
+
+    def __init__(self, schema: ParsedSchema) -> None:
+        self._schema = schema
+        self._records: dict[str, bool] = {}
+
+    def __call__(self, type_: AvroSchema) -> bool:
+        type_ = self._schema.definition(type_)
+        kind = kind_of(type_)
+        if kind not in RECORDS:
+            return kind == "null" or (kind == "fixed" and type_["size"] == 0)
+        name = type_["name"]
+        if name not in self._records:
+            self._records[name] = True  # while inside: a record directly in itself has no values
+            self._records[name] = all(map(self, children_of(type_)))
+        return self._records[name]
 
 
 def is_recursive(schema: ParsedSchema) -> bool:
-    """Whether any type of *schema* holds itself."""
-    done: set[str] = set()
+    """Whether any type of *schema* contains itself."""
+    met: set[str] = set()
 
-    def reaches(type_: AvroSchema, within: frozenset[str]) -> bool:
+    def repeats(type_: AvroSchema, within: frozenset[str]) -> bool:
         type_ = schema.definition(type_)
         name = type_.get("name") if isinstance(type_, dict) else None
-        if name in within:
-            return True
-        if name in done:
-            return False
-        inner = within | {name} if name is not None else within
-        if any(reaches(child, inner) for child in _children(type_)):
-            return True
         if name is not None:
-            done.add(name)
-        return False
+            if name in met:
+                return name in within
+            met.add(name)
+            within |= {name}
+        return any(repeats(child, within) for child in children_of(type_))
 
-    return reaches(schema.root, frozenset())
+    return repeats(schema.root, frozenset())
+
+
+def _parts(schema: ParsedSchema) -> list[AvroSchema]:
+    """All types of a schema, each named type once, without null in unions."""
+    met: set[str] = set()
+    parts: list[AvroSchema] = []
+    waiting = [schema.root]
+    while waiting:
+        part = schema.definition(waiting.pop())
+        if isinstance(part, dict) and "name" in part:
+            if part["name"] in met:
+                continue
+            met.add(part["name"])
+        parts.append(part)
+        in_union = isinstance(part, list)
+        waiting += [child for child in children_of(part) if not in_union or child != "null"]
+    return parts
 
 
 def _fields(types: list[AvroSchema]) -> list[dict[str, Any]]:
@@ -102,7 +120,7 @@ def _fields(types: list[AvroSchema]) -> list[dict[str, Any]]:
 
 
 class _Physical:
-    """One translation: names are made as types are met, and a named type is defined once."""
+    """Translates one schema; gives new names to its named types and defines each once."""
 
     def __init__(self, schema: ParsedSchema) -> None:
         self._schema = schema
@@ -112,14 +130,19 @@ class _Physical:
     def of(self, schema: AvroSchema) -> AvroSchema:
         schema = self._schema.definition(schema)
         match kind_of(schema):
+            case "union" if is_general_union(schema):
+                return [
+                    "null" if kind_of(branch) == "null" else self._wrapped(position, branch)
+                    for position, branch in enumerate(schema)
+                ]
             case "union":
-                return self._union(schema)
+                return [self.of(branch) for branch in schema]
             case "record" | "error":
                 if schema["name"] in self._records:
                     return self._records[schema["name"]]
                 self._records[schema["name"]] = name = self._name()
-                types = [self.of(field["type"]) for field in schema["fields"]]
-                return {"type": "record", "name": name, "fields": _fields(types)}
+                fields = _fields([self.of(child) for child in children_of(schema)])
+                return {"type": "record", "name": name, "fields": fields}
             case "array":
                 return {"type": "array", "items": self.of(schema["items"])}
             case "map":
@@ -138,14 +161,6 @@ class _Physical:
             case primitive:
                 return primitive
 
-    def _union(self, branches: list[AvroSchema]) -> AvroSchema:
-        if not is_general_union(branches):
-            return [self.of(branch) for branch in branches]
-        return [
-            "null" if kind_of(branch) == "null" else self._wrapped(position, branch)
-            for position, branch in enumerate(branches)
-        ]
-
     def _wrapped(self, position: int, branch: AvroSchema) -> AvroSchema:
         field = {"name": field_name(position), "type": self.of(branch)}
         return {"type": "record", "name": self._name(), "fields": [field]}
@@ -153,32 +168,3 @@ class _Physical:
     def _name(self) -> str:
         self._names += 1
         return f"n{self._names}"
-
-
-def _children(schema: AvroSchema) -> list[AvroSchema]:
-    match kind_of(schema):
-        case "union":
-            return [branch for branch in schema if kind_of(branch) != "null"]
-        case "record" | "error":
-            return [field["type"] for field in schema["fields"]]
-        case "array":
-            return [schema["items"]]
-        case "map":
-            return [schema["values"]]
-    return []
-
-
-def _parts(schema: ParsedSchema) -> list[AvroSchema]:
-    """The types of a schema, each named one once; null only where it is no branch of a union."""
-    met: set[str] = set()
-    parts: list[AvroSchema] = []
-    waiting = [schema.root]
-    while waiting:
-        part = schema.definition(waiting.pop())
-        if isinstance(part, dict) and "name" in part:
-            if part["name"] in met:
-                continue
-            met.add(part["name"])
-        parts.append(part)
-        waiting.extend(_children(part))
-    return parts

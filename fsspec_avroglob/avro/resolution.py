@@ -1,13 +1,16 @@
 """Schema resolution of Avro 1.12: how values of a writer schema become values of a reader schema.
 
-:func:`resolve` walks both schemas once and returns a tree of steps, which says for each type of the
-reader where its values come from. Whoever decodes follows it; nothing here touches a value.
+:func:`resolve` walks both schemas once and returns a tree of steps. For each type of the reader
+the steps say where its values come from. A decoder follows them; no function here decodes a value.
 
-Beyond the letter of the specification:
+In two points this module is stricter or kinder than the specification:
 
-- a union of the reader takes its branch of the very same type before one that takes a promotion;
-- two logical types must be the same, or the reader's finer (``timestamp-millis`` is read as
-  ``timestamp-micros``) or wider (decimals), since their numbers would mean something else.
+- A union of the reader prefers its branch of exactly the writer's type to one that needs promotion.
+- Two logical types must be equal, or the reader's must be finer (``timestamp-micros`` for
+  ``timestamp-millis``) or wider (decimals). Otherwise the numbers would mean something else.
+
+In strict mode two schemas resolve only if each can read the other and no value changes: without
+promotions, aliases or defaults. Order, namespaces, docs and unknown attributes may differ.
 """
 
 from __future__ import annotations
@@ -17,12 +20,15 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from fsspec_avroglob.avro.schema import (
+    RECORDS,
     AvroSchema,
     ParsedSchema,
+    branch_key,
     branches_of,
     describe_type,
     kind_of,
     logical_type,
+    unqualified,
 )
 from fsspec_avroglob.errors import SchemaMismatchError
 
@@ -33,17 +39,15 @@ PROMOTIONS: Mapping[str, frozenset[str]] = {
     "string": frozenset({"bytes"}),
     "bytes": frozenset({"string"}),
 }
-"""The kinds, other than its own, that a kind may be read as."""
-
-_RECORDS = ("record", "error")
+"""The kinds, other than its own, as which each kind may be read."""
 
 
 @dataclass(frozen=True)
 class Difference:
     """Why one type cannot be read as another.
 
-    - ``field``: dotted name of the field, ``[]`` after it for items and ``{}`` for values of maps.
-    - ``writer``, ``reader``: the types there, None for a field that this side lacks.
+    - ``field``: dotted name of the field, with ``[]`` for items and ``{}`` for values of maps.
+    - ``writer``, ``reader``: the types in the two schemas, None where the field is missing.
     """
 
     field: str
@@ -53,7 +57,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class LeafStep:
-    """A primitive or fixed type, promoted if the two kinds differ."""
+    """A primitive or fixed type; it is promoted if the two kinds differ."""
 
     writer: AvroSchema
     reader: AvroSchema
@@ -61,7 +65,10 @@ class LeafStep:
 
 @dataclass(frozen=True)
 class EnumStep:
-    """An enum; ``positions`` are the places of the writer's symbols in the reader's, or None."""
+    """An enum.
+
+    - ``positions``: for each symbol of the writer its index in the reader's symbols, or None.
+    """
 
     writer: AvroSchema
     reader: AvroSchema
@@ -84,7 +91,7 @@ class MapStep:
 
 @dataclass(frozen=True)
 class FieldStep:
-    """A field of the reader: the writer's field at ``position``, or (both None) its default."""
+    """A field of the reader: the writer's field at ``position``, or its default (both None)."""
 
     name: str
     reader: AvroSchema
@@ -102,7 +109,7 @@ class RecordStep:
 
 @dataclass(frozen=True)
 class Branch:
-    """A branch of the writer: the reader's branch that takes it and how, or why none does."""
+    """A branch of the writer: the reader's branch for its values and the step, or why none fits."""
 
     position: int | None
     step: Step | Difference
@@ -110,9 +117,9 @@ class Branch:
 
 @dataclass(frozen=True)
 class UnionStep:
-    """A union on either side, by the writer's branches; a type that is no union is its own branch.
+    """A union on either side, by the writer's branches; any other type is its own only branch.
 
-    A ``position`` counts the reader's branches, null among them.
+    A ``position`` counts the reader's branches, null included.
     """
 
     writer: AvroSchema
@@ -122,7 +129,7 @@ class UnionStep:
 
 @dataclass(frozen=True)
 class RecursionStep:
-    """A pair of records within itself."""
+    """A pair of records inside itself."""
 
     writer_name: str
     reader_name: str
@@ -132,15 +139,22 @@ Step: TypeAlias = LeafStep | EnumStep | ListStep | MapStep | RecordStep | UnionS
 
 
 def resolve(
-    writer: ParsedSchema, reader: ParsedSchema, *, writer_path: str, reader_path: str
+    writer: ParsedSchema,
+    reader: ParsedSchema,
+    *,
+    writer_path: str,
+    reader_path: str,
+    strict: bool = False,
 ) -> Step:
     """How files of *writer*'s schema are read with *reader*'s.
 
-    The paths name the schemas in errors: *writer_path* is the file, *reader_path* where the reader
-    schema comes from. Raises SchemaMismatchError where the rules find no way. Branches of a union
-    that only some values are of are not held against it until such a value comes.
+    - ``writer_path``, ``reader_path``: names of the schemas for errors, usually of files.
+    - ``strict``: accept only schemas of the same types, see the module.
+
+    Raises SchemaMismatchError if the schemas do not resolve. A branch of the writer's union that
+    fits no branch of the reader is an error only in strict mode: no value may be of this branch.
     """
-    found = _Resolution(writer, reader).step("", writer.root, reader.root)
+    found = _Resolution(writer, reader, strict).step("", writer.root, reader.root)
     if isinstance(found, Difference):
         raise SchemaMismatchError(reader_path, writer_path, found.field, found.reader, found.writer)
     return found
@@ -148,35 +162,64 @@ def resolve(
 
 def identity(schema: ParsedSchema, type_: AvroSchema) -> Step:
     """How values of a type of *schema* are read as themselves."""
-    step = _Resolution(schema, schema).step("", type_, type_)
+    step = _Resolution(schema, schema, strict=True).step("", type_, type_)
     assert not isinstance(step, Difference)
     return step
 
 
-class _Resolution:
-    """One walk through two schemas at once."""
+def same_order(step: Step) -> bool:
+    """Whether fields, branches and symbols of writer and reader are in the same order.
 
-    def __init__(self, writer: ParsedSchema, reader: ParsedSchema) -> None:
+    After strict resolution one schema then reads the bytes of the other unchanged.
+    """
+    waiting: list[Any] = [step]
+    seen: set[int] = set()
+    while waiting:
+        step = waiting.pop()
+        if id(step) in seen:  # a record that is used often is one step
+            continue
+        seen.add(id(step))
+        positions: tuple[int | None, ...] = ()
+        match step:
+            case RecordStep(fields):
+                positions = tuple(field.position for field in fields)
+                waiting += [field.step for field in fields]
+            case UnionStep(branches=branches):
+                positions = tuple(branch.position for branch in branches)
+                waiting += [branch.step for branch in branches]
+            case EnumStep(positions=positions):
+                pass
+            case ListStep(inner) | MapStep(inner):
+                waiting.append(inner)
+        if positions != tuple(range(len(positions))):
+            return False
+    return True
+
+
+class _Resolution:
+    """One walk over two schemas at once."""
+
+    def __init__(self, writer: ParsedSchema, reader: ParsedSchema, strict: bool) -> None:
         self._writer = writer
         self._reader = reader
-        # Pairs of records: None while one is being walked, which within it means recursion.
+        self._strict = strict
+        # Pairs of records; None while the walk is inside the pair, so that it finds recursion.
         self._records: dict[tuple[str, str], RecordStep | None] = {}
 
     def step(self, field: str, writer: AvroSchema, reader: AvroSchema) -> Step | Difference:
         writer, reader = self._writer.definition(writer), self._reader.definition(reader)
         kinds = kind_of(writer), kind_of(reader)
-        if "union" in kinds:
-            return self._union(field, writer, reader)
         different = Difference(field, describe_type(writer), describe_type(reader))
-        if kinds[0] in _RECORDS and kinds[1] in _RECORDS:
-            return (
-                self._record(field, writer, reader) if _names_match(writer, reader) else different
-            )
+        if self._strict and _signature(writer) != _signature(reader):
+            return different
+        if "union" in kinds:
+            return self._union(field, writer, reader, different)
+        if kinds[0] in RECORDS and kinds[1] in RECORDS:
+            same = _names_match(writer, reader)
+            return self._record(field, writer, reader) if same else different
         if kinds[0] != kinds[1]:
-            promoted = kinds[1] in PROMOTIONS.get(kinds[0], ())
-            return (
-                LeafStep(writer, reader) if promoted and _means_same(writer, reader) else different
-            )
+            promoted = kinds[1] in PROMOTIONS.get(kinds[0], ()) and _means_same(writer, reader)
+            return LeafStep(writer, reader) if promoted else different
         match kinds[0]:
             case "array":
                 items = self.step(f"{field}[]", writer["items"], reader["items"])
@@ -196,45 +239,63 @@ class _Resolution:
         if pair in self._records:
             return self._records[pair] or RecursionStep(*pair)
         self._records[pair] = None
-        positions = {f["name"]: i for i, f in enumerate(writer["fields"])}
-        steps = []
-        for item in reader["fields"]:
-            name = item["name"]
-            path = f"{field}.{name}" if field else name
-            found = next((n for n in (name, *item.get("aliases", ())) if n in positions), None)
-            if found is not None:
-                position = positions[found]
-                step = self.step(path, writer["fields"][position]["type"], item["type"])
-                if isinstance(step, Difference):
-                    del self._records[pair]
-                    return step
-                steps.append(FieldStep(name, item["type"], position, step))
-            elif "default" in item:
-                steps.append(FieldStep(name, item["type"], None, None, item["default"]))
-            else:
-                del self._records[pair]
-                return Difference(path, None, describe_type(item["type"]))
-        self._records[pair] = record = RecordStep(tuple(steps))
+        steps = self._fields(field, writer["fields"], reader["fields"])
+        if isinstance(steps, Difference):
+            del self._records[pair]
+            return steps
+        self._records[pair] = record = RecordStep(steps)
         return record
 
-    def _union(self, field: str, writer: Any, reader: Any) -> Step | Difference:
+    def _fields(
+        self, within: str, writer: list[Any], reader: list[Any]
+    ) -> tuple[FieldStep, ...] | Difference:
+        positions = {field["name"]: index for index, field in enumerate(writer)}
+        prefix = f"{within}." if within else ""
+        steps = []
+        for field in reader:
+            name, type_ = field["name"], field["type"]
+            aliases = () if self._strict else field.get("aliases", ())
+            found = next((known for known in (name, *aliases) if known in positions), None)
+            if found is not None:
+                position = positions[found]
+                step = self.step(prefix + name, writer[position]["type"], type_)
+                if isinstance(step, Difference):
+                    return step
+                steps.append(FieldStep(name, type_, position, step))
+            elif "default" in field and not self._strict:
+                steps.append(FieldStep(name, type_, None, None, field["default"]))
+            else:
+                return Difference(prefix + name, None, describe_type(type_))
+        if self._strict and len(steps) < len(positions):
+            known = {step.name for step in steps}
+            extra = next(field for field in writer if field["name"] not in known)
+            return Difference(prefix + extra["name"], describe_type(extra["type"]), None)
+        return tuple(steps)
+
+    def _union(
+        self, field: str, writer: Any, reader: Any, different: Difference
+    ) -> Step | Difference:
         sources, targets = branches_of(writer), branches_of(reader)
+        if self._strict and self._keys(self._writer, sources) != self._keys(self._reader, targets):
+            return different
         branches = tuple(self._branch(field, source, targets) for source in sources)
-        usable = [b for b in branches if b.position is not None]
-        # Null alone in common makes no column of values: ["null", "int"] is not ["null", "string"].
-        if not usable or (
-            len(sources) > 1
-            and all(sources[branches.index(b)] == "null" for b in usable)
-            and targets != ["null"]
-        ):
-            return Difference(field, describe_type(writer), describe_type(reader))
+        misfits = [branch.step for branch in branches if branch.position is None]
+        if self._strict and misfits:
+            return misfits[0]
+        usable = [sources[i] for i, branch in enumerate(branches) if branch.position is not None]
+        # Null alone in common is no column of values: ["null", "int"] is not ["null", "string"].
+        if not usable or (len(sources) > 1 and usable == ["null"] and targets != ["null"]):
+            return different
         return UnionStep(writer, reader, branches)
+
+    def _keys(self, schema: ParsedSchema, branches: list[AvroSchema]) -> set[tuple[str, str]]:
+        return {branch_key(schema.definition(branch)) for branch in branches}
 
     def _branch(self, field: str, source: AvroSchema, targets: list[AvroSchema]) -> Branch:
         writer = self._writer.definition(source)
         definitions = [self._reader.definition(target) for target in targets]
-        same = [i for i, d in enumerate(definitions) if _same_type(writer, d)]
-        others = [i for i in range(len(targets)) if i not in same]
+        same = [i for i, d in enumerate(definitions) if self._same_branch(writer, d)]
+        others = [] if self._strict else [i for i in range(len(targets)) if i not in same]
         difference = Difference(
             field, describe_type(writer), describe_type(targets if len(targets) > 1 else targets[0])
         )
@@ -246,41 +307,49 @@ class _Resolution:
                 difference = step
         return Branch(None, difference)
 
+    def _same_branch(self, writer: AvroSchema, reader: AvroSchema) -> bool:
+        """Whether two types are the same branch of a union."""
+        if self._strict:
+            return branch_key(writer) == branch_key(reader)
+        kind = kind_of(writer)
+        if kind != kind_of(reader):
+            return False
+        if kind in RECORDS or kind in ("enum", "fixed"):
+            return _names_match(writer, reader)
+        return logical_type(writer) == logical_type(reader)
 
-def _same_type(writer: AvroSchema, reader: AvroSchema) -> bool:
-    """Whether a union would take the two for the same branch."""
-    kind = kind_of(writer)
-    if kind != kind_of(reader):
-        return False
-    if kind in (*_RECORDS, "enum", "fixed"):
-        return _names_match(writer, reader)
-    return logical_type(writer) == logical_type(reader)
+
+def _signature(schema: AvroSchema) -> tuple[Any, ...]:
+    """What must be equal in two types of strict mode, apart from the types they consist of."""
+    kind = kind_of(schema)
+    details: Any = None
+    if kind == "enum":
+        details = frozenset(schema["symbols"])
+    elif kind == "fixed":
+        details = schema["size"]
+    return *branch_key(schema), details, logical_type(schema)
 
 
 def _names_match(writer: Any, reader: Any) -> bool:
     """Whether the unqualified names are equal, or an alias of the reader names the writer."""
-    simple = writer["name"].rpartition(".")[2]
-    if simple == reader["name"].rpartition(".")[2]:
+    simple = unqualified(writer["name"])
+    if simple == unqualified(reader["name"]):
         return True
     namespace = reader["name"].rpartition(".")[0]
-    aliases = [a if "." in a or not namespace else f"{namespace}.{a}" for a in _aliases(reader)]
-    return writer["name"] in aliases or simple in _aliases(reader)
-
-
-def _aliases(schema: Any) -> list[str]:
-    return list(schema.get("aliases", ()))
+    aliases = reader.get("aliases", ())
+    full = [a if "." in a or not namespace else f"{namespace}.{a}" for a in aliases]
+    return writer["name"] in full or simple in aliases
 
 
 def _enum(writer: Any, reader: Any) -> EnumStep:
-    places = {symbol: i for i, symbol in enumerate(reader["symbols"])}
-    fallback = places.get(reader.get("default"))
-    return EnumStep(
-        writer, reader, tuple(places.get(symbol, fallback) for symbol in writer["symbols"])
-    )
+    positions = {symbol: i for i, symbol in enumerate(reader["symbols"])}
+    fallback = positions.get(reader.get("default"))
+    found = tuple(positions.get(symbol, fallback) for symbol in writer["symbols"])
+    return EnumStep(writer, reader, found)
 
 
 def _means_same(writer: AvroSchema, reader: AvroSchema) -> bool:
-    """Whether the numbers or bytes of one logical type can be those of the other, exactly."""
+    """Whether the reader's logical type holds the writer's numbers or bytes exactly."""
     old, new = logical_type(writer), logical_type(reader)
     if old is None or new is None or old == new:
         return True
@@ -294,7 +363,7 @@ _UNITS = ("millis", "micros", "nanos")
 
 
 def finer(first: str, second: str) -> str | None:
-    """Of two logical types that count the same in different units the finer one, else None."""
+    """The finer of two logical types that count the same thing in different units, else None."""
     family, _, unit = first.rpartition("-")
     other_family, _, other_unit = second.rpartition("-")
     if family != other_family or unit not in _UNITS or other_unit not in _UNITS:

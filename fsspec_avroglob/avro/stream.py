@@ -1,21 +1,32 @@
-"""The blocks of a file whose bytes come a part at a time."""
+"""The blocks of a file, followed while its bytes arrive in parts.
+
+:class:`BlockStream` follows the chain of blocks and hands them out in runs: whole blocks without a
+gap. If blocks are corrupt, it raises, or skips to the next good block and reports what it skipped.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
-from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, Dropped, salvage_blocks
-from fsspec_avroglob.avro.container import Block, ByteRange, NeedMoreBytes, walk_blocks
+from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, Dropped
+from fsspec_avroglob.avro.container import (
+    SYNC_MARKER_BYTES,
+    Block,
+    ByteRange,
+    NeedMoreBytes,
+    block_at,
+)
 from fsspec_avroglob.errors import CorruptBlockError
 
 
 class Run(NamedTuple):
-    """Whole blocks, one after another in the file.
+    """Consecutive whole blocks of a file.
 
     - ``data``: their bytes, block headers and sync markers included.
-    - ``blocks``: where they are in the file; never empty.
-    - ``first_index``: how many blocks come before them, None where some of those were lost.
+    - ``blocks``: their offsets and sizes; at least one.
+    - ``first_index``: number of blocks before them in the file, None if some of those were corrupt.
     """
 
     data: bytes
@@ -27,18 +38,18 @@ class Run(NamedTuple):
         """Number of values, as the blocks claim."""
         return sum(block.value_count for block in self.blocks)
 
-    def index_of(self, place: int) -> int | None:
-        """The number of a block in its file."""
-        return None if self.first_index is None else self.first_index + place
+    def index_of(self, position: int) -> int | None:
+        """The number in the file of the run's block at *position*."""
+        return None if self.first_index is None else self.first_index + position
 
-    def single(self, place: int) -> Run:
-        """One of the blocks by itself."""
-        block, base = self.blocks[place], self.blocks[0].offset
-        data = self.data[block.offset - base : block.end - base]
-        return Run(data, (block,), self.index_of(place))
+    def part(self, start: int, stop: int) -> Run:
+        """The blocks at the positions [start, stop), at least one."""
+        blocks, base = self.blocks[start:stop], self.blocks[0].offset
+        data = self.data[blocks[0].offset - base : blocks[-1].end - base]
+        return Run(data, blocks, self.index_of(start))
 
     def stored(self) -> Iterator[tuple[int, bytes]]:
-        """Of each block the number of values and the data as it is stored."""
+        """For each block its number of values and its data as stored."""
         base = self.blocks[0].offset
         for block in self.blocks:
             start = block.data_offset - base
@@ -46,48 +57,36 @@ class Run(NamedTuple):
 
     def split(self, stored_bytes: int) -> Iterator[Run]:
         """The run in parts of about *stored_bytes*, at least one block each."""
-        base = self.blocks[0].offset
         start = 0
-        for place, block in enumerate(self.blocks):
-            last = place + 1 == len(self.blocks)
-            if last or block.end - self.blocks[start].offset >= stored_bytes:
-                part = self.blocks[start : place + 1]
-                data = self.data[part[0].offset - base : block.end - base]
-                yield Run(data, part, self.index_of(start))
-                start = place + 1
+        for stop, block in enumerate(self.blocks, start=1):
+            enough = block.end - self.blocks[start].offset >= stored_bytes
+            if enough or stop == len(self.blocks):
+                yield self.part(start, stop)
+                start = stop
 
     def within(self, blocks: ByteRange) -> Iterator[Run]:
-        """Those of the blocks that begin within a range of the file, if any do."""
-        places = [
-            place
-            for place, block in enumerate(self.blocks)
-            if blocks.start <= block.offset < blocks.stop
-        ]
-        if places:
-            part = self.blocks[places[0] : places[-1] + 1]
-            base = self.blocks[0].offset
-            data = self.data[part[0].offset - base : part[-1].end - base]
-            yield Run(data, part, self.index_of(places[0]))
+        """The blocks that begin in a range of the file, if any, as one run."""
+        inside = [i for i, b in enumerate(self.blocks) if blocks.start <= b.offset < blocks.stop]
+        if inside:
+            yield self.part(inside[0], inside[-1] + 1)
 
     def first_values(self, count: int) -> Run:
         """The blocks that hold the first *count* values."""
         seen = 0
-        for place, block in enumerate(self.blocks):
+        for stop, block in enumerate(self.blocks, start=1):
             seen += block.value_count
             if seen >= count:
-                data = self.data[: block.end - self.blocks[0].offset]
-                return Run(data, self.blocks[: place + 1], self.first_index)
+                return self.part(0, stop)
         return self
 
 
 class BlockStream:
-    """Follows the chain of blocks from the end of a file's header on.
+    """Follows the chain of blocks from the end of a file's header.
 
-    - ``path``, ``file_bytes``: of the file; its size None where not known.
-    - ``start``: where the first block begins.
-    - ``dropped``: None raises for a corrupt block; else it gets what is left out. Others may add to
-      it at any time.
-    - ``max_block_bytes``: most bytes of a block's data, stored and inflated.
+    - ``path``, ``file_bytes``: the file's name and its size, None if unknown.
+    - ``start``: offset of the first block.
+    - ``dropped``: receives the corrupt parts that are skipped; with None a corrupt block raises.
+    - ``max_block_bytes``: a block that claims more stored bytes is corrupt.
     """
 
     def __init__(
@@ -105,17 +104,22 @@ class BlockStream:
         self._file_bytes = file_bytes
         self._dropped = dropped
         self._max_block_bytes = max_block_bytes
+        # The bytes that are not yet followed, from the byte _base of the file.
         self._parts: list[bytes] = []
-        self._base = start
         self._held = 0
+        self._base = start
+        # How many bytes must be held before the next step is possible.
         self._needed = 1
         self._index: int | None = 0
-        self._lost: Dropped | None = None
+        # The first bytes of a corrupt part that reaches to _base at least.
+        self._corrupt: Dropped | None = None
 
     def feed(self, data: bytes, *, last: bool) -> Iterator[Run]:
-        """The blocks that are whole with the *data* that follows what was fed before.
+        """The blocks that become complete with *data*, the next bytes of the file.
 
-        last: whether the file ends with it. Raises CorruptBlockError, after the blocks before it.
+        - ``last``: whether the file ends after *data*.
+
+        Raises CorruptBlockError, after the runs before the corrupt block.
         """
         self._parts.append(data)
         self._held += len(data)
@@ -124,66 +128,76 @@ class BlockStream:
         if self._held < self._needed and not last:
             return
         buffer = b"".join(self._parts)
-        blocks: list[Block] = []
-        error: CorruptBlockError | None = None
-        # Of this part alone: others add to what is dropped while the runs are taken.
-        lost: list[Dropped] = []
+        position = 0
         needed: int | None = None
-        try:
-            for block in self._walk(buffer, lost):
+        blocks: list[Block] = []
+        while position < len(buffer) or self._corrupt is not None:
+            if self._corrupt is not None:
+                position, needed = self._next_start(buffer, position)
+                if needed is not None:
+                    break
+                size_bytes = self._base + position - self._corrupt.offset
+                assert self._dropped is not None
+                self._dropped.append(replace(self._corrupt, size_bytes=size_bytes))
+                self._corrupt = None
+                continue
+            try:
+                block = self._block(buffer, position)
+            except NeedMoreBytes as more:
+                needed = more.size_bytes
+                break
+            except CorruptBlockError as error:
+                yield from self._run(buffer, blocks)
+                blocks = []
+                if self._dropped is None:
+                    raise error.at(self._path, self._index) from None
+                self._corrupt = Dropped(self._path, self._index, error.offset, 0, error.reason)
+                self._index = None
+            else:
                 blocks.append(block)
-        except NeedMoreBytes as more:
-            needed = more.size_bytes
-        except CorruptBlockError as found:
-            error = found
-        followed = max([self._base, *(b.end for b in blocks[-1:]), *(one.end for one in lost[-1:])])
-        at_loss = bool(lost) and followed == lost[-1].end
-        self._lost = lost.pop() if at_loss and needed is not None else None
-        if self._dropped is not None:
-            self._dropped += lost
-        yield from self._runs(buffer, blocks)
-        if at_loss:
-            self._index = None
-        consumed = followed - self._base
-        self._parts = [buffer[consumed:]]
-        self._held -= consumed
-        self._base = followed
-        self._needed = 1 if needed is None else needed - consumed
-        if error is not None:
-            raise error.at(self._path, self._index)
+                position = block.end - self._base
+        yield from self._run(buffer, blocks)
+        self._parts = [buffer[position:]]
+        self._held -= position
+        self._base += position
+        self._needed = 1 if needed is None else needed - position
 
-    def _walk(self, buffer: bytes, lost: list[Dropped]) -> Iterator[Block]:
-        if self._dropped is None:
-            return walk_blocks(
-                buffer,
-                self._sync_marker,
-                base=self._base,
-                file_bytes=self._file_bytes,
-                max_bytes=self._max_block_bytes,
-            )
-        return salvage_blocks(
+    def _block(self, buffer: bytes, position: int) -> Block:
+        return block_at(
             buffer,
+            position,
             self._sync_marker,
-            path=self._path,
             base=self._base,
-            dropped=lost,
-            block_index=self._index,
-            # Without a size, what was read is taken for the beginning of something endless.
-            file_bytes=self._file_bytes if self._file_bytes is not None else 1 << 62,
+            file_bytes=self._file_bytes,
             max_bytes=self._max_block_bytes,
-            lost=self._lost,
         )
 
-    def _runs(self, buffer: bytes, blocks: list[Block]) -> Iterator[Run]:
-        """The blocks as runs without gaps; the number of the next block is kept."""
-        start = 0
-        for place, block in enumerate(blocks):
-            if place + 1 < len(blocks) and blocks[place + 1].offset == block.end:
-                continue
-            run = blocks[start : place + 1]
-            if run[0].offset != (blocks[start - 1].end if start else self._base):
-                self._index = None
-            data = buffer[run[0].offset - self._base : block.end - self._base]
-            yield Run(data, tuple(run), self._index)
-            self._index = None if self._index is None else self._index + len(run)
-            start = place + 1
+    def _run(self, buffer: bytes, blocks: list[Block]) -> Iterator[Run]:
+        """The blocks as a run, if there are any; the number of the next block is kept."""
+        if blocks:
+            data = buffer[blocks[0].offset - self._base : blocks[-1].end - self._base]
+            yield Run(data, tuple(blocks), self._index)
+            self._index = None if self._index is None else self._index + len(blocks)
+
+    def _next_start(self, buffer: bytes, start: int) -> tuple[int, int | None]:
+        """Where in *buffer* the corrupt part ends that reaches to *start* at least, and None.
+
+        It ends after a sync marker that a whole block or the end of the file follows. If *buffer*
+        is too short to tell: where to continue, and how many bytes *buffer* must then have.
+        """
+        whole = self._file_bytes is not None and self._base + len(buffer) >= self._file_bytes
+        while (marker := buffer.find(self._sync_marker, start)) >= 0:
+            candidate = marker + SYNC_MARKER_BYTES
+            if candidate == len(buffer) and whole:
+                return candidate, None
+            try:
+                self._block(buffer, candidate)
+            except CorruptBlockError:
+                start = marker + 1
+            except NeedMoreBytes as more:
+                return marker, more.size_bytes
+            else:
+                return candidate, None
+        if whole:
+            return len(buffer), None
+        return max(start, len(buffer) - SYNC_MARKER_BYTES + 1), len(buffer) + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -24,8 +24,8 @@ from fsspec_avroglob.readers.parts import read_part
 from fsspec_avroglob.readers.pipeline import Limits, Pipeline
 from fsspec_avroglob.readers.sources import LONG_HEAD_BYTES, OpenedFile, open_files
 
-Decode: TypeAlias = Callable[[bytes], object]
-"""Decodes the values of whole blocks; raises ValueError where it cannot."""
+Decode: TypeAlias = Callable[[Iterable[tuple[int, bytes]]], object]
+"""Decodes blocks, each its number of values and its stored data; raises ValueError if it cannot."""
 
 # Least and most that is read ahead; at most so much is kept.
 _FIRST_BYTES = 64 << 10
@@ -169,7 +169,7 @@ def _checking(
             decompress(codec, data, max_block_bytes)
         if decode is not None:
             try:
-                decode(run.data)
+                decode(run.stored())
             except ValueError as error:
                 raise ValueError(f"its values cannot be decoded: {error}") from error
         return run

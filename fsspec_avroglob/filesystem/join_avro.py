@@ -24,7 +24,8 @@ from fsspec_avroglob.avro.container import (
     parse_block_header,
     walk_blocks,
 )
-from fsspec_avroglob.avro.schema import AvroSchema, column_mapping, file_schema
+from fsspec_avroglob.avro.resolution import resolve, same_order
+from fsspec_avroglob.avro.schema import file_schema
 from fsspec_avroglob.errors import (
     CorruptBlockError,
     FilesDifferError,
@@ -38,10 +39,6 @@ if TYPE_CHECKING:
 
 # Read at a time where a file is walked through to find out where its blocks are.
 _WALK_BYTES = 32 << 20
-
-# What two schemas must have in common for one to read the bytes of the other.
-_ATTRIBUTES = ("type", "name", "fields", "items", "values", "symbols", "size")
-_LOGICAL_ATTRIBUTES = ("logicalType", "precision", "scale")
 
 
 async def avro_stretches(fs: AvroGlobFileSystem, sources: Sequence[Source]) -> list[Stretch]:
@@ -86,25 +83,12 @@ def _must_be_alike(
     first_path: str, first: ContainerHeader, path: str, other: ContainerHeader
 ) -> None:
     one, two = file_schema(first_path, first), file_schema(path, other)
-    if _bare(one.root) == _bare(two.root):
-        return
-    # Finds and names most differences; what it lets pass are orders and names.
-    column_mapping(one, two, first_path=first_path, path=path)
-    raise FilesDifferError(
-        f"{path} has the fields, branches or names of {first_path}, but not in the same order or "
-        "not the same names in full; read_avro reads both as one table"
-    )
-
-
-def _bare(schema: AvroSchema) -> Any:
-    """*schema* without what does not bear on its bytes and their meaning: docs, defaults, ..."""
-    if isinstance(schema, list):
-        return [_bare(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    bare = {key: _bare(schema[key]) for key in _ATTRIBUTES if key in schema}
-    bare |= {key: schema[key] for key in _LOGICAL_ATTRIBUTES if key in schema}
-    return bare["type"] if bare.keys() == {"type"} else bare
+    step = resolve(two, one, writer_path=path, reader_path=first_path, strict=True)
+    if not same_order(step) or list(one.names) != list(two.names):
+        raise FilesDifferError(
+            f"{path} has the fields, branches or names of {first_path}, but not in the same order "
+            "or not the same names in full; read_avro reads both as one table"
+        )
 
 
 class ExchangedBlocks:

@@ -83,10 +83,10 @@ class TableReading:
         )
 
         def function(run: Run, rows: int | None) -> pa.RecordBatch:
-            return decode.decode(run.data, rows)
+            return decode.decode(run.stored(), rows)
 
         def several(runs: Sequence[Run]) -> list[pa.RecordBatch]:
-            batch = decode.decode(b"".join([run.data for run in runs]))
+            batch = decode.decode(block for run in runs for block in run.stored())
             stops = accumulate(run.value_count for run in runs)
             return [
                 batch.slice(stop - run.value_count, run.value_count)

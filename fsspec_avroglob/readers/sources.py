@@ -18,15 +18,9 @@ from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import on_io_loop, ordered
 from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.container import HEAD_BYTES, ContainerHeader, header_of
-from fsspec_avroglob.avro.resolution import RecordStep, resolve
-from fsspec_avroglob.avro.schema import (
-    AvroSchema,
-    ParsedSchema,
-    column_mapping,
-    file_schema,
-    parse_schema,
-)
-from fsspec_avroglob.avro.unify import GIVEN, unify
+from fsspec_avroglob.avro.resolution import RecordStep, resolve, same_order
+from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, file_schema, parse_schema
+from fsspec_avroglob.avro.unify import union_schema
 from fsspec_avroglob.errors import InvalidSchemaError, NotAvroError
 from fsspec_avroglob.readers.expand import Location, Sources, StorageOptions, expand, locate, named
 from fsspec_avroglob.readers.hive import Filters, Partition, PartitionFilter, partition_of
@@ -293,12 +287,16 @@ class SchemaFit:
         return self._mappings[text]
 
     def _compare(self, other: ParsedSchema, path: str) -> tuple[int | None, ...] | None:
-        if self._exact:
-            return column_mapping(self.table, other, first_path=self._table_path, path=path)
         if other.source == self.table.source:
             return None
-        step = resolve(other, self.table, writer_path=path, reader_path=self._table_path)
-        if not isinstance(step, RecordStep):
+        step = resolve(
+            other,
+            self.table,
+            writer_path=path,
+            reader_path=self._table_path,
+            strict=self._exact,
+        )
+        if not isinstance(step, RecordStep) or (self._exact and same_order(step)):
             return None
         return tuple(field.position for field in step.fields)
 
@@ -353,8 +351,8 @@ def _fit(opened: Sequence[OpenedFile], schema: AvroSchema | None) -> SchemaFit:
         schemas = [
             (source.path, file_schema(source.path, source.header)) for source in distinct.values()
         ]
-        return SchemaFit(unify(schemas, "union"), "the union of the files' schemas", exact=False)
-    return SchemaFit(parse_schema(schema), GIVEN, exact=False)
+        return SchemaFit(union_schema(schemas), "the union of the files' schemas", exact=False)
+    return SchemaFit(parse_schema(schema), "the schema given", exact=False)
 
 
 async def _valid(

@@ -1,4 +1,4 @@
-"""Container headers and block headers are parsed from bytes, and refused when they are not Avro."""
+"""Container and block headers are parsed, or refused if they are not Avro."""
 
 from __future__ import annotations
 
@@ -73,9 +73,7 @@ def test_a_header_without_codec_means_null() -> None:
 
 @pytest.mark.parametrize("sized", [False, True])
 @pytest.mark.parametrize("map_blocks", [[3], [1, 2], [1, 1, 1]])
-def test_metadata_may_come_in_several_blocks_with_or_without_length(
-    map_blocks: list[int], sized: bool
-) -> None:
+def test_metadata_may_have_several_blocks(map_blocks: list[int], sized: bool) -> None:
     parsed = parse_header(header(extra={"k": b"\xff"}, map_blocks=map_blocks, sized=sized))
 
     assert dict(parsed.metadata) == {
@@ -85,7 +83,7 @@ def test_metadata_may_come_in_several_blocks_with_or_without_length(
     }
 
 
-def test_every_beginning_of_a_header_asks_for_more_bytes_and_never_too_many() -> None:
+def test_an_incomplete_header_asks_for_more_bytes_within_it() -> None:
     whole = header(USER_SCHEMA, sized=True)
 
     for length in range(len(whole)):
@@ -95,7 +93,7 @@ def test_every_beginning_of_a_header_asks_for_more_bytes_and_never_too_many() ->
     assert parse_header(whole + b"more").size_bytes == len(whole)
 
 
-def test_a_header_is_parsed_in_few_steps_when_each_brings_what_was_asked_for() -> None:
+def test_a_long_header_needs_one_more_read() -> None:
     whole = header({"type": "enum", "name": "E", "symbols": [f"S{i}" for i in range(50_000)]})
     length, steps = 100, 0
 
@@ -140,14 +138,12 @@ def test_other_formats_are_refused_by_their_first_bytes(data: bytes) -> None:
         "no schema",
     ],
 )
-def test_a_header_that_cannot_be_is_refused_without_asking_for_more(
-    metadata: bytes, message: str
-) -> None:
+def test_an_impossible_header_is_refused_at_once(metadata: bytes, message: str) -> None:
     with pytest.raises(NotAvroError, match=message):
         parse_header(b"Obj\x01" + metadata)
 
 
-def test_a_schema_that_is_not_json_is_an_error_when_it_is_asked_for() -> None:
+def test_a_schema_that_is_not_json_is_an_error_on_access() -> None:
     data = b"Obj\x01" + encode_long(1) + encode_bytes(b"avro.schema") + encode_bytes(b"{nope")
 
     parsed = parse_header(data + encode_long(0) + SYNC_MARKER)
@@ -159,7 +155,7 @@ def test_a_schema_that_is_not_json_is_an_error_when_it_is_asked_for() -> None:
 
 @pytest.mark.parametrize(("count", "size"), [(-1, 10), (10, -1)])
 def test_a_block_of_negative_count_or_size_is_refused(count: int, size: int) -> None:
-    with pytest.raises(NotAvroError, match="cannot be"):
+    with pytest.raises(NotAvroError, match="cannot have"):
         parse_block_header(encode_long(count) + encode_long(size))
 
 
@@ -180,7 +176,7 @@ def test_block_headers_of_any_size_are_read_back(count: int, size: int, before: 
 
 
 @given(st.binary(max_size=300))
-def test_arbitrary_bytes_after_the_magic_end_in_a_header_or_a_clear_error(data: bytes) -> None:
+def test_arbitrary_bytes_are_a_header_or_a_clear_error(data: bytes) -> None:
     try:
         needed = parse_header(b"Obj\x01" + data).size_bytes
     except NotAvroError:

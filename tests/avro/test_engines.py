@@ -1,4 +1,4 @@
-"""Engines: which is chosen, what they do with damaged blocks, and life without polars-avro."""
+"""Engines: the choice, damaged blocks, and systems without polars-avro."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from fsspec_avroglob.avro.arrow import TableSchema
 from fsspec_avroglob.avro.container import parse_header
 from fsspec_avroglob.avro.engines import decoder
-from fsspec_avroglob.errors import BlockDecodeError, EngineNotAbleError
+from fsspec_avroglob.errors import BlockDecodeError, BlockTooLargeError, EngineNotAbleError
 from tests.support.avro_data import (
     USER_SCHEMA,
     avro_file,
@@ -22,7 +22,15 @@ from tests.support.avro_data import (
     user_file,
     users,
 )
-from tests.support.avro_tables import ENGINES, block, column, decoded, decoder_of, encoded
+from tests.support.avro_tables import (
+    ENGINES,
+    block,
+    column,
+    decoded,
+    decoder_of,
+    encoded,
+    stored_blocks,
+)
 
 NODE = record_schema({"value": "int", "next": ["null", "Node"]}, "Node")
 NUMBERS = record_schema({"x": "long"})
@@ -47,7 +55,7 @@ def test_every_codec_is_decoded(engine: str, codec: str) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("rows", [0, 1, 63, 500, 501])
-def test_no_more_than_the_rows_asked_for_are_returned(engine: str, rows: int) -> None:
+def test_rows_are_limited(engine: str, rows: int) -> None:
     data = user_file(500, block_bytes=1000)
 
     assert decoded(data, engine=engine, rows=rows).to_pylist() == users(500)[:rows]
@@ -57,11 +65,11 @@ def test_no_more_than_the_rows_asked_for_are_returned(engine: str, rows: int) ->
 def test_no_blocks_and_empty_blocks_hold_no_rows(engine: str) -> None:
     decode = decoder_of(NUMBERS, engine).decode
 
-    assert decode(b"").num_rows == 0
+    assert decode([]).num_rows == 0
     assert decode(block(0, b"") + block(1, b"\x02") + block(0, b"")).to_pylist() == [{"x": 1}]
 
 
-def test_defaults_that_are_not_needed_may_be_wrong() -> None:
+def test_unused_defaults_may_be_wrong() -> None:
     schema = {"type": "record", "name": "R", "fields": []}
     schema["fields"] = [{"name": "x", "type": ["null", "long"], "default": "null"}]
 
@@ -83,7 +91,7 @@ def test_auto_takes_the_columnar_engine() -> None:
 
 
 @pytest.mark.parametrize(("schema", "values"), FOR_FASTAVRO_ALONE, ids=str)
-def test_auto_takes_fastavro_where_the_other_is_not_able_and_says_why(
+def test_auto_falls_back_to_fastavro_and_says_why(
     schema: Any, values: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     data = avro_file(values, schema)
@@ -95,12 +103,12 @@ def test_auto_takes_fastavro_where_the_other_is_not_able_and_says_why(
     assert chosen.engine == "fastavro"
     assert chosen.reason is not None
     assert f"fastavro decodes, not polars-avro: {chosen.reason}" in caplog.text
-    assert chosen.decode(data[header.size_bytes :]).to_pylist() == values
+    assert chosen.decode(stored_blocks(data)).to_pylist() == values
     with pytest.raises(EngineNotAbleError):
         decoder(header, TableSchema.of(schema), "polars-avro")
 
 
-def test_a_union_tells_an_empty_record_from_null() -> None:
+def test_an_empty_record_in_a_union_is_not_null() -> None:
     values = column(["null", "string", record_schema({}, "Empty")], ["a", {}, None])
 
     assert values.to_pylist() == [
@@ -128,11 +136,8 @@ DAMAGED = {
 def test_damaged_blocks_are_errors(engine: str, name: str) -> None:
     good = block(2, b"\x02\x04")
 
-    with pytest.raises(BlockDecodeError) as caught:
+    with pytest.raises(BlockDecodeError):
         decoder_of(NUMBERS, engine).decode(good + DAMAGED[name])
-
-    if engine != "polars-avro":
-        assert (caught.value.block_index, caught.value.offset) == (1, len(good))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -152,24 +157,22 @@ def test_damaged_blocks_are_errors(engine: str, name: str) -> None:
     ],
     ids=str,
 )
-def test_lengths_and_branches_that_lie_are_errors(engine: str, type_: Any, data: bytes) -> None:
+def test_false_lengths_and_branches_are_errors(engine: str, type_: Any, data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  the reason is the engine's
         decoder_of(record_schema({"x": type_}), engine).decode(block(1, data))
 
 
 @pytest.mark.parametrize("engine", ["auto", *ENGINES])
-def test_a_block_that_inflates_too_far_is_refused(engine: str) -> None:
+def test_a_block_that_decompresses_too_far_is_refused(engine: str) -> None:
     data = user_file(500, codec="deflate")
     header = parse_header(data)
     table = TableSchema.of(USER_SCHEMA)
 
-    with pytest.raises(BlockDecodeError, match="max_block_size") as caught:
-        decoder(header, table, engine, max_block_size=1000).decode(data[header.size_bytes :])
-
-    assert caught.value.offset == 0
+    with pytest.raises(BlockTooLargeError, match="max_block_size"):
+        decoder(header, table, engine, max_block_size=1000).decode(stored_blocks(data))
 
 
-def test_records_within_records_without_end_are_refused() -> None:
+def test_endlessly_nested_records_are_refused() -> None:
     data = b"\x02\x02" * 100_000 + b"\x02\x00"
     header = parse_header(avro_file([], NODE))
 
@@ -181,7 +184,7 @@ def test_records_of_no_bytes_are_counted_within_bounds() -> None:
     empty = decoder_of(record_schema({"x": "null"}))
 
     assert empty.decode(block(1_000_000, b"")).num_rows == 1_000_000
-    with pytest.raises(BlockDecodeError, match="in no bytes"):
+    with pytest.raises(BlockDecodeError, match="in 0 bytes"):
         empty.decode(block(2**40, b""))
 
 
@@ -205,7 +208,7 @@ for _ in range(148):
     DEEP = ["string", {"type": "map", "values": DEEP}]
 
 
-def test_auto_takes_fastavro_for_schemas_nested_too_deep_for_the_other() -> None:
+def test_auto_falls_back_to_fastavro_for_deep_schemas() -> None:
     batch = decoder_of(record_schema({"x": DEEP})).decode(block(1, b"\x00\x02a"))
 
     assert batch.to_pylist()[0]["x"]["string"] == "a"
@@ -227,7 +230,7 @@ def test_schemas_nested_too_deep_for_python_are_refused() -> None:
 
 @pytest.mark.needs("polars_avro")
 def test_auto_asks_fastavro_when_polars_avro_fails(caplog: pytest.LogCaptureFixture) -> None:
-    # A negative place of a branch counts from the last for fastavro alone.
+    # fastavro alone accepts a negative branch, and counts it from the last.
     schema = record_schema({"x": ["long", "string"]})
     data = block(1, b"\x03\x0e")
 

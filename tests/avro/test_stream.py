@@ -1,4 +1,4 @@
-"""Blocks are followed through bytes that come a part at a time, whatever the parts."""
+"""A stream finds the same blocks however the bytes of a file are divided."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsspec_avroglob.avro.blocks import Dropped, salvage_blocks
-from fsspec_avroglob.avro.container import encode_long, parse_header, walk_blocks
+from fsspec_avroglob.avro.blocks import Dropped
+from fsspec_avroglob.avro.container import Block, encode_long, parse_header, walk_blocks
 from fsspec_avroglob.avro.stream import BlockStream, Run
 from fsspec_avroglob.errors import CorruptBlockError
-from tests.support.avro_data import SYNC_MARKER, user_file, users
+from tests.support.avro_data import SYNC_MARKER, block, user_file, users
 
 CONTENT = user_file(60, block_bytes=64)
 START = parse_header(CONTENT).size_bytes
@@ -43,25 +43,25 @@ def feed(
 
 @settings(deadline=None)
 @given(cuts=CUTS, known_size=st.booleans())
-def test_every_block_comes_once_with_its_number(cuts: list[int], known_size: bool) -> None:
+def test_every_block_appears_once_with_its_number(cuts: list[int], known_size: bool) -> None:
     runs = feed(BODY, cuts, known_size=known_size)
 
     assert [block for run in runs for block in run.blocks] == BLOCKS
     assert b"".join(run.data for run in runs) == BODY
-    numbers = [run.index_of(place) for run in runs for place in range(len(run.blocks))]
+    numbers = [run.index_of(position) for run in runs for position in range(len(run.blocks))]
     assert numbers == list(range(len(BLOCKS)))
 
 
 @settings(deadline=None)
-@given(cuts=CUTS, place=st.integers(0, len(BODY) - 1), salvage=st.booleans())
+@given(cuts=CUTS, position=st.integers(0, len(BODY) - 1), salvage=st.booleans())
 def test_damage_costs_the_blocks_that_it_touches(
-    cuts: list[int], place: int, salvage: bool
+    cuts: list[int], position: int, salvage: bool
 ) -> None:
-    body = BODY[:place] + bytes([BODY[place] ^ 0xFF]) + BODY[place + 1 :]
-    hit = next(n for n, block in enumerate(BLOCKS) if place + START < block.end)
+    body = BODY[:position] + bytes([BODY[position] ^ 0xFF]) + BODY[position + 1 :]
+    hit = next(n for n, block in enumerate(BLOCKS) if position + START < block.end)
     dropped: list[Dropped] = []
-    inside = BLOCKS[hit].data_offset <= place + START < BLOCKS[hit].end - 16
-    if not salvage and not inside and place + START > BLOCKS[hit].offset:
+    inside = BLOCKS[hit].data_offset <= position + START < BLOCKS[hit].end - 16
+    if not salvage and not inside and position + START > BLOCKS[hit].offset:
         with pytest.raises(CorruptBlockError) as caught:
             feed(body, cuts)
         error = caught.value
@@ -72,7 +72,7 @@ def test_damage_costs_the_blocks_that_it_touches(
     lost = [block.offset for block in BLOCKS if block not in blocks]
     if inside:  # data is not looked at
         assert not lost
-    # A count says nothing about itself: its block is another one then.
+    # A damaged count goes unnoticed: the block then differs from the original.
     assert set(lost) <= {block.offset for block in BLOCKS[hit : hit + 2]}
     reported = [range(one.offset, one.offset + one.size_bytes) for one in dropped]
     assert all(
@@ -87,18 +87,15 @@ def test_damage_costs_the_blocks_that_it_touches(
     max_block_bytes=st.sampled_from([1 << 20, 70]),
     known_size=st.booleans(),
 )
-def test_what_is_salvaged_part_by_part_is_what_is_salvaged_of_the_whole(
+def test_salvage_does_not_depend_on_the_parts(
     cuts: list[int], damage: list[tuple[int, bytes]], max_block_bytes: int, known_size: bool
 ) -> None:
     body = BODY
-    for place, junk in damage:
-        body = (body[:place] + junk + body[place + len(junk) :])[: len(BODY)]
+    for position, junk in damage:
+        body = (body[:position] + junk + body[position + len(junk) :])[: len(BODY)]
     whole: list[Dropped] = []
-    blocks = list(
-        salvage_blocks(
-            body, SYNC_MARKER, path="x", base=START, dropped=whole, max_bytes=max_block_bytes
-        )
-    )
+    runs = feed(body, [0], dropped=whole, max_block_bytes=max_block_bytes)
+    blocks = [block for run in runs for block in run.blocks]
 
     dropped: list[Dropped] = []
     runs = feed(body, cuts, dropped=dropped, max_block_bytes=max_block_bytes, known_size=known_size)
@@ -106,13 +103,13 @@ def test_what_is_salvaged_part_by_part_is_what_is_salvaged_of_the_whole(
     assert [block for run in runs for block in run.blocks] == blocks
     if known_size:
         assert dropped == whole
-    else:  # that a claim reaches behind the end is seen at the end
+    else:  # a claim beyond the end of the file shows only at its end
         assert [(one.offset, one.end) for one in dropped] == [
             (one.offset, one.end) for one in whole
         ]
 
 
-def test_a_long_loss_is_one_report_and_takes_little_memory() -> None:
+def test_a_long_corrupt_part_is_one_report() -> None:
     zeros, count = bytes(1 << 16), 200
     dropped: list[Dropped] = []
     stream = BlockStream("x", SYNC_MARKER, 0, None, dropped=dropped)
@@ -132,14 +129,14 @@ def test_a_long_loss_is_one_report_and_takes_little_memory() -> None:
 
 @settings(deadline=None)
 @given(cuts=CUTS)
-def test_what_others_report_while_a_run_is_taken_costs_no_block(cuts: list[int]) -> None:
+def test_reports_of_others_cost_no_block(cuts: list[int]) -> None:
     dropped: list[Dropped] = []
     stream = BlockStream("x", SYNC_MARKER, START, START + len(BODY), dropped=dropped)
     found = []
     for start, stop in zip(cuts, [*cuts[1:], len(BODY)], strict=True):
         for run in stream.feed(BODY[start:stop], last=stop == len(BODY)):
             found += run.blocks
-            # Blocks of files before are decoded meanwhile.
+            # Meanwhile, decoding reports corrupt blocks of earlier files.
             dropped.append(Dropped("another", None, 1 << 40, 1 << 20, "damaged"))
 
     assert found == BLOCKS
@@ -165,14 +162,14 @@ def test_a_file_that_is_cut_short_ends_with_an_error(cuts: list[int], length: in
         )
 
 
-def test_a_block_that_is_larger_than_allowed_is_refused_before_it_is_there() -> None:
+def test_a_block_over_the_limit_is_refused_before_it_is_read() -> None:
     lie = encode_long(1) + encode_long(1 << 30) + b"\x00" * 100
 
     with pytest.raises(CorruptBlockError, match="raise max_block_size"):
         feed(BODY + lie, [0, len(BODY) + 50], known_size=False, max_block_bytes=1000)
 
 
-def test_what_claims_too_much_is_left_out_and_reading_goes_on() -> None:
+def test_a_false_size_is_skipped() -> None:
     lie = encode_long(1) + encode_long(1 << 40) + b"\x00" * 100 + SYNC_MARKER
     dropped: list[Dropped] = []
 
@@ -185,7 +182,7 @@ def test_what_claims_too_much_is_left_out_and_reading_goes_on() -> None:
 
 @settings(deadline=None)
 @given(stored=st.integers(1, 3000))
-def test_a_run_is_split_into_runs_that_are_the_same_blocks(stored: int) -> None:
+def test_a_split_run_has_the_same_blocks(stored: int) -> None:
     (run,) = feed(BODY, [0])
 
     parts = list(run.split(stored))
@@ -205,3 +202,103 @@ def test_the_first_values_of_a_run_are_its_first_blocks(count: int) -> None:
     assert first.value_count >= min(count, len(users(60)))
     assert first.value_count - first.blocks[-1].value_count < count
     assert BODY.startswith(first.data)
+
+
+# --- corrupt parts are skipped ---
+
+
+def salvaged(data: bytes) -> tuple[list[Block], list[Dropped]]:
+    """The good blocks of *data*, which begins at byte 100 of a file, and the skipped parts."""
+    dropped: list[Dropped] = []
+    stream = BlockStream("f.avro", SYNC_MARKER, 100, 100 + len(data), dropped=dropped)
+    return [block for run in stream.feed(data, last=True) for block in run.blocks], dropped
+
+
+def test_a_good_file_loses_nothing() -> None:
+    data = block(b"a") + block(b"") + block(b"c")
+
+    assert salvaged(data) == (list(walk_blocks(data, SYNC_MARKER, base=100)), [])
+
+
+def test_blocks_after_a_corrupt_one_are_found() -> None:
+    first, bad, last = block(b"a" * 9), encode_long(-4) + block(b"b" * 9)[1:], block(b"c" * 9)
+
+    blocks, dropped = salvaged(first + bad + last)
+
+    whole = list(walk_blocks(first + block(b"b" * 9) + last, SYNC_MARKER, base=100))
+    assert blocks == [whole[0], whole[2]]
+    assert dropped == [
+        Dropped("f.avro", 1, whole[1].offset, len(bad), "a block cannot have -4 values in 9 bytes")
+    ]
+    assert str(dropped[0]).startswith(
+        "f.avro: 27 bytes at 127 (block 1) left out: a block cannot have -4"
+    )
+
+
+def test_a_damaged_marker_costs_the_next_block() -> None:
+    # The end of the first block is then unknown, and so the start of the next.
+    data = block(b"a" * 9)[:-1] + b"?" + block(b"b" * 9) + block(b"c" * 9)
+
+    blocks, dropped = salvaged(data)
+
+    assert [b.end for b in blocks] == [100 + len(data)]
+    assert [(d.offset, d.size_bytes) for d in dropped] == [(100, 2 * len(data) // 3)]
+
+
+def test_a_false_size_does_not_hide_later_blocks() -> None:
+    lie = encode_long(1) + encode_long(1 << 40) + b"data" + SYNC_MARKER
+
+    blocks, dropped = salvaged(lie + block(b"good"))
+
+    assert len(blocks) == 1
+    assert "claims 1099511627776 bytes" in dropped[0].reason
+
+
+def test_a_file_cut_short_keeps_its_whole_blocks() -> None:
+    whole = block(b"a" * 20) + block(b"b" * 20)
+
+    for cut in range(1, 38):
+        blocks, dropped = salvaged(whole[:-cut])
+        assert len(blocks) == 1
+        assert sum(d.size_bytes for d in dropped) == len(whole) // 2 - cut
+
+
+def test_a_corrupt_part_is_reported_when_its_end_is_known() -> None:
+    bad, good = b"\x01" + block(b"a" * 30)[1:], block(b"b")
+    data = bad + good
+
+    for length in range(1, len(data)):
+        dropped: list[Dropped] = []
+        stream = BlockStream("f.avro", SYNC_MARKER, 0, len(data), dropped=dropped)
+        assert not list(stream.feed(data[:length], last=False))
+        assert not dropped
+        (run,) = stream.feed(data[length:], last=True)
+        assert [one.offset for one in run.blocks] == [len(bad)]
+        assert [one.size_bytes for one in dropped] == [len(bad)]
+
+
+@given(
+    st.lists(st.binary(max_size=40), max_size=6),
+    st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), max_size=4),
+)
+def test_every_byte_is_in_a_good_block_or_reported(
+    contents: list[bytes], changes: list[tuple[int, int]]
+) -> None:
+    data = bytearray(b"".join(map(block, contents)))
+    for position, value in changes:
+        if position < len(data):
+            data[position] = value
+
+    blocks, dropped = salvaged(bytes(data))
+
+    stretches = [(b.offset, b.end) for b in blocks]
+    stretches += [(d.offset, d.offset + d.size_bytes) for d in dropped]
+    position = 100
+    for start, end in sorted(stretches):
+        assert start == position
+        assert end > start
+        position = end
+    assert position == 100 + len(data)
+    untouched = list(walk_blocks(b"".join(map(block, contents)), SYNC_MARKER, base=100))
+    if not changes:
+        assert blocks == untouched

@@ -1,4 +1,4 @@
-"""The schemas of several files become one reader schema, with which every file can be read."""
+"""The schemas of several files become one reader schema for all of them."""
 
 from __future__ import annotations
 
@@ -10,54 +10,26 @@ from hypothesis import strategies as st
 
 from fsspec_avroglob.avro.resolution import resolve
 from fsspec_avroglob.avro.schema import parse_schema
-from fsspec_avroglob.avro.unify import unify
+from fsspec_avroglob.avro.unify import union_schema
 from fsspec_avroglob.errors import SchemaMismatchError
 from tests.support.avro_data import avro_file, enum, logical, record_schema
 from tests.support.avro_tables import decoded
 
 
-def unified(how: Any, *schemas: Any) -> Any:
+def unified(*schemas: Any) -> Any:
     files = [(f"{i}.avro", parse_schema(schema)) for i, schema in enumerate(schemas)]
-    return unify(files, how).root
+    return union_schema(files).root
 
 
 def union_of(*types: Any) -> Any:
-    """The type of a field that has these types in as many files."""
-    root = unified("union", *(record_schema({"x": type_}) for type_ in types))
+    """The merged type of a field that has these types in different files."""
+    root = unified(*(record_schema({"x": type_}) for type_ in types))
     [field] = root["fields"]
     return field["type"]
 
 
-def test_the_same_types_in_any_order_are_the_first_files() -> None:
-    first = record_schema({"a": "int", "b": "string"})
-
-    assert unified(None, first, record_schema({"b": "string", "a": "int"}), first) == first
-
-
-def test_other_types_are_an_error_unless_asked_for() -> None:
-    with pytest.raises(SchemaMismatchError, match=r"1\.avro does not fit 0\.avro: field 'a'"):
-        unified(None, record_schema({"a": "long"}), record_schema({"a": "int"}))
-
-
-def test_first_leaves_out_what_the_first_file_lacks() -> None:
-    first = record_schema({"a": "long"})
-
-    assert unified("first", first, record_schema({"b": "string", "a": "int"})) == first
-    with pytest.raises(SchemaMismatchError, match="field 'a' is missing"):
-        unified("first", first, record_schema({"b": "string"}))
-
-
-def test_a_schema_that_is_given_is_taken() -> None:
-    given_schema = record_schema({"a": "double"})
-
-    found = unified(given_schema, record_schema({"a": "int"}), record_schema({"a": "float"}))
-
-    assert found == given_schema
-
-
-def test_union_has_the_fields_of_all_with_null_where_they_are_missing() -> None:
+def test_union_has_all_fields_and_null_for_missing_ones() -> None:
     found = unified(
-        "union",
         record_schema({"a": "int", "b": "string"}),
         record_schema({"c": ["long", "null"], "a": "int"}),
     )
@@ -138,7 +110,6 @@ def test_union_refuses_types_that_no_type_holds(types: tuple[Any, ...], message:
 def test_union_names_the_file_that_a_field_is_from() -> None:
     with pytest.raises(SchemaMismatchError, match=r"2\.avro does not fit 1\.avro: field 'b'"):
         unified(
-            "union",
             record_schema({"a": "int"}),
             record_schema({"b": "int"}),
             record_schema({"b": "string"}),
@@ -147,7 +118,6 @@ def test_union_names_the_file_that_a_field_is_from() -> None:
 
 def test_union_merges_a_named_type_wherever_it_is_used() -> None:
     found = unified(
-        "union",
         record_schema({"a": enum("A"), "b": "E"}, namespace="one"),
         record_schema({"c": {"type": "array", "items": enum("B")}}, namespace="two"),
     )
@@ -161,15 +131,10 @@ def test_union_merges_recursive_types() -> None:
     def tree(**more: Any) -> Any:
         return record_schema({"children": {"type": "array", "items": "Tree"}, **more}, "Tree")
 
-    found = unified("union", tree(a="int"), tree(b="int"))
+    found = unified(tree(a="int"), tree(b="int"))
 
     assert [field["name"] for field in found["fields"]] == ["children", "a", "b"]
     assert found["fields"][0]["type"] == {"type": "array", "items": "Tree"}
-
-
-def test_no_files_are_an_error() -> None:
-    with pytest.raises(ValueError, match="no schemas"):
-        unify([], "union")
 
 
 LEAVES = st.sampled_from(["int", "long", "float", "double", "null"])
@@ -190,7 +155,7 @@ SCHEMAS = st.fixed_dictionaries({}, optional=FIELD_TYPES).map(record_schema)
 @settings(max_examples=60, deadline=None)
 @given(st.lists(SCHEMAS, min_size=1, max_size=4))
 def test_every_file_is_readable_with_the_union(schemas: list[Any]) -> None:
-    reader = parse_schema(unified("union", *schemas))
+    reader = parse_schema(unified(*schemas))
 
     for schema in schemas:
         resolve(parse_schema(schema), reader, writer_path="file", reader_path="union")
@@ -199,7 +164,7 @@ def test_every_file_is_readable_with_the_union(schemas: list[Any]) -> None:
 def test_files_are_read_with_their_union() -> None:
     first = record_schema({"a": "int", "e": enum("A")})
     second = record_schema({"a": "float", "b": enum("B")})
-    reader = unified("union", first, second)
+    reader = unified(first, second)
 
     rows = [
         *decoded(avro_file([{"a": 1, "e": "A"}], first), reader).to_pylist(),

@@ -21,7 +21,6 @@ EXAMPLES: dict[type[AvroGlobError], AvroGlobError] = {
     type(error): error
     for error in (
         errors.AvroDecodeError("b/1.avro", "too short", 3, 170),
-        errors.BlockDecodeError("too short", 3, 170),
         errors.BlockTooLargeError("xz", 5),
         errors.ConversionError("a.b", "too long"),
         errors.CorruptBlockError("bad length", 70, "b/1.avro", 2),

@@ -37,7 +37,7 @@ def fixed(name: str, size: int, **attributes: Any) -> dict[str, Any]:
     return {"type": "fixed", "name": "X", "size": size, "logicalType": name, **attributes}
 
 
-def test_the_documented_table_is_there() -> None:
+def test_the_documentation_has_the_table() -> None:
     assert len(ROWS) > 30
 
 
@@ -248,7 +248,7 @@ def test_decimals_too_long_for_arrow_name_field_and_option() -> None:
     assert schema.select(["y"]).arrow.names == ["y"]
 
 
-def test_recursive_types_name_field_and_options_and_can_be_left_out() -> None:
+def test_recursive_types_name_field_and_options() -> None:
     data = avro_file([{"value": 1, "next": {"value": 2, "next": None}}], NODE)
 
     with pytest.raises(UnsupportedTypeError, match=r"field 'next'.*iter_avro_records"):
@@ -300,7 +300,7 @@ def test_columns_are_chosen_by_name_and_index() -> None:
     assert TableSchema.of(table.avro, ["b"]) == table.select(["b"])
 
 
-def test_a_named_type_is_defined_in_whichever_column_is_left() -> None:
+def test_a_chosen_column_defines_its_named_types() -> None:
     table = TableSchema.of(record_schema({"a": E, "b": {"type": "array", "items": "E"}}))
 
     assert table.select(["b"]).arrow.field("b").type.value_type == table.arrow.field("a").type

@@ -1,4 +1,4 @@
-"""Small Avro files, made in code: what tests read, and what they break on purpose."""
+"""Small Avro files for tests to read and to damage."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def avro_file(
     metadata: Mapping[str, str] | None = None,
     sync_marker: bytes = SYNC_MARKER,
 ) -> bytes:
-    """A container file of *records*, with a new block whenever *block_bytes* are full."""
+    """A container file of *records* in blocks of about *block_bytes*."""
     out = io.BytesIO()
     fastavro.writer(
         out,

@@ -1,10 +1,10 @@
-"""Avro data decoded as tables: what the tests of types, engines and resolution have in common."""
+"""Avro data decoded as tables, for tests of types, engines and resolution."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import fastavro
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from fsspec_avroglob.avro.arrow import TableSchema, member_name
-from fsspec_avroglob.avro.container import ContainerHeader, encode_long, parse_header
+from fsspec_avroglob.avro.container import ContainerHeader, parse_header, walk_blocks
 from fsspec_avroglob.avro.engines import Decoder, decoder
 from fsspec_avroglob.avro.schema import kind_of
 from tests.support.avro_data import avro_file, record_schema
@@ -29,10 +29,10 @@ def decoded(
     columns: Sequence[str | int] | None = None,
     rows: int | None = None,
 ) -> pa.RecordBatch:
-    """All blocks of a container file, read with a schema or the file's own, and found valid."""
+    """A container file as a valid batch, read with *reader* or its own schema."""
     header = parse_header(data)
     table = TableSchema.of(header.schema if reader is None else reader, columns)
-    batch = decoder(header, table, engine).decode(data[header.size_bytes :], rows)
+    batch = decoder(header, table, engine).decode(stored_blocks(data), rows)
     batch.validate(full=True)
     assert batch.schema.equals(table.arrow, check_metadata=True)
     return batch
@@ -41,8 +41,8 @@ def decoded(
 def column(
     type_: Any, values: Iterable[Any], reader: Any = None, *, engine: str = "auto"
 ) -> pa.Array:
-    """Values of one type, written by fastavro, as the column that they are decoded to."""
-    # Beside a number: polars-avro takes no schema whose values are few.
+    """The column of values that fastavro wrote as *type_*, read as *reader* or *type_*."""
+    # The numbers are for polars-avro, which refuses schemas with few different values.
     records = [{"x": value, "n": number} for number, value in enumerate(values)]
     data = avro_file(records, record_schema({"x": type_, "n": "long"}))
     schema = None if reader is None else record_schema({"x": reader, "n": "long"})
@@ -52,25 +52,32 @@ def column(
 
 
 def decoder_of(schema: Any, engine: str = "auto", codec: str = "null", **options: Any) -> Decoder:
-    """The decoder for blocks that were not written by anyone."""
+    """A decoder for handmade blocks."""
     header = ContainerHeader(json.dumps(schema), codec, {}, bytes(16), 0)
     return decoder(header, TableSchema.of(schema), engine, **options)
 
 
-def block(value_count: int, data: bytes) -> bytes:
-    """A block as it is stored, without compression."""
-    return encode_long(value_count) + encode_long(len(data)) + data + bytes(16)
+def block(value_count: int, data: bytes) -> list[tuple[int, bytes]]:
+    """One block for a decoder."""
+    return [(value_count, data)]
+
+
+def stored_blocks(file: bytes) -> Iterator[tuple[int, bytes]]:
+    """The blocks of a container file as decoders take them."""
+    header = parse_header(file)
+    for one in walk_blocks(file, header.sync_marker, start=header.size_bytes):
+        yield one.value_count, file[one.data_offset :][: one.size_bytes]
 
 
 def encoded(schema: Any, value: Any) -> bytes:
-    """One value's bytes."""
+    """The bytes of one value."""
     out = io.BytesIO()
     fastavro.schemaless_writer(out, fastavro.parse_schema(schema), value)
     return out.getvalue()
 
 
 def assert_same(schema: Any, avro: Any, arrow: Any) -> None:
-    """That a value from Arrow is the one that fastavro read."""
+    """Check that a value from Arrow equals the one that fastavro read."""
     kind = kind_of(schema)
     if kind == "union":
         branches = [branch for branch in schema if branch != "null"]

@@ -1,36 +1,27 @@
-"""What an engine is: raw blocks of a physical schema in, a struct array out."""
+"""What an engine is: it turns blocks of a physical schema into struct arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 
 
-class RawBlock(NamedTuple):
-    """One block, inflated.
-
-    - ``value_count``: how many records it claims to hold.
-    - ``data``: their bytes.
-    """
-
-    value_count: int
-    data: bytes
-
-
 class RawEngine(Protocol):
-    """Decodes blocks of one physical schema.
+    """Decodes blocks of one physical schema (see :mod:`fsspec_avroglob.avro.physical`).
 
-    Made from this schema and a struct of the top-level fields that are wanted, with the types that
-    they should have. Raises EngineNotAbleError then if it cannot decode the schema.
+    Its constructor takes the schema and a struct type: the columns to return and their types. It
+    raises EngineNotAbleError if the engine cannot decode the schema.
     """
 
     name: str
     parallel: bool
 
-    def decode(self, blocks: Sequence[RawBlock]) -> Iterator[pa.StructArray]:
-        """The records of *blocks* in order, as arrays of structs that have the columns at least.
+    def decode(self, blocks: Sequence[tuple[int, bytes]]) -> Iterator[pa.StructArray]:
+        """The records of *blocks* in order, as struct arrays that have at least the columns.
 
-        Raises BlockDecodeError if the bytes are no such records, or are not all used up.
+        - ``blocks``: for each block how many records it claims to hold, and its decompressed data.
+
+        Raises BlockDecodeError if the bytes are not such records, or if bytes are left over.
         """

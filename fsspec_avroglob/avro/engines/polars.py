@@ -1,13 +1,13 @@
-"""The fast engine: polars-avro, which decodes straight into Arrow columns.
+"""The fast engine: polars-avro, which decodes directly into Arrow columns.
 
-It is called through its native module, whose batches are Arrow as they were decoded. The public
-functions make Polars frames of them, which have no unions and no fixed-size bytes, and copy.
+The engine calls the native module, because the public functions return Polars frames: those copy,
+and have neither unions nor fixed-size bytes.
 
-All blocks are handed over as one, which is asked for as one batch. Three things of version 0.13 are
-behind that: it never returns from a block that holds more bytes than records, it takes no notice
-where records end, and an iterator that is dropped halfway may crash the process. So behind the last
-record stands a sentinel, a record with a random value in it: if it is what comes out last, then the
-records took exactly the bytes that they have.
+The engine passes all blocks as one and asks for one batch, because version 0.13 of polars-avro has
+three faults: it never returns from a block with more bytes than records, it does not check where
+records end, and an iterator that is dropped halfway may crash the process. For the second, a
+sentinel follows the last record: a record with a random value. If the sentinel is decoded as the
+last row, the records before it have exactly the bytes that they should have.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ import io
 import json
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
+import fastavro
 import pyarrow as pa
 
 from fsspec_avroglob.avro.container import MAGIC, SYNC_MARKER_BYTES, encode_long
-from fsspec_avroglob.avro.engines.base import RawBlock
 from fsspec_avroglob.errors import BlockDecodeError, EngineNotAbleError
 
 _SYNC_MARKER = bytes(SYNC_MARKER_BYTES)
 
-# A record that is not the sentinel passes for it once in 2**24 times.
+# Another record equals the sentinel once in 2**24 times.
 _SENTINEL_BITS = 24
 
 _SMALLEST = {"null": b"", "float": bytes(4), "double": bytes(8)}
 
 
 class PolarsAvroEngine:
-    """Decodes schemas that are not recursive and whose every value takes at least a byte."""
+    """Decodes schemas without recursive types and without types whose values take no bytes."""
 
     name = "polars-avro"
     parallel = True
@@ -53,18 +53,18 @@ class PolarsAvroEngine:
         try:
             self._expected = self._batch([self._sentinel], 1).column(self._mark)
         except BlockDecodeError as error:
-            # The native module is no public interface: another version may have another one.
+            # The native module is not public: other versions may have another interface.
             raise EngineNotAbleError(f"polars-avro does not decode the schema: {error}") from error
 
-    def decode(self, blocks: Sequence[RawBlock]) -> Iterator[pa.StructArray]:
+    def decode(self, blocks: Sequence[tuple[int, bytes]]) -> Iterator[pa.StructArray]:
         """See :class:`RawEngine`."""
-        for index, block in enumerate(blocks):
-            if block.value_count > len(block.data):
-                raise BlockDecodeError("it claims more records than it has bytes", index)
-        rows = sum(block.value_count for block in blocks)
-        batch = self._batch([*(block.data for block in blocks), self._sentinel], rows + 1)
+        for count, data in blocks:
+            if count > len(data):
+                raise BlockDecodeError(f"it claims {count} values in {len(data)} bytes")
+        rows = sum(count for count, _ in blocks)
+        batch = self._batch([*(data for _, data in blocks), self._sentinel], rows + 1)
         if len(batch) != rows + 1 or batch.column(self._mark).slice(rows) != self._expected:
-            raise BlockDecodeError("the records do not end where their blocks do")
+            raise BlockDecodeError("the records do not end where their blocks end")
         yield batch.slice(0, rows).to_struct_array()
 
     def _batch(self, records: list[bytes], rows: int) -> pa.RecordBatch:
@@ -74,62 +74,52 @@ class PolarsAvroEngine:
         try:
             source = self._source([lambda: nullcontext(io.BytesIO(data))], False, False)
             batch = next(source.batch_iter(rows, self._wanted))
-            # Each column by itself, since a batch is let go of as a whole.
+            # Import each column on its own: an imported batch frees its memory only as a whole.
             columns = [pa.array(column) for column in batch.columns]
             return pa.RecordBatch.from_arrays(columns, schema=pa.schema(batch.schema))
         except BaseException as error:
-            # A panic of the native module derives from BaseException alone.
+            # A panic of the native module is no Exception.
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
                 raise BlockDecodeError(str(error) or type(error).__name__) from error
             raise
 
 
 def _sentinel(schema: Any, preferred: Sequence[str]) -> tuple[str, bytes]:
-    """A record with random values in one column, *preferred* where possible: that, and its bytes.
+    """The column that marks the sentinel, one of *preferred* if possible, and the sentinel.
 
-    Raises EngineNotAbleError for a schema that has no column with enough different values.
+    Raises EngineNotAbleError for a schema in which no column has enough different values.
     """
+    named: dict[str, Any] = {}
+    fastavro.parse_schema(schema, named_schemas=named)
     types = {field["name"]: field["type"] for field in schema["fields"]}
     for marked in sorted(types, key=lambda name: name not in preferred):
-        encoder = _Encoder()
+        encoder = _Encoder(named)
         parts = [encoder.value(type_, name == marked) for name, type_ in types.items()]
         if encoder.random_bits >= _SENTINEL_BITS:
             return marked, b"".join(parts)
-    raise EngineNotAbleError("polars-avro would not notice if records of so few values ended early")
+    raise EngineNotAbleError(
+        "polars-avro cannot tell where records end if no column has 2**24 different values"
+    )
 
 
 class _Encoder:
-    """Encodes values of a physical schema: small ones, or random ones whose bits are counted."""
+    """Encodes values of a physical schema: small ones, or random ones whose bits it counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, named: Mapping[str, Any]) -> None:
         self.random_bits = 0
-        self._named: dict[str, Any] = {}
-        self._items = _SENTINEL_BITS
+        self._named = named
 
     def value(self, type_: Any, random: bool) -> bytes:
-        """A value of a type; arrays are empty unless it is to be random."""
-        if isinstance(type_, list):
-            position = len(type_) - 1 if random else 0
-            if random and type_[position] == "null":
-                position = 0
-            # Types are known by name from where they are defined, whichever branch is taken.
-            parts = [self.value(branch, random and i == position) for i, branch in enumerate(type_)]
-            return encode_long(position) + parts[position]
-        if isinstance(type_, dict):
-            self._named[type_.get("name", "")] = type_
+        """A value of a type, random if possible; an array that is not random is empty."""
         type_ = self._named.get(type_, type_) if isinstance(type_, str) else type_
         match type_:
+            case list():
+                position = len(type_) - 1 if random and type_[-1] != "null" else 0
+                return encode_long(position) + self.value(type_[position], random)
             case {"type": "record", "fields": fields}:
                 return b"".join([self.value(field["type"], random) for field in fields])
             case {"type": "array", "items": items}:
-                if not random:
-                    self.value(items, False)
-                    return encode_long(0)
-                # Arrays within it have one item, or their number would multiply.
-                count, self._items = self._items, 1
-                values = [self.value(items, True) for _ in range(count)]
-                self._items = count
-                return encode_long(count) + b"".join(values) + encode_long(0)
+                return encode_long(1) + self.value(items, True) + b"\x00" if random else b"\x00"
             case {"type": "fixed", "size": size} if not random:
                 return bytes(size)
         return self._noise(type_) if random else _SMALLEST.get(type_, b"\x00")
@@ -158,7 +148,7 @@ class _Encoder:
 
 @cache
 def _native_source() -> Any:
-    """The native module's reader; raises EngineNotAbleError if there is none."""
+    """The native module's reader. Raises EngineNotAbleError if polars-avro is not installed."""
     try:
         from polars_avro._avro_rs import AvroSource
     except ImportError as error:
