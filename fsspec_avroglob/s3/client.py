@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import botocore.handlers
 
 from fsspec_avroglob.s3.classification import UnexpectedAnswerError
-from fsspec_avroglob.s3.page import Page, UnrecognizedPage, page_from_response, parse_page
+
+if TYPE_CHECKING:
+    from fsspec_avroglob.s3.page import Page
 
 __all__ = ["get_object", "list_page", "prepare_client"]
 
@@ -69,6 +71,8 @@ async def list_page(client: Any, arguments: Mapping[str, str], *, detail: bool) 
     botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
         What botocore raises.
     """
+    from fsspec_avroglob.s3.page import page_from_response  # imported with the first LIST
+
     call = _List(detail)
     token = _listing.set(call)
     try:
@@ -118,6 +122,9 @@ def _take_page(response_dict: dict[str, Any], **_: Any) -> None:
     call = _listing.get()
     if call is None or response_dict["status_code"] != 200:
         return
+    from fsspec_avroglob.s3.entries import UnrecognizedPage  # see list_page
+    from fsspec_avroglob.s3.page import parse_page
+
     call.answered = True
     try:
         call.page = parse_page(response_dict["body"], detail=call.detail)

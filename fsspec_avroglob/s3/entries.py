@@ -16,15 +16,8 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
 
-__all__ = [
-    "Form",
-    "PageText",
-    "UnrecognizedPage",
-    "chosen_entries",
-    "read_page",
-    "split_entries",
-    "unescape",
-]
+__all__ = ["Form", "UnrecognizedPage", "chosen_entries", "page_fields", "split_entries"]
+__all__ += ["take_entries", "take_prefixes", "unescape"]
 
 
 class UnrecognizedPage(ValueError):
@@ -78,14 +71,9 @@ _OPTIONAL = frozenset({"ChecksumAlgorithm", "ChecksumType", "StorageClass", "Own
 class Form(NamedTuple):
     """The form of the entries of a page.
 
-    Attributes
-    ----------
-    names
-        The fields in order. Each entry has the required ones and any of the others.
-    spaced
-        True if there may be white space between fields.
-    plain
-        True if the fields hold printable ASCII only, and references only around an ETag.
+    names: the fields in order; each entry has the required ones and any of the others. spaced:
+    whether there may be white space between fields. plain: whether the fields hold only printable
+    ASCII, and references only around an ETag.
     """
 
     names: tuple[str, ...]
@@ -98,17 +86,22 @@ class Form(NamedTuple):
         return [name for name in self.names if name in known]
 
     def merged(self, other: Form) -> Form:
-        """Add the optional fields of another form, each behind the field that precedes it there.
+        """Return a form that may match the entries of this form and of another one.
 
-        If the other form has all fields of this form, the order is that of the other form.
+        It has the optional fields of both, each behind the field that precedes it in the other
+        form. If none is missing, the texts are not plain; if they are not, the order differs.
         """
-        if set(self.names) <= set(other.names):
-            return self._replace(names=other.names)
+        optional = [name for name in other.names if name in _OPTIONAL]
+        missing = [name for name in optional if name not in self.names]
+        if self.plain and not missing:
+            return self._replace(plain=False)
         names = list(self.names)
-        for position, name in enumerate(other.names):
-            if name in _OPTIONAL and name not in names:
-                before = [names.index(one) for one in other.names[:position] if one in names]
-                names.insert(max(before, default=-1) + 1, name)
+        for name in missing or optional:
+            if name in names:
+                names.remove(name)
+            before = other.names[: other.names.index(name)]
+            position = max((names.index(one) for one in before if one in names), default=-1)
+            names.insert(position + 1, name)
         return self._replace(names=tuple(names))
 
 
@@ -141,17 +134,10 @@ def _content(name: str, text: str) -> str:
     return {"LastModified": _DATE, "Size": _INTEGER, "ETag": quoted}.get(name, text)
 
 
-def split_entries(
-    form: Form, text: str, *, detail: bool = True
-) -> tuple[dict[str, list[Any]], list[str]]:
-    """Split a text at its entries.
+def split_entries(form: Form, text: str, detail: bool) -> tuple[dict[str, list[Any]], list[str]]:
+    """Return the texts of each field, None where an entry does not have it, and the other text.
 
-    Returns
-    -------
-    columns
-        The captured texts of each field, None where an entry does not have the field.
-    gaps
-        What is before, between and after the entries.
+    The other text is a list: what is before, between and after the entries.
     """
     pieces = _splitter(form, detail)(text)
     names = form.captured(detail)
@@ -205,41 +191,8 @@ _references = re.compile("&[^;&]{0,5};?").findall
 _NO_CONTROLS = bytes(0x20 if byte in _CONTROLS else byte for byte in range(256))
 
 
-class PageText(NamedTuple):
-    """The parts of the text of a page.
-
-    Attributes
-    ----------
-    form
-        The form of the entries; None if there are no entries.
-    columns
-        The encoded texts of each captured field, None where an entry does not have the field.
-    prefixes
-        The encoded common prefixes.
-    fields
-        The texts of the other elements, by name.
-    """
-
-    form: Form | None
-    columns: dict[str, list[Any]]
-    prefixes: list[str]
-    fields: dict[str, str]
-
-
-def read_page(text: str, *, detail: bool) -> PageText:
-    """Take a page apart. Raises UnrecognizedPage unless all of it is understood."""
-    form, columns, rest = _take_entries(text, detail)
-    _check_characters(rest)
-    pieces = _split_prefixes(rest)
-    fields = _page_fields(_joined(pieces[::2], "CommonPrefixes"))
-    found = bool(columns), len(pieces) > 1
-    if ("Contents" in fields, "CommonPrefixes" in fields) != found:
-        raise UnrecognizedPage("Contents or CommonPrefixes is empty")
-    return PageText(form, columns, pieces[1::2], fields)
-
-
-def _take_entries(text: str, detail: bool) -> tuple[Form | None, dict[str, list[Any]], str]:
-    """Return the form of the entries, their columns, and the text without them.
+def take_entries(text: str, detail: bool) -> tuple[Form | None, dict[str, list[Any]], str]:
+    """Return the form of the entries of a page, their columns, and the page without them.
 
     The form is that of the first entry. An entry that does not match adds its optional fields.
     """
@@ -247,18 +200,24 @@ def _take_entries(text: str, detail: bool) -> tuple[Form | None, dict[str, list[
     if form is None:
         return None, {}, text
     for _ in range(_MAX_FORMS):
-        columns, gaps = split_entries(form, text, detail=detail)
+        columns, gaps = split_entries(form, text, detail)
         other = _form_at("".join(gaps))
         if other is None:
             return form, columns, _joined(gaps, "Contents")
-        larger = form.merged(other)
-        if larger == form and form.plain:
-            _check_characters(text)
-            larger = form._replace(plain=False)
-        if larger == form:
+        merged = form.merged(other)
+        if merged == form:
             break
-        form = larger
+        if form.plain and not merged.plain:
+            _check_characters(text)
+        form = merged
     raise UnrecognizedPage("the entries have different forms")
+
+
+def take_prefixes(text: str) -> tuple[list[str], str]:
+    """Return the encoded common prefixes of a page, and the page without them."""
+    _check_characters(text)
+    pieces = _split_prefixes(text)
+    return pieces[1::2], _joined(pieces[::2], "CommonPrefixes")
 
 
 def _joined(gaps: list[str], tag: str) -> str:
@@ -278,8 +237,8 @@ def _check_characters(text: str) -> None:
         raise UnrecognizedPage(f"the body has {unknown.pop() if unknown else ']]>'}")
 
 
-def _page_fields(text: str) -> dict[str, str]:
-    """Return the fields of a page from which Contents and CommonPrefixes were taken out."""
+def page_fields(text: str) -> dict[str, str]:
+    """Return the texts of all other elements of a page, by name."""
     root = _root(text)
     if root is None:
         raise UnrecognizedPage("its root element is not ListBucketResult")

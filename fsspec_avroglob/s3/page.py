@@ -26,19 +26,14 @@ from fsspec_avroglob.s3.entries import (
     Form,
     UnrecognizedPage,
     chosen_entries,
-    read_page,
+    page_fields,
     split_entries,
+    take_entries,
+    take_prefixes,
     unescape,
 )
 
-__all__ = [
-    "Items",
-    "Page",
-    "UnrecognizedPage",
-    "info_of_directory",
-    "page_from_response",
-    "parse_page",
-]
+__all__ = ["Items", "Page", "info_of_directory", "page_from_response", "parse_page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +137,7 @@ def page_from_response(response: Mapping[str, Any]) -> Page:
     return Page(
         keys=[item["Key"] for item in contents],
         prefixes=prefixes,
-        next_token=_next_token(
-            response.get("IsTruncated"), response.get("NextContinuationToken", "")
-        ),
+        next_token=_next_token(response.get("IsTruncated"), response.get("NextContinuationToken")),
         items=Items(_ITEM_BYTES * len(contents), _table_of_dicts(contents)),
     )
 
@@ -170,21 +163,21 @@ def parse_page(body: bytes, *, detail: bool = False) -> Page:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise UnrecognizedPage(f"the body is not UTF-8: {error}") from None
-    read = read_page(text, detail=detail)
-    if read.fields.get("EncodingType", "") not in ("", "url"):
+    form, columns, rest = take_entries(text, detail)
+    prefixes, rest = take_prefixes(rest)
+    fields = page_fields(rest)
+    if ("Contents" in fields, "CommonPrefixes" in fields) != (bool(columns), bool(prefixes)):
+        raise UnrecognizedPage("Contents or CommonPrefixes is empty")
+    if fields.get("EncodingType", "") not in ("", "url"):
         raise UnrecognizedPage("EncodingType is not url")
-    decode = _unquote if read.fields.get("EncodingType") == "url" else unescape
+    decode = _unquote if fields.get("EncodingType") == "url" else unescape
+    truncated = {"true": True, "false": False}.get(fields.get("IsTruncated", ""))
+    source = _table(columns) if detail or form is None else (text, form)
     return Page(
-        keys=_each(decode, read.columns.get("Key", [])),
-        prefixes=_each(decode, read.prefixes),
-        next_token=_next_token(
-            {"true": True, "false": False}.get(read.fields.get("IsTruncated", "")),
-            read.fields.get("NextContinuationToken"),
-        ),
-        items=Items(
-            2 * getsizeof(text),
-            _table(read.columns) if detail or read.form is None else (text, read.form),
-        ),
+        keys=_each(decode, columns.get("Key", [])),
+        prefixes=_each(decode, prefixes),
+        next_token=_next_token(truncated, fields.get("NextContinuationToken")),
+        items=Items(2 * getsizeof(text), source),
     )
 
 
@@ -255,12 +248,8 @@ def _row(names: tuple[str, ...]) -> type:
 class Items:
     """The fields of the keys of a page, decoded on first use.
 
-    Parameters
-    ----------
-    nbytes
-        Estimated memory in bytes.
-    source
-        The decoded fields, or the text of a page and the form of its entries.
+    nbytes: estimated memory in bytes. source: the decoded fields, or the text of a page and the
+    form of its entries.
     """
 
     __slots__ = ("_source", "nbytes")
@@ -274,7 +263,7 @@ class Items:
         source = self._source
         if not isinstance(source, _Table):
             text, form = source
-            self._source = source = _table(split_entries(form, text)[0])
+            self._source = source = _table(split_entries(form, text, detail=True)[0])
         return source.chosen(indices).infos(paths)
 
     def only(self, indices: Sequence[int]) -> Items:

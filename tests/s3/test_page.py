@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from s3fs import S3FileSystem
 
-from fsspec_avroglob.s3.page import UnrecognizedPage, page_from_response, parse_page
+from fsspec_avroglob.s3.entries import UnrecognizedPage
+from fsspec_avroglob.s3.page import page_from_response, parse_page
 from tests.support.dialects import (
     AWS,
     DIALECTS,
