@@ -46,8 +46,8 @@ def unescape(text: str) -> str:
 # --- entries --------------------------------------------------------------------------------------
 
 _START, _END = "<Contents>", "</Contents>"
-_MAX_FIELDS = 32
-_MAX_FORMS = 8
+_MAX_FIELDS = 32  # start tags of one entry; an entry with more does not match
+_MAX_FORMS = 8  # attempts for one page
 
 _BLANK = " \t\n"
 _SPACE = "[ \\t\\n]*+"
@@ -88,8 +88,9 @@ class Form(NamedTuple):
     def merged(self, other: Form) -> Form:
         """Return a form that may match the entries of this form and of another one.
 
-        It has the optional fields of both, each behind the field that precedes it in the other
-        form. If none is missing, the texts are not plain; if they are not, the order differs.
+        It adds the optional fields of the other form that are missing, each behind the field that
+        precedes it there. If no field is missing, it assumes that texts are not plain. If they are
+        not, it assumes that the order of the optional fields is that of the other form.
         """
         optional = [name for name in other.names if name in _OPTIONAL]
         missing = [name for name in optional if name not in self.names]
@@ -168,7 +169,6 @@ def _form_at(text: str) -> Form | None:
 
 
 # --- pages ----------------------------------------------------------------------------------------
-
 
 _NUMBERS = ("MaxKeys", "KeyCount")
 

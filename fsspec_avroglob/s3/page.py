@@ -291,7 +291,7 @@ def _unquote(text: str) -> str:
     """Replace XML references, then decode as urllib's unquote_plus, which is 10 times slower."""
     text = unescape(text).replace("+", " ")
     if "%" in text and text.isascii():
-        # Python decodes \\xXX in C.
+        # Python has a decoder in C for \xXX, so %XX becomes that.
         escaped = text.replace("\\", "\\\\").replace("%", "\\x").encode("ascii")
         try:
             return escaped.decode("unicode_escape").encode("latin-1").decode(errors="replace")
