@@ -102,7 +102,7 @@ def test_a_common_prefix_becomes_the_directory_of_s3fs(prefix: str) -> None:
     assert info_of_directory(f"b/{prefix[:-1]}") == expected
 
 
-# --- items that are asked for again ---------------------------------------------------------------
+# --- infos that are asked for again ---------------------------------------------------------------
 
 
 def _page_of_sizes(sizes: list[int], detail: bool) -> Page:

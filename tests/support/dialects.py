@@ -1,4 +1,4 @@
-"""Pages of listings as servers write them, each in its dialect, and strategies for such."""
+"""Pages of listings in the dialects of servers, and Hypothesis strategies for them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def element(name: str, content: str) -> str:
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a server writes: the prolog, escapes, order of fields in Contents and in the page."""
+    """How a server writes a page: prolog, escapes, order of fields in an entry and in the page."""
 
     name: str
     prolog: str
