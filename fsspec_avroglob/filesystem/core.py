@@ -26,8 +26,7 @@ from fsspec_avroglob.filesystem.reading import ObjectReads
 from fsspec_avroglob.filesystem.writing import ObjectWrites
 from fsspec_avroglob.glob.cache import ListingCache
 from fsspec_avroglob.glob.magic import is_glob_pattern
-from fsspec_avroglob.s3.answers import refuse_foreign_answers
-from fsspec_avroglob.s3.client import ObjectReader, PageReader
+from fsspec_avroglob.s3.client import list_page, prepare_client
 from fsspec_avroglob.s3.config import S3Config, over_configuration, plain
 from fsspec_avroglob.s3.requests import Requests, S3Request
 from fsspec_avroglob.s3.retry import RetryPolicy
@@ -82,9 +81,7 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
         self.requests = Requests(self.config)
         self.batch_size = self.config.batch_size
         self._session_loop: tuple[Any, asyncio.AbstractEventLoop] | None = None
-        self._pages = PageReader()
-        self._gets = ObjectReader()
-        self._checked_clients: WeakSet[Any] = WeakSet()
+        self._prepared_clients: WeakSet[Any] = WeakSet()
         self.memory = ListingCache(
             expiry_s=self.config.others.get("listings_expiry_time"),
             enabled=self.config.others.get("use_listings_cache", True) and not self.version_aware,
@@ -145,9 +142,9 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
         await self.set_session()
         self._check_loop()
         client = await self.get_s3(kwargs.get("Bucket"))
-        if client not in self._checked_clients:
-            refuse_foreign_answers(client)
-            self._checked_clients.add(client)
+        if client not in self._prepared_clients:
+            prepare_client(client)
+            self._prepared_clients.add(client)
         arguments = self._get_s3_method_kwargs(getattr(client, method), *akwarglist, **kwargs)
         return client, arguments
 
@@ -242,7 +239,7 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
 
     async def _read_page(self, arguments: dict[str, str], detail: bool) -> Page:
         client, arguments = await self._client_for("list_objects_v2", **arguments)
-        return await self._pages.page(client, arguments, detail=detail)
+        return await list_page(client, arguments, detail=detail)
 
     # -- objects --
 

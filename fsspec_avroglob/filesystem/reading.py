@@ -19,6 +19,7 @@ from fsspec_avroglob.aio.tasks import for_each
 from fsspec_avroglob.errors import RefusedKeysError
 from fsspec_avroglob.filesystem.objects import ObjectPart, ObjectRead, Version
 from fsspec_avroglob.glob.magic import is_glob_pattern
+from fsspec_avroglob.s3.client import get_object
 from fsspec_avroglob.s3.requests import S3Request
 
 
@@ -46,9 +47,9 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         )
 
     async def _get_object(self, **arguments: Any) -> Any:
-        """Send one GET, as an earlier one was prepared where that is known to be the same."""
+        """Send one GET."""
         client, arguments = await self._client_for("get_object", **arguments)
-        return await self._gets.get(client, arguments)
+        return await get_object(client, arguments)
 
     async def _read(self, read: ObjectRead) -> bytes:
         """Carry *read* out; a body that is cut short goes on where it stopped."""

@@ -1,121 +1,163 @@
-"""Takes listing pages and objects from botocore before its parsers spend their time on them."""
+"""LISTs and GETs through botocore's S3 client.
+
+Botocore keeps signing, endpoints, credentials and errors. Its ``before-parse`` event hands over the
+body of an answer before the XML parser reads it: pages are decoded there, and answers that are not
+from S3 are refused there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import botocore.handlers
 
+from fsspec_avroglob.s3.classification import UnexpectedAnswerError
+
 if TYPE_CHECKING:
     from fsspec_avroglob.s3.page import Page
-    from fsspec_avroglob.s3.prepared import PreparedRequests
 
-_PAGE = "fsspec_avroglob.s3.page"
+__all__ = ["get_object", "list_page", "prepare_client"]
 
-_wanted: ContextVar[str | None] = ContextVar("wanted", default=None)
-
+# The headers of a GET that its caller reads.
 _READ_HEADERS = ("ETag", "Content-Length", "Content-Range", "x-amz-version-id")
 
 
-class PageReader:
-    """Gets pages of listings through clients of S3, each of which it makes ready once."""
+@dataclass
+class _List:
+    """A LIST in flight: whether its answer has arrived, and the page if it is decoded here."""
 
-    def __init__(self) -> None:
-        self.clients: WeakKeyDictionary[Any, PreparedRequests] = WeakKeyDictionary()
-
-    async def page(self, client: Any, arguments: Mapping[str, str], *, detail: bool) -> Page:
-        """The page that ``client.list_objects_v2(**arguments)`` brings, from its bytes if possible.
-
-        detail: whether the info dicts of all keys will be asked for. Raises what botocore raises.
-        """
-        lists = self.clients.get(client)
-        if lists is None:
-            from fsspec_avroglob.s3.prepared import LISTS, PreparedRequests  # see filesystem
-
-            _take_pages_of(client)
-            lists = self.clients[client] = PreparedRequests(client, LISTS)
-        before = _wanted.set("infos" if detail else "keys")
-        try:
-            response = await lists.send(client, arguments)
-        finally:
-            _wanted.reset(before)
-        from fsspec_avroglob.s3.page import page_from_response  # see lists
-
-        page: Page | None = response.get(_PAGE)
-        return page_from_response(response) if page is None else page
+    detail: bool
+    answered: bool = False
+    page: Page | None = None
 
 
-class ObjectReader:
-    """Sends GETs of objects through clients of S3, each of which it makes ready once."""
+_listing: ContextVar[_List | None] = ContextVar("_listing", default=None)
+_getting: ContextVar[bool] = ContextVar("_getting", default=False)
 
-    def __init__(self) -> None:
-        self.clients: WeakKeyDictionary[Any, PreparedRequests] = WeakKeyDictionary()
 
-    async def get(self, client: Any, arguments: Mapping[str, str]) -> Any:
-        """As ``client.get_object(**arguments)``, without what the answer tells but of the bytes.
+def prepare_client(client: Any) -> None:
+    """Register the handlers of this module with a client; call this once for each client."""
+    events = client.meta.events
+    events.register("before-parse.s3.*", _refuse_foreign_answer)
+    events.register_first("before-parse.s3.GetObject", _leave_out_headers)
+    # Botocore's own first handler parses each body to find errors behind status 200. It has to run
+    # after _take_page, so it is registered again.
+    find_errors = getattr(botocore.handlers, "_handle_200_error", None)
+    if find_errors is not None:
+        events.unregister("before-parse.s3.*", find_errors)
+    events.register_first("before-parse.s3.*", _take_page)
+    if find_errors is not None:
+        events.register_first("before-parse.s3.*", find_errors)
 
-        It has ``Body``, ``ETag``, ``ContentLength``, ``ContentRange`` and ``VersionId`` alone.
-        """
-        gets = self.clients.get(client)
-        if gets is None:
-            from fsspec_avroglob.s3.prepared import GETS, PreparedRequests  # see filesystem
 
-            client.meta.events.register_first("before-parse.s3.GetObject", _leave_out_headers)
-            gets = self.clients[client] = PreparedRequests(client, GETS)
-        before = _wanted.set("object")
-        try:
-            return await gets.send(client, arguments)
-        finally:
-            _wanted.reset(before)
+async def list_page(client: Any, arguments: Mapping[str, str], *, detail: bool) -> Page:
+    """Send ``client.list_objects_v2(**arguments)`` and decode the page.
+
+    Parameters
+    ----------
+    client
+        A client that `prepare_client` has prepared.
+    detail
+        Whether the caller needs the info dicts of all keys.
+
+    Raises
+    ------
+    UnexpectedAnswerError
+        The answer is not a complete page.
+    botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
+        What botocore raises.
+    """
+    from fsspec_avroglob.s3.page import page_from_response  # imported with the first LIST
+
+    call = _List(detail)
+    token = _listing.set(call)
+    try:
+        response = await client.list_objects_v2(**arguments)
+        return call.page or page_from_response(response)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if not call.answered:
+            raise
+        # Botocore's parser and handlers raise these for missing fields and values of a wrong type.
+        path = f"{arguments['Bucket']}/{arguments.get('Prefix', '')}"
+        what = f"the answer to ListObjectsV2 of {path!r} is malformed: {error!r}"
+        raise UnexpectedAnswerError(what) from error
+    finally:
+        _listing.reset(token)
+
+
+async def get_object(client: Any, arguments: Mapping[str, str]) -> Any:
+    """Send ``client.get_object(**arguments)``.
+
+    Returns
+    -------
+    dict
+        ``Body``, ``ETag``, ``ContentLength``, ``ContentRange`` and ``VersionId`` of the response.
+        Parsing the other headers takes a fifth of the CPU time of a small GET.
+    """
+    token = _getting.set(True)
+    try:
+        return await client.get_object(**arguments)
+    finally:
+        _getting.reset(token)
 
 
 def _leave_out_headers(response_dict: dict[str, Any], **_: Any) -> None:
-    """Botocore's ``before-parse`` handler: leave its parser the headers that are read.
-
-    It looks for some forty, and takes long over a date.
-    """
-    if _wanted.get() == "object" and response_dict["status_code"] in (200, 206):
+    """Remove the headers that the caller of `get_object` does not read."""
+    if _getting.get() and response_dict["status_code"] in (200, 206):
         headers = response_dict["headers"]
         response_dict["headers"] = {
             name: headers[name] for name in _READ_HEADERS if name in headers
         }
 
 
-def _take_pages_of(client: Any) -> None:
-    """Have :func:`_take_page` see the responses of *client* before botocore's handlers do.
+def _take_page(response_dict: dict[str, Any], **_: Any) -> None:
+    """Decode a page and leave an empty body to botocore's parsers.
 
-    Botocore parses each body once more beforehand, to find errors behind status 200. Handlers run
-    in the order in which they registered as first, so its own is taken out and put back behind
-    ours.
+    A body that is not fully understood stays for botocore, which also finds errors in it.
     """
-    events, event = client.meta.events, "before-parse.s3.*"
-    seeks_errors = getattr(botocore.handlers, "_handle_200_error", None)
-    if seeks_errors is not None:
-        events.unregister(event, seeks_errors)
-    events.register_first(event, _take_page)
-    if seeks_errors is not None:
-        events.register_first(event, seeks_errors)
-
-
-def _take_page(
-    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
-) -> None:
-    """Botocore's ``before-parse`` handler: read the page here, leave its parser next to nothing.
-
-    A body that is not fully understood is left as it is, for botocore to parse or to find the
-    error in.
-    """
-    wanted = _wanted.get()
-    if wanted not in ("infos", "keys") or response_dict["status_code"] != 200:
+    call = _listing.get()
+    if call is None or response_dict["status_code"] != 200:
         return
-    from fsspec_avroglob.s3.page import UnrecognizedPage, parse_page  # see lists
+    from fsspec_avroglob.s3.entries import UnrecognizedPage  # see list_page
+    from fsspec_avroglob.s3.page import parse_page
 
+    call.answered = True
     try:
-        page = parse_page(response_dict["body"], detail=wanted == "infos")
+        call.page = parse_page(response_dict["body"], detail=call.detail)
     except UnrecognizedPage:
         return
-    customized_response_dict[_PAGE] = page
     response_dict["body"] = b"<ListBucketResult/>"
+
+
+def _refuse_foreign_answer(response_dict: dict[str, Any], operation_model: Any, **_: Any) -> None:
+    """Raise UnexpectedAnswerError if the body must be XML from S3 and is not.
+
+    Botocore reads an empty body, or XML that it does not know, as an answer without content: a
+    listing would seem to be empty.
+    """
+    body = response_dict["body"]
+    if response_dict["status_code"] >= 300 or not isinstance(body, bytes):
+        return
+    # Some servers send white space to keep a connection alive while they work.
+    start = body[:64].lstrip() or body.lstrip()[:64]
+    if start[:1] == b"<" and not start[:14].lower().startswith((b"<html", b"<!doctype html")):
+        return
+    if _answers_in_xml(operation_model):
+        what = "is not XML from S3" if start else "is empty"
+        raise UnexpectedAnswerError(f"the answer to {operation_model.name} {what}")
+
+
+@lru_cache
+def _answers_in_xml(operation_model: Any) -> bool:
+    """Return whether the answer to an operation has XML in its body."""
+    shape = operation_model.output_shape
+    if shape is None or operation_model.has_event_stream_output:
+        return False
+    payload = shape.serialization.get("payload")
+    if payload is not None:
+        return bool(shape.members[payload].type_name == "structure")
+    return any("location" not in member.serialization for member in shape.members.values())

@@ -1,58 +1,57 @@
-"""One ListObjectsV2 page: the bytes of a response in, keys, common prefixes and info dicts out.
+"""One ListObjectsV2 page: from the bytes of a response to keys, common prefixes and info dicts.
 
-Botocore builds an ElementTree of each page, twice, which costs some 80 microseconds a key. Here
-regular expressions read a page at about one. They are strict: a page of which any part is not
-understood raises `UnrecognizedPage`, and its caller lets botocore's parser have it. A page that is
-accepted decodes to what botocore makes of it.
-
-Formats followed: the ListObjectsV2 response of the Amazon S3 API reference; XML 1.0.
+>>> page = parse_page(
+...     b"<ListBucketResult><IsTruncated>false</IsTruncated>"
+...     b"<Contents><Key>a.avro</Key><Size>3</Size></Contents></ListBucketResult>"
+... )
+>>> page.keys
+['a.avro']
+>>> page.infos(page.paths("bucket"))
+[{'Key': 'bucket/a.avro', 'Size': 3, 'type': 'file', 'size': 3, 'name': 'bucket/a.avro'}]
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, make_dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import repeat
 from sys import getsizeof
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from fsspec_avroglob.s3.layout import (
-    TEXT,
-    Column,
-    Element,
-    Field,
-    Layout,
+from fsspec_avroglob.s3.entries import (
+    Form,
     UnrecognizedPage,
-    dicts,
-    extract,
-    node,
-    reject,
+    chosen_entries,
+    page_fields,
+    split_entries,
+    take_entries,
+    take_prefixes,
     unescape,
 )
 
-__all__ = [
-    "Items",
-    "Page",
-    "UnrecognizedPage",
-    "info_of_directory",
-    "page_from_response",
-    "parse_page",
-]
+__all__ = ["Items", "Page", "info_of_directory", "page_from_response", "parse_page"]
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """One page of a listing.
 
-    keys: object keys, decoded, in the order of the page (repeated keys stay repeated).
-    prefixes: common prefixes, decoded, each with its trailing delimiter.
-    next_token: continuation token for the next page; None on the last one.
-    items: what info dicts are made of.
-    thin: whether keys were left out of it.
+    Attributes
+    ----------
+    keys
+        Decoded object keys in the order of the page. Repeated keys stay repeated.
+    prefixes
+        Decoded common prefixes, each with its trailing delimiter.
+    next_token
+        Continuation token of the next page; None on the last page.
+    items
+        The other fields of the keys.
+    thin
+        True if the page is a copy that holds only some of the keys.
     """
 
     keys: list[str]
@@ -63,16 +62,16 @@ class Page:
 
     @property
     def key_count(self) -> int:
-        """Number of entries, common prefixes included, as S3 counts them against max-keys."""
+        """Number of keys and common prefixes: what S3 counts against max-keys."""
         return len(self.keys) + len(self.prefixes)
 
     @property
     def nbytes(self) -> int:
-        """About how many bytes of memory the page holds beside the decoded keys."""
+        """Estimated memory of the page in bytes, without the decoded keys."""
         return self.items.nbytes
 
     def paths(self, bucket: str, indices: Sequence[int] | None = None) -> tuple[str, ...]:
-        """The paths, bucket/key, of the keys at `indices`: positions in `keys`, None for all."""
+        """Return bucket/key for the keys at `indices`, or for all keys if it is None."""
         start, keys = bucket + "/", self.keys
         if indices is None:
             return tuple([start + key for key in keys])
@@ -81,16 +80,22 @@ class Page:
     def infos(
         self, paths: Sequence[str], indices: Sequence[int] | None = None
     ) -> list[dict[str, Any]]:
-        """Info dicts as s3fs makes them from a listing, for the keys at `indices`.
+        """Return new info dicts, equal to those of s3fs, for the keys at `indices`.
 
-        paths: those of the same keys. Every call returns new dicts, which the caller may change.
+        Parameters
+        ----------
+        paths
+            The paths of these keys, as `paths` returns them.
+        indices
+            Indices into `keys`; None for all keys.
         """
         return self.items.infos(paths, range(len(self.keys)) if indices is None else indices)
 
     def thinned(self, indices: Sequence[int] | None) -> tuple[Page, Sequence[int] | None]:
-        """A page to keep the keys at `indices` by, and where they are in it.
+        """Return a page that holds the keys at `indices`, and their indices in that page.
 
-        If these are few, it is one that holds no more memory than they need.
+        If `indices` selects less than half of the keys, the result is a copy without the others,
+        which needs less memory. Otherwise it is the page itself.
         """
         if indices is None or 2 * len(indices) >= len(self.keys):
             return self, indices
@@ -99,7 +104,7 @@ class Page:
 
 
 def info_of_directory(path: str) -> dict[str, Any]:
-    """Info dict, as s3fs has it, of a directory: a bucket, or bucket/prefix without its slash."""
+    """Return the info dict of s3fs for a directory: a bucket, or bucket/prefix without slash."""
     return {
         "Key": path,
         "Size": 0,
@@ -111,332 +116,223 @@ def info_of_directory(path: str) -> dict[str, Any]:
 
 
 def page_from_response(response: Mapping[str, Any]) -> Page:
-    """The page that botocore parsed and url-decoded: the slow twin of `parse_page`.
+    """Return the page that botocore parsed and url-decoded.
 
-    Raises UnrecognizedPage if the page says that more follows but not where. To stop there, as
-    botocore's paginator does, would pass an incomplete listing off as complete.
+    Raises
+    ------
+    UnrecognizedPage
+        A required field is missing. A page that is truncated without a continuation token would
+        end the listing early, as it does in botocore's paginator.
     """
     contents: Sequence[Mapping[str, Any]] = response.get("Contents", ())
+    prefixes = [prefix.get("Prefix") for prefix in response.get("CommonPrefixes", ())]
+    # Botocore makes a list of a field that is repeated.
+    for name, values, kind in (
+        ("Key", [item.get("Key") for item in contents], str),
+        ("Size", [item.get("Size") for item in contents], int),
+        ("Prefix", prefixes, str),
+    ):
+        if not all(isinstance(value, kind) for value in values):
+            raise UnrecognizedPage(f"{name} is missing or repeated in an entry")
     return Page(
         keys=[item["Key"] for item in contents],
-        prefixes=[item["Prefix"] for item in response.get("CommonPrefixes", ())],
-        next_token=_next_token(
-            truncated=response.get("IsTruncated", False),
-            token=response.get("NextContinuationToken"),
-        ),
-        items=_ParsedItems(contents),
+        prefixes=prefixes,
+        next_token=_next_token(response.get("IsTruncated"), response.get("NextContinuationToken")),
+        items=Items(_ITEM_BYTES * len(contents), _table_of_dicts(contents)),
     )
 
 
 def parse_page(body: bytes, *, detail: bool = False) -> Page:
-    """Read the body of a ListObjectsV2 response, url-encoded (EncodingType) or not.
+    """Decode the body of a ListObjectsV2 response, with or without EncodingType=url.
 
-    body: the whole body, UTF-8.
-    detail: True if the info dicts of all, or most, keys will be wanted: they are cheaper then than
-        when asked for later. The result is the same.
+    Parameters
+    ----------
+    body
+        The whole body, UTF-8.
+    detail
+        True decodes all fields at once, which is cheaper if the caller needs most info dicts.
+        False decodes them on first use. The results are equal.
 
-    Raises UnrecognizedPage if any part of the body is not fully understood: errors, cut bodies,
-    malformed XML, CDATA, comments, declarations of entities, unusual structure.
+    Raises
+    ------
+    UnrecognizedPage
+        Some part of the body is not fully understood: an error, a cut body, malformed XML, CDATA,
+        comments, entity declarations, entries of different structure, unusual fields.
     """
-    text = _text(body)
-    tables: list[Mapping[str, Column]] = []
-
-    def take_columns(layout: Layout, text: str) -> tuple[list[str], list[str]]:
-        gaps, keys, columns = layout.take_columns(text)
-        tables.append(columns)
-        return gaps, keys
-
-    take = take_columns if detail else Layout.take_keys
-    contents = extract(text, _CONTENTS, _KEY_MARK, take)
-    common = extract(contents.residue, _COMMON_PREFIXES, _PREFIX_MARK, Layout.take_keys)
-    top_level = _top_level(common.residue)
-    if top_level.get("IsTruncated") not in ("true", "false"):
-        reject("IsTruncated is neither true nor false")
-    if top_level.get("EncodingType", "") not in ("", "url"):
-        reject("EncodingType is not url")
-    url_encoded = top_level.get("EncodingType") == "url"
-    items: Items = _TextItems(text, contents.layouts, contents.values)
-    if len(tables) == 1:
-        items = _TableItems(tables[0], items.nbytes)
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise UnrecognizedPage(f"the body is not UTF-8: {error}") from None
+    form, columns, rest = take_entries(text, detail)
+    prefixes, rest = take_prefixes(rest)
+    fields = page_fields(rest)
+    if ("Contents" in fields, "CommonPrefixes" in fields) != (bool(columns), bool(prefixes)):
+        raise UnrecognizedPage("Contents or CommonPrefixes is empty")
+    if fields.get("EncodingType", "") not in ("", "url"):
+        raise UnrecognizedPage("EncodingType is not url")
+    decode = _unquote if fields.get("EncodingType") == "url" else unescape
+    truncated = {"true": True, "false": False}.get(fields.get("IsTruncated", ""))
+    source = _table(columns) if detail or form is None else (text, form)
     return Page(
-        keys=_decode(contents.values, url_encoded),
-        prefixes=_decode(common.values, url_encoded),
-        next_token=_next_token(
-            truncated=top_level["IsTruncated"] == "true",
-            token=top_level.get("NextContinuationToken"),
-        ),
-        items=items,
+        keys=_each(decode, columns.get("Key", [])),
+        prefixes=_each(decode, prefixes),
+        next_token=_next_token(truncated, fields.get("NextContinuationToken")),
+        items=Items(2 * getsizeof(text), source),
     )
 
 
-def _next_token(*, truncated: bool, token: str | None) -> str | None:
-    if not truncated:
-        return None
-    if not token:
-        reject("IsTruncated is true and there is no NextContinuationToken")
-    return token
+def _next_token(truncated: bool | None, token: str | None) -> str | None:
+    if truncated is None:
+        raise UnrecognizedPage("IsTruncated is neither true nor false")
+    if truncated and not token:
+        raise UnrecognizedPage("IsTruncated is true and there is no NextContinuationToken")
+    return token if truncated else None
 
 
-class Items(Protocol):
-    """The items of a page."""
+# --- info dicts -----------------------------------------------------------------------------------
 
-    @property
-    def nbytes(self) -> int:
-        """About how many bytes of memory they hold."""
-        ...
+_ITEM_BYTES = 1_000  # about what botocore makes of one entry
 
-    def infos(self, paths: Sequence[str], indices: Sequence[int]) -> list[dict[str, Any]]:
-        """Info dicts of those at `indices`, whose paths are `paths`."""
-        ...
-
-    def only(self, indices: Sequence[int]) -> Items:
-        """Those at `indices`, without what the others need."""
-        ...
+# The fields whose values can be changed, so that each info dict needs a copy.
+_COPIES: Mapping[str, Callable[[Any], Any]] = {
+    "ChecksumAlgorithm": list,
+    "Owner": dict,
+    "RestoreStatus": dict,
+}
 
 
-_ITEM_BYTES = 1_000
+class _Table(NamedTuple):
+    """The fields of the keys of a page, without Key.
 
+    Millions of dicts cost the garbage collector time while a listing goes on. Tuples of strings,
+    numbers and dates do not, so dicts are made last.
 
-@dataclass(frozen=True, slots=True)
-class _ParsedItems:
-    """Items that botocore parsed."""
-
-    items: Sequence[Mapping[str, Any]]
-
-    @property
-    def nbytes(self) -> int:
-        return _ITEM_BYTES * len(self.items)
-
-    def infos(self, paths: Sequence[str], indices: Sequence[int]) -> list[dict[str, Any]]:
-        return _completed([deepcopy(dict(self.items[index])) for index in indices], paths)
-
-    def only(self, indices: Sequence[int]) -> Items:
-        return _ParsedItems([self.items[index] for index in indices])
-
-
-def _completed(items: list[dict[str, Any]], paths: Sequence[str]) -> list[dict[str, Any]]:
-    """The items, made info dicts."""
-    for path, info in zip(paths, items, strict=True):
-        info["Key"] = path
-        info["type"] = "file"
-        info["size"] = info["Size"]
-        info["name"] = path
-    return items
-
-
-@dataclass(frozen=True, slots=True)
-class _TableItems:
-    """Items that have all been decoded, as columns.
-
-    Tuples of values cost the garbage collector no time, as millions of dicts do while a listing
-    goes on: those are made when they are asked for.
+    columns: the values of all keys for each field; None where a key does not have the field.
+    partial: the fields that some key does not have.
     """
 
-    columns: Mapping[str, Column]
-    nbytes: int
+    columns: Mapping[str, Sequence[Any]]
+    partial: frozenset[str]
+
+    def chosen(self, indices: Sequence[int]) -> _Table:
+        """Return the rows at `indices`."""
+        if indices == range(len(self.columns.get("Size", ()))):
+            return self
+        columns = {
+            name: tuple([column[index] for index in indices])
+            for name, column in self.columns.items()
+        }
+        return _Table(columns, self.partial)
+
+    def infos(self, paths: Sequence[str]) -> list[dict[str, Any]]:
+        """Return a new info dict for each row. The dicts share their keys (PEP 412)."""
+        columns: dict[str, Iterable[Any]] = {"Key": paths, **self.columns}
+        for name in _COPIES.keys() & columns.keys():
+            copy = _COPIES[name]
+            columns[name] = [None if value is None else copy(value) for value in columns[name]]
+        columns |= {"type": repeat("file"), "size": columns.get("Size", ()), "name": paths}
+        infos: list[dict[str, Any]] = list(map(vars, map(_row(tuple(columns)), *columns.values())))
+        for name in self.partial:
+            for info in infos:
+                if info[name] is None:
+                    del info[name]
+        return infos
+
+
+@lru_cache(maxsize=64)
+def _row(names: tuple[str, ...]) -> type:
+    """Return a class with these attributes: the dicts of its instances share their keys."""
+    return make_dataclass("_Row", names, repr=False, eq=False, match_args=False)
+
+
+class Items:
+    """The fields of the keys of a page, decoded on first use.
+
+    nbytes: estimated memory in bytes. source: the decoded fields, or the text of a page and the
+    form of its entries.
+    """
+
+    __slots__ = ("_source", "nbytes")
+
+    def __init__(self, nbytes: int, source: _Table | tuple[str, Form]) -> None:
+        self._source = source
+        self.nbytes = nbytes
 
     def infos(self, paths: Sequence[str], indices: Sequence[int]) -> list[dict[str, Any]]:
-        columns = self._chosen(indices)
-        fields = {name: column.fresh() for name, column in columns.items()}
-        size = columns["Size"].values
-        more = {"type": repeat("file"), "size": size, "name": paths}
-        return dicts({"Key": paths, **fields, **more})
+        """Return new info dicts of the keys at `indices`, whose paths are `paths`."""
+        source = self._source
+        if not isinstance(source, _Table):
+            text, form = source
+            self._source = source = _table(split_entries(form, text, detail=True)[0])
+        return source.chosen(indices).infos(paths)
 
     def only(self, indices: Sequence[int]) -> Items:
-        return _TableItems(self._chosen(indices), self.nbytes * len(indices) // self._number)
-
-    @property
-    def _number(self) -> int:
-        return len(self.columns["Size"].values)
-
-    def _chosen(self, indices: Sequence[int]) -> Mapping[str, Column]:
-        if indices == range(self._number):
-            return self.columns
-        return {name: column.only(indices) for name, column in self.columns.items()}
+        """Return the items at `indices`, without the memory of the others."""
+        source = self._source
+        if isinstance(source, _Table):
+            share = len(indices) / max(1, len(source.columns.get("Size", ())))
+            return Items(int(share * self.nbytes), source.chosen(indices))
+        text, form = source
+        text = chosen_entries(text, indices)
+        return Items(2 * getsizeof(text), (text, form))
 
 
-@dataclass(frozen=True, slots=True)
-class _TextItems:
-    """Items in the text of a page that was recognised, decoded when they are asked for."""
-
-    text: str
-    layouts: tuple[Layout, ...]
-    raw_keys: Sequence[str]
-
-    @property
-    def nbytes(self) -> int:
-        # The keys stand in the text, each beside more tags than a string needs for itself.
-        return 2 * getsizeof(self.text)
-
-    def infos(self, paths: Sequence[str], indices: Sequence[int]) -> list[dict[str, Any]]:
-        return _completed(self._take(indices), paths)
-
-    def only(self, indices: Sequence[int]) -> Items:
-        text = "".join(_START_TAG + element for element in self._elements(indices))
-        return _TextItems(text, self.layouts, [self.raw_keys[index] for index in indices])
-
-    def _take(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        if 2 * len(indices) > len(self.raw_keys):
-            items = extract(self.text, _CONTENTS, _KEY_MARK, Layout.take_items).values
-            return items if indices == range(len(items)) else [dict(items[i]) for i in indices]
-        return [
-            next(item for form in self.layouts if (item := form.item(element)) is not None)
-            for element in self._elements(indices)
-        ]
-
-    def _elements(self, indices: Sequence[int]) -> Iterator[str]:
-        """The text of elements, from behind the start tag on."""
-        text, number = self.text, len(self.raw_keys)
-        if _MANY * len(indices) > number or len(set(self.raw_keys)) < number:
-            elements = text.split(_START_TAG)
-            yield from (elements[index + 1] for index in indices)
-            return
-        for index in indices:
-            wanted = f"<Key>{self.raw_keys[index]}</Key>"
-            # Elements are of much the same length, so this is a little before the right place.
-            place = text.find(wanted, max(0, index * len(text) // number - _SLACK))
-            place = place if place >= 0 else text.find(wanted)
-            start = text.rfind(_START_TAG, 0, place) + len(_START_TAG)
-            end = text.find(_START_TAG, place)
-            yield text[start : end if end >= 0 else None]
+def _table_of_dicts(contents: Sequence[Mapping[str, Any]]) -> _Table:
+    """Return the table of entries that botocore parsed."""
+    names = dict.fromkeys(name for item in contents for name in item if name != "Key")
+    columns = {name: [item.get(name) for item in contents] for name in names}
+    return _Table(columns, frozenset(name for name in names if None in columns[name]))
 
 
-# --- keys -----------------------------------------------------------------------------------------
-
-
-def _decode(raw: list[str], url_encoded: bool) -> list[str]:
-    """Decode all keys at once: an operation on one long string costs less than a thousand."""
-    if not raw:
-        return []
-    joined = "\n".join(raw)
-    decoded = _decode_text(joined, url_encoded)
-    if decoded == joined:
-        return raw
-    keys = decoded.split("\n")
-    if len(keys) != len(raw):  # some keys hold newlines themselves
-        return [_decode_text(key, url_encoded) for key in raw]
-    return keys
-
-
-def _decode_text(text: str, url_encoded: bool) -> str:
-    text = unescape(text)
-    return _unquote(text) if url_encoded else text
+# --- values ---------------------------------------------------------------------------------------
 
 
 def _unquote(text: str) -> str:
-    """The same as urllib's unquote_plus(text), several times faster on long ASCII text."""
-    text = text.replace("+", " ")
-    if "%" not in text:
-        return text
-    if text.isascii():
-        # %XX is written as \xXX, for which Python has a decoder in C.
+    """Replace XML references, then decode as urllib's unquote_plus, which is 10 times slower."""
+    text = unescape(text).replace("+", " ")
+    if "%" in text and text.isascii():
+        # Python has a decoder in C for \xXX, so %XX becomes that.
         escaped = text.replace("\\", "\\\\").replace("%", "\\x").encode("ascii")
         try:
             return escaped.decode("unicode_escape").encode("latin-1").decode(errors="replace")
         except UnicodeDecodeError:
-            pass  # a % that no two hexadecimal digits follow
+            pass  # two hexadecimal digits do not follow each %
     return unquote(text)
 
 
-# --- the form of a page ---------------------------------------------------------------------------
-
-# Stand in the text of a page for the elements that were taken out of it. Control characters are no
-# part of XML, so a page that is accepted holds none itself.
-_KEY_MARK = "\0"
-_PREFIX_MARK = "\1"
-
-# Exact, so that no date is accepted that the calendar lacks. Most dates take the first branch.
-_DATE = (
-    "(?:20[0-9][0-9]-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
-    "|19[7-9][0-9]-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
-    "|(?:19[7-9]|20[0-9])[0-9]-(?:(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
-    "|(?:197[26]|198[048]|199[26]|20(?:[02468][048]|[13579][26]))-02-29)"
-    "T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,9}+)?+Z"
-)
-_INTEGER = "[0-9]{1,18}+"
-_TIMESTAMP = Field(_DATE, datetime.fromisoformat)
-
-# The fields of botocore's model of the response. It ignores those that are not in the model.
-_CONTENTS = Element(
-    tag="Contents",
-    key="Key",
-    fields={
-        "Key": Field(),
-        "LastModified": _TIMESTAMP,
-        "ETag": Field(quoted=True),
-        "ChecksumAlgorithm": Field(repeated=True),
-        "ChecksumType": Field(),
-        "Size": Field(_INTEGER, int),
-        "StorageClass": Field(),
-        "Owner": Field(fields={"DisplayName": Field(), "ID": Field()}),
-        "RestoreStatus": Field(
-            fields={
-                "IsRestoreInProgress": Field("(?:true|false)", "true".__eq__),
-                "RestoreExpiryDate": _TIMESTAMP,
-            }
-        ),
-    },
-    required=frozenset({"Key", "Size"}),  # without a size s3fs cannot make an info dict
-)
-_START_TAG = f"<{_CONTENTS.tag}>"
-# One in so many elements, or more: the text is split at all of them, instead of searched for each.
-_MANY = 20
-_SLACK = 2000
-_COMMON_PREFIXES = Element("CommonPrefixes", "Prefix", {"Prefix": Field()}, frozenset({"Prefix"}))
-_NUMBERS = ("MaxKeys", "KeyCount")
-_TOP_LEVEL = (
-    *("IsTruncated", "Name", "Prefix", "Delimiter", "EncodingType", *_NUMBERS),
-    *("ContinuationToken", "NextContinuationToken", "StartAfter"),
-)
-
-# The namespace does not matter; but those of XML itself may not be declared.
-_prolog = re.compile(
-    r"""(?:<\?xml[ ]version=(?P<v>["'])1\.0(?P=v)(?:[ ]encoding=(?P<e>["'])(?i:UTF-8)(?P=e))?
-    (?:[ ]standalone=(?P<s>["'])(?:yes|no)(?P=s))?[ ]?\?>)?[ \t\r\n]*+
-    <ListBucketResult(?:[ ]xmlns=(?P<n>["'])(?!http://www\.w3\.org)[A-Za-z0-9:/._-]*+(?P=n))?>""",
-    re.VERBOSE,
-).match
-_skip_marks = re.compile(f"[ \\t\\r\\n{_KEY_MARK}{_PREFIX_MARK}]*+").match
-_epilog = re.compile("</ListBucketResult>[ \\t\\r\\n]*+").fullmatch
-_is_text = re.compile(TEXT).fullmatch
-_is_integer = re.compile(_INTEGER).fullmatch
+def _each(decode: Callable[[str], str], texts: list[str]) -> list[str]:
+    """Decode many texts at once: a thousand calls cost more than one on a long string."""
+    if not texts:
+        return []
+    decoded = decode("\n".join(texts)).split("\n")
+    return decoded if len(decoded) == len(texts) else list(map(decode, texts))
 
 
-def _text(body: bytes) -> str:
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise UnrecognizedPage(f"the body of the page is not UTF-8: {error}") from None
-    if _KEY_MARK in text or _PREFIX_MARK in text:
-        reject("it holds control characters")
-    if not text.isascii() and ("\ufffe" in text or "\uffff" in text):
-        reject("it holds code points that are not characters")
-    return text
+def _table(found: Mapping[str, list[Any]]) -> _Table:
+    """Convert the texts of all fields, None where a key does not have an optional field."""
+    columns: dict[str, Sequence[Any]] = {}
+    partial: set[str] = set()
+    for name, texts in found.items():
+        if name == "Size":
+            columns[name] = tuple(map(int, texts))
+        elif name == "LastModified":
+            columns[name] = tuple(map(datetime.fromisoformat, texts))
+        elif name == "ETag":
+            columns[name] = tuple(_each(unescape, texts))
+        elif name != "Key":
+            values = {text: None if text is None else _convert(name, text) for text in set(texts)}
+            columns[name] = tuple([values[text] for text in texts])
+            if None in values:
+                partial.add(name)
+    return _Table(columns, frozenset(partial))
 
 
-def _top_level(residue: str) -> dict[str, str]:
-    """The fields beside Contents and CommonPrefixes, from what is left of a page without these."""
-    prolog = _prolog(residue)
-    if prolog is None:
-        reject("its root element is not ListBucketResult")
-    fields: dict[str, str] = {}
-    position = _after_marks(residue, prolog.end())
-    while child := node(residue, position):
-        name, text = child["name"], child["text"] or ""
-        if not (child["empty"] or child["end"]) or not _is_text(text):
-            reject(f"{name} has an unknown structure")
-        if name in fields or name in (_CONTENTS.tag, _COMMON_PREFIXES.tag):
-            reject(f"{name} is repeated or empty")
-        if name in _NUMBERS and not _is_integer(text):
-            reject(f"{name} is not a number")
-        if name in _TOP_LEVEL:
-            fields[name] = unescape(text)
-        position = _after_marks(residue, child.end())
-    if not _epilog(residue, position):
-        reject("it does not end with the end of its root element")
-    return fields
+_leaves = re.compile("<([A-Za-z]+)>([^<]*)</").findall
 
 
-def _after_marks(residue: str, position: int) -> int:
-    marks = _skip_marks(residue, position)
-    return marks.end() if marks else position
+def _convert(name: str, text: str) -> Any:
+    """Convert the text of an optional field. Few texts differ, so speed does not matter."""
+    if name not in _COPIES:
+        return unescape(text)
+    leaves = [(tag, unescape(inner)) for tag, inner in _leaves(text)]
+    return tuple(leaves) if name == "Owner" else tuple(inner for _, inner in leaves)

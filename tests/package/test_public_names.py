@@ -53,7 +53,7 @@ def test_filesystem_imports_what_some_operations_need_when_they_are_called() -> 
     before = modules_after("import s3fs")
     loaded = modules_after("import fsspec_avroglob.filesystem.core") - before
     from_elsewhere = {name for name in loaded if not name.startswith("fsspec_avroglob")}
-    needed_later = "listing", "outcome", "page", "prepared", "snapshot", "targets", "tokens"
+    needed_later = "listing", "outcome", "page", "snapshot", "targets", "tokens"
 
     assert not from_elsewhere
     assert not loaded & {f"fsspec_avroglob.{name}" for name in needed_later}

@@ -1,4 +1,4 @@
-"""What a page tells of its keys: infos as s3fs has them, for all keys or for chosen ones."""
+"""Info dicts of a page equal those of s3fs, for all keys or for chosen ones."""
 
 from __future__ import annotations
 
@@ -39,26 +39,49 @@ def test_infos_can_be_changed_without_effect_on_the_page(detail: bool) -> None:
 
 @pytest.mark.parametrize("detail", [False, True])
 def test_infos_do_not_share_what_can_be_changed(detail: bool) -> None:
-    _check_that_nothing_is_shared(parse_page(AWS.render(Listing((FULL,) * 3)), detail=detail))
+    page = parse_page(AWS.render(Listing((FULL,) * 3)), detail=detail)
+    infos = infos_of(page, "b")
+    untouched = deepcopy(infos[1])
+
+    infos[0]["ChecksumAlgorithm"].clear()
+    infos[0]["Owner"].clear()
+    infos[2]["more"] = 2
+
+    assert infos[1] == untouched
+    assert infos_of(page, "b") == [untouched] * 3
 
 
 def test_infos_of_a_response_do_not_share_what_can_be_changed() -> None:
-    page = parse_page(AWS.render(Listing((FULL,) * 3)))
+    item = {
+        "Key": "k",
+        "Size": 1,
+        "ChecksumAlgorithm": ["CRC32"],
+        "Owner": {"ID": "me"},
+        "RestoreStatus": {"IsRestoreInProgress": False},
+    }
+    page = page_from_response({"Contents": [item], "IsTruncated": False})
+    (info,) = infos_of(page, "b")
 
-    _check_that_nothing_is_shared(page_from_response({"Contents": infos_of(page, "b")}))
+    for name in ("ChecksumAlgorithm", "Owner", "RestoreStatus"):
+        info[name].clear()
+
+    assert infos_of(page, "b")[0] == {
+        **item,
+        "Key": "b/k",
+        "name": "b/k",
+        "type": "file",
+        "size": 1,
+    }
 
 
-def _check_that_nothing_is_shared(page: Page) -> None:
-    first, second, third = infos_of(page, "b")
-    untouched = deepcopy(second)
+def test_infos_of_a_response_have_only_the_fields_of_their_key() -> None:
+    contents = [{"Key": "k", "Size": 1, "ETag": "e"}, {"Key": "l", "Size": 2, "StorageClass": "S"}]
+    page = page_from_response({"Contents": contents, "IsTruncated": False})
 
-    first["ChecksumAlgorithm"].clear()
-    first["Owner"].clear()
-    first["RestoreStatus"]["more"] = 1
-    third["more"] = 2
+    first, second = infos_of(page, "b")
 
-    assert second == untouched
-    assert infos_of(page, "b") == [untouched] * 3
+    assert first.keys() - second.keys() == {"ETag"}
+    assert second.keys() - first.keys() == {"StorageClass"}
 
 
 @pytest.mark.parametrize("detail", [False, True])
@@ -71,14 +94,6 @@ def test_infos_are_plain_dicts(detail: bool) -> None:
     assert {**infos[0], "name": "else"} | {"name": infos[0]["name"]} == infos[1]
 
 
-def test_a_response_that_lacks_sizes_has_keys_but_no_infos() -> None:
-    page = page_from_response({"Contents": [{"Key": "k"}], "IsTruncated": False})
-
-    assert page.keys == ["k"]
-    with pytest.raises(KeyError):
-        infos_of(page, "b")
-
-
 @pytest.mark.parametrize("prefix", ["a/", "a/b/", "é /", "/"])
 def test_a_common_prefix_becomes_the_directory_of_s3fs(prefix: str) -> None:
     expected = {"Key": prefix[:-1], "Size": 0, "StorageClass": "DIRECTORY", "type": "directory"}
@@ -87,7 +102,7 @@ def test_a_common_prefix_becomes_the_directory_of_s3fs(prefix: str) -> None:
     assert info_of_directory(f"b/{prefix[:-1]}") == expected
 
 
-# --- items that are asked for again ---------------------------------------------------------------
+# --- infos that are asked for again ---------------------------------------------------------------
 
 
 def _page_of_sizes(sizes: list[int], detail: bool) -> Page:

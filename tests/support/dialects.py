@@ -1,9 +1,9 @@
-"""Pages of listings as servers write them, each in its dialect, and strategies for such."""
+"""Pages of listings in the dialects of servers, and Hypothesis strategies for them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -73,7 +73,7 @@ def element(name: str, content: str) -> str:
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a server writes: the prolog, escapes, order of fields in Contents and in the page."""
+    """How a server writes a page: prolog, escapes, order of fields in an entry and in the page."""
 
     name: str
     prolog: str
@@ -195,8 +195,8 @@ FULL = Entry(
     checksums=("CRC64NVME",),
     checksum_type="FULL_OBJECT",
     owner=("75aa57f0", "web & file"),
-    restore=(False, "2025-01-02T00:00:00.000Z"),
 )
+RESTORED = replace(FULL, restore=(False, "2025-01-02T00:00:00.000Z"))
 
 
 # --- strategies -----------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ modified = st.builds(
 )
 
 
-def entries(keys: st.SearchStrategy[str]) -> st.SearchStrategy[Entry]:
+def entries(keys: st.SearchStrategy[str], owned: bool) -> st.SearchStrategy[Entry]:
     return st.builds(
         Entry,
         key=keys,
@@ -230,8 +230,7 @@ def entries(keys: st.SearchStrategy[str]) -> st.SearchStrategy[Entry]:
         storage_class=st.sampled_from(["STANDARD", "GLACIER", None, "a<b"]),
         checksums=st.sampled_from([(), ("CRC32",), ("CRC64NVME",), ("SHA1", "SHA256")]),
         checksum_type=st.sampled_from([None, "FULL_OBJECT", "COMPOSITE"]),
-        owner=st.none() | st.tuples(ascii_text, xml_text),
-        restore=st.none() | st.tuples(st.booleans(), st.none() | modified),
+        owner=st.tuples(ascii_text, xml_text) if owned else st.none(),
     )
 
 
@@ -239,14 +238,15 @@ def entries(keys: st.SearchStrategy[str]) -> st.SearchStrategy[Entry]:
 def listings(draw: st.DrawFn, alike: bool = False) -> Listing:
     url = draw(st.booleans())
     keys = any_text | ascii_text if url else xml_text | ascii_text
+    alternatives = entries(keys, owned=draw(st.booleans()))
     if alike:
-        template = draw(entries(keys))
+        template = draw(alternatives)
         found = [
             Entry(**{**template.__dict__, "key": key})
             for key in draw(st.lists(ascii_text, max_size=6))
         ]
     else:
-        found = draw(st.lists(entries(keys), max_size=5))
+        found = draw(st.lists(alternatives, max_size=5))
     return Listing(
         entries=tuple(found),
         prefixes=tuple(draw(st.lists(keys, max_size=4))),
