@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fsspec_avroglob.aio.tasks import gather
 from fsspec_avroglob.avro.container import (
@@ -31,10 +31,7 @@ from fsspec_avroglob.errors import (
     NotAvroError,
     UncertainBlockError,
 )
-from fsspec_avroglob.filesystem.joined import ObjectPart, Source, Stretch
-
-if TYPE_CHECKING:
-    from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
+from fsspec_avroglob.filesystem.joined import RangeReader, Source, Stretch, Tail
 
 # Read at a time where a file is walked through to find out where its blocks are.
 _WALK_BYTES = 32 << 20
@@ -44,17 +41,17 @@ _ATTRIBUTES = ("type", "name", "fields", "items", "values", "symbols", "size")
 _LOGICAL_ATTRIBUTES = ("logicalType", "precision", "scale")
 
 
-async def avro_stretches(fs: AvroGlobFileSystem, sources: Sequence[Source]) -> list[Stretch]:
+async def avro_stretches(reader: RangeReader, sources: Sequence[Source]) -> list[Stretch]:
     """What the joined file of *sources* is made of, at the cost of one small GET each.
 
     Metadata other than schema and codec is the first file's. Raises NotAvroError for a file that
     is none, InvalidSchemaError, and FilesDifferError, or SchemaMismatchError, for the first file
     whose codec or schema is not the first's; all name the file.
     """
-    headers = await gather(_read_header(fs, source) for source in sources)
+    headers = await gather(_read_header(reader, source) for source in sources)
     first = headers[0]
     alike = {first.schema_text}
-    stretches: list[Stretch] = [ObjectPart(sources[0])]
+    stretches: list[Stretch] = [Tail(sources[0])]
     for source, header in zip(sources[1:], headers[1:], strict=True):
         if header.codec != first.codec:
             raise FilesDifferError(
@@ -65,17 +62,17 @@ async def avro_stretches(fs: AvroGlobFileSystem, sources: Sequence[Source]) -> l
             _must_be_alike(sources[0].path, first, source.path, header)
             alike.add(header.schema_text)
         if header.sync_marker == first.sync_marker:
-            stretches.append(ObjectPart(source, header.size_bytes))
+            stretches.append(Tail(source, header.size_bytes))
         else:
             markers = header.sync_marker, first.sync_marker
             stretches.append(ExchangedBlocks(source, header.size_bytes, *markers))
     return stretches
 
 
-async def _read_header(fs: AvroGlobFileSystem, source: Source) -> ContainerHeader:
+async def _read_header(reader: RangeReader, source: Source) -> ContainerHeader:
     data, wanted = b"", HEAD_BYTES
     while True:
-        data += await source.read(fs, len(data), min(wanted, source.size_bytes))
+        data += await source.read(reader, len(data), min(wanted, source.size_bytes))
         found = header_of(source.path, data, whole=len(data) >= source.size_bytes)
         if isinstance(found, ContainerHeader):
             return found
@@ -131,19 +128,19 @@ class ExchangedBlocks:
     def __reduce__(self) -> tuple[Any, ...]:
         return ExchangedBlocks, (self._source, self._start, self._own, self._other)
 
-    async def read(self, fs: AvroGlobFileSystem, start: int, stop: int) -> bytes:
+    async def read(self, reader: RangeReader, start: int, stop: int) -> bytes:
         """The bytes [start, stop) of the blocks. Raises CorruptBlockError with the file's name."""
         start, stop = self._start + start, self._start + stop
         # So that a marker is whole that the range has one byte of, and a block's header too.
         base = start - SYNC_MARKER_BYTES + 1
         end = min(stop + BLOCK_HEADER_BYTES, self._source.size_bytes)
-        data = bytearray(await self._source.read(fs, base, end))
-        for marker in await self._markers_in(fs, bytes(data), base, stop):
+        data = bytearray(await self._source.read(reader, base, end))
+        for marker in await self._markers_in(reader, bytes(data), base, stop):
             self._exchange(data, base, marker)
         return bytes(data[start - base : stop - base])
 
     async def _markers_in(
-        self, fs: AvroGlobFileSystem, data: bytes, base: int, stop: int
+        self, reader: RangeReader, data: bytes, base: int, stop: int
     ) -> list[int]:
         self._follow(data, base)
         if self._known < stop:
@@ -154,7 +151,7 @@ class ExchangedBlocks:
                     known = self._known
                     end = min(known + _WALK_BYTES, base) + BLOCK_HEADER_BYTES
                     end = min(end, self._source.size_bytes)
-                    self._follow(await self._source.read(fs, known, end), known)
+                    self._follow(await self._source.read(reader, known, end), known)
                 self._follow(data, base)
         first = bisect_right(self._markers, base - SYNC_MARKER_BYTES)
         return self._markers[first : bisect_left(self._markers, stop, first)]

@@ -170,11 +170,11 @@ class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
         if self.version_id:
             arguments["VersionId"] = self.version_id
         version = Version(etag)
-        read = self.fs._object_read(arguments, f"bytes={start}-{end - 1}", version)
-        data: bytes = sync(self.fs.loop, self.fs._read, read)
+        part = f"bytes={start}-{end - 1}"
+        read: ObjectRead = sync(self.fs.loop, self.fs._read, arguments, part, version)
         if version.etag is not None and not self.fs.local_expiry_check:
             self.read_kw = {**self.read_kw, "IfMatch": version.etag}
-        return data
+        return bytes(read.data)
 
     def _initiate_upload(self) -> None:
         with self._taken_back_on_failure():

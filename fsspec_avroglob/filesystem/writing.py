@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
-from s3fs import S3FileSystem
 from s3fs.core import MANAGED_COPY_THRESHOLD, MAX_UPLOAD_PARTS, calculate_chunksize
 
 from fsspec_avroglob.aio.tasks import for_each, gather, in_family
+from fsspec_avroglob.filesystem.connection import S3Connection
 from fsspec_avroglob.s3.translation import translated_error
 
 MAX_PUT_BYTES = 5 * 2**30
@@ -43,11 +43,8 @@ SendPart = Callable[[str, int], Awaitable[str]]
 """Sends a part, given the upload's id and the part's number from 1; returns the part's ETag."""
 
 
-class ObjectWrites(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
-    """The writes of a filesystem: an upload that fails or is cancelled is taken back.
-
-    A part of ``AvroGlobFileSystem``, which sends the requests.
-    """
+class ObjectWrites(S3Connection):
+    """The writes of a filesystem. An upload that fails or is cancelled is aborted."""
 
     async def _pipe_file(
         self,
@@ -363,6 +360,10 @@ class ObjectWrites(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             error = deletion_error(bucket, failed)
             raise translated_error(error) from error
         return [f"{bucket}/{item['Key']}" for item in answer.get("Deleted", ())]
+
+    async def _rmdir(self, path: str) -> None:
+        """Remove an empty bucket. s3fs's method takes no URL."""
+        await super()._rmdir(self._strip_protocol(path))
 
     async def _rm_versioned_bucket_contents(self, bucket: str) -> None:
         """Remove all versions of all objects of a bucket."""
