@@ -401,7 +401,7 @@ async def test_an_upload_that_cannot_be_taken_back_is_named(
         await upload
 
     await session.close()
-    assert any(f"of {bucket_of_nine}/new is left" in note for note in caught.value.__notes__)
+    assert any(f"of {bucket_of_nine}/new remain" in note for note in caught.value.__notes__)
 
 
 def test_an_instance_whose_event_loop_is_closed_says_so_at_once(

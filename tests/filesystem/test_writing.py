@@ -171,7 +171,7 @@ def test_an_upload_that_cannot_be_taken_back_says_so(
     with pytest.raises(PermissionError) as caught:
         pipe(counted, f"{bucket}/key")
 
-    assert any(f"of {bucket}/key are left" in note for note in caught.value.__notes__)
+    assert any(f"of {bucket}/key remain" in note for note in caught.value.__notes__)
 
 
 @pytest.mark.parametrize("stage", ["UploadPart", "CompleteMultipartUpload"])
