@@ -24,7 +24,6 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from fsspec_avroglob.aio.blocking import sync, with_sync_methods
-from fsspec_avroglob.aio.tasks import end_tasks_of
 from fsspec_avroglob.filesystem.listing import ObjectLists
 from fsspec_avroglob.filesystem.objects import AvroGlobFile
 from fsspec_avroglob.filesystem.reading import ObjectReads
@@ -39,7 +38,6 @@ __all__ = ["AvroGlobFileSystem"]
 
 
 @with_sync_methods
-@end_tasks_of("_cat", "_cat_ranges", "_copy", "_get", "_pipe", "_put", "_rm")
 class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
     """S3 with planned globs and one retry layer. It does all that s3fs does.
 

@@ -278,6 +278,10 @@ class ObjectLists(S3Connection):
         sizes = {name: info["size"] for name, info in found.items()}
         return sum(sizes.values()) if total else sizes
 
+    def walk(self, path: str, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """As fsspec's. Closing the iterator ends the listing."""
+        return BlockingIterator(self._walk(path, *args, **kwargs), self.loop)
+
     async def _expand_path(
         self, path: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
     ) -> list[str]:

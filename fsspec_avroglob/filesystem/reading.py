@@ -14,7 +14,7 @@ from fsspec.implementations.local import make_path_posix, trailing_sep
 from fsspec.utils import other_paths
 from s3fs.core import version_id_kw
 
-from fsspec_avroglob.aio.tasks import for_each
+from fsspec_avroglob.aio.tasks import cancels_its_tasks, for_each
 from fsspec_avroglob.errors import RefusedKeysError
 from fsspec_avroglob.filesystem.atomic import atomic_path
 from fsspec_avroglob.filesystem.connection import S3Connection
@@ -99,6 +99,9 @@ class ObjectReads(S3Connection):
         await self._read_whole(arguments, chunksize, max_concurrency, take, version=one)
         return b"".join(pieces[offset] for offset in sorted(pieces))
 
+    _cat = cancels_its_tasks(S3Connection._cat)
+
+    @cancels_its_tasks
     async def _cat_ranges(self, paths: list[str], *args: Any, **kwargs: Any) -> list[Any]:
         """As fsspec's. Raises FileExpired if ranges of one object have different versions."""
         versions: defaultdict[str, Version] = defaultdict(Version)
@@ -166,6 +169,7 @@ class ObjectReads(S3Connection):
             concurrency = 1 if special else max_concurrency
             await self._read_whole(arguments, chunksize, concurrency, take, callback.set_size)
 
+    @cancels_its_tasks
     async def _get(
         self,
         rpath: Any,

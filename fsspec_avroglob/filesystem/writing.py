@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from s3fs.core import MANAGED_COPY_THRESHOLD, MAX_UPLOAD_PARTS, calculate_chunksize
 
-from fsspec_avroglob.aio.tasks import for_each, gather, in_family
+from fsspec_avroglob.aio.tasks import cancels_its_tasks, for_each, gather, in_scope
 from fsspec_avroglob.filesystem.connection import S3Connection
 from fsspec_avroglob.s3.translation import translated_error
 
@@ -44,6 +44,10 @@ _COPIED = (
 
 class ObjectWrites(S3Connection):
     """The writes of a filesystem. An upload that fails or is cancelled is aborted."""
+
+    _copy = cancels_its_tasks(S3Connection._copy)
+    _pipe = cancels_its_tasks(S3Connection._pipe)
+    _put = cancels_its_tasks(S3Connection._put)
 
     async def _pipe_file(
         self,
@@ -167,7 +171,7 @@ class ObjectWrites(S3Connection):
             etag = answer.get("CopyPartResult", answer)["ETag"]
             parts[number] = {"PartNumber": number, "ETag": etag}
 
-        with in_family():
+        with in_scope():
             try:
                 numbers = range(1, len(items) + 1)
                 await for_each(numbers, send_part, concurrency or self.max_concurrency)
@@ -277,6 +281,7 @@ class ObjectWrites(S3Connection):
 
     # -- removal --
 
+    @cancels_its_tasks
     async def _rm(
         self, path: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
     ) -> list[str]:
