@@ -19,24 +19,12 @@ _WINDOWS_DEVICES = frozenset(
 
 @dataclass
 class Targets:
-    """The local files of objects.
-
-    Attributes
-    ----------
-    root : str
-        The target: a directory, or a file for a single object. It has no last slash.
-    windows : bool
-        Refuse names that Windows does not allow.
-    files : dict
-        The local path of each object ("bucket/key").
-    refused : dict
-        For each object without a file, the reason.
-    """
+    """The local files of objects ("bucket/key") in a directory, or one file, without last slash."""
 
     root: str
-    windows: bool = os.name == "nt"
-    files: dict[str, str] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
+    windows: bool = os.name == "nt"  # refuse names that Windows does not allow
+    files: dict[str, str] = field(default_factory=dict)  # the local path of each object
+    refused: dict[str, str] = field(default_factory=dict)  # why an object has no file
 
     @classmethod
     def on_disk(cls, root: str, paths: Mapping[str, str]) -> Targets:
@@ -69,16 +57,9 @@ class Targets:
                 self._refuse(path, str(error))
 
     def add(self, paths: Mapping[str, str], name_bytes: int = 255, fold: bool = False) -> None:
-        """Add the local paths of objects, by "bucket/key". No two objects get the same file.
+        """Add local paths at or below the root, by object. No two objects get the same file.
 
-        Parameters
-        ----------
-        paths : mapping
-            Local paths, all at or below the root.
-        name_bytes : int
-            The longest name that the file system allows, in bytes.
-        fold : bool
-            The file system ignores the case of names.
+        Names may have *name_bytes* bytes. With *fold*, the file system ignores the case of names.
         """
         key = _folded if fold else str
         reasons = {

@@ -44,14 +44,9 @@ _LOGICAL_ATTRIBUTES = ("logicalType", "precision", "scale")
 async def avro_stretches(reader: RangeReader, sources: Sequence[Source]) -> list[Stretch]:
     """Return the stretches of the joined file of *sources*. Costs one small GET a file.
 
-    The metadata of the joined file is that of the first file.
-
-    Raises
-    ------
-    NotAvroError, InvalidSchemaError
-        If a file is not an Avro file, or has an invalid schema.
-    FilesDifferError, SchemaMismatchError
-        If a file has another codec or another schema than the first one.
+    The metadata of the joined file is that of the first file. Raises NotAvroError,
+    InvalidSchemaError, and FilesDifferError or SchemaMismatchError if a file has another codec or
+    schema than the first one.
     """
     headers = await gather(_read_header(reader, source) for source in sources)
     first = headers[0]
@@ -114,15 +109,7 @@ class RemarkedBlocks:
 
     Only markers at the end of a block are replaced. Their positions are known for blocks that were
     read from the start of the file on. For a range elsewhere, :func:`find_block` searches them. If
-    the search is uncertain, the chain of blocks is read up to the range.
-
-    Parameters
-    ----------
-    source : Source
-    start : int
-        The position of the first block in bytes.
-    own, other : bytes
-        The marker of the file, and the marker that replaces it.
+    the search is uncertain, the chain of blocks is read up to the range. *other* replaces *own*.
     """
 
     def __init__(self, source: Source, start: int, own: bytes, other: bytes) -> None:

@@ -131,19 +131,7 @@ class CompressedLines(io.BufferedReader):
 
     The lines are stored in one stream, without compression. Its layout depends on the decompressed
     data, so reading goes forward: a seek back starts again, and a seek from the end reads the file
-    to find its size.
-
-    Parameters
-    ----------
-    reader : RangeReader
-    path : str
-        The pattern that was opened.
-    sources : sequence of Source
-    codec : "gzip" or "zstd"
-    csv : bool
-        Each file has a header line.
-    position : int
-        Where reading starts, in bytes.
+    to find its size. *path* is the pattern that was opened, *codec* "gzip" or "zstd".
     """
 
     def __init__(
@@ -157,7 +145,7 @@ class CompressedLines(io.BufferedReader):
     ) -> None:
         self.path = path
         self._settings = (reader, path, sources, codec, csv)
-        stream = _Restartable(partial(_recompressed, reader, sources, codec, csv))
+        stream = _Chunks(partial(_recompressed, reader, sources, codec, csv))
         super().__init__(stream, _PIECE_BYTES)
         self.seek(position)
 
@@ -166,37 +154,20 @@ class CompressedLines(io.BufferedReader):
 
 
 class _Chunks(io.RawIOBase):
-    """An iterator of chunks as a file."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._rest:
-            self._rest = memoryview(next(self._chunks, b""))
-        taken = min(len(buffer), len(self._rest))
-        buffer[:taken] = self._rest[:taken]
-        self._rest = self._rest[taken:]
-        return taken
-
-
-class _Restartable(_Chunks):
-    """A file of chunks that can be read again from the start. ``begin()`` returns the chunks."""
-
-    _chunks: Generator[bytes, None, None]
+    """The chunks that a generator yields as a file. ``begin()`` makes the generator."""
 
     def __init__(self, begin: Callable[[], Generator[bytes, None, None]]) -> None:
         self._begin = begin
         self._restart()
 
     def _restart(self) -> None:
-        super().__init__(self._begin())
+        self._chunks = self._begin()
+        self._rest = memoryview(b"")
         self._position = 0
         self._failed = False
+
+    def readable(self) -> bool:
+        return True
 
     def seekable(self) -> bool:
         return True
@@ -207,10 +178,14 @@ class _Restartable(_Chunks):
     def readinto(self, buffer: Any) -> int:
         if self._failed:
             raise OSError(errno.EIO, "an earlier read failed; seek to where to go on")
-        # A generator that raises has ended. That is not the end of the file.
-        self._failed = True
-        taken = super().readinto(buffer)
-        self._failed = False
+        if not self._rest:
+            # A generator that raises has ended. That is not the end of the file.
+            self._failed = True
+            self._rest = memoryview(next(self._chunks, b""))
+            self._failed = False
+        taken = min(len(buffer), len(self._rest))
+        buffer[:taken] = self._rest[:taken]
+        self._rest = self._rest[taken:]
         self._position += taken
         return taken
 
@@ -292,7 +267,7 @@ def _joined_lines(stored: Iterator[tuple[Source, bytes]], codec: str, csv: bool)
     first: tuple[Source, bytes] | None = None
     last = b"\n"
     for source, group in groupby(stored, key=itemgetter(0)):
-        pieces = _decompressed(source, codec, (data for _, data in group))
+        pieces = _decompressed(source, codec, map(itemgetter(1), group))
         if csv:
             line, pieces = _split_header(pieces)
             if first is not None:
@@ -319,7 +294,7 @@ def _split_header(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
 
 def _decompressed(source: Source, codec: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield a file decompressed, all of its members. Raises ValueError for a damaged file."""
-    stored = io.BufferedReader(_Chunks(iter(pieces)), _PIECE_BYTES)
+    stored = io.BufferedReader(_Chunks(lambda: (piece for piece in pieces)), _PIECE_BYTES)
     if codec == "gzip":
         file: Any = gzip.GzipFile(fileobj=stored)
         errors: tuple[type[Exception], ...] = (gzip.BadGzipFile, zlib.error)

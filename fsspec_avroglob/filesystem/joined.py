@@ -36,18 +36,7 @@ class RangeReader(Protocol):
 
 
 class Source(NamedTuple):
-    """An object as a listing describes it.
-
-    Attributes
-    ----------
-    path : str
-        "bucket/key".
-    size_bytes : int
-    etag : str or None
-        The version to read.
-    data : bytes or None
-        The whole object, if it has been read already.
-    """
+    """An object ("bucket/key") as a listing describes it, with its data if it has been read."""
 
     path: str
     size_bytes: int
@@ -108,16 +97,7 @@ class Tail(NamedTuple):
 class JoinedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no types
     """Stretches, one after another, as one file with fsspec's buffering.
 
-    Parameters
-    ----------
-    reader : RangeReader
-    path : str
-        The pattern that was opened.
-    stretches : sequence of Stretch
-    block_size, cache_type, cache_options
-        Settings of fsspec's read caches.
-    position : int
-        Where reading starts, in bytes.
+    *path* is the pattern that was opened. Reading starts at the byte *position*.
     """
 
     def __init__(

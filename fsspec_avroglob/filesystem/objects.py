@@ -37,16 +37,7 @@ class Version:
 
 
 class ObjectPart(NamedTuple):
-    """Bytes of an object, and what the response says about the object.
-
-    Attributes
-    ----------
-    data : bytes
-    size : int or None
-        The size of the whole object in bytes, None if unknown.
-    etag : str or None
-        The version of the object, None if unknown.
-    """
+    """Bytes of an object, with the size and the version of the whole object if they are known."""
 
     data: bytes
     size: int | None
@@ -55,42 +46,17 @@ class ObjectPart(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class ObjectRead:
-    """One read of an object or of a range of it, in as many GETs as it takes.
+    """One read of an object or of a range of it, in as many GETs as it takes."""
 
-    Parameters
-    ----------
-    get_object : callable
-        Sends one GET with its arguments and returns the response of botocore.
-    arguments : mapping
-        The arguments of GetObject, except range and condition.
-    part : str, optional
-        The range as an HTTP header value ("bytes=0-99", "bytes=-10"). None reads the whole object.
-    version : Version
-        The version to read.
-    max_bytes : int, optional
-        A longer body is not read: ``data`` stays empty.
-    local_expiry_check : bool
-        Compare the version here only. Otherwise, the server compares it too.
-
-    Attributes
-    ----------
-    data : bytearray
-        The bytes read so far.
-    size : int or None
-        The size of the range in bytes, after the first response.
-    object_size : int or None
-        The size of the whole object in bytes, None if the server does not say.
-    """
-
-    get_object: Callable[..., Awaitable[Any]]
-    arguments: Mapping[str, Any]
-    part: str | None = None
+    get_object: Callable[..., Awaitable[Any]]  # sends one GET
+    arguments: Mapping[str, Any]  # of GetObject, without range and condition
+    part: str | None = None  # the range: "bytes=0-99" or "bytes=-10"
     version: Version = field(default_factory=Version)
-    max_bytes: int | None = None
-    local_expiry_check: bool = False
+    max_bytes: int | None = None  # a longer body is not read, and data stays empty
+    local_expiry_check: bool = False  # the version is compared here only, not by the server
     data: bytearray = field(default_factory=bytearray)
-    size: int | None = None
-    object_size: int | None = None
+    size: int | None = None  # of the range, after the first response
+    object_size: int | None = None  # of the whole object, if the server says so
     _start: int = 0
 
     def progress(self) -> int:

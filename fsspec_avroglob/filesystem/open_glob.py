@@ -32,13 +32,10 @@ _INSTEAD = {
 
 
 class _Format(NamedTuple):
-    """The format that a file name states.
+    """The format that a file name states."""
 
-    kind: "csv", "lines" or any other suffix. codec: "gzip", "zstd" or None.
-    """
-
-    kind: str
-    codec: str | None
+    kind: str  # "csv", "lines" or another suffix
+    codec: str | None  # "gzip" or "zstd"
 
 
 def open_glob(
@@ -49,23 +46,10 @@ def open_glob(
     cache_type: str,
     cache_options: dict[str, Any] | None,
 ) -> JoinedFile | CompressedLines:
-    """Open the files that match a pattern as one file.
+    """Open *sources*, the files that match *pattern*, as one file.
 
-    Parameters
-    ----------
-    reader : RangeReader
-    pattern : str
-        "bucket/key"; the name of the file.
-    sources : sequence of Source
-        The files that match, in their order, at least one. A single file may have any format.
-    block_size, cache_type, cache_options
-        Settings of fsspec's read caches.
-
-    Raises
-    ------
-    CannotJoinError
-        If the files have different formats, or one that cannot be joined. See
-        :func:`avro_stretches` and :func:`line_stretches` for further errors.
+    A single file may have any format. Raises CannotJoinError if the files have different formats,
+    or one that cannot be joined, and what :func:`avro_stretches` and :func:`line_stretches` raise.
     """
     format_ = _common_format(sources)
     if format_.codec is not None and len(sources) > 1:

@@ -59,18 +59,9 @@ class Send(Protocol):
 def repeatable(
     send: Send, look_up: Send, method: str, arguments: Mapping[str, Any]
 ) -> Callable[[], Awaitable[Any]]:
-    """Return one attempt at a request, which may be awaited again after it failed.
+    """Return one attempt at ``method(**arguments)``, which may be called again after it failed.
 
-    Parameters
-    ----------
-    send : Send
-        Sends the request.
-    look_up : Send
-        Sends further requests within an attempt.
-    method : str
-        A method of the S3 client.
-    arguments : mapping
-        The arguments of *method*.
+    *look_up* sends further requests within an attempt.
     """
     operation = _OPERATIONS.get(method)
     overwrites = method == "put_object" and arguments.get("IfNoneMatch") != "*"
