@@ -1,4 +1,9 @@
-"""``UPath("avroglob://...")``: paths whose globs are planned; universal_pathlib imports this."""
+"""``UPath("avroglob://...")``: paths with planned globs. universal_pathlib imports this module.
+
+>>> from upath import UPath
+>>> for path in UPath("avroglob://bucket/events").glob("day=*/*.avro"):  # doctest: +SKIP
+...     print(path.name, path.stat().st_size)
+"""
 
 from __future__ import annotations
 
@@ -19,22 +24,21 @@ except ImportError as error:
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from fsspec_avroglob.glob.magic import escape
 
-# With the class at hand universal_pathlib need not guess how the protocol's URLs look.
+# universal_pathlib asks the registered class for the form of the protocol's URLs.
 register_implementation("avroglob", AvroGlobFileSystem, clobber=True)
 
 
 class AvroGlobPath(CloudPath):
     """A path on S3, served by :class:`~fsspec_avroglob.filesystem.core.AvroGlobFileSystem`.
 
-    universal_pathlib finds the class by its entry points: ``UPath("avroglob://bucket/key")`` makes
-    one, with the filesystem's storage options as arguments by name. It behaves as ``UPath`` does
-    for ``s3://``; globs are planned, and what a glob or :meth:`iterdir` returned is known:
-    ``stat``, ``exists``, ``is_file``, ``is_dir`` and ``open`` of it ask S3 nothing more.
+    ``UPath("avroglob://bucket/key", **storage_options)`` makes one. It behaves as ``UPath`` does
+    for ``s3://``. Globs are planned. For paths that a glob or :meth:`iterdir` returned, ``stat``,
+    ``exists``, ``is_file``, ``is_dir`` and ``open`` send no request.
     """
 
     __slots__ = ()
 
-    # universal_pathlib has this setting for the protocols that it knows itself.
+    # universal_pathlib has this setting only for protocols that it knows.
     parser = WrappedFileSystemFlavour(
         AvroGlobFileSystem, netloc_is_anchor=True, supports_empty_parts=True
     )
@@ -46,16 +50,26 @@ class AvroGlobPath(CloudPath):
         case_sensitive: bool | None = None,
         recurse_symlinks: bool = False,
     ) -> Iterator[Self]:
-        """Paths below this one that match *pattern*, sorted, from one planned listing.
+        """Yield the paths below this one that match *pattern*, sorted, from one planned listing.
 
-        The grammar is that of ``pattern``; it holds for *pattern* alone, this
-        path is taken as it is. S3 has no symlinks, so *recurse_symlinks* changes nothing.
+        Parameters
+        ----------
+        pattern : str
+            A relative pattern of the filesystem's grammar. This path itself is no pattern.
+        case_sensitive : bool, optional
+            False is not supported, because S3 keys are case-sensitive.
+        recurse_symlinks : bool
+            Has no effect, because S3 has no symlinks.
 
-        Raises ValueError for an invalid pattern, NotImplementedError for one that is not relative
-        and for ``case_sensitive=False``, which S3 cannot do.
+        Raises
+        ------
+        ValueError
+            If the pattern is invalid.
+        NotImplementedError
+            If the pattern is not relative, or *case_sensitive* is False.
         """
         if case_sensitive is False:
-            raise NotImplementedError("keys of S3 are case-sensitive, and so are patterns")
+            raise NotImplementedError("S3 keys are case-sensitive: leave out case_sensitive=False")
         if pattern.startswith("/"):
             raise NotImplementedError(f"the pattern {pattern!r} is not relative")
         base = self.absolute()
@@ -75,9 +89,9 @@ class AvroGlobPath(CloudPath):
         )
 
     def iterdir(self) -> Iterator[Self]:
-        """Paths of the directory's entries, sorted, from one listing.
+        """Yield the paths of the directory's entries, sorted, from one listing.
 
-        Raises NotADirectoryError, as universal_pathlib does, also where nothing is there.
+        Raises NotADirectoryError for a file and, as universal_pathlib does, for a missing path.
         """
         base = self.absolute()
         path = base.path.rstrip("/")
@@ -85,13 +99,13 @@ class AvroGlobPath(CloudPath):
             listed: list[str] = base.fs.ls(path, detail=False)
         except FileNotFoundError:
             listed = [path]
-        if listed == [path]:  # as a file is listed
+        if listed == [path]:  # the listing of a file
             raise NotADirectoryError(errno.ENOTDIR, "not a directory", str(self))
         # The empty object "directory/" is no entry of its directory.
         names = sorted(name for name in listed if name.rstrip("/") != path)
         return base._at(names)
 
     def _at(self, names: Iterable[str]) -> Iterator[Self]:
-        """Paths on this one's filesystem; ``bucket/key`` and ``bucket/key/`` are the same path."""
+        """Yield paths of this path's filesystem, without last slashes and without duplicates."""
         for name in dict.fromkeys(name.rstrip("/") for name in names):
             yield self.with_segments(f"{self.protocol}://{name}")

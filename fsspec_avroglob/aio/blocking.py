@@ -1,4 +1,7 @@
-"""Coroutines and async generators for code without them; interrupts end what is under way."""
+"""Run coroutines and async generators from synchronous code.
+
+An interrupt, KeyboardInterrupt for example, cancels the coroutine that it interrupts.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from typing import Any, Self, TypeVar, cast
 import fsspec.asyn
 
 STOP_S = 5.0
-"""Seconds that an interrupted coroutine has for cleaning up before the interrupt goes on alone."""
+"""How long an interrupt waits for the coroutine to clean up, in seconds."""
 
 C = TypeVar("C", bound=type)
 T = TypeVar("T")
@@ -27,17 +30,16 @@ def sync(
     timeout: float | None = None,
     **kwargs: Any,
 ) -> Any:
-    """Run ``func(*args, **kwargs)`` in *loop*, which runs in another thread, and return its result.
+    """Run ``func(*args, **kwargs)`` in *loop*, which runs in another thread. Return its result.
 
-    What interrupts the waiting, KeyboardInterrupt say, cancels the coroutine and goes on when that
-    has ended. Raises as fsspec.asyn.sync does, and RuntimeError when the interpreter is going down:
-    the loop's thread has stopped then, and waiting for it would never end.
+    An interrupt cancels the coroutine and is raised when the coroutine has ended. Raises what
+    fsspec.asyn.sync raises. Raises RuntimeError while the interpreter shuts down, because the
+    loop's thread has stopped and waiting for it would never end.
     """
     if sys.is_finalizing():
         raise RuntimeError("the interpreter is shutting down; close files before, to store them")
     running: list[asyncio.Task[Any]] = []
-    given_up, ended = threading.Event(), threading.Event()
-
+    interrupted, ended = threading.Event(), threading.Event()
     failure: Exception | None = None
 
     async def run() -> Any:
@@ -46,22 +48,22 @@ def sync(
         assert task is not None
         running.append(task)
         try:
-            return None if given_up.is_set() else await func(*args, **kwargs)
+            return None if interrupted.is_set() else await func(*args, **kwargs)
         except TimeoutError:
-            raise  # fsspec has an error of its own for it
+            raise  # fsspec makes an FSTimeoutError of it
         except Exception as error:
             failure = error
         finally:
             ended.set()
 
     try:
-        # What this raises is in a cycle with its frame, and keeps all that its traceback holds.
+        # An error that fsspec's sync raises is in a reference cycle with its frame. Ours is not.
         result = fsspec.asyn.sync(loop, run, timeout=timeout)
         if failure is not None:
             raise failure
         return result
     except BaseException:
-        given_up.set()
+        interrupted.set()
         if running and not ended.is_set():
             loop.call_soon_threadsafe(running[0].cancel)
             ended.wait(STOP_S)
@@ -72,15 +74,16 @@ def sync(
 
 
 def blocking(function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> T:
-    """The result of ``function(...)`` on fsspec's I/O loop; an interrupt here cancels it there."""
+    """Run ``function(...)`` on fsspec's I/O loop, as :func:`sync` does."""
     result: T = sync(fsspec.asyn.get_loop(), function, *args, **kwargs)
     return result
 
 
 class BlockingIterator(Iterator[T]):
-    """An async generator on *loop*, by default fsspec's I/O loop, for code without coroutines.
+    """An async generator as an iterator. It runs on *loop*, by default fsspec's I/O loop.
 
-    To be closed where it is not exhausted; a context manager. Dropped, it closes itself.
+    Close it, or use it as a context manager, if it may not be exhausted. When the garbage collector
+    finds it, it closes the generator without waiting.
     """
 
     def __init__(
@@ -101,7 +104,7 @@ class BlockingIterator(Iterator[T]):
         return cast(T, item)
 
     def close(self) -> None:
-        """End what is under way; returns when it has ended."""
+        """Close the generator, and wait until it has ended."""
         if self._close_later.detach():
             sync(self._loop, self._source.aclose)
 
@@ -119,15 +122,15 @@ def _close_soon(source: AsyncGenerator[Any, None], loop: asyncio.AbstractEventLo
     async def close() -> None:
         await source.aclose()
 
-    # Waiting could deadlock: this may run wherever garbage is collected.
+    # The garbage collector runs in any thread, so waiting could deadlock.
     if loop.is_running():
         asyncio.run_coroutine_threadsafe(close(), loop)
 
 
 def sync_wrapper(coroutine_method: Callable[..., Any]) -> Callable[..., Any]:
-    """The method for code without coroutines that stands beside a coroutine method.
+    """Make the synchronous twin of a coroutine method.
 
-    Unlike fsspec's, it calls what a subclass has put in that one's place.
+    Unlike fsspec's twin, it calls the override of a subclass.
     """
     name = coroutine_method.__name__
 
@@ -138,33 +141,15 @@ def sync_wrapper(coroutine_method: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-def _iterating(generator_method: Callable[..., Any]) -> Callable[..., Any]:
-    """As :func:`sync_wrapper`, for an asynchronous generator."""
-    name = generator_method.__name__
-
-    @functools.wraps(generator_method)
-    def method(self: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        return BlockingIterator(getattr(self, name)(*args, **kwargs), self.loop)
-
-    return method
-
-
 def with_sync_methods(cls: C) -> C:
-    """Class decorator: every method that fsspec or s3fs make of a coroutine method is ours."""
+    """Class decorator: replace the twins that fsspec or s3fs make of coroutine methods by ours."""
     for name, method in inspect.getmembers(cls, inspect.isfunction):
         wrapped = getattr(method, "__wrapped__", None)
         if inspect.iscoroutinefunction(method):
-            _make_twin(cls, name, sync_wrapper(method))
-        elif inspect.isasyncgenfunction(method):
-            _make_twin(cls, name, _iterating(method))
-        elif wrapped is not None and inspect.iscoroutinefunction(wrapped):
+            twin = name.removeprefix("_")
+            default = getattr(fsspec.AbstractFileSystem, twin, None)
+            if default is not None and inspect.getattr_static(cls, twin) is default:
+                setattr(cls, twin, sync_wrapper(method))
+        elif inspect.iscoroutinefunction(wrapped):
             setattr(cls, name, sync_wrapper(getattr(cls, wrapped.__name__)))
     return cls
-
-
-def _make_twin(cls: type, name: str, method: Callable[..., Any]) -> None:
-    """Put *method* where fsspec has only a default for the twin of a coroutine method."""
-    twin = name.removeprefix("_")
-    default = getattr(fsspec.AbstractFileSystem, twin, None)
-    if default is not None and inspect.getattr_static(cls, twin) is default:
-        setattr(cls, twin, method)

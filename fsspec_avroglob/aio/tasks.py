@@ -1,4 +1,4 @@
-"""Running coroutines at once so that none outlives a failure."""
+"""Run coroutines concurrently. After a failure or a cancellation, none is left running."""
 
 from __future__ import annotations
 
@@ -28,29 +28,27 @@ F = TypeVar("F", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 
 async def gather(jobs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run all at once and return what each returned; the first failure cancels the others.
+    """Run all jobs concurrently and return their results. The first failure cancels the others.
 
-    Unlike asyncio.gather, nothing is left running, and unlike a TaskGroup, what is raised is the
-    failure itself.
+    Unlike asyncio.gather, it leaves no job running. Unlike a TaskGroup, it raises the first failure
+    itself.
     """
-    waiting = list(jobs)
-    if len(waiting) == 1:
-        return [await waiting[0]]
     tasks: list[asyncio.Task[T]] = []
     try:
         async with task_group() as group:
-            tasks += [group.create_task(job) for job in waiting]
+            tasks += [group.create_task(job) for job in jobs]
         return [task.result() for task in tasks]
     finally:
-        # A failure knows this frame by its traceback, and its task knows it: a cycle otherwise.
+        # A failed task refers to its error, and the error's traceback refers to this frame.
         del tasks
 
 
 @asynccontextmanager
 async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
-    """An asyncio.TaskGroup that raises the first failure itself, and leaves no cycle with it.
+    """An asyncio.TaskGroup that raises the first failure itself.
 
-    What the frames of its traceback hold, pages or tables, is free when the failure is.
+    The failure is in no reference cycle, so that pages and tables in the frames of its traceback
+    are freed with it.
     """
     error: BaseException | None = None
     try:
@@ -69,11 +67,11 @@ async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
 async def for_each(
     items: Sequence[T], visit: Callable[[T], Awaitable[None]], concurrency: int
 ) -> None:
-    """Await ``visit(item)`` for every item, at most *concurrency* at once, in the items' order."""
-    left = iter(items)
+    """Await ``visit(item)`` for every item, in order, at most *concurrency* at the same time."""
+    remaining = iter(items)
 
     async def work() -> None:
-        for item in left:
+        for item in remaining:
             await visit(item)
 
     await gather(work() for _ in range(min(len(items), concurrency)))
@@ -82,7 +80,7 @@ async def for_each(
 async def collect(
     items: Sequence[T], function: Callable[[T], Awaitable[U]], concurrency: int
 ) -> list[U]:
-    """The results of ``function(item)`` for every item, at most *concurrency* at once, in order."""
+    """Return ``function(item)`` for every item, in order, with :func:`for_each`."""
     results: dict[int, U] = {}
 
     async def one(index: int) -> None:
@@ -93,27 +91,28 @@ async def collect(
 
 
 class Budget:
-    """A number of bytes, of which users may hold so many at once; one who takes at a time.
+    """A limit on the bytes that several tasks hold together.
 
-    What is more than the whole budget is granted when nothing else is held.
+    Only one task may call :meth:`take` at a time. An amount above the whole limit is granted when
+    nothing else is held.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held = 0
-        self._given_back = asyncio.Event()
+        self._released = asyncio.Event()
 
     async def take(self, amount: int) -> None:
-        """Wait until *amount* is left, and hold it."""
+        """Wait until *amount* bytes are free, and hold them."""
         while self._held and self._held + amount > self._limit:
-            self._given_back.clear()
-            await self._given_back.wait()
+            self._released.clear()
+            await self._released.wait()
         self._held += amount
 
     def give_back(self, amount: int) -> None:
-        """Hold *amount* no longer."""
+        """Release *amount* bytes."""
         self._held -= amount
-        self._given_back.set()
+        self._released.set()
 
 
 async def ordered(
@@ -121,15 +120,20 @@ async def ordered(
     work: Callable[[T], Awaitable[U]],
     ahead: Callable[[], int],
 ) -> AsyncGenerator[tuple[T, U], None]:
-    """Each item with the result of ``work(item)``, in the items' order, whatever is done first.
+    """Yield each item with the result of ``work(item)``, in the order of the items.
 
-    ahead: how many items to begin beyond the one that is waited for; asked before each is begun.
-    With 0, nothing happens that was not asked for.
-
-    A failure is raised at its place. Closing the generator ends all work and closes *items*.
+    Parameters
+    ----------
+    items : async generator
+        Closed when this generator ends.
+    work : callable
+        Runs concurrently for several items. A failure is raised when its item is due.
+    ahead : callable
+        Returns how many items to begin beyond the one that the caller waits for. It is called
+        before each item is begun. With 0, nothing begins before the caller asks for it.
     """
     begun: deque[tuple[T, asyncio.Future[U]]] = deque()
-    changed, asked = asyncio.Event(), asyncio.Event()
+    changed, requested = asyncio.Event(), asyncio.Event()
     waiting = 0
 
     async def begin() -> None:
@@ -137,8 +141,8 @@ async def ordered(
             async with aclosing(items) as source:
                 while True:
                     while len(begun) >= waiting + ahead():
-                        asked.clear()
-                        await asked.wait()
+                        requested.clear()
+                        await requested.wait()
                     try:
                         item = await anext(source)
                     except StopAsyncIteration:
@@ -152,7 +156,7 @@ async def ordered(
     try:
         while True:
             waiting = 1
-            asked.set()
+            requested.set()
             while not begun and not producer.done():
                 changed.clear()
                 await changed.wait()
@@ -162,39 +166,39 @@ async def ordered(
             item, result = begun[0][0], await begun[0][1]
             begun.popleft()
             waiting = 0
-            asked.set()
+            requested.set()
             yield item, result
     finally:
-        left: list[asyncio.Future[Any]] = [producer, *(future for _, future in begun)]
-        for number in range(len(left)):
-            left[number].cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        # One that failed knows its error, whose traceback knows this frame.
+        unfinished: list[asyncio.Future[Any]] = [producer, *(future for _, future in begun)]
+        for i in range(len(unfinished)):
+            unfinished[i].cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)
+        # A failed task refers to its error, and the error's traceback refers to this frame.
         begun.clear()
-        del left, producer
+        del unfinished, producer
 
 
 async def on_io_loop(
     function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any
 ) -> T:
-    """Await ``function(...)`` on fsspec's I/O loop, whichever loop is running.
+    """Await ``function(...)`` on fsspec's I/O loop, from any running loop.
 
-    There, instances of filesystems and what they remember are those of the blocking functions.
-    Cancelled, it goes on when the function has ended there.
+    The blocking functions use the same loop, so filesystem instances and their caches are shared.
+    A cancellation cancels the function and is raised when the function has ended.
     """
     loop = get_loop()
     running: list[asyncio.Task[Any] | None] = []
-    given_up = False
+    cancelled = False
 
     async def run() -> T:
         running.append(asyncio.current_task())
-        if given_up:
+        if cancelled:
             raise asyncio.CancelledError
         return await function(*args, **kwargs)
 
-    def give_up() -> None:
-        nonlocal given_up
-        given_up = True
+    def cancel() -> None:
+        nonlocal cancelled
+        cancelled = True
         for task in filter(None, running):
             task.cancel()
 
@@ -202,92 +206,82 @@ async def on_io_loop(
     try:
         return await asyncio.shield(result)
     except asyncio.CancelledError:
-        loop.call_soon_threadsafe(give_up)
+        loop.call_soon_threadsafe(cancel)
         await asyncio.gather(result, return_exceptions=True)
         raise
     finally:
-        running.clear()  # as in gather
+        running.clear()  # for the same reason as in gather
         del result
 
 
 def usable_cpus() -> int:
-    """How many processors this process may run on."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first failure in a group of groups."""
+    """Return the first failure in a group of groups."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
-class _Family:
-    """Tasks that work for one call, those of them that :func:`in_family` has seen."""
+class _Scope:
+    """The tasks that work for one call and are :func:`in_scope`."""
 
     def __init__(self) -> None:
         self.tasks: set[asyncio.Task[Any]] = set()
-        self.ended = False
+        self.cancelled = False
 
 
-_family: ContextVar[_Family | None] = ContextVar("family", default=None)
+_scope: ContextVar[_Scope | None] = ContextVar("scope", default=None)
 
 
-def ends_its_tasks(method: F) -> F:
-    """Have a coroutine function end the tasks that it has made when it is cancelled itself.
+def cancels_its_tasks(method: F) -> F:
+    """Decorate a coroutine method: if it is cancelled, it cancels the tasks that it started.
 
-    For those of fsspec that start tasks and leave them behind. Only tasks that are
-    :func:`in_family` can be found; a task that is later finds itself cancelled.
+    Some methods of fsspec start tasks and do not wait for them when they are cancelled. Only tasks
+    that are :func:`in_scope` are cancelled. A task that enters the scope later is cancelled then.
     """
 
     @functools.wraps(method)
     async def run(*args: Any, **kwargs: Any) -> Any:
-        family = _Family()
-        before = _family.set(family)
+        scope = _Scope()
+        token = _scope.set(scope)
         try:
             return await method(*args, **kwargs)
         except asyncio.CancelledError:
-            family.ended = True
-            tasks = family.tasks - {asyncio.current_task()}
+            scope.cancelled = True
+            tasks = scope.tasks - {asyncio.current_task()}
             for task in tasks:
                 task.cancel()
             if tasks:
                 await asyncio.wait(tasks)
             raise
         finally:
-            _family.reset(before)
+            _scope.reset(token)
 
     return run  # type: ignore[return-value]  # functools.wraps keeps the signature
 
 
-def end_tasks_of(*names: str) -> Callable[[type[T]], type[T]]:
-    """Class decorator: :func:`ends_its_tasks` for the coroutine methods of these *names*."""
-
-    def decorate(cls: type[T]) -> type[T]:
-        for name in names:
-            setattr(cls, name, ends_its_tasks(getattr(cls, name)))
-        return cls
-
-    return decorate
-
-
 @contextmanager
-def in_family() -> Iterator[None]:
-    """Within it, the task ends with the call that it works for (:func:`ends_its_tasks`).
+def in_scope() -> Iterator[None]:
+    """Within it, the task is cancelled with the call that it works for.
 
-    The call waits until the task has left: what is begun within may be taken back there.
+    See :func:`cancels_its_tasks`. The call waits until the task has left the block, so the block
+    may clean up.
     """
-    family, task = _family.get(), asyncio.current_task()
-    if family is None or task is None or task in family.tasks:
+    scope, task = _scope.get(), asyncio.current_task()
+    if scope is None or task is None or task in scope.tasks:
         yield
         return
-    if family.ended:
+    if scope.cancelled:
         raise asyncio.CancelledError
-    family.tasks.add(task)
+    scope.tasks.add(task)
     try:
         yield
     finally:
-        family.tasks.discard(task)
+        scope.tasks.discard(task)

@@ -8,10 +8,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-import os
 import sys
 import textwrap
-import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -209,12 +207,10 @@ def whole_file(target: Path) -> Iterator[Path]:
     """
     if not target.parent.is_dir():
         raise UsageProblem(f"{target}: its directory does not exist; make it first")
-    partial = target.parent / f".{target.name[:60]}.{uuid.uuid4().hex}.part"
-    try:
-        yield partial
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    from fsspec_avroglob.filesystem.atomic import atomic_path
+
+    with atomic_path(target) as partial:
+        yield Path(partial)
 
 
 UNITS = ("", "K", "M", "G", "T", "P")

@@ -1,4 +1,4 @@
-"""Where on the local disk objects may be written: below the target, one file for one key."""
+"""Where objects may be written on the local disk: below the target, one file for one key."""
 
 from __future__ import annotations
 
@@ -19,34 +19,32 @@ _WINDOWS_DEVICES = frozenset(
 
 @dataclass
 class Targets:
-    """Files for objects, below the directory (or at the file) *root*, given without a last slash.
-
-    After :meth:`add`, ``files`` holds the local path of each object and ``refused`` the reasons of
-    those that have none.
-    """
+    """The local files of objects ("bucket/key") in a directory, or one file, without last slash."""
 
     root: str
-    windows: bool = os.name == "nt"
-    files: dict[str, str] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
+    windows: bool = os.name == "nt"  # refuse names that Windows does not allow
+    files: dict[str, str] = field(default_factory=dict)  # the local path of each object
+    refused: dict[str, str] = field(default_factory=dict)  # why an object has no file
 
     @classmethod
     def on_disk(cls, root: str, paths: Mapping[str, str]) -> Targets:
-        """The targets of *paths*, as :meth:`add` takes them, on the file system that holds *root*.
+        """Return the targets of *paths* (see :meth:`add`) on the file system that holds *root*.
 
-        What a link below *root* would lead out of it is refused too.
+        Refuses files that a link below *root* would put elsewhere.
         """
-        directory = _existing(root)
+        directory = root
+        while not os.path.isdir(directory):
+            directory = os.path.dirname(directory) or "."
         fold = may_collide_on_case(paths.values()) and folds_case(directory)
         targets = cls(root)
-        targets.add(paths, longest_name(directory), fold)
+        targets.add(paths, _longest_name(directory), fold)
         targets._refuse_links()
         return targets
 
     def make_directories(self) -> None:
-        """Make the directories of all files; refuse the files that something else is in the way of.
+        """Make the directories of all files. Refuses files whose path something else occupies.
 
-        What ends in a slash stands for a directory, and is no file then.
+        A path that ends in a slash names a directory, and is removed from ``files``.
         """
         for path, local in list(self.files.items()):
             try:
@@ -59,28 +57,24 @@ class Targets:
                 self._refuse(path, str(error))
 
     def add(self, paths: Mapping[str, str], name_bytes: int = 255, fold: bool = False) -> None:
-        """Take local paths by object (``bucket/key``), where no two may be one file.
+        """Add local paths at or below the root, by object. No two objects get the same file.
 
-        name_bytes: longest name that the file system takes. fold: names that differ in case alone
-        are one to it.
+        Names may have *name_bytes* bytes. With *fold*, the file system ignores the case of names.
         """
-        key = _folded if fold else _unchanged
-        sound = [
-            os.path.normpath(local)
-            for local in paths.values()
-            if self._reason(local[len(self.root) :], name_bytes) is None
-        ]
-        parents = set(map(key, with_ancestors(map(os.path.dirname, sound))))
-        taken: dict[str, str] = {}
+        key = _folded if fold else str
+        reasons = {
+            path: self._reason(local[len(self.root) :], name_bytes) for path, local in paths.items()
+        }
+        accepted = [os.path.normpath(paths[path]) for path in paths if reasons[path] is None]
+        parents = set(map(key, with_ancestors(map(os.path.dirname, accepted))))
+        owners: dict[str, str] = {}
         for path, local in paths.items():
-            place = key(os.path.normpath(local))
-            reason = self._reason(local[len(self.root) :], name_bytes)
-            if reason is None and place in parents:
+            identity, reason = key(os.path.normpath(local)), reasons[path]
+            if reason is None and identity in parents:
                 reason = "it is also a directory of other keys"
-            if reason is None and place in taken:
-                reason = f"its file is that of {taken[place]!r}"
+            if reason is None and owners.setdefault(identity, path) != path:
+                reason = f"its file is that of {owners[identity]!r}"
             if reason is None:
-                taken[place] = path
                 self.files[path] = local
             else:
                 self.refused[path] = reason
@@ -93,19 +87,20 @@ class Targets:
         root = Path(os.path.realpath(self.root or "/"))
 
         @cache
-        def leads_out(directory: str) -> bool:
+        def is_outside(directory: str) -> bool:
             return not Path(os.path.realpath(directory)).is_relative_to(root)
 
         for path, local in list(self.files.items()):
-            if local != self.root and leads_out(os.path.dirname(local)):
-                self._refuse(path, f"{os.path.dirname(local)!r} is a link that leads elsewhere")
+            if local != self.root and is_outside(os.path.dirname(local)):
+                self._refuse(path, f"{os.path.dirname(local)!r} is a link to another directory")
 
     def _reason(self, relative: str, name_bytes: int) -> str | None:
+        """Return why a path below the root is refused, None if it is allowed."""
         names = relative.split("/")
         if "\0" in relative:
             return "it holds a NUL"
         if ".." in names or "." in names:
-            return "'.' and '..' as names lead elsewhere"
+            return "it has '.' or '..' as a name"
         if any(len(os.fsencode(name)) > name_bytes for name in names):
             return f"a name is longer than {name_bytes} bytes"
         if self.windows and not all(map(_is_windows_name, names)):
@@ -114,7 +109,7 @@ class Targets:
 
 
 def folds_case(directory: str) -> bool:
-    """Whether names that differ in case alone are one to the file system of a directory."""
+    """Whether the file system of a directory ignores the case of names."""
     probe = os.path.join(directory, f".avroglob-probe-{uuid.uuid4().hex}")
     with open(probe, "xb"):
         pass
@@ -125,13 +120,13 @@ def folds_case(directory: str) -> bool:
 
 
 def may_collide_on_case(paths: Iterable[str]) -> bool:
-    """Whether two of the paths, or a path and a directory of another, differ in case alone."""
-    places = with_ancestors(paths)
-    return len(set(map(_folded, places))) < len(places)
+    """Whether two of the paths and their directories differ only in case."""
+    names = with_ancestors(paths)
+    return len(set(map(_folded, names))) < len(names)
 
 
 def with_ancestors(paths: Iterable[str]) -> set[str]:
-    """The paths and all directories that they lie in."""
+    """Return the paths and all directories that hold them."""
     found: set[str] = set()
     for path in paths:
         while path and path not in found:
@@ -140,15 +135,8 @@ def with_ancestors(paths: Iterable[str]) -> set[str]:
     return found
 
 
-def _existing(path: str) -> str:
-    """The directory *path*, or the nearest one above it that exists."""
-    while not os.path.isdir(path):
-        path = os.path.dirname(path) or "."
-    return path
-
-
-def longest_name(directory: str) -> int:
-    """The most bytes that a name in *directory* may have."""
+def _longest_name(directory: str) -> int:
+    """Return the length of the longest name that *directory* may hold, in bytes."""
     try:
         return os.pathconf(directory, "PC_NAME_MAX")
     except (AttributeError, OSError, ValueError):
@@ -165,7 +153,3 @@ def _is_windows_name(name: str) -> bool:
 
 def _folded(path: str) -> str:
     return unicodedata.normalize("NFC", path).casefold()
-
-
-def _unchanged(path: str) -> str:
-    return path

@@ -1,8 +1,8 @@
-"""Many Avro files as one: the first header, then all blocks, each with the first's sync marker.
+"""Join many Avro files: the first header, then all blocks, each with the first sync marker.
 
-A file's blocks may be put behind another header if both have the same schema and codec and the
-blocks end in that header's sync marker. Markers are of one length, so the joined file's layout
-follows from headers and sizes, and the exchange is made in whatever range is being read.
+The blocks of a file may follow the header of another one if both files have the same schema and
+codec, and the blocks end in that header's sync marker. All markers have the same length. So the
+headers and sizes give the layout of the joined file, and markers are replaced as ranges are read.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fsspec_avroglob.aio.tasks import gather
 from fsspec_avroglob.avro.container import (
@@ -32,47 +32,44 @@ from fsspec_avroglob.errors import (
     NotAvroError,
     UncertainBlockError,
 )
-from fsspec_avroglob.filesystem.joined import ObjectPart, Source, Stretch
+from fsspec_avroglob.filesystem.joined import RangeReader, Source, Stretch, Tail
 
-if TYPE_CHECKING:
-    from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
-
-# Read at a time where a file is walked through to find out where its blocks are.
+# The size of a read that only follows the chain of blocks.
 _WALK_BYTES = 32 << 20
 
 
-async def avro_stretches(fs: AvroGlobFileSystem, sources: Sequence[Source]) -> list[Stretch]:
-    """What the joined file of *sources* is made of, at the cost of one small GET each.
+async def avro_stretches(reader: RangeReader, sources: Sequence[Source]) -> list[Stretch]:
+    """Return the stretches of the joined file of *sources*. Costs one small GET a file.
 
-    Metadata other than schema and codec is the first file's. Raises NotAvroError for a file that
-    is none, InvalidSchemaError, and FilesDifferError, or SchemaMismatchError, for the first file
-    whose codec or schema is not the first's; all name the file.
+    The metadata of the joined file is that of the first file. Raises NotAvroError,
+    InvalidSchemaError, and FilesDifferError or SchemaMismatchError if a file has another codec or
+    schema than the first one.
     """
-    headers = await gather(_read_header(fs, source) for source in sources)
+    headers = await gather(_read_header(reader, source) for source in sources)
     first = headers[0]
     alike = {first.schema_text}
-    stretches: list[Stretch] = [ObjectPart(sources[0])]
+    stretches: list[Stretch] = [Tail(sources[0])]
     for source, header in zip(sources[1:], headers[1:], strict=True):
         if header.codec != first.codec:
             raise FilesDifferError(
-                f"{source.path} has the codec {header.codec}, {sources[0].path} has {first.codec}; "
-                "read_avro reads both as one table"
+                f"cannot join Avro files: {source.path} has the codec {header.codec}, "
+                f"{sources[0].path} has {first.codec}; read_avro reads both as one table"
             )
         if header.schema_text not in alike:
             _must_be_alike(sources[0].path, first, source.path, header)
             alike.add(header.schema_text)
         if header.sync_marker == first.sync_marker:
-            stretches.append(ObjectPart(source, header.size_bytes))
+            stretches.append(Tail(source, header.size_bytes))
         else:
             markers = header.sync_marker, first.sync_marker
-            stretches.append(ExchangedBlocks(source, header.size_bytes, *markers))
+            stretches.append(RemarkedBlocks(source, header.size_bytes, *markers))
     return stretches
 
 
-async def _read_header(fs: AvroGlobFileSystem, source: Source) -> ContainerHeader:
+async def _read_header(reader: RangeReader, source: Source) -> ContainerHeader:
     data, wanted = b"", HEAD_BYTES
     while True:
-        data += await source.read(fs, len(data), min(wanted, source.size_bytes))
+        data += await source.read(reader, len(data), min(wanted, source.size_bytes))
         found = header_of(source.path, data, whole=len(data) >= source.size_bytes)
         if isinstance(found, ContainerHeader):
             return found
@@ -91,15 +88,12 @@ def _must_be_alike(
         )
 
 
-class ExchangedBlocks:
-    """A file's blocks, with another sync marker in the place of the file's own.
+class RemarkedBlocks:
+    """The blocks of a file with another sync marker.
 
-    - ``source``: the file; ``start``: where its blocks begin.
-    - ``own``, ``other``: its marker, and the one to put there.
-
-    Where the markers are is known for all that has been read from the start of the file on. In a
-    range elsewhere they are found (:func:`find_block` says how certainly); if that leaves a doubt,
-    the file is read from where it is known to there. A marker's bytes in data are left as they are.
+    Only markers at the end of a block are replaced. Their positions are known for blocks that were
+    read from the start of the file on. For a range elsewhere, :func:`find_block` searches them. If
+    the search is uncertain, the chain of blocks is read up to the range. *other* replaces *own*.
     """
 
     def __init__(self, source: Source, start: int, own: bytes, other: bytes) -> None:
@@ -108,26 +102,26 @@ class ExchangedBlocks:
         self._start = start
         self._own = own
         self._other = other
-        # Of all blocks that start before _known, in order: where in the file the marker is.
+        # The positions of the markers of all blocks before the byte _known.
         self._markers: list[int] = []
         self._known = start
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ExchangedBlocks, (self._source, self._start, self._own, self._other)
+        return RemarkedBlocks, (self._source, self._start, self._own, self._other)
 
-    async def read(self, fs: AvroGlobFileSystem, start: int, stop: int) -> bytes:
-        """The bytes [start, stop) of the blocks. Raises CorruptBlockError with the file's name."""
+    async def read(self, reader: RangeReader, start: int, stop: int) -> bytes:
+        """Return the bytes [start, stop) of the blocks. Raises CorruptBlockError."""
         start, stop = self._start + start, self._start + stop
-        # So that a marker is whole that the range has one byte of, and a block's header too.
+        # Markers and block headers that are only partly in the range are read whole.
         base = start - SYNC_MARKER_BYTES + 1
         end = min(stop + BLOCK_HEADER_BYTES, self._source.size_bytes)
-        data = bytearray(await self._source.read(fs, base, end))
-        for marker in await self._markers_in(fs, bytes(data), base, stop):
-            self._exchange(data, base, marker)
+        data = bytearray(await self._source.read(reader, base, end))
+        for marker in await self._markers_in(reader, bytes(data), base, stop):
+            self._replace(data, base, marker)
         return bytes(data[start - base : stop - base])
 
     async def _markers_in(
-        self, fs: AvroGlobFileSystem, data: bytes, base: int, stop: int
+        self, reader: RangeReader, data: bytes, base: int, stop: int
     ) -> list[int]:
         self._follow(data, base)
         if self._known < stop:
@@ -138,13 +132,13 @@ class ExchangedBlocks:
                     known = self._known
                     end = min(known + _WALK_BYTES, base) + BLOCK_HEADER_BYTES
                     end = min(end, self._source.size_bytes)
-                    self._follow(await self._source.read(fs, known, end), known)
+                    self._follow(await self._source.read(reader, known, end), known)
                 self._follow(data, base)
         first = bisect_right(self._markers, base - SYNC_MARKER_BYTES)
         return self._markers[first : bisect_left(self._markers, stop, first)]
 
     def _follow(self, data: bytes, base: int) -> None:
-        """Learn where markers are from *data*, if the known blocks end in it."""
+        """Follow the chain of blocks through *data*, the bytes from *base* on."""
         while base <= self._known < base + len(data):
             try:
                 block = parse_block_header(data, self._known - base)
@@ -156,12 +150,15 @@ class ExchangedBlocks:
                 return
             marker = base + block.data_offset + block.size_bytes
             if marker + SYNC_MARKER_BYTES > self._source.size_bytes:
-                raise self._corrupt(f"its {block.size_bytes} bytes go on behind the file's end")
+                raise self._corrupt(f"its {block.size_bytes} bytes extend past the end of the file")
             self._markers.append(marker)
             self._known = marker + SYNC_MARKER_BYTES
 
     def _search(self, data: bytes, base: int) -> list[int]:
-        """Where markers are in *data*, which begins anywhere. Raises UncertainBlockError."""
+        """Return the positions of the markers in *data*, the bytes from *base* on.
+
+        Raises UncertainBlockError.
+        """
         size = self._source.size_bytes
         at_or_after = base + SYNC_MARKER_BYTES
         found = find_block(data, self._own, base=base, at_or_after=at_or_after, file_bytes=size)
@@ -175,8 +172,8 @@ class ExchangedBlocks:
                 markers.append(block.end - SYNC_MARKER_BYTES)
         return markers
 
-    def _exchange(self, data: bytearray, base: int, marker: int) -> None:
-        """Exchange the part of a marker that is in *data*."""
+    def _replace(self, data: bytearray, base: int, marker: int) -> None:
+        """Replace the part of a marker that is in *data*, the bytes from *base* on."""
         start, stop = max(marker, base), min(marker + SYNC_MARKER_BYTES, base + len(data))
         part = slice(start - marker, stop - marker)
         if data[start - base : stop - base] != self._own[part]:

@@ -1,8 +1,13 @@
-"""Many files of lines as one: a newline between files, and one header line for CSV."""
+"""Join many files of lines: a newline between files, and one header line for CSV.
+
+Files that are not compressed are joined where they are. Compressed files are decompressed and
+joined as one compressed stream while it is read.
+"""
 
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 import re
 import zlib
@@ -13,93 +18,86 @@ from concurrent.futures import Future
 from functools import partial
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fsspec_avroglob.aio.tasks import gather
 from fsspec_avroglob.avro.blocks import zstandard
 from fsspec_avroglob.errors import HeaderLinesDifferError
-from fsspec_avroglob.filesystem.joined import HeldSource, Literal, ObjectPart, Source, Stretch
+from fsspec_avroglob.filesystem.joined import Literal, RangeReader, Source, Stretch, Tail
 
-if TYPE_CHECKING:
-    from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
-
-# Most header lines fit; longer ones are read in a second request. Files that fit are read whole.
+# The first request for a header line reads this much. Files of at most this size are read whole,
+# and kept, up to _KEPT_BYTES for all files.
 _HEAD_BYTES = 64 << 10
-_HELD_BYTES = 8 << 20
+_KEPT_BYTES = 8 << 20
 _MAX_HEAD_BYTES = 16 << 20
 
-# A line whose quoted fields may hold newlines; the second also at the end of the file.
+# A line whose quoted fields may hold newlines. The last line of a file may lack its newline.
 _CSV_LINE = re.compile(rb'(?:[^"\n]++|"[^"]*+")*+\n')
 _CSV_LAST_LINE = re.compile(rb'(?:[^"\n]++|"[^"]*+")*+(?:\n|\Z)')
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-# Of compressed files: bytes of a request, and how many requests are under way ahead of the reader.
+# Compressed files: the size of a request, and the number of requests in flight ahead of the reader.
 _REQUEST_BYTES = 4 << 20
 _REQUESTS_AHEAD = 8
 
-# Inflated at a time.
+# The size of a decompressed piece.
 _PIECE_BYTES = 1 << 20
 
 
+# --- files that are not compressed ----------------------------------------------------------------
+
+
 async def line_stretches(
-    fs: AvroGlobFileSystem, given: Sequence[Source], *, csv: bool
+    reader: RangeReader, sources: Sequence[Source], *, csv: bool
 ) -> list[Stretch]:
-    """What the joined file of the sources *given*, not compressed, is made of.
+    """Return the stretches of the joined file of *sources*, which are not compressed.
 
-    - ``csv``: the first line of each file is a header line, which only the first file keeps.
+    A file without a last newline gets one if another file follows. With *csv*, the first line of
+    each file is a header line, and only the first file keeps it.
 
-    A file that does not end in a newline gets one, if another follows. Costs a GET of the last
-    byte of each file, and for CSV one of the beginning. Small files are read whole instead, and
-    not again later, as long as they are 8 MiB together. Raises HeaderLinesDifferError.
+    Costs one GET a file for its last byte and, with *csv*, one for its beginning. Small files are
+    read whole instead, up to 8 MiB in all. Raises HeaderLinesDifferError.
     """
-    sources = await _with_small_ones_held(fs, [source for source in given if source.size_bytes])
-    headers = await gather(_header_line(fs, source) for source in sources) if csv else []
-    starts = [0] * len(sources)
-    for i in range(1, len(headers)):
-        _must_equal(sources[0], headers[0], sources[i], headers[i])
-        starts[i] = len(headers[i])
-    parts = [
-        ObjectPart(source, start)
-        for i, (source, start) in enumerate(zip(sources, starts, strict=True))
-        if start < source.size_bytes or not i
-    ]
-    stretches: list[Stretch] = []
-    for part, newline in zip(
-        parts, await gather(_newline(fs, p) for p in parts[:-1]), strict=False
-    ):
-        stretches += [part, newline]
-    return stretches + list(parts[-1:])
+    sources = await _read_small(reader, [source for source in sources if source.size_bytes])
+    tails = [Tail(source) for source in sources]
+    if csv:
+        headers = await gather(_header_line(reader, source) for source in sources)
+        for i in range(1, len(sources)):
+            _must_equal(sources[0], headers[0], sources[i], headers[i])
+            tails[i] = Tail(sources[i], len(headers[i]))
+    tails = [tail for tail in tails if tail.size_bytes]
+    newlines = await gather(_missing_newline(reader, tail) for tail in tails[:-1])
+    pairs: Iterator[tuple[Stretch, ...]] = zip(tails, [*newlines, Literal(b"")], strict=False)
+    return list(chain.from_iterable(pairs))
 
 
-async def _with_small_ones_held(
-    fs: AvroGlobFileSystem, sources: Sequence[Source]
-) -> list[Source | HeldSource]:
-    room = _HELD_BYTES
-    small: list[Source] = []
-    for source in sources:
+async def _read_small(reader: RangeReader, sources: Sequence[Source]) -> list[Source]:
+    """Return the sources, the small ones with their data."""
+    room = _KEPT_BYTES
+
+    async def read(source: Source) -> Source:
+        return source._replace(data=await source.read(reader, 0, source.size_bytes))
+
+    result, small = list(sources), []
+    for i, source in enumerate(sources):
         if source.size_bytes <= min(_HEAD_BYTES, room):
             room -= source.size_bytes
-            small.append(source)
-    held = await gather(_held(fs, source) for source in small)
-    by_path = {one.path: one for one in held}
-    return [by_path.get(source.path, source) for source in sources]
+            small.append(i)
+    for i, source in zip(small, await gather(read(sources[i]) for i in small), strict=True):
+        result[i] = source
+    return result
 
 
-async def _held(fs: AvroGlobFileSystem, source: Source) -> HeldSource:
-    return HeldSource(source, await source.read(fs, 0, source.size_bytes))
-
-
-async def _newline(fs: AvroGlobFileSystem, part: ObjectPart) -> Literal:
-    """The newline that is missing after *part*, or nothing."""
-    last = await part.read(fs, part.size_bytes - 1, part.size_bytes)
+async def _missing_newline(reader: RangeReader, tail: Tail) -> Literal:
+    last = await tail.read(reader, tail.size_bytes - 1, tail.size_bytes)
     return Literal(b"" if last == b"\n" else b"\n")
 
 
-async def _header_line(fs: AvroGlobFileSystem, source: Source | HeldSource) -> bytes:
+async def _header_line(reader: RangeReader, source: Source) -> bytes:
     wanted = _HEAD_BYTES
     while True:
-        data = await source.read(fs, 0, min(wanted, source.size_bytes))
+        data = await source.read(reader, 0, min(wanted, source.size_bytes))
         line = _first_line(data, whole=len(data) == source.size_bytes or wanted > _MAX_HEAD_BYTES)
         if line is not None:
             return line
@@ -107,18 +105,16 @@ async def _header_line(fs: AvroGlobFileSystem, source: Source | HeldSource) -> b
 
 
 def _first_line(data: bytes, *, whole: bool) -> bytes | None:
-    """The first line of CSV *data* with its newline; None if it may go on behind *data*.
+    """Return the first line of CSV *data* with its newline, None if *data* must be longer.
 
-    - ``whole``: nothing follows *data*; quotes that are never closed are then no quotes.
+    With *whole*, no more data follows. A quote that is never closed is then an ordinary character.
     """
     if line := (_CSV_LAST_LINE if whole else _CSV_LINE).match(data):
         return line[0]
     return data[: data.find(b"\n") + 1] or data if whole else None
 
 
-def _must_equal(
-    first: Source | HeldSource, first_line: bytes, source: Source | HeldSource, line: bytes
-) -> None:
+def _must_equal(first: Source, first_line: bytes, source: Source, line: bytes) -> None:
     if _bare(line) != _bare(first_line):
         raise HeaderLinesDifferError(first.path, _bare(first_line), source.path, _bare(line))
 
@@ -127,60 +123,45 @@ def _bare(line: bytes) -> bytes:
     return line.removeprefix(_BYTE_ORDER_MARK).rstrip(b"\r\n")
 
 
+# --- compressed files -----------------------------------------------------------------------------
+
+
 class CompressedLines(io.BufferedReader):
-    """Compressed files of lines as one compressed file, which is made while it is read.
+    """Compressed files of lines as one file of the same codec, made while it is read.
 
-    - ``path``: the pattern that was opened; ``codec``: "gzip" or "zstd"; ``csv``: as
-      :func:`line_stretches` has it.
-
-    What is read is a single stream of the same codec, stored rather than compressed. Whether a
-    file ends in a newline, and its header line, only show when it is inflated: so reading goes
-    forward, a seek back starts again, and a seek from the end reads everything to learn the size.
+    The lines are stored in one stream, without compression. Its layout depends on the decompressed
+    data, so reading goes forward: a seek back starts again, and a seek from the end reads the file
+    to find its size. *path* is the pattern that was opened, *codec* "gzip" or "zstd".
     """
 
     def __init__(
         self,
-        fs: AvroGlobFileSystem,
+        reader: RangeReader,
         path: str,
         sources: Sequence[Source],
-        *,
         codec: str,
         csv: bool,
+        position: int = 0,
     ) -> None:
         self.path = path
-        self._settings = (fs, path, sources, codec, csv)
-        super().__init__(_Stream(fs, sources, codec, csv), _PIECE_BYTES)
+        self._settings = (reader, path, sources, codec, csv)
+        stream = _Chunks(partial(_recompressed, reader, sources, codec, csv))
+        super().__init__(stream, _PIECE_BYTES)
+        self.seek(position)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (*self._settings, self.tell())
+        return CompressedLines, (*self._settings, self.tell())
 
 
-def _reopened(
-    fs: AvroGlobFileSystem,
-    path: str,
-    sources: Sequence[Source],
-    codec: str,
-    csv: bool,
-    position: int,
-) -> CompressedLines:
-    file = CompressedLines(fs, path, sources, codec=codec, csv=csv)
-    file.seek(position)
-    return file
+class _Chunks(io.RawIOBase):
+    """The chunks that a generator yields as a file. ``begin()`` makes the generator."""
 
+    def __init__(self, begin: Callable[[], Generator[bytes, None, None]]) -> None:
+        self._begin = begin
+        self._restart()
 
-class _Stream(io.RawIOBase):
-    """The bytes of a CompressedLines, which can go forward and back to the start."""
-
-    def __init__(
-        self, fs: AvroGlobFileSystem, sources: Sequence[Source], codec: str, csv: bool
-    ) -> None:
-        self._open: Callable[[], Generator[bytes, None, None]] = lambda: _recompressed(
-            fs, sources, codec, csv
-        )
-        self._begin()
-
-    def _begin(self) -> None:
-        self._chunks = self._open()
+    def _restart(self) -> None:
+        self._chunks = self._begin()
         self._rest = memoryview(b"")
         self._position = 0
         self._failed = False
@@ -198,12 +179,10 @@ class _Stream(io.RawIOBase):
         if self._failed:
             raise OSError(errno.EIO, "an earlier read failed; seek to where to go on")
         if not self._rest:
-            try:
-                self._rest = memoryview(next(self._chunks, b""))
-            except BaseException:
-                # The generator has ended, which is not the end of the file.
-                self._failed = True
-                raise
+            # A generator that raises has ended. That is not the end of the file.
+            self._failed = True
+            self._rest = memoryview(next(self._chunks, b""))
+            self._failed = False
         taken = min(len(buffer), len(self._rest))
         buffer[:taken] = self._rest[:taken]
         self._rest = self._rest[taken:]
@@ -214,7 +193,7 @@ class _Stream(io.RawIOBase):
         if whence == io.SEEK_CUR:
             offset += self._position
         if self._failed:
-            self._begin()
+            self._restart()
         if whence == io.SEEK_END:
             while self._skip(_PIECE_BYTES):
                 pass
@@ -223,7 +202,7 @@ class _Stream(io.RawIOBase):
             raise ValueError("seek before the start of the file")
         if offset < self._position:
             self._chunks.close()
-            self._begin()
+            self._restart()
         while self._position < offset and self._skip(offset - self._position):
             pass
         return self._position
@@ -237,14 +216,14 @@ class _Stream(io.RawIOBase):
 
 
 def _recompressed(
-    fs: AvroGlobFileSystem, sources: Sequence[Source], codec: str, csv: bool
+    reader: RangeReader, sources: Sequence[Source], codec: str, csv: bool
 ) -> Generator[bytes, None, None]:
-    """One compressed stream with the lines of all files."""
+    """Yield one compressed stream with the lines of all files."""
     if codec == "gzip":
         stream: Any = zlib.compressobj(level=0, wbits=zlib.MAX_WBITS | 16)
     else:
         stream = zstandard().ZstdCompressor(level=1)
-    stored = _read_ahead(fs, [source for source in sources if source.size_bytes])
+    stored = _read_ahead(reader, [source for source in sources if source.size_bytes])
     try:
         for piece in _joined_lines(stored, codec, csv):
             if data := stream.compress(piece):
@@ -255,9 +234,9 @@ def _recompressed(
 
 
 def _read_ahead(
-    fs: AvroGlobFileSystem, sources: Sequence[Source]
+    reader: RangeReader, sources: Sequence[Source]
 ) -> Generator[tuple[Source, bytes], None, None]:
-    """The files as stored, in pieces; the next ones are fetched meanwhile."""
+    """Yield the files as stored, in pieces, while the next pieces are fetched."""
     ranges = (
         (source, at, min(at + _REQUEST_BYTES, source.size_bytes))
         for source in sources
@@ -266,82 +245,65 @@ def _read_ahead(
     ahead: deque[tuple[Source, Future[bytes]]] = deque()
     try:
         for source, start, stop in ranges:
-            reading = run_coroutine_threadsafe(source.read(fs, start, stop), fs.loop)
-            ahead.append((source, reading))
+            read = run_coroutine_threadsafe(source.read(reader, start, stop), reader.loop)
+            ahead.append((source, read))
             if len(ahead) > _REQUESTS_AHEAD:
-                yield _first_of(ahead)
+                yield _next_piece(ahead)
         while ahead:
-            yield _first_of(ahead)
+            yield _next_piece(ahead)
     finally:
-        while ahead:
-            ahead.popleft()[1].cancel()
+        for _, read in ahead:
+            read.cancel()
 
 
-def _first_of(ahead: deque[tuple[Source, Future[bytes]]]) -> tuple[Source, bytes]:
-    """The piece that is next; where waiting for it is interrupted, it stays to be cancelled."""
+def _next_piece(ahead: deque[tuple[Source, Future[bytes]]]) -> tuple[Source, bytes]:
+    """Return the first piece. If waiting is interrupted, its read stays in *ahead*."""
     data = ahead[0][1].result()
     return ahead.popleft()[0], data
 
 
 def _joined_lines(stored: Iterator[tuple[Source, bytes]], codec: str, csv: bool) -> Iterator[bytes]:
-    """The lines of all files, inflated: pieces of any length."""
+    """Yield the lines of all files, decompressed, in pieces of any length."""
     first: tuple[Source, bytes] | None = None
     last = b"\n"
-    for source, pieces in groupby(stored, key=itemgetter(0)):
-        inflated = _inflated(source, codec, (data for _, data in pieces))
+    for source, group in groupby(stored, key=itemgetter(0)):
+        pieces = _decompressed(source, codec, map(itemgetter(1), group))
         if csv:
-            line, inflated = _header_apart(inflated)
+            line, pieces = _split_header(pieces)
             if first is not None:
                 _must_equal(*first, source, line)
             else:
-                first, inflated = (source, line), chain([line], inflated)
+                first, pieces = (source, line), chain([line], pieces)
         begun = False
-        for piece in filter(None, inflated):
+        for piece in filter(None, pieces):
             if not begun and not last.endswith(b"\n"):
                 yield b"\n"
             yield piece
             begun, last = True, piece
 
 
-def _header_apart(inflated: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """The first line of a CSV file, and what follows it."""
+def _split_header(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return the first line of a CSV file, and the pieces that follow it."""
     data, line = b"", None
-    for piece in inflated:
+    while line is None:
+        piece = next(pieces, b"")
         data += piece
-        line = _first_line(data, whole=len(data) > _MAX_HEAD_BYTES)
-        if line is not None:
-            break
-    else:
-        line = _first_line(data, whole=True)
-    line = line or b""
-    return line, chain([data[len(line) :]], inflated)
+        line = _first_line(data, whole=not piece or len(data) > _MAX_HEAD_BYTES)
+    return line, chain([data[len(line) :]], pieces)
 
 
-def _inflated(source: Source, codec: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """A file inflated, all of its members. Raises ValueError, naming it, if that cannot be done."""
+def _decompressed(source: Source, codec: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield a file decompressed, all of its members. Raises ValueError for a damaged file."""
+    stored = io.BufferedReader(_Chunks(lambda: (piece for piece in pieces)), _PIECE_BYTES)
     if codec == "gzip":
-        new_inflater: Any = partial(zlib.decompressobj, zlib.MAX_WBITS | 16)
-        error_type: type[Exception] = zlib.error
+        file: Any = gzip.GzipFile(fileobj=stored)
+        errors: tuple[type[Exception], ...] = (gzip.BadGzipFile, zlib.error)
     else:
-        new_inflater, error_type = zstandard().ZstdDecompressor, zstandard().ZstdError
-    inflater, begun = new_inflater(), False
+        file, errors = zstandard().ZstdFile(stored), (zstandard().ZstdError,)
     try:
-        for piece in pieces:
-            # Members may be followed by zeros, as tape blocks once asked for.
-            pending = piece if begun else piece.lstrip(b"\0")
-            while pending or begun:
-                begun = True
-                data = inflater.decompress(pending, _PIECE_BYTES)
-                yield data
-                if inflater.eof:
-                    pending = inflater.unused_data.lstrip(b"\0")
-                    inflater, begun = new_inflater(), False
-                    continue
-                # zlib hands back what it has not looked at, zstd keeps it.
-                pending = getattr(inflater, "unconsumed_tail", b"")
-                if not pending and len(data) < _PIECE_BYTES:
-                    break
-    except error_type as error:
+        while data := file.read(_PIECE_BYTES):
+            yield data
+    except errors as error:
         raise ValueError(f"{source.path} is not {codec}: {error}") from error
-    if begun:
-        raise ValueError(f"{source.path} ends before its {codec} stream does")
+    except EOFError as error:
+        raise ValueError(f"{source.path} ends before its {codec} stream does") from error

@@ -1,131 +1,121 @@
-"""One read-only, seekable file over stretches of many objects, read at once and in any order."""
+"""One read-only, seekable file made of stretches of many objects.
+
+Stretches are read concurrently and in any order. Objects are read through :class:`RangeReader`,
+which the filesystem implements.
+"""
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from fsspec.spec import AbstractBufferedFile
 
 from fsspec_avroglob.aio.blocking import sync
 from fsspec_avroglob.aio.tasks import gather
-from fsspec_avroglob.filesystem.objects import Version
 
-if TYPE_CHECKING:
-    from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
-
-# Longer stretches are read by several requests at once.
+# A longer range is read by several concurrent requests.
 _REQUEST_BYTES = 8 << 20
 
 
+class RangeReader(Protocol):
+    """Reads ranges of objects. Must be picklable."""
+
+    @property
+    def loop(self) -> AbstractEventLoop:
+        """The event loop that runs the reads, in another thread."""
+
+    async def _read_range(self, path: str, start: int, stop: int, etag: str | None) -> bytes:
+        """Return the bytes [start, stop) of the object "bucket/key".
+
+        Raises FileExpired if the object's ETag is not *etag*. With None, any version is read.
+        """
+
+
 class Source(NamedTuple):
-    """An object as a listing has told of it. ``path`` is "bucket/key"."""
+    """An object ("bucket/key") as a listing describes it, with its data if it has been read."""
 
     path: str
     size_bytes: int
     etag: str | None
+    data: bytes | None = None
 
-    async def read(self, fs: AvroGlobFileSystem, start: int, stop: int) -> bytes:
-        """The bytes [start, stop). Raises FileExpired if the object is no longer the same."""
-        bounds = [(at, min(at + _REQUEST_BYTES, stop)) for at in range(start, stop, _REQUEST_BYTES)]
-        return b"".join(await gather(self._request(fs, *bound) for bound in bounds))
-
-    async def _request(self, fs: AvroGlobFileSystem, start: int, stop: int) -> bytes:
-        bucket, key, _ = fs.split_path(self.path)
-        arguments = {"Bucket": bucket, "Key": key}
-        part = f"bytes={start}-{stop - 1}"
-        return await fs._read(fs._object_read(arguments, part, Version(self.etag)))
-
-
-class HeldSource(NamedTuple):
-    """An object that has been read whole."""
-
-    source: Source
-    data: bytes
-
-    @property
-    def path(self) -> str:
-        """As of the source."""
-        return self.source.path
-
-    @property
-    def size_bytes(self) -> int:
-        """As of the source."""
-        return len(self.data)
-
-    async def read(self, fs: AvroGlobFileSystem, start: int, stop: int) -> bytes:
-        """The bytes [start, stop), without a request."""
-        return self.data[start:stop]
+    async def read(self, reader: RangeReader, start: int, stop: int) -> bytes:
+        """Return the bytes [start, stop). Raises FileExpired if the object has changed."""
+        if self.data is not None:
+            return self.data[start:stop]
+        parts = [(at, min(at + _REQUEST_BYTES, stop)) for at in range(start, stop, _REQUEST_BYTES)]
+        reads = (reader._read_range(self.path, *part, self.etag) for part in parts)
+        return b"".join(await gather(reads))
 
 
 class Stretch(Protocol):
-    """A part of a joined file, whose length is known before it is read. Can be pickled."""
+    """A part of a joined file. Its size is known before it is read. Must be picklable."""
 
     @property
     def size_bytes(self) -> int:
-        """Its length in the joined file."""
+        """Its size in the joined file."""
 
-    async def read(self, fs: AvroGlobFileSystem, start: int, stop: int) -> bytes:
-        """The stretch's bytes [start, stop)."""
+    async def read(self, reader: RangeReader, start: int, stop: int) -> bytes:
+        """Return the bytes [start, stop) of the stretch."""
 
 
 class Literal(NamedTuple):
-    """Bytes that are in no object."""
+    """A stretch of bytes that no object holds."""
 
     data: bytes
 
     @property
     def size_bytes(self) -> int:
-        """As :class:`Stretch`."""
+        """The number of bytes."""
         return len(self.data)
 
-    async def read(self, fs: AvroGlobFileSystem, start: int, stop: int) -> bytes:
-        """As :class:`Stretch`."""
+    async def read(self, reader: RangeReader, start: int, stop: int) -> bytes:
+        """Return the bytes [start, stop)."""
         return self.data[start:stop]
 
 
-class ObjectPart(NamedTuple):
-    """An object from its byte *start* on, as it is."""
+class Tail(NamedTuple):
+    """A stretch that is an object from its byte *start* to its end."""
 
-    source: Source | HeldSource
+    source: Source
     start: int = 0
 
     @property
     def size_bytes(self) -> int:
-        """As :class:`Stretch`."""
+        """The number of bytes from *start* on."""
         return self.source.size_bytes - self.start
 
-    async def read(self, fs: AvroGlobFileSystem, start: int, stop: int) -> bytes:
-        """As :class:`Stretch`."""
-        return await self.source.read(fs, self.start + start, self.start + stop)
+    async def read(self, reader: RangeReader, start: int, stop: int) -> bytes:
+        """Return the bytes [start, stop) of the stretch."""
+        return await self.source.read(reader, self.start + start, self.start + stop)
 
 
 class JoinedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no types
-    """Stretches one after another as a file, buffered as fsspec's other files are.
+    """Stretches, one after another, as one file with fsspec's buffering.
 
-    - ``path``: the pattern that was opened.
-    - ``stretches``: what the file is made of.
-    - ``block_size``, ``cache_type``, ``cache_options``: of fsspec's read caches.
+    *path* is the pattern that was opened. Reading starts at the byte *position*.
     """
 
     def __init__(
         self,
-        fs: AvroGlobFileSystem,
+        reader: RangeReader,
         path: str,
         stretches: Sequence[Stretch],
-        *,
         block_size: int,
         cache_type: str,
         cache_options: dict[str, Any] | None = None,
+        position: int = 0,
     ) -> None:
         self._stretches = [stretch for stretch in stretches if stretch.size_bytes]
         sizes = (stretch.size_bytes for stretch in self._stretches)
         self._starts = list(accumulate(sizes, initial=0))
-        self._cache_options = cache_options
+        self._cache = cache_type, cache_options
         super().__init__(
-            fs,
+            reader,
             path,
             "rb",
             block_size,
@@ -134,6 +124,7 @@ class JoinedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no t
             size=self._starts[-1],
         )
         self.details = {"name": path, "size": self.size, "type": "file"}
+        self.loc = position
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         data: bytes = sync(self.fs.loop, self._read, start, min(end, self.size))
@@ -154,27 +145,5 @@ class JoinedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no t
         return hash((self.path, tuple(self._stretches)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        name = self.cache.name if self.cache else "none"
-        settings = (self.blocksize, name, self._cache_options, self.loc)
-        return _reopened, (self.fs, self.path, self._stretches, *settings)
-
-
-def _reopened(
-    fs: AvroGlobFileSystem,
-    path: str,
-    stretches: Sequence[Stretch],
-    block_size: int,
-    cache_type: str,
-    cache_options: dict[str, Any] | None,
-    loc: int,
-) -> JoinedFile:
-    file = JoinedFile(
-        fs,
-        path,
-        stretches,
-        block_size=block_size,
-        cache_type=cache_type,
-        cache_options=cache_options,
-    )
-    file.seek(loc)
-    return file
+        settings = (self.blocksize, *self._cache, self.loc)
+        return JoinedFile, (self.fs, self.path, self._stretches, *settings)

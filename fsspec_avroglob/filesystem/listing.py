@@ -1,74 +1,63 @@
-"""Globs and listings of directories, each through the planned lister.
+"""Globs and listings of directories, through the planned lister.
 
-The lister, and all that it is made of, is imported when something is first listed: it is a large
-part of the package, and many who import the filesystem only read and write.
+The lister is a large part of the package, so it is imported when something is first listed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
 from glob import has_magic
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.utils import stringify_path
-from s3fs import S3FileSystem
 
 from fsspec_avroglob.aio.blocking import BlockingIterator, sync
 from fsspec_avroglob.aio.tasks import gather
+from fsspec_avroglob.filesystem.connection import S3Connection
+from fsspec_avroglob.filesystem.joined import Source
 from fsspec_avroglob.glob.magic import is_glob_pattern
+from fsspec_avroglob.s3.client import list_page
+from fsspec_avroglob.s3.requests import S3Request
 
 if TYPE_CHECKING:
     from fsspec_avroglob.glob.lister import Found, Lister
     from fsspec_avroglob.glob.plan import ListingPlan
     from fsspec_avroglob.glob.results import Matches
     from fsspec_avroglob.glob.svg import GlobPlan
+    from fsspec_avroglob.s3.page import Page
 
 
-class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
-    """The listings of a filesystem: globs and directories.
+class ObjectLists(S3Connection):
+    """The listings of a filesystem: globs, directories, and what listings returned about paths."""
 
-    A part of :class:`~fsspec_avroglob.filesystem.core.AvroGlobFileSystem`, which fetches the pages.
-    """
-
-    def _lister(
-        self, plan: ListingPlan, emit: Callable[[Found], Awaitable[None]], detail: bool
-    ) -> Lister:
-        from fsspec_avroglob.glob.lister import Lister
-        from fsspec_avroglob.glob.load import ThreadLoad
-
-        fetch = partial(self._fetch_page, plan.bucket, detail=detail)
-        return Lister(plan, fetch, emit, self.config.listing_concurrency, ThreadLoad().busy)
-
-    def _matches(
-        self, plan: ListingPlan, detail: bool, callback: Callback, *, remembered: bool = True
-    ) -> Matches:
-        from fsspec_avroglob.glob.results import Matches
-
-        return Matches(plan, self.memory if remembered else None, detail, callback)
-
-    def _plans(self, path: str, maxdepth: int | None, withdirs: bool) -> list[ListingPlan]:
-        from fsspec_avroglob.glob.pattern import GlobPattern
-        from fsspec_avroglob.glob.plan import ListingPlan
-
-        if maxdepth is not None and maxdepth < 1:
-            raise ValueError("maxdepth must be at least 1")
-        stripped = self._strip_protocol(path)
-        pattern = GlobPattern.parse(stripped + ("/" if path.endswith("/") else ""))
-        return ListingPlan.for_pattern(pattern, maxdepth=maxdepth, with_directories=withdirs)
+    # -- globs --
 
     async def _glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> Any:
-        """Paths that match a pattern, sorted; with ``detail=True`` a dict of path to info.
+        """Return the paths that match a pattern, sorted. The result may be empty.
 
-        See ``pattern`` for the grammar. maxdepth: levels that ``**`` may span.
-        withdirs: whether directories match too (True). callback: told the number of matches as
-        pages arrive.
+        Parameters
+        ----------
+        path : str
+            See ``pattern`` for the grammar.
+        maxdepth : int, optional
+            The most levels that ``**`` spans.
+        withdirs : bool, default True
+            Directories match too.
+        detail : bool, default False
+            Return a dict of path to info.
+        callback : fsspec.callbacks.Callback, optional
+            Receives the number of matches as pages arrive.
 
-        Raises ValueError for an invalid pattern and one that names no bucket. What matches nothing
-        gives an empty result.
+        Raises
+        ------
+        ValueError
+            For an invalid pattern, and for one without a bucket.
         """
         path = stringify_path(path)
         if self.version_aware or not is_glob_pattern(self._strip_protocol(path)):
@@ -81,14 +70,14 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     def explain(
         self, path: str, maxdepth: int | None = None, withdirs: bool = True, *, run: bool = False
     ) -> GlobPlan:
-        """What :meth:`glob` would list for a pattern; printed, a tree of steps.
+        """Return the plan of :meth:`glob` for a pattern, which prints as a tree of steps.
 
-        run: carry it out as well; the plan then tells what each step has cost. Without it no
-        request is sent. Raises ValueError as :meth:`glob` does.
+        With *run*, the plan is also carried out and shows what each step cost. Otherwise no request
+        is sent. Raises ValueError as :meth:`glob` does.
         """
-        path = stringify_path(path)
-        from fsspec_avroglob.glob.svg import GlobPlan  # seldom needed
+        from fsspec_avroglob.glob.svg import GlobPlan
 
+        path = stringify_path(path)
         plan = GlobPlan(path, tuple(self._plans(path, maxdepth, withdirs)))
         if run:
             sync(self.loop, self._carry_out, plan.plans, False, DEFAULT_CALLBACK)
@@ -109,7 +98,7 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     async def _iglob(
         self, path: str, maxdepth: int | None = None, withdirs: bool = True, detail: bool = False
     ) -> AsyncGenerator[Any, None]:
-        """Matches as pages arrive, in no particular order and in bounded memory.
+        """Yield matches as pages arrive, in any order and in bounded memory.
 
         Yields paths, or info dicts with ``detail=True``.
         """
@@ -121,7 +110,7 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     def iglob(
         self, path: str, maxdepth: int | None = None, withdirs: bool = True, detail: bool = False
     ) -> Iterator[Any]:
-        """As :meth:`_iglob`, for code without coroutines. Closing the iterator ends the listing."""
+        """As :meth:`_iglob`, for synchronous code. Closing the iterator ends the listing."""
         batches = self._iglob_batches(path, maxdepth, withdirs, detail)
         with BlockingIterator(batches, self.loop) as found:
             for batch in found:
@@ -147,7 +136,49 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-                del task  # it knows the failure, whose traceback knows this frame
+                del task  # it refers to the failure, and the failure's traceback to this frame
+
+    async def _sources(self, pattern: str) -> list[Source] | None:
+        """Return the files that match *pattern*, sorted. None if an object has exactly that name.
+
+        Raises FileNotFoundError if nothing matches.
+        """
+        from fsspec_avroglob.glob.pattern import GlobPattern
+
+        try:
+            matches_itself = GlobPattern.parse(pattern).matches(pattern)
+        except ValueError:
+            if await self._object_exists(pattern):
+                return None
+            raise
+        if matches_itself:
+            found = await self._glob(pattern, detail=True)
+            exists = pattern in found
+        else:
+            # A listing for braces or sets does not show the object of that name.
+            found, exists = await gather(
+                [self._glob(pattern, detail=True), self._object_exists(pattern)]
+            )
+        if exists:
+            return None
+        sources = [
+            Source(path, info["size"], info.get("ETag"))
+            for path, info in sorted(found.items())
+            if info["type"] == "file"
+        ]
+        if not sources:
+            raise FileNotFoundError(errno.ENOENT, "No file matches the pattern", pattern)
+        return sources
+
+    async def _object_exists(self, path: str) -> bool:
+        bucket, key, _ = self.split_path(path)
+        try:
+            await self._call_s3("head_object", Bucket=bucket, Key=key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    # -- directories --
 
     async def _lsdir(
         self,
@@ -185,7 +216,7 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             await lister.run_level(directory, prefix)
         else:
             await lister.run_below(directory, prefix)
-        infos = sorted(matches.infos(), key=_name)
+        infos = sorted(matches.infos(), key=itemgetter("name"))
         if delimiter and infos and not prefix and self.memory.forgotten == since:
             self.dircache[path] = infos
         return infos
@@ -199,7 +230,7 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         prefix: str | None = "",
         **kwargs: Any,
     ) -> Any:
-        """All files below *path*, sorted; as s3fs's, through the planned lister."""
+        """Return all files below *path*, sorted, as s3fs does, through the planned lister."""
         path = self._strip_protocol(path)
         bucket, key, _ = self.split_path(path)
         if not bucket:
@@ -244,21 +275,116 @@ class ObjectLists(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         withdirs: bool = False,
         **kwargs: Any,
     ) -> int | dict[str, int]:
-        """Bytes below *path*: their sum, or with ``total=False`` a dict of path to size."""
+        """Return the bytes below *path*: their sum, or a dict by path with ``total=False``."""
         found = await self._find(path, maxdepth=maxdepth, withdirs=withdirs, detail=True, **kwargs)
         sizes = {name: info["size"] for name, info in found.items()}
         return sum(sizes.values()) if total else sizes
 
+    def walk(self, path: str, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """As fsspec's. Closing the iterator ends the listing."""
+        return BlockingIterator(self._walk(path, *args, **kwargs), self.loop)
+
     async def _expand_path(
         self, path: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
     ) -> list[str]:
-        """As fsspec's; braces alone make a pattern too, unless an object has just that name."""
+        """As fsspec's. Braces alone make a pattern too, unless an object has exactly that name."""
         stripped = self._strip_protocol(path) if isinstance(path, str) else ""
         if is_glob_pattern(stripped) and not has_magic(stripped):
             literal = await self._exists(stripped)
             path = path if literal else await self._glob(path) or path
         expanded: list[str] = await super()._expand_path(path, recursive, maxdepth, **kwargs)
         return expanded
+
+    # -- what listings returned about a path --
+
+    async def _info(
+        self,
+        path: str,
+        bucket: str | None = None,
+        key: str | None = None,
+        refresh: bool = False,
+        version_id: str | None = None,
+    ) -> dict[str, Any]:
+        """As s3fs's. A path that a listing returned costs no request."""
+        path = self._strip_protocol(path)
+        if not refresh and version_id is None and not self._in_dircache(path):
+            remembered = self.memory.info(path.lstrip("/"))
+            if remembered is not None:
+                return remembered
+        info: dict[str, Any] = await super()._info(path, bucket, key, refresh, version_id)
+        return info
+
+    async def _isdir(self, path: str) -> bool:
+        """As s3fs's. A path that a listing returned costs no request."""
+        stripped = self._strip_protocol(path).strip("/")
+        remembered = None if self._in_dircache(stripped) else self.memory.is_directory(stripped)
+        found: bool = await super()._isdir(path) if remembered is None else remembered
+        return found
+
+    def _in_dircache(self, path: str) -> bool:
+        """Whether s3fs's cache of whole directories knows that *path* exists."""
+        try:
+            return self._ls_from_cache(path.lstrip("/")) is not None
+        except FileNotFoundError:
+            return False
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Forget listings of *path* and its parents, and all results of globs."""
+        super().invalidate_cache(path)
+        self.memory.forget()
+
+    # -- plans, listers and pages --
+
+    def _lister(
+        self, plan: ListingPlan, emit: Callable[[Found], Awaitable[None]], detail: bool
+    ) -> Lister:
+        from fsspec_avroglob.glob.lister import Lister
+        from fsspec_avroglob.glob.load import ThreadLoad
+
+        fetch = partial(self._fetch_page, plan.bucket, detail=detail)
+        return Lister(plan, fetch, emit, self.config.listing_concurrency, ThreadLoad().busy)
+
+    def _matches(
+        self, plan: ListingPlan, detail: bool, callback: Callback, *, remembered: bool = True
+    ) -> Matches:
+        from fsspec_avroglob.glob.results import Matches
+
+        return Matches(plan, self.memory if remembered else None, detail, callback)
+
+    def _plans(self, path: str, maxdepth: int | None, withdirs: bool) -> list[ListingPlan]:
+        from fsspec_avroglob.glob.pattern import GlobPattern
+        from fsspec_avroglob.glob.plan import ListingPlan
+
+        if maxdepth is not None and maxdepth < 1:
+            raise ValueError("maxdepth must be at least 1")
+        stripped = self._strip_protocol(path)
+        pattern = GlobPattern.parse(stripped + ("/" if path.endswith("/") else ""))
+        return ListingPlan.for_pattern(pattern, maxdepth=maxdepth, with_directories=withdirs)
+
+    async def _fetch_page(
+        self,
+        bucket: str,
+        prefix: str,
+        *,
+        delimiter: str,
+        start_after: str | None,
+        token: str | None,
+        detail: bool = False,
+    ) -> Page:
+        """Fetch one page of ListObjectsV2."""
+        arguments: dict[str, str] = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter}
+        if token is not None:
+            arguments["ContinuationToken"] = token
+        elif start_after is not None:
+            arguments["StartAfter"] = start_after
+
+        async def attempt() -> Page:
+            client, complete = await self._client_for("list_objects_v2", **arguments)
+            return await list_page(client, complete, detail=detail)
+
+        page: Page = await self._retried(attempt, S3Request.of("list_objects_v2", arguments))
+        self.stats.keys += len(page.keys)
+        return page
 
 
 async def _list_into(queue: asyncio.Queue[Found | None], lister: Lister) -> None:
@@ -268,8 +394,3 @@ async def _list_into(queue: asyncio.Queue[Found | None], lister: Lister) -> None
         await queue.put(None)
         raise
     await queue.put(None)
-
-
-def _name(info: dict[str, Any]) -> str:
-    name: str = info["name"]
-    return name

@@ -1,4 +1,4 @@
-"""Reading objects: a body that is cut short goes on at the byte where it stopped."""
+"""Reading and writing one object. A body that is cut short is resumed at the byte it reached."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fsspec_avroglob.aio.blocking import sync
 from fsspec_avroglob.s3.translation import is_precondition
 
 CHUNK_BYTES = 2**18
-"""How much of a body is taken at a time."""
+"""The size of one read from a response's body."""
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -25,22 +25,19 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 @dataclass
 class Version:
-    """The version of an object that reads share: the first one whose answer arrives sets it."""
+    """The version of an object that several reads share. The first response sets it."""
 
     etag: str | None = None
 
     def admits(self, etag: str | None) -> bool:
-        """Whether an answer with *etag* is of this version, which it sets if nothing has yet."""
+        """Whether a response with *etag* is of this version. Sets the version if it is not set."""
         if self.etag is None:
             self.etag = etag
         return etag is None or self.etag is None or etag.strip('"') == self.etag.strip('"')
 
 
 class ObjectPart(NamedTuple):
-    """Bytes of an object, and what the answer that brought them says of the whole object.
-
-    - ``size``: of the object in bytes, ``etag``: of its version; None where not said.
-    """
+    """Bytes of an object, with the size and the version of the whole object if they are known."""
 
     data: bytes
     size: int | None
@@ -49,32 +46,21 @@ class ObjectPart(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class ObjectRead:
-    """One GET of an object or of a range of it, in as many requests as it takes.
+    """One read of an object or of a range of it, in as many GETs as it takes."""
 
-    get_object: sends one GET with its arguments and returns what botocore does.
-    arguments: of the request, ``Bucket`` and ``Key`` among them, without range and condition.
-    first: the range asked for as an HTTP header value ("bytes=0-99", "bytes=-10"), None for all.
-    version: the version that must be read, the one of the first answer if it is not set.
-    max_bytes: a body that is longer is not read: :meth:`attempt` then leaves ``data`` empty.
-    local_expiry_check: the version is compared here alone, and not by the server too.
-
-    After :meth:`attempt` has returned, ``data`` holds the bytes, ``size`` how many there are, and
-    ``object_size`` how many the whole object has (None where the server does not say).
-    """
-
-    get_object: Callable[..., Awaitable[Any]]
-    arguments: Mapping[str, Any]
-    first: str | None = None
+    get_object: Callable[..., Awaitable[Any]]  # sends one GET
+    arguments: Mapping[str, Any]  # of GetObject, without range and condition
+    part: str | None = None  # the range: "bytes=0-99" or "bytes=-10"
     version: Version = field(default_factory=Version)
-    max_bytes: int | None = None
-    local_expiry_check: bool = False
+    max_bytes: int | None = None  # a longer body is not read, and data stays empty
+    local_expiry_check: bool = False  # the version is compared here only, not by the server
     data: bytearray = field(default_factory=bytearray)
-    size: int | None = None
-    object_size: int | None = None
-    start: int = 0
+    size: int | None = None  # of the range, after the first response
+    object_size: int | None = None  # of the whole object, if the server says so
+    _start: int = 0
 
     def progress(self) -> int:
-        """Bytes read so far."""
+        """Return the number of bytes read so far."""
         return len(self.data)
 
     async def attempt(self) -> None:
@@ -95,9 +81,9 @@ class ObjectRead:
 
     async def _request(self) -> Any:
         arguments = dict(self.arguments)
-        part = self.first
+        part = self.part
         if self.size is not None and self.data:
-            part = f"bytes={self.start + len(self.data)}-{self.start + self.size - 1}"
+            part = f"bytes={self._start + len(self.data)}-{self._start + self.size - 1}"
         if part is not None:
             arguments["Range"] = part
         if self.version.etag is not None and not self.local_expiry_check:
@@ -118,7 +104,7 @@ class ObjectRead:
         return response
 
     def _check_range(self, part: str | None, response: Mapping[str, Any]) -> None:
-        """Raise OSError for an answer that holds other bytes than were asked for."""
+        """Raise OSError if the response holds other bytes than the request asked for."""
         asked = _RANGE.fullmatch(part or "")
         if asked is None:
             return
@@ -126,11 +112,8 @@ class ObjectRead:
         first, length = int(sent[1]) if sent else 0, response.get("ContentLength") or 0
         most = int(asked[2]) - int(asked[1]) + 1 if asked[2] else length
         if first != int(asked[1]) or length > most:
-            raise OSError(
-                errno.EIO,
-                f"asked for {part} and was sent {length} bytes from {first} on",
-                self._path,
-            )
+            message = f"the server sent {length} bytes from byte {first} on instead of {part}"
+            raise OSError(errno.EIO, message, self._path)
 
     def _begin(self, response: Mapping[str, Any]) -> None:
         self.size = response.get("ContentLength")
@@ -138,7 +121,7 @@ class ObjectRead:
         if sent is None:
             self.object_size = self.size
         else:
-            self.start = int(sent[1])
+            self._start = int(sent[1])
             self.object_size = None if sent[3] == "*" else int(sent[3])
 
     @property
@@ -150,10 +133,10 @@ class ObjectRead:
 
 
 class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
-    """An S3 object as a file, read through :class:`ObjectRead`.
+    """An S3 object as a file. All reads return bytes of one version.
 
-    All that is read is of one version. A write that fails takes the upload back and closes the
-    file, so that nothing is stored by closing it again.
+    A write that fails aborts the upload and closes the file, so that closing it later stores
+    nothing.
     """
 
     read_kw: dict[str, Any]
@@ -162,46 +145,44 @@ class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
     def _fetch_range(self, start: int, end: int) -> bytes:
         if start >= end:
             return b""
-        condition: dict[str, Any] = dict(self.read_kw)
-        etag = condition.pop("IfMatch", None)
+        arguments: dict[str, Any] = {"Bucket": self.bucket, "Key": self.key, **self.read_kw}
+        etag = arguments.pop("IfMatch", None)
         if self.fs.local_expiry_check:
             etag = self.details.get("ETag")
-        arguments = {"Bucket": self.bucket, "Key": self.key, **condition}
         if self.version_id:
             arguments["VersionId"] = self.version_id
-        version = Version(etag)
-        read = self.fs._object_read(arguments, f"bytes={start}-{end - 1}", version)
-        data: bytes = sync(self.fs.loop, self.fs._read, read)
+        version, part = Version(etag), f"bytes={start}-{end - 1}"
+        read: ObjectRead = sync(self.fs.loop, self.fs._read, arguments, part, version)
         if version.etag is not None and not self.fs.local_expiry_check:
             self.read_kw = {**self.read_kw, "IfMatch": version.etag}
-        return data
+        return bytes(read.data)
 
     def _initiate_upload(self) -> None:
-        with self._taken_back_on_failure():
+        with self._aborted_on_failure():
             super()._initiate_upload()
 
     def _upload_chunk(self, final: bool = False) -> Any:
-        with self._taken_back_on_failure():
+        with self._aborted_on_failure():
             return super()._upload_chunk(final)
 
     def commit(self) -> None:
-        """Store what was written. Raises FileExistsError for mode "xb" if there is an object."""
-        with self._taken_back_on_failure():
+        """Store the file. Raises FileExistsError for mode "xb" if the object exists."""
+        with self._aborted_on_failure():
             if "x" in self.mode and self.tell() == 0:
-                # What s3fs does with an empty file overwrites.
+                # s3fs would overwrite an object with an empty file.
                 self.fs.pipe_file(self.path, b"", mode="create", **self.kwargs)
                 self.buffer = None
             else:
                 super().commit()
 
     @contextmanager
-    def _taken_back_on_failure(self) -> Iterator[None]:
+    def _aborted_on_failure(self) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
             self.closed = True
             upload, self.mpu = self.mpu, None
             if upload is not None:
-                withdraw = self.fs._withdraw
-                sync(self.fs.loop, withdraw, self.bucket, self.key, upload["UploadId"], error)
+                abort = self.fs._abort
+                sync(self.fs.loop, abort, self.bucket, self.key, upload["UploadId"], error)
             raise

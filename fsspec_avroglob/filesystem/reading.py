@@ -4,59 +4,73 @@ from __future__ import annotations
 
 import errno
 import os
-import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.implementations.local import make_path_posix, trailing_sep
 from fsspec.utils import other_paths
-from s3fs import S3FileSystem
 from s3fs.core import version_id_kw
 
-from fsspec_avroglob.aio.tasks import for_each
+from fsspec_avroglob.aio.tasks import cancels_its_tasks, for_each
 from fsspec_avroglob.errors import RefusedKeysError
+from fsspec_avroglob.filesystem.atomic import atomic_path
+from fsspec_avroglob.filesystem.connection import S3Connection
 from fsspec_avroglob.filesystem.objects import ObjectPart, ObjectRead, Version
 from fsspec_avroglob.glob.magic import is_glob_pattern
 from fsspec_avroglob.s3.client import get_object
 from fsspec_avroglob.s3.requests import S3Request
 
 
-class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
-    """The reads of a filesystem: each body goes on where it was cut, none mixes two versions.
+class ObjectReads(S3Connection):
+    """The reads of a filesystem.
 
-    A part of ``AvroGlobFileSystem``, which sends the requests.
+    A body that is cut short is resumed. No read mixes two versions of an object.
     """
 
-    def _object_read(
-        self,
-        arguments: Mapping[str, Any],
-        first: str | None = None,
-        version: Version | None = None,
-        max_bytes: int | None = None,
-    ) -> ObjectRead:
-        """A GET that is yet to be carried out (see :class:`ObjectRead` for the arguments)."""
-        return ObjectRead(
-            self._get_object,
-            arguments,
-            first,
-            version or Version(),
-            max_bytes,
-            bool(self.local_expiry_check),
-        )
+    # -- one GET --
 
     async def _get_object(self, **arguments: Any) -> Any:
         """Send one GET."""
         client, arguments = await self._client_for("get_object", **arguments)
         return await get_object(client, arguments)
 
-    async def _read(self, read: ObjectRead) -> bytes:
-        """Carry *read* out; a body that is cut short goes on where it stopped."""
-        request = S3Request.of("get_object", read.arguments)
-        await self._retried(read.attempt, request, read.progress)
+    async def _read(
+        self,
+        arguments: Mapping[str, Any],
+        part: str | None = None,
+        version: Version | None = None,
+        max_bytes: int | None = None,
+    ) -> ObjectRead:
+        """Read an object or a range of it (see :class:`ObjectRead`), with retries."""
+        version, local = version or Version(), bool(self.local_expiry_check)
+        read = ObjectRead(self._get_object, arguments, part, version, max_bytes, local)
+        await self._retried(read.attempt, S3Request.of("get_object", arguments), read.progress)
         self.stats.bytes_read += len(read.data)
-        return bytes(read.data)
+        return read
+
+    async def _read_part(
+        self, path: str, start: int, end: int | None, etag: str | None = None
+    ) -> ObjectPart:
+        """Read the bytes [*start*, *end*) of an object, fewer where it ends, by one GET.
+
+        Raises FileExpired if the ETag is not *etag*, IsADirectoryError for a bucket.
+        """
+        bucket, key, version = self.split_path(path)
+        if not key:
+            raise IsADirectoryError(errno.EISDIR, "Is a bucket, not a file in a bucket", path)
+        arguments = {"Bucket": bucket, "Key": key, **version_id_kw(version)}
+        part = f"bytes={start}-{'' if end is None else end - 1}"
+        read = await self._read(arguments, part, Version(etag))
+        return ObjectPart(bytes(read.data), read.object_size, read.version.etag)
+
+    async def _read_range(self, path: str, start: int, stop: int, etag: str | None) -> bytes:
+        """Read the bytes [*start*, *stop*) of an object (see ``joined.RangeReader``)."""
+        return (await self._read_part(path, start, stop, etag)).data
+
+    # -- whole objects --
 
     async def _cat_file(
         self,
@@ -68,9 +82,10 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         max_concurrency: int | None = None,
         versions: Mapping[str, Version] | None = None,
     ) -> bytes:
-        """The bytes [*start*, *end*) of an object, by one GET (large objects: concurrent ones).
+        """Read the bytes [*start*, *end*) of an object by one GET.
 
-        versions: which version of each path must be read. Raises FileExpired for another one.
+        A large object is read whole by concurrent GETs. Raises FileExpired if the version is not
+        that of *versions*, a mapping by path.
         """
         one = Version() if versions is None else versions[path]
         bucket, key, version = self.split_path(path)
@@ -79,60 +94,46 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             if end is not None and (start or 0) * end >= 0 and (start or 0) >= end:
                 return b""
             part = await self._process_limits(path, start, end)
-            return await self._read(self._object_read(arguments, part, one))
-        pieces: dict[int, bytes] = {}
+            return bytes((await self._read(arguments, part, one)).data)
+        pieces: dict[int, bytes | bytearray] = {}
         take = pieces.__setitem__
         await self._read_whole(arguments, chunksize, max_concurrency, take, version=one)
         return b"".join(pieces[offset] for offset in sorted(pieces))
 
+    _cat = cancels_its_tasks(S3Connection._cat)
+
+    @cancels_its_tasks
     async def _cat_ranges(self, paths: list[str], *args: Any, **kwargs: Any) -> list[Any]:
-        """As fsspec's; the ranges of one object are all of one version, else FileExpired."""
+        """As fsspec's. Raises FileExpired if ranges of one object have different versions."""
         versions: defaultdict[str, Version] = defaultdict(Version)
         ranges: list[Any] = await super()._cat_ranges(paths, *args, versions=versions, **kwargs)
         return ranges
-
-    async def _read_part(
-        self, path: str, start: int, end: int | None, etag: str | None = None
-    ) -> ObjectPart:
-        """The bytes [*start*, *end*) of an object, fewer where it ends, by one GET.
-
-        etag: the version that must be read. Raises FileExpired for another one, IsADirectoryError
-        for a bucket.
-        """
-        bucket, key, version = self.split_path(path)
-        if not key:
-            raise IsADirectoryError(errno.EISDIR, "Is a bucket, no file in one", path)
-        arguments = {"Bucket": bucket, "Key": key, **version_id_kw(version)}
-        part = f"bytes={start}-{'' if end is None else end - 1}"
-        read = self._object_read(arguments, part, Version(etag))
-        return ObjectPart(await self._read(read), read.object_size, read.version.etag)
 
     async def _read_whole(
         self,
         arguments: Mapping[str, Any],
         chunksize: int | None,
         max_concurrency: int | None,
-        take: Callable[[int, bytes], object],
+        take: Callable[[int, bytes | bytearray], object],
         sized: Callable[[int], object] = lambda size: None,
         version: Version | None = None,
     ) -> None:
-        """Read an object, a large one by ranges at once; ``take(offset, data)`` gets its bytes.
+        """Read an object, a large one by concurrent ranges.
 
-        sized: told the object's size before its bytes come.
+        Calls ``sized(size)`` with the object's size, then ``take(offset, data)`` for its bytes.
         """
         chunksize = chunksize or self.default_block_size
         concurrency = max_concurrency or self.max_concurrency
-        whole = self._object_read(arguments, None, version, chunksize)
-        data = await self._read(whole)
-        size = len(data) if whole.size is None else whole.size
+        whole = await self._read(arguments, None, version, chunksize)
+        size = len(whole.data) if whole.size is None else whole.size
         sized(size)
         if size <= chunksize:
-            take(0, data)
+            take(0, whole.data)
             return
 
         async def read_part(start: int) -> None:
             part = f"bytes={start}-{min(start + chunksize, size) - 1}"
-            take(start, await self._read(self._object_read(arguments, part, whole.version)))
+            take(start, (await self._read(arguments, part, whole.version)).data)
 
         await for_each(range(0, size, chunksize), read_part, concurrency)
 
@@ -146,33 +147,30 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         max_concurrency: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """Copy an object to a local file, which appears when it is complete."""
+        """Copy an object to a local file, which appears when it is complete.
+
+        What exists and is not a regular file, a pipe for example, receives the bytes in order.
+        """
         if os.path.isdir(lpath):
             return
         bucket, key, version = self.split_path(rpath)
         arguments = {"Bucket": bucket, "Key": key, **version_id_kw(version_id or version)}
         special = os.path.exists(lpath) and not os.path.isfile(lpath)
-        # A name of its own: the object's may be as long as the file system allows.
-        part = os.path.join(os.path.dirname(lpath), f".{uuid.uuid4().hex}.part")
-        target = lpath if special else part
-        try:
-            with open(target, "wb") as file:
+        with (
+            nullcontext(lpath) if special else atomic_path(lpath) as path,
+            open(path, "wb") as file,
+        ):
 
-                def take(offset: int, data: bytes) -> None:
-                    if not special:
-                        file.seek(offset)
-                    file.write(data)
-                    callback.relative_update(len(data))
+            def take(offset: int, data: bytes | bytearray) -> None:
+                if not special:
+                    file.seek(offset)
+                file.write(data)
+                callback.relative_update(len(data))
 
-                concurrency = 1 if special else max_concurrency
-                await self._read_whole(arguments, chunksize, concurrency, take, callback.set_size)
-            if not special:
-                os.replace(target, lpath)
-        except BaseException:
-            if not special and os.path.exists(target):
-                os.remove(target)
-            raise
+            concurrency = 1 if special else max_concurrency
+            await self._read_whole(arguments, chunksize, concurrency, take, callback.set_size)
 
+    @cancels_its_tasks
     async def _get(
         self,
         rpath: Any,
@@ -182,10 +180,10 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Copy objects to local files, as fsspec does; nothing is written outside *lpath*.
+        """Copy objects to local files, as fsspec does. Nothing is written outside *lpath*.
 
-        Raises RefusedKeysError, after all others have been copied, for keys that stand for no file
-        of their own there.
+        Raises RefusedKeysError, after the other objects are copied, for keys that cannot become a
+        file of their own below *lpath*.
         """
         from fsspec_avroglob.filesystem.download import Targets
 
@@ -207,7 +205,7 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     async def _paired(
         self, rpath: Any, lpath: str, recursive: bool, maxdepth: int | None
     ) -> tuple[list[str], list[str]]:
-        """The objects and directories that *rpath* stands for, and where fsspec would put each."""
+        """Return the objects and directories of *rpath*, and the local path of each in fsspec."""
         alone = isinstance(rpath, str)
         enters = alone and not trailing_sep(rpath)
         stripped = self._strip_protocol(rpath)
@@ -224,16 +222,17 @@ class ObjectReads(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         return rpaths, other_paths(rpaths, lpath, exists=exists, flatten=not alone)
 
     async def _only_files(self, paths: dict[str, str]) -> dict[str, str]:
-        """The entries of *paths* (by ``bucket/key``) that are objects, and not only directories."""
+        """Return the entries of *paths*, by ``bucket/key``, that are not only directories."""
         from fsspec_avroglob.filesystem.download import with_ancestors
 
         parents = with_ancestors(path.rpartition("/")[0] for path in paths)
         files = dict(paths)
 
-        async def judge(path: str) -> None:
-            # An empty object of a directory's name only marks it; nothing is lost with it.
+        async def drop_marker(path: str) -> None:
+            # An empty object with the name of a directory only marks the directory.
             if not (await self._info(path))["size"]:
                 del files[path]
 
-        await for_each([path for path in paths if path in parents], judge, self.max_concurrency)
+        candidates = [path for path in paths if path in parents]
+        await for_each(candidates, drop_marker, self.max_concurrency)
         return files

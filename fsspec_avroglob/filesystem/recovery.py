@@ -1,4 +1,13 @@
-"""Requests that must not simply be repeated: what became of one whose answer was lost."""
+"""Requests that cannot simply be repeated: find out what became of one whose response was lost.
+
+Most requests are repeated as they are. The others are the classes of this module:
+
+- :class:`MultipartCreation` aborts the upload that a cancelled request created.
+- :class:`MultipartCompletion` and :class:`ExclusivePut` check whether a lost attempt made the
+  object.
+- :class:`Deletion` repeats only the keys whose deletion may still succeed.
+- :class:`Idempotent` takes "already done" for a success after a lost response.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from botocore.exceptions import (
     ClientError,
@@ -26,108 +35,95 @@ from fsspec_avroglob.s3.translation import PRECONDITION_CODES, classify, error_c
 _NOT_SENT = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError)
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 _SHOWN_KEYS = 20
+
+# Last-Modified and Date are in whole seconds, so they may differ by this much for one moment.
 _CLOCK_STEP_S = 2.0
-"""What Last-Modified and Date, both in whole seconds, may differ by for one moment."""
 
 ANSWER_S = STOP_S - 1
-"""Seconds that a cancelled CreateMultipartUpload has for its answer, without which nobody knows
-which upload to abort; then a second for that."""
+"""How long a cancelled CreateMultipartUpload waits for its response, in seconds.
 
+Only the response says which upload to abort. The abort has one more second.
+"""
+
+# Errors for an upload that was completed or aborted. Ceph's RGW answers NoSuchKey.
 _UPLOAD_GONE = ("NoSuchUpload", "NoSuchKey")
-"""What servers answer for an upload that was completed or aborted; Ceph's RGW the second."""
-
-_DONE_BEFORE: Mapping[str, tuple[str, ...]] = {
-    "abort_multipart_upload": _UPLOAD_GONE,
-    "create_bucket": ("BucketAlreadyOwnedByYou",),
-    "delete_bucket": ("NoSuchBucket",),
-}
-"""What S3 answers to a repeated request when the first one, unheard of, was carried out."""
 
 
 class Send(Protocol):
-    """Sends one request: a method of the S3 client, mappings to choose arguments from, arguments.
+    """Sends one request with a method of the S3 client. Raises what botocore raises."""
 
-    Raises what botocore raises.
-    """
-
-    def __call__(self, method: str, *choices: Mapping[str, Any], **arguments: Any) -> Any:
-        """Return an awaitable of the answer."""
+    def __call__(self, method: str, **arguments: Any) -> Any:
+        """Return an awaitable of the response."""
 
 
 def repeatable(
-    send: Send,
-    look_up: Send,
-    method: str,
-    choices: Sequence[Mapping[str, Any]],
-    arguments: Mapping[str, Any],
+    send: Send, look_up: Send, method: str, arguments: Mapping[str, Any]
 ) -> Callable[[], Awaitable[Any]]:
-    """One attempt at a request, which may be awaited again after it failed.
+    """Return one attempt at ``method(**arguments)``, which may be called again after it failed.
 
-    look_up: sends the further requests that tell what became of a lost one, within the attempt.
-
-    Most requests may be repeated as they are. CompleteMultipartUpload and a PutObject that must not
-    overwrite (``IfNoneMatch="*"``) look for what a lost answer has left undecided; DeleteObjects
-    asks again only for the keys that failed for transient reasons; creating or removing what an
-    earlier attempt has created or removed is a success. A CreateMultipartUpload that is cancelled
-    takes back what it has created.
+    *look_up* sends further requests within an attempt.
     """
-    request = partial(send, method, *choices)
-    if method == "create_multipart_upload":
-        return Beginning(send, look_up, choices, arguments).attempt
-    if method == "complete_multipart_upload":
-        return Completion(send, look_up, choices, arguments).attempt
-    if method == "put_object" and arguments.get("IfNoneMatch") == "*":
-        return Creation(send, look_up, choices, arguments).attempt
-    if method == "delete_objects":
-        return Deletion(request, arguments).attempt
-    if method in _DONE_BEFORE:
-        return _Once(partial(request, **arguments), _DONE_BEFORE[method]).attempt
-    return partial(request, **arguments)
+    operation = _OPERATIONS.get(method)
+    overwrites = method == "put_object" and arguments.get("IfNoneMatch") != "*"
+    if operation is None or overwrites:
+        return partial(send, method, **arguments)
+    return operation(send, look_up, method, arguments).attempt
 
 
-def answer_lost(error: Exception) -> bool:
-    """Whether the request may have been carried out although it failed with *error*."""
+def response_lost(error: Exception) -> bool:
+    """Whether the server may have carried out a request that failed with *error*."""
     return classify(error) not in (None, THROTTLED) and not isinstance(error, _NOT_SENT)
 
 
 @dataclass
-class _Once:
-    request: Callable[[], Awaitable[Any]]
-    done_before: tuple[str, ...]
-    lost: bool = False
-
-    async def attempt(self) -> Any:
-        try:
-            return await self.request()
-        except Exception as error:
-            if self.lost and error_code(error) in self.done_before:
-                return {}
-            self.lost = self.lost or answer_lost(error)
-            raise
-
-
-@dataclass
-class _Making:
-    """A request that makes something of a key; fields as of :func:`repeatable`."""
+class _Operation:
+    """A request with its parameters (see :func:`repeatable`)."""
 
     send: Send
     look_up: Send
-    choices: Sequence[Mapping[str, Any]]
+    method: str
     arguments: Mapping[str, Any]
 
+    async def attempt(self) -> Any:
+        """Send the request and return its response."""
+        raise NotImplementedError
+
+    async def request(self) -> Any:
+        return await self.send(self.method, **self.arguments)
+
     @property
-    def _target(self) -> dict[str, Any]:
+    def target(self) -> dict[str, Any]:
         return {name: self.arguments[name] for name in ("Bucket", "Key")}
 
 
-class Beginning(_Making):
-    """CreateMultipartUpload: only its answer tells how to take back what it has begun."""
+@dataclass
+class Idempotent(_Operation):
+    """A request that fails if it is repeated, although its first attempt reached its goal."""
+
+    lost: bool = False
+    already_done: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "abort_multipart_upload": _UPLOAD_GONE,
+        "create_bucket": ("BucketAlreadyOwnedByYou",),
+        "delete_bucket": ("NoSuchBucket",),
+    }
 
     async def attempt(self) -> Any:
-        """Send the request; when cancelled, await its answer for a while and abort the upload."""
-        request = asyncio.ensure_future(
-            self.send("create_multipart_upload", *self.choices, **self.arguments)
-        )
+        """Send the request. "Already done" is a success after a lost response."""
+        try:
+            return await self.request()
+        except Exception as error:
+            if self.lost and error_code(error) in self.already_done[self.method]:
+                return {}
+            self.lost = self.lost or response_lost(error)
+            raise
+
+
+class MultipartCreation(_Operation):
+    """CreateMultipartUpload. Only its response says which upload to abort."""
+
+    async def attempt(self) -> Any:
+        """Send the request. If cancelled, wait for the response and abort the upload."""
+        request = asyncio.ensure_future(self.request())
         try:
             return await asyncio.shield(request)
         except asyncio.CancelledError as cancelled:
@@ -140,118 +136,107 @@ class Beginning(_Making):
             raise
 
     async def _abort(self, upload: str, cancelled: asyncio.CancelledError) -> None:
-        where = self._target
         try:
-            await self.look_up("abort_multipart_upload", *self.choices, **where, UploadId=upload)
-        except Exception as left:
-            cancelled.add_note(f"upload {upload} of {'/'.join(where.values())} is left: {left}")
+            await self.look_up("abort_multipart_upload", **self.target, UploadId=upload)
+        except Exception as error:
+            path = "/".join(self.target.values())
+            cancelled.add_note(f"the parts of upload {upload} of {path} remain: {error}")
 
 
 @dataclass
-class _Conclusion(_Making):
-    """A request that makes an object; after a lost answer the server is asked for the object."""
+class _ObjectCreation(_Operation):
+    """A request that makes an object. After a lost response, look for the object."""
 
     lost: bool = False
-    began: float = field(default_factory=time.monotonic)
-
-    method = ""
-    decided_by: tuple[str, ...] = PRECONDITION_CODES
+    began_s: float = field(default_factory=time.monotonic)
+    # Errors that an earlier successful attempt may cause.
+    ambiguous: ClassVar[tuple[str, ...]] = PRECONDITION_CODES
 
     async def attempt(self) -> Any:
-        """Send the request. Returns its answer, or one made from the object that it has made."""
+        """Send the request. Return its response, or one made from the object that exists."""
         try:
-            return await self.send(self.method, *self.choices, **self.arguments)
+            return await self.request()
         except Exception as error:
-            if answer_lost(error):
+            if response_lost(error):
                 self.lost = True
-            elif not (self.lost and error_code(error) in self.decided_by):
+            elif not (self.lost and error_code(error) in self.ambiguous):
                 raise
+            head = None
             try:
-                made = await self._made()
+                found = await self._head()
+                if found is not None and self._is_ours(found):
+                    head = found
             except Exception as unknown:
-                error.add_note(f"what became of {self.method} could not be found out: {unknown}")
-                made = None
-            if made is None:
+                error.add_note(f"cannot find out whether {self.method} succeeded: {unknown}")
+            if head is None:
                 raise
-            return made
+            names = ("ETag", "VersionId", "ServerSideEncryption", "ResponseMetadata")
+            return {**self.target, **{name: head[name] for name in names if name in head}}
 
-    async def _made(self) -> dict[str, Any] | None:
-        raise NotImplementedError
-
-    async def _object(self) -> Mapping[str, Any] | None:
-        """What HEAD says of the object; None where there is none."""
+    async def _head(self) -> Mapping[str, Any] | None:
+        """Return the response of HEAD, None if there is no object."""
         try:
-            head: Mapping[str, Any] = await self.look_up(
-                "head_object", *self.choices, **self._target
-            )
+            head: Mapping[str, Any] = await self.look_up("head_object", **self.target)
         except ClientError as error:
             if error_code(error) in ("404", "NoSuchKey"):
                 return None
             raise
         return head
 
-    def _answer(self, head: Mapping[str, Any]) -> dict[str, Any]:
-        kept = ("ETag", "VersionId", "ServerSideEncryption", "ResponseMetadata")
-        return {**self._target, **{name: head[name] for name in kept if name in head}}
+    def _is_ours(self, head: Mapping[str, Any]) -> bool:
+        """Whether this request made the object that *head* describes."""
+        raise NotImplementedError
 
 
-class Completion(_Conclusion):
-    """CompleteMultipartUpload: it has happened if the upload is gone and its object is there."""
+class MultipartCompletion(_ObjectCreation):
+    """CompleteMultipartUpload. It succeeded if the upload is gone and its object exists."""
 
-    method = "complete_multipart_upload"
-    decided_by = (*_UPLOAD_GONE, *PRECONDITION_CODES)
+    ambiguous = (*_UPLOAD_GONE, *PRECONDITION_CODES)
 
-    async def _made(self) -> dict[str, Any] | None:
+    async def _head(self) -> Mapping[str, Any] | None:
         upload = self.arguments["UploadId"]
         try:
-            await self.look_up("list_parts", **self._target, UploadId=upload, MaxParts=1)
+            await self.look_up("list_parts", **self.target, UploadId=upload, MaxParts=1)
         except ClientError as error:
             if error_code(error) not in _UPLOAD_GONE:
                 raise
-        else:
-            return None
-        head = await self._object()
-        if head is None:
-            return None
+            return await super()._head()
+        return None
+
+    def _is_ours(self, head: Mapping[str, Any]) -> bool:
         parts = [part["ETag"] for part in self.arguments["MultipartUpload"]["Parts"]]
-        etag = head["ETag"].strip('"')
-        if _is_hashed(head):
-            ours = etag == multipart_etag(parts)
-        else:
-            ours = etag.endswith(f"-{len(parts)}")
-        return self._answer(head) if ours else None
+        etag: str = head["ETag"].strip('"')
+        if _has_content_etag(head):
+            return etag == multipart_etag(parts)
+        return etag.endswith(f"-{len(parts)}")
 
 
-class Creation(_Conclusion):
-    """PutObject that must not overwrite: an object may be there because an attempt has made it.
+class ExclusivePut(_ObjectCreation):
+    """PutObject with ``IfNoneMatch="*"``. The object that exists may be that of a lost attempt.
 
-    It is taken for ours when it has our size and content and is no older than the first attempt.
+    It is, if it has our size and content and is no older than the first attempt.
     """
 
-    method = "put_object"
-
-    async def _made(self) -> dict[str, Any] | None:
-        head = await self._object()
+    def _is_ours(self, head: Mapping[str, Any]) -> bool:
         body = self.arguments.get("Body", b"")
-        if head is None or not isinstance(body, bytes | bytearray | memoryview):
-            return None
-        ours = head["ContentLength"] == memoryview(body).nbytes and self._is_young(head)
-        if ours and _is_hashed(head):
-            digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
-            ours = head["ETag"].strip('"') == digest
-        return self._answer(head) if ours else None
+        if not isinstance(body, bytes | bytearray | memoryview):
+            return False
+        if head["ContentLength"] != memoryview(body).nbytes or self._is_older(head):
+            return False
+        digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        return not _has_content_etag(head) or bool(head["ETag"].strip('"') == digest)
 
-    def _is_young(self, head: Mapping[str, Any]) -> bool:
-        """Whether the object was made after the first attempt began, by the server's own clock."""
+    def _is_older(self, head: Mapping[str, Any]) -> bool:
+        """Whether the object is older than the first attempt, by the server's own clock."""
         now = head.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
         if now is None:
-            return True
-        age = (parsedate_to_datetime(now) - head["LastModified"]).total_seconds()
-        return bool(age <= time.monotonic() - self.began + _CLOCK_STEP_S)
+            return False
+        age_s = (parsedate_to_datetime(now) - head["LastModified"]).total_seconds()
+        return bool(age_s > time.monotonic() - self.began_s + _CLOCK_STEP_S)
 
 
 def multipart_etag(parts: Sequence[str]) -> str | None:
-    """The ETag of an object made of parts with these ETags; None if they are no MD5 sums."""
+    """Return the ETag of an object of parts with these ETags, None if they are no MD5 sums."""
     digests = [_MD5.fullmatch(part) for part in parts]
     if not all(digests):
         return None
@@ -259,41 +244,41 @@ def multipart_etag(parts: Sequence[str]) -> str | None:
     return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(parts)}"
 
 
-def _is_hashed(head: Mapping[str, Any]) -> bool:
-    """Whether the ETag follows from the content: not with keys of KMS or the customer's own."""
+def _has_content_etag(head: Mapping[str, Any]) -> bool:
+    """Whether the ETag is made of the content: not with keys of KMS or of the customer."""
     encryption = head.get("ServerSideEncryption")
     return encryption in (None, "AES256") and "SSECustomerAlgorithm" not in head
 
 
-class Deletion:
-    """DeleteObjects: a 200 may list keys that failed; those that may succeed later are left."""
+@dataclass
+class Deletion(_Operation):
+    """DeleteObjects. A response with status 200 may list keys that failed."""
 
-    def __init__(self, request: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
-        self._request, self._arguments = request, arguments
-        self._left = list(arguments["Delete"]["Objects"])
+    def __post_init__(self) -> None:
+        self._remaining = list(self.arguments["Delete"]["Objects"])
         self._deleted: list[dict[str, Any]] = []
         self._refused: list[dict[str, Any]] = []
 
     async def attempt(self) -> dict[str, Any]:
-        """Ask for the keys that are left. Raises ClientError for keys that may succeed later.
+        """Delete the remaining keys. Raises ClientError if some may succeed later.
 
-        Returns the answer with ``Deleted`` and ``Errors`` (final ones) of all attempts.
+        Returns the response with ``Deleted`` and final ``Errors`` of all attempts.
         """
-        delete = {**self._arguments["Delete"], "Objects": self._left}
-        answer = await self._request(**{**self._arguments, "Delete": delete})
+        delete = {**self.arguments["Delete"], "Objects": self._remaining}
+        answer = await self.send(self.method, **{**self.arguments, "Delete": delete})
         self._deleted += answer.get("Deleted", ())
         failed = answer.get("Errors", ())
         transient = [item for item in failed if classify(_as_error(item)) is not None]
         self._refused += [item for item in failed if item not in transient]
         again = {_identity(item) for item in transient}
-        self._left = [item for item in self._left if _identity(item) in again]
+        self._remaining = [item for item in self._remaining if _identity(item) in again]
         if transient:
-            raise deletion_error(self._arguments["Bucket"], [*transient, *self._refused])
+            raise deletion_error(self.arguments["Bucket"], [*transient, *self._refused])
         return {**answer, "Deleted": self._deleted, "Errors": self._refused}
 
 
 def deletion_error(bucket: str, failed: Sequence[Mapping[str, Any]]) -> ClientError:
-    """What *failed*, entries of DeleteObjects' ``Errors``, is as an error that names the keys."""
+    """Return an error that names the keys of *failed*, entries of DeleteObjects' ``Errors``."""
     shown = ", ".join(
         f"{bucket}/{item['Key']} ({item.get('Code', 'unknown')})" for item in failed[:_SHOWN_KEYS]
     )
@@ -309,3 +294,12 @@ def _as_error(item: Mapping[str, Any]) -> ClientError:
 
 def _identity(item: Mapping[str, Any]) -> tuple[str, str | None]:
     return item["Key"], item.get("VersionId")
+
+
+_OPERATIONS: Mapping[str, type[_Operation]] = {
+    **dict.fromkeys(Idempotent.already_done, Idempotent),
+    "create_multipart_upload": MultipartCreation,
+    "complete_multipart_upload": MultipartCompletion,
+    "put_object": ExclusivePut,
+    "delete_objects": Deletion,
+}

@@ -1,9 +1,14 @@
-"""``use_for_s3``: ``s3://`` URLs served by this package's filesystem for as long as asked."""
+"""``use_for_s3``: let this package's filesystem serve ``s3://`` URLs.
+
+>>> import fsspec, fsspec_avroglob
+>>> with fsspec_avroglob.use_for_s3():
+...     fsspec.get_filesystem_class("s3").__name__
+'AvroGlobFileSystem'
+"""
 
 from __future__ import annotations
 
 import threading
-from types import TracebackType
 from typing import Any, Self
 
 from fsspec.registry import _registry as registered
@@ -16,19 +21,18 @@ _PROTOCOLS = ("s3", "s3a")
 
 _lock = threading.Lock()
 _routes: set[S3Route] = set()
-# What fsspec had for each protocol before the first route; None where nothing was loaded yet.
+# The class of each protocol before the first route, None if fsspec had not loaded one.
 _before: dict[str, Any] = {}
 
 
 class S3Route:
-    """What :func:`use_for_s3` has set up, until :meth:`undo` or the end of a ``with`` block."""
+    """What :func:`use_for_s3` set up, until :meth:`undo` or the end of a ``with`` block."""
 
     def undo(self) -> None:
-        """End it; once more does nothing.
+        """End the route. A second call does nothing.
 
-        With the last route that ends, in whatever order, fsspec has again what it had before the
-        first: a class, or none loaded yet. A class that someone else has registered in the meantime
-        stays.
+        When the last route ends, fsspec gets back the classes that it had before the first one. A
+        class that other code registered meanwhile stays.
         """
         with _lock:
             if self not in _routes:
@@ -48,24 +52,18 @@ class S3Route:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.undo()
 
 
 def use_for_s3() -> S3Route:
-    """Have ``s3://`` and ``s3a://`` URLs served by :class:`AvroGlobFileSystem`.
+    """Let :class:`AvroGlobFileSystem` serve ``s3://`` and ``s3a://`` URLs in this process.
 
-    Called plainly it holds until ``undo()`` of what it returns, as ``with use_for_s3():`` for a
-    block. It holds for the whole process, all its threads included, but not for processes started
-    from it: have those call it first, ``ProcessPoolExecutor(initializer=use_for_s3)`` or
-    ``client.run(use_for_s3)``. Filesystem objects travel to them with their class.
+    Returns a route that ends with ``route.undo()``, or with a block: ``with use_for_s3(): ...``.
+    Instances that exist already do not change.
 
-    Instances that were made before stay what they are.
+    Other processes must call it themselves, first: ``ProcessPoolExecutor(initializer=use_for_s3)``
+    or ``client.run(use_for_s3)``. Pickled filesystems keep their class there.
     """
     route = S3Route()
     with _lock:

@@ -1,4 +1,4 @@
-"""Writing, copying and removing objects: whole or not at all."""
+"""Writing, copying and removing objects."""
 
 from __future__ import annotations
 
@@ -7,27 +7,30 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
-from s3fs import S3FileSystem
 from s3fs.core import MANAGED_COPY_THRESHOLD, MAX_UPLOAD_PARTS, calculate_chunksize
 
-from fsspec_avroglob.aio.tasks import for_each, gather, in_family
+from fsspec_avroglob.aio.tasks import cancels_its_tasks, for_each, gather, in_scope
+from fsspec_avroglob.filesystem.connection import S3Connection
 from fsspec_avroglob.s3.translation import translated_error
 
+T = TypeVar("T")
+
 MAX_PUT_BYTES = 5 * 2**30
-"""Most bytes that S3 takes in one PutObject."""
+"""The most bytes of one PutObject."""
 
 MAX_DELETE_KEYS = 1_000
-"""Most keys that S3 takes in one DeleteObjects."""
+"""The most keys of one DeleteObjects."""
 
-_NOT_IN_XML = "[\x00-\x1f\x7f-\x9f\ufffe\uffff]"
-"""Characters that XML cannot hold, or does not hand on as they are."""
+# Characters that XML cannot hold, or that XML parsers change.
+_NOT_IN_XML = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 
-_DELETES_AT_ONCE = 3
+_CONCURRENT_DELETES = 3
 _COPY_BLOCK_BYTES = 50 * 2**20
 
+# CopyObject copies these from its source. A copy by parts must state them.
 _COPIED = (
     "CacheControl",
     "ContentDisposition",
@@ -37,17 +40,14 @@ _COPIED = (
     "Expires",
     "Metadata",
 )
-"""What CopyObject takes over from its source; a copy by parts must be told."""
-
-SendPart = Callable[[str, int], Awaitable[str]]
-"""Sends a part, given the upload's id and the part's number from 1; returns the part's ETag."""
 
 
-class ObjectWrites(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
-    """The writes of a filesystem: an upload that fails or is cancelled is taken back.
+class ObjectWrites(S3Connection):
+    """The writes of a filesystem. An upload that fails or is cancelled is aborted."""
 
-    A part of ``AvroGlobFileSystem``, which sends the requests.
-    """
+    _copy = cancels_its_tasks(S3Connection._copy)
+    _pipe = cancels_its_tasks(S3Connection._pipe)
+    _put = cancels_its_tasks(S3Connection._put)
 
     async def _pipe_file(
         self,
@@ -58,23 +58,12 @@ class ObjectWrites(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         mode: str = "overwrite",
         **kwargs: Any,
     ) -> Any:
-        """Store *data* as an object; ``mode="create"`` raises FileExistsError if there is one."""
-        bucket, key, _ = self.split_path(path)
-        size = len(data)
-        if size < min(MAX_PUT_BYTES, 2 * chunksize):
-            answer = await self._call_s3(
-                "put_object", Bucket=bucket, Key=key, Body=data, **kwargs, **_condition(mode)
-            )
-            self.invalidate_cache(path)
-            return answer
+        """Store *data* as an object. Raises FileExistsError if it exists and mode is "create"."""
 
-        async def send(upload: str, number: int) -> str:
-            start = (number - 1) * chunksize
-            return await self._send_part(path, upload, number, data[start : start + chunksize])
+        def read(start: int, stop: int) -> bytes:
+            return data[start:stop]
 
-        parts = -(-size // chunksize)
-        await self._upload(path, parts, send, max_concurrency, kwargs, _condition(mode))
-        return None
+        return await self._store(path, len(data), read, chunksize, max_concurrency, mode, kwargs)
 
     async def _put_file(
         self,
@@ -86,7 +75,7 @@ class ObjectWrites(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         mode: str = "overwrite",
         **kwargs: Any,
     ) -> None:
-        """Store a local file as an object; a directory as nothing, or as the bucket *rpath*."""
+        """Store a local file as an object. A directory makes the bucket *rpath*, or nothing."""
         bucket, key, _ = self.split_path(rpath)
         if os.path.isdir(lpath):
             if not key:
@@ -101,98 +90,119 @@ class ObjectWrites(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         callback.set_size(size)
         chunksize = calculate_chunksize(size, chunksize=chunksize)
         with open(lpath, "rb") as file:
-            if size < min(MAX_PUT_BYTES, 2 * chunksize):
-                await self._call_s3(
-                    "put_object",
-                    Bucket=bucket,
-                    Key=key,
-                    Body=file.read(),
-                    **kwargs,
-                    **_condition(mode),
-                )
-                callback.relative_update(size)
-            else:
 
-                async def send(upload: str, number: int) -> str:
-                    file.seek((number - 1) * chunksize)
-                    chunk = file.read(chunksize)
-                    etag = await self._send_part(rpath, upload, number, chunk)
-                    callback.relative_update(len(chunk))
-                    return etag
+            def read(start: int, stop: int) -> bytes:
+                file.seek(start)
+                return file.read(stop - start)
 
-                parts = -(-size // chunksize)
-                await self._upload(rpath, parts, send, max_concurrency, kwargs, _condition(mode))
-        self._invalidate_upward(rpath)
+            sent = callback.relative_update
+            await self._store(rpath, size, read, chunksize, max_concurrency, mode, kwargs, sent)
 
-    # -- uploads by parts --
+    async def _store(
+        self,
+        path: str,
+        size: int,
+        read: Callable[[int, int], bytes],
+        chunksize: int,
+        concurrency: int | None,
+        mode: str,
+        arguments: Mapping[str, Any],
+        sent: Callable[[int], object] = lambda size: None,
+    ) -> Any:
+        """Store *size* bytes by one PutObject or, if they are many, by parts.
+
+        ``read(start, stop)`` returns the bytes. ``sent(size)`` is called after each request.
+        Returns the response of PutObject, if any.
+        """
+        bucket, key, _ = self.split_path(path)
+        condition = {"IfNoneMatch": "*"} if mode == "create" else {}
+        answer = None
+        if size < min(MAX_PUT_BYTES, 2 * chunksize):
+            target = {"Bucket": bucket, "Key": key, "Body": read(0, size)}
+            answer = await self._call_s3("put_object", **target, **arguments, **condition)
+            sent(size)
+        else:
+
+            async def send(part: Mapping[str, Any], start: int) -> Any:
+                body = read(start, min(start + chunksize, size))
+                answer = await self._call_s3("upload_part", **part, Body=body)
+                sent(len(body))
+                return answer
+
+            starts = range(0, size, chunksize)
+            await self._upload(path, starts, send, concurrency, arguments, condition)
+        self.invalidate_cache(path)
+        return answer
 
     async def _upload(
         self,
         path: str,
-        count: int,
-        send_part: SendPart,
+        items: Sequence[T],
+        send: Callable[[Mapping[str, Any], T], Awaitable[Any]],
         concurrency: int | None = None,
         create: Mapping[str, Any] | None = None,
         complete: Mapping[str, Any] | None = None,
     ) -> None:
-        """Make the object *path* of *count* parts, sent at once; what fails leaves nothing behind.
+        """Make an object of parts, which are sent concurrently. A failure aborts the upload.
 
-        create, complete: further arguments of CreateMultipartUpload, CompleteMultipartUpload.
+        Parameters
+        ----------
+        path : str
+        items : sequence
+            What each part is made of.
+        send : callable
+            Sends a part: ``send(arguments, item)`` adds its own arguments to those of UploadPart or
+            UploadPartCopy, and returns the response.
+        concurrency : int, optional
+            The most parts in flight.
+        create, complete : mapping, optional
+            More arguments of CreateMultipartUpload and of CompleteMultipartUpload.
         """
         bucket, key, version = self.split_path(path)
         if version:
-            raise ValueError(f"{path}: a version that exists cannot be written")
-        created = await self._call_s3(
-            "create_multipart_upload", create or {}, Bucket=bucket, Key=key
-        )
-        upload = created["UploadId"]
-        etags: dict[int, str] = {}
+            raise ValueError(f"cannot write to {path}: it names a version that exists")
+        target = {"Bucket": bucket, "Key": key}
+        created = await self._call_s3("create_multipart_upload", create or {}, **target)
+        upload = {**target, "UploadId": created["UploadId"]}
+        parts: dict[int, Any] = {}
 
-        async def send(number: int) -> None:
-            etags[number] = await send_part(upload, number)
+        async def send_part(number: int) -> None:
+            answer = await send({**upload, "PartNumber": number}, items[number - 1])
+            etag = answer.get("CopyPartResult", answer)["ETag"]
+            parts[number] = {"PartNumber": number, "ETag": etag}
 
-        with in_family():
+        with in_scope():
             try:
-                await for_each(range(1, count + 1), send, concurrency or self.max_concurrency)
-                parts = [{"PartNumber": number, "ETag": etags[number]} for number in sorted(etags)]
+                numbers = range(1, len(items) + 1)
+                await for_each(numbers, send_part, concurrency or self.max_concurrency)
                 await self._call_s3(
                     "complete_multipart_upload",
-                    Bucket=bucket,
-                    Key=key,
-                    UploadId=upload,
-                    MultipartUpload={"Parts": parts},
+                    **upload,
+                    MultipartUpload={"Parts": [parts[number] for number in numbers]},
                     **(complete or {}),
                 )
             except BaseException as error:
-                await self._withdraw(bucket, key, upload, error)
+                await self._abort(bucket, key, upload["UploadId"], error)
                 raise
         self.invalidate_cache(path)
 
-    async def _withdraw(self, bucket: str, key: str, upload: str, error: BaseException) -> None:
-        """Abort an upload that failed with *error*, which stays the one that is raised."""
+    async def _abort(self, bucket: str, key: str, upload: str, error: BaseException) -> None:
+        """Abort an upload that failed with *error*. Adds a note to *error* if that fails too."""
         try:
             await self._abort_mpu(bucket, key, upload)
         except FileNotFoundError:
-            pass  # it is gone
-        except Exception as left:
-            error.add_note(f"the parts of upload {upload} of {bucket}/{key} are left: {left}")
-
-    async def _send_part(self, path: str, upload: str, number: int, data: bytes) -> str:
-        bucket, key, _ = self.split_path(path)
-        answer = await self._call_s3(
-            "upload_part", Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=data
-        )
-        etag: str = answer["ETag"]
-        return etag
+            pass  # the upload does not exist any more
+        except Exception as failure:
+            error.add_note(f"the parts of upload {upload} of {bucket}/{key} remain: {failure}")
 
     # -- copies --
 
     async def _cp_file(
         self, path1: str, path2: str, preserve_etag: bool | None = None, **kwargs: Any
     ) -> None:
-        """Copy an object on the server; a large one by parts, with its metadata but no tags.
+        """Copy an object on the server, a large one by parts with its metadata but no tags.
 
-        preserve_etag: copy by the parts that the source was made of, which give the same ETag.
+        With *preserve_etag*, the parts are those of the source, and the ETag is the same.
         """
         path1 = self._strip_protocol(path1)
         bucket, key, version = self.split_path(path1)
@@ -211,18 +221,16 @@ class ObjectWrites(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     ) -> None:
         """Copy an object of *size* bytes by parts of *block* bytes (5 MB to 5 GB)."""
         if not 5 * 2**20 <= block <= MAX_PUT_BYTES:
-            raise ValueError(f"block={block!r} must lie between 5 MB and 5 GB")
+            raise ValueError(f"block={block!r} must be between 5 MB and 5 GB")
         block = max(block, -(-size // MAX_UPLOAD_PARTS))
-        starts = range(0, size, block)
-        ranges = [(start, min(start + block, size) - 1) for start in starts]
+        ranges = [(at, min(at + block, size) - 1) for at in range(0, size, block)]
         await self._copy_ranges(path1, path2, ranges, kwargs)
 
     async def _copy_etag_preserved(
         self, path1: str, path2: str, size: int, total_parts: int, **kwargs: Any
     ) -> None:
         """Copy an object by the parts that it was made of."""
-        bucket, key, version = self.split_path(path1)
-        source = _source(bucket, key, version)
+        source = self._copy_source(path1)
         heads = await gather(
             self._call_s3("head_object", **source, PartNumber=number)
             for number in range(1, total_parts + 1)
@@ -241,58 +249,46 @@ class ObjectWrites(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         create: Mapping[str, Any],
     ) -> None:
         """Copy the byte ranges (first, last) of one version of *path1* as the parts of *path2*."""
-        bucket, key, _ = self.split_path(path2)
-        source = _source(*self.split_path(self._strip_protocol(path1)))
+        source = self._copy_source(path1)
         head = await self._call_s3("head_object", self.kwargs, **source)
         if create.get("MetadataDirective") != "REPLACE":
             create = {**{name: head[name] for name in _COPIED if name in head}, **create}
 
-        async def send(upload: str, number: int) -> str:
-            first, last = ranges[number - 1]
-            answer = await self._call_s3(
+        async def send(part: Mapping[str, Any], span: tuple[int, int]) -> Any:
+            return await self._call_s3(
                 "upload_part_copy",
-                Bucket=bucket,
-                Key=key,
-                UploadId=upload,
-                PartNumber=number,
+                **part,
                 CopySource=source,
                 CopySourceIfMatch=head["ETag"],
-                CopySourceRange=f"bytes={first}-{last}",
+                CopySourceRange=f"bytes={span[0]}-{span[1]}",
             )
-            etag: str = answer["CopyPartResult"]["ETag"]
-            return etag
 
-        await self._upload(path2, len(ranges), send, create=create)
+        await self._upload(path2, ranges, send, create=create)
 
     async def _merge(self, path: str, filelist: Sequence[str], **kwargs: Any) -> None:
         """Make one object of several, on the server (all but the last of at least 5 MB)."""
-        bucket, key, _ = self.split_path(path)
-        sources = [_source(*self.split_path(self._strip_protocol(file))) for file in filelist]
 
-        async def send(upload: str, number: int) -> str:
-            answer = await self._call_s3(
-                "upload_part_copy",
-                kwargs,
-                Bucket=bucket,
-                Key=key,
-                UploadId=upload,
-                PartNumber=number,
-                CopySource=sources[number - 1],
-            )
-            etag: str = answer["CopyPartResult"]["ETag"]
-            return etag
+        async def send(part: Mapping[str, Any], file: str) -> Any:
+            source = self._copy_source(file)
+            return await self._call_s3("upload_part_copy", kwargs, **part, CopySource=source)
 
-        await self._upload(path, len(sources), send, create=kwargs)
+        await self._upload(path, filelist, send, create=kwargs)
+
+    def _copy_source(self, path: str) -> dict[str, str]:
+        bucket, key, version = self.split_path(self._strip_protocol(path))
+        source = {"Bucket": bucket, "Key": key}
+        return {**source, "VersionId": version} if version else source
 
     # -- removal --
 
+    @cancels_its_tasks
     async def _rm(
         self, path: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
     ) -> list[str]:
-        """Remove objects and, with *recursive*, what is below; buckets too. Returns what S3 tells.
+        """Remove objects and buckets; with *recursive*, also what is below. Returns removed paths.
 
-        Raises what the first of the keys that remain failed with, naming them all, after the
-        others have been removed.
+        If keys remain, raises the error of the first one, with all of them named, after the other
+        keys are removed.
         """
         if recursive and isinstance(path, str):
             bucket, key, _ = self.split_path(path)
@@ -300,13 +296,10 @@ class ObjectWrites(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
                 await self._rm_versioned_bucket_contents(bucket)
         paths = await self._expand_path(path, recursive=recursive, maxdepth=maxdepth)
         by_bucket: defaultdict[str, list[str]] = defaultdict(list)
-        buckets = []
+        buckets: list[str] = []
         for found in paths:
             bucket, key, _ = self.split_path(found)
-            if key:
-                by_bucket[bucket].append(found)
-            else:
-                buckets.append(found)
+            (by_bucket[bucket] if key else buckets).append(found)
         batches = [
             files[start : start + MAX_DELETE_KEYS]
             for files in by_bucket.values()
@@ -321,7 +314,7 @@ class ObjectWrites(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             except OSError as error:
                 failures.append(error)
 
-        await for_each(batches, remove, _DELETES_AT_ONCE)
+        await for_each(batches, remove, _CONCURRENT_DELETES)
         if failures:
             for other in failures[1:]:
                 failures[0].add_note(str(other))
@@ -329,11 +322,10 @@ class ObjectWrites(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         await gather(self._rmdir(found) for found in buckets)
         for found in paths:
             self.invalidate_cache(found)
-            self.invalidate_cache(self._parent(found))
         return removed
 
     async def _bulk_delete(self, pathlist: Sequence[str], **kwargs: Any) -> list[str]:
-        """Remove at most 1,000 objects of one bucket. Raises an error that names what stays."""
+        """Remove at most 1,000 objects of one bucket. Raises an error that names what remains."""
         if not pathlist:
             return []
         located = [self.split_path(path) for path in pathlist]
@@ -346,42 +338,21 @@ class ObjectWrites(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             self.invalidate_cache(self._parent(path))
         bucket = buckets.pop()
         keys = [key for _, key, _ in located]
-        odd = [f"{bucket}/{key}" for key in keys if re.search(_NOT_IN_XML, key)]
+        odd = [f"{bucket}/{key}" for key in keys if _NOT_IN_XML.search(key)]
         await for_each(odd, self._rm_file, self.max_concurrency)
-        plain = [{"Key": key} for key in keys if not re.search(_NOT_IN_XML, key)]
-        return await self._delete(bucket, plain, kwargs) if plain else []
-
-    async def _delete(
-        self, bucket: str, objects: Sequence[Mapping[str, str]], extra: Mapping[str, Any]
-    ) -> list[str]:
+        plain = [{"Key": key} for key in keys if not _NOT_IN_XML.search(key)]
+        if not plain:
+            return []
         answer = await self._call_s3(
-            "delete_objects", extra, Bucket=bucket, Delete={"Objects": objects, "Quiet": True}
+            "delete_objects", kwargs, Bucket=bucket, Delete={"Objects": plain, "Quiet": True}
         )
         if failed := answer.get("Errors"):
-            from fsspec_avroglob.filesystem.recovery import deletion_error  # see filesystem
+            from fsspec_avroglob.filesystem.recovery import deletion_error
 
             error = deletion_error(bucket, failed)
             raise translated_error(error) from error
         return [f"{bucket}/{item['Key']}" for item in answer.get("Deleted", ())]
 
-    async def _rm_versioned_bucket_contents(self, bucket: str) -> None:
-        """Remove all versions of all objects of a bucket."""
-        async for page in self._list_pages("list_object_versions", Bucket=bucket, **self.req_kw):
-            items = page.get("Versions", []) + page.get("DeleteMarkers", [])
-            objects = [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in items]
-            if objects:
-                await self._delete(bucket, objects, {})
-
-    def _invalidate_upward(self, path: str) -> None:
-        while path:
-            self.invalidate_cache(path)
-            path = self._parent(path)
-
-
-def _condition(mode: str) -> dict[str, str]:
-    return {"IfNoneMatch": "*"} if mode == "create" else {}
-
-
-def _source(bucket: str, key: str, version: str | None) -> dict[str, str]:
-    source = {"Bucket": bucket, "Key": key}
-    return {**source, "VersionId": version} if version else source
+    async def _rmdir(self, path: str) -> None:
+        """Remove an empty bucket. s3fs's method takes no URL."""
+        await super()._rmdir(self._strip_protocol(path))

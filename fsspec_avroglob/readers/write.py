@@ -6,9 +6,8 @@ import asyncio
 import errno
 import os
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count, islice
@@ -20,6 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from fsspec_avroglob.avro.schema import AvroSchema, parse_schema
 from fsspec_avroglob.errors import NotWritableError
+from fsspec_avroglob.filesystem.atomic import atomic_path
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from fsspec_avroglob.readers.expand import Source, StorageOptions, filesystem_for, named
 
@@ -290,15 +290,8 @@ def _whole_file(fs: AbstractFileSystem, path: str) -> Iterator[Any]:
             raise IsADirectoryError(errno.EISDIR, "Is a directory; name a file in it", path)
         if not os.path.isdir(directory := os.path.dirname(path)):
             raise FileNotFoundError(errno.ENOENT, "No such directory; make it first", directory)
-        part = f"{path}.{uuid.uuid4().hex}.part"
-        try:
-            with open(part, "wb") as file:
-                yield file
-            os.replace(part, path)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.remove(part)
-            raise
+        with atomic_path(path) as part, open(part, "wb") as file:
+            yield file
         return
     if isinstance(fs, AvroGlobFileSystem) and not fs.split_path(path)[1]:
         raise IsADirectoryError(errno.EISDIR, "Is a bucket; name a file in it", path)

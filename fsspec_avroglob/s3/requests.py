@@ -9,7 +9,7 @@ from functools import cache
 from time import monotonic
 from typing import Any, NamedTuple
 
-from fsspec_avroglob.aio.tasks import in_family
+from fsspec_avroglob.aio.tasks import in_scope
 from fsspec_avroglob.s3.classification import THROTTLED, Rule
 from fsspec_avroglob.s3.config import S3Config
 from fsspec_avroglob.s3.retry import RetryEvent, with_retry
@@ -69,7 +69,7 @@ class Requests:
         """
         operation = _Operation(self, request, attempt)
         try:
-            with in_family():
+            with in_scope():
                 return await with_retry(
                     operation,
                     self.config.retry,

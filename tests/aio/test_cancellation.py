@@ -67,8 +67,8 @@ def bucket_of_nine(bucket: str, put: PutObjects) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Await the answer of a cancelled CreateMultipartUpload only shortly."""
+def _short_wait_for_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait only briefly for the response of a cancelled CreateMultipartUpload."""
     monkeypatch.setattr("fsspec_avroglob.filesystem.recovery.ANSWER_S", 0.1)
 
 
@@ -330,7 +330,7 @@ BEGINNINGS: dict[str, Operation] = {
 
 
 @pytest.mark.parametrize("run", BEGINNINGS.values(), ids=list(BEGINNINGS))
-def test_an_upload_that_is_begun_while_ctrl_c_arrives_is_taken_back(
+def test_an_upload_begun_during_ctrl_c_is_aborted(
     proxy: FaultProxy,
     make_fs: MakeFs,
     bucket_of_nine: str,
@@ -352,7 +352,7 @@ def test_an_upload_that_is_begun_while_ctrl_c_arrives_is_taken_back(
     assert fs.stats.requests["AbortMultipartUpload"] == 1
 
 
-async def test_uploads_of_a_cancelled_call_are_taken_back(
+async def test_uploads_of_a_cancelled_call_are_aborted(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
 ) -> None:
     fs = make_fs(proxy.storage_options, asynchronous=True)
@@ -378,7 +378,7 @@ async def test_uploads_of_a_cancelled_call_are_taken_back(
     await session.close()
 
 
-async def test_an_upload_that_cannot_be_taken_back_is_named(
+async def test_an_upload_that_cannot_be_aborted_is_named(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fsspec_avroglob.filesystem.recovery.ANSWER_S", 4.0)
@@ -401,7 +401,7 @@ async def test_an_upload_that_cannot_be_taken_back_is_named(
         await upload
 
     await session.close()
-    assert any(f"of {bucket_of_nine}/new is left" in note for note in caught.value.__notes__)
+    assert any(f"of {bucket_of_nine}/new remain" in note for note in caught.value.__notes__)
 
 
 def test_an_instance_whose_event_loop_is_closed_says_so_at_once(

@@ -19,10 +19,10 @@ from tests.conftest import MakeFs, PutObjects
 LONG = "n" * 255
 
 REFUSED = {
-    "in/../../x": "lead elsewhere",
-    "in/../x": "lead elsewhere",
-    "in/./x": "lead elsewhere",
-    "in/..": "lead elsewhere",
+    "in/../../x": "as a name",
+    "in/../x": "as a name",
+    "in/./x": "as a name",
+    "in/..": "as a name",
     "in/" + "n" * 256: "longer than 255 bytes",
     "in/" + "ü" * 128: "longer than 255 bytes",
     "in/a": "also a directory",
@@ -115,7 +115,7 @@ def test_a_link_in_the_target_leads_nothing_out_of_it(
     (tmp_path / "target" / "out").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "target" / "within").symlink_to(tmp_path / "target" / "real")
 
-    with pytest.raises(RefusedKeysError, match="is a link that leads elsewhere") as caught:
+    with pytest.raises(RefusedKeysError, match="is a link to another directory") as caught:
         make_fs().get(f"{bucket}/in/", str(tmp_path / "target"), recursive=True)
 
     assert list(caught.value.refused) == [f"{bucket}/in/out/x/y"]

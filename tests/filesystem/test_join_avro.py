@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsspec_avroglob.filesystem.join_avro import ExchangedBlocks
+from fsspec_avroglob.filesystem.join_avro import RemarkedBlocks
 from tests.support.avro_data import block, header
 
 OWN, OTHER = b"B" * 16, b"A" * 16
@@ -31,14 +31,14 @@ class Stored(NamedTuple):
         return self.data[start:stop]
 
 
-def exchanged(contents: list[bytes]) -> tuple[ExchangedBlocks, bytes]:
+def exchanged(contents: list[bytes]) -> tuple[RemarkedBlocks, bytes]:
     """The blocks of a file of these contents, and what they are to be read as."""
     stored = Stored(HEADER + b"".join(block(content, 1, OWN) for content in contents))
-    blocks = ExchangedBlocks(stored, len(HEADER), OWN, OTHER)  # type: ignore[arg-type]
+    blocks = RemarkedBlocks(stored, len(HEADER), OWN, OTHER)  # type: ignore[arg-type]
     return blocks, b"".join(block(content, 1, OTHER) for content in contents)
 
 
-def read(blocks: ExchangedBlocks, ranges: list[tuple[int, int]]) -> list[bytes]:
+def read(blocks: RemarkedBlocks, ranges: list[tuple[int, int]]) -> list[bytes]:
     async def all_ranges() -> list[bytes]:
         return [await blocks.read(None, *bounds) for bounds in ranges]  # type: ignore[arg-type]
 

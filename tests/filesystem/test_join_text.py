@@ -169,15 +169,15 @@ def test_small_files_of_lines_are_read_once(
     assert fs.stats.requests == {"ListObjectsV2": 1, "GetObject": 5}
 
 
-def test_no_more_small_files_are_held_than_there_is_room_for(
+def test_small_files_are_kept_up_to_a_limit(
     fs: AvroGlobFileSystem, bucket: str, put: PutObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fsspec_avroglob.filesystem.join_text._HELD_BYTES", 8)
+    monkeypatch.setattr("fsspec_avroglob.filesystem.join_text._KEPT_BYTES", 8)
     put({f"{number}.txt": b"line %d\n" % number for number in range(3)})
 
     with fs.open(f"{bucket}/*.txt") as file:
         content = file.read()
 
     assert content == b"line 0\nline 1\nline 2\n"
-    # The first is held; of the second the last byte is read, then both of the others.
+    # The first is kept; of the second the last byte is read, then both of the others.
     assert fs.stats.requests["GetObject"] == 4

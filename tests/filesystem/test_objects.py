@@ -160,7 +160,7 @@ def test_a_server_that_ignores_the_range_is_noticed(
     proxy.fail("GetObject", 200, body=SMALL, headers={"ETag": '"e"'})
 
     for start, end in ((2, 5), (2, None), (0, 5)):
-        with pytest.raises(OSError, match=f"asked for bytes={start}-.* 200 bytes from 0 on"):
+        with pytest.raises(OSError, match=f"200 bytes from byte 0 on instead of bytes={start}-"):
             fs.cat_file(f"{bucket}/data", start=start, end=end)
     assert fs.cat_file(f"{bucket}/data", start=0, end=200) == SMALL
     assert proxy.count("GetObject") == 4

@@ -350,7 +350,7 @@ def test_files_of_different_formats_are_refused_by_name(
 ) -> None:
     put({"1.csv": b"", "2.csv.gz": b""})
 
-    with pytest.raises(CannotJoinError, match=r"2\.csv\.gz and .*1\.csv are not of one format"):
+    with pytest.raises(CannotJoinError, match=r"2\.csv\.gz and .*1\.csv have different formats"):
         fs.open(f"{bucket}/*")
 
 

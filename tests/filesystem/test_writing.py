@@ -61,7 +61,7 @@ by_parts = pytest.mark.parametrize("run", BY_PARTS.values(), ids=list(BY_PARTS))
 
 
 @by_parts
-def test_an_upload_whose_completion_goes_unheard_is_found_to_be_there(
+def test_an_upload_completed_despite_a_lost_response_succeeds(
     counted: AvroGlobFileSystem,
     proxy: FaultProxy,
     endpoint: Endpoint,
@@ -90,7 +90,7 @@ def test_a_server_that_calls_a_completed_upload_a_missing_key_is_understood(
     assert proxy.count("CompleteMultipartUpload") == 1
 
 
-def test_a_completion_that_could_not_be_looked_into_is_repeated_and_then_found(
+def test_a_completion_is_repeated_if_its_outcome_cannot_be_checked(
     counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
 ) -> None:
     proxy.lose("CompleteMultipartUpload", times=1)
@@ -145,7 +145,7 @@ PARTS_FAIL = {
 
 @by_parts
 @pytest.mark.parametrize("operation", PARTS_FAIL.values(), ids=list(PARTS_FAIL))
-def test_an_upload_that_fails_is_taken_back(
+def test_a_failed_upload_is_aborted(
     counted: AvroGlobFileSystem,
     proxy: FaultProxy,
     endpoint: Endpoint,
@@ -162,7 +162,7 @@ def test_an_upload_that_fails_is_taken_back(
     assert not counted.exists(f"{bucket}/key")
 
 
-def test_an_upload_that_cannot_be_taken_back_says_so(
+def test_an_upload_that_cannot_be_aborted_is_named(
     counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str
 ) -> None:
     proxy.fail("UploadPart", 403, "AccessDenied")
@@ -171,11 +171,11 @@ def test_an_upload_that_cannot_be_taken_back_says_so(
     with pytest.raises(PermissionError) as caught:
         pipe(counted, f"{bucket}/key")
 
-    assert any(f"of {bucket}/key are left" in note for note in caught.value.__notes__)
+    assert any(f"of {bucket}/key remain" in note for note in caught.value.__notes__)
 
 
 @pytest.mark.parametrize("stage", ["UploadPart", "CompleteMultipartUpload"])
-async def test_a_cancelled_upload_is_taken_back(
+async def test_a_cancelled_upload_is_aborted(
     make_fs: MakeFs, proxy: FaultProxy, endpoint: Endpoint, bucket: str, stage: str
 ) -> None:
     fs = make_fs(proxy.storage_options, asynchronous=True)
@@ -240,7 +240,7 @@ exclusive = pytest.mark.parametrize(("run", "content"), EXCLUSIVE.values(), ids=
 
 
 @exclusive
-def test_an_object_created_unheard_is_ours(
+def test_an_object_created_despite_a_lost_response_is_ours(
     counted: AvroGlobFileSystem,
     proxy: FaultProxy,
     endpoint: Endpoint,
@@ -256,7 +256,7 @@ def test_an_object_created_unheard_is_ours(
     assert proxy.count("PutObject") == 1
 
 
-def test_an_object_created_unheard_is_ours_when_it_is_seen_only_later(
+def test_an_object_created_despite_a_lost_response_is_found_on_retry(
     counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
 ) -> None:
     proxy.lose("PutObject", times=1)
@@ -313,7 +313,7 @@ def test_an_object_that_was_there_before_a_refusal_is_not_ours(
 # --- buckets --------------------------------------------------------------------------------------
 
 
-def test_a_bucket_made_or_removed_unheard_is_made_or_removed(
+def test_a_bucket_is_made_or_removed_despite_a_lost_response(
     counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str
 ) -> None:
     proxy.lose("CreateBucket", times=1)
