@@ -26,10 +26,10 @@ except ImportError as error:
     ) from error
 
 from fsspec_avroglob.avro.schema import AvroSchema
-from fsspec_avroglob.readers.expand import Source, Sources, StorageOptions, named
 from fsspec_avroglob.readers.frames import DtypeBackend, FrameBuilder
 from fsspec_avroglob.readers.hive import Filters, typed
 from fsspec_avroglob.readers.layout import TableLayout
+from fsspec_avroglob.readers.locate import Source, Sources, StorageOptions, source_names
 from fsspec_avroglob.readers.options import Columns, Engine, ReadOptions, TableOptions
 from fsspec_avroglob.readers.pieces import Piece, layout_of, pieces, read_piece
 from fsspec_avroglob.readers.session import resolved_sources
@@ -254,7 +254,7 @@ def to_avro(
     Returns the files' names. Raises ValueError for a *url* without ``*`` and for object columns
     without a *schema*, and what :func:`fsspec_avroglob.write_avro` raises.
     """
-    (name,), storage_options = named(url, storage_options)
+    (name,), storage_options = source_names(url, storage_options)
     if name.count("*") != 1:
         raise ValueError(f"{name!r} needs one *, which stands for the number of the partition")
     vague = [repr(column) for column, dtype in df.dtypes.items() if is_object_dtype(dtype)]

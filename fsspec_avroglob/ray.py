@@ -12,8 +12,8 @@ try:
 except ImportError as error:
     raise ImportError("fsspec_avroglob.ray needs Ray Data: pip install 'ray[data]'") from error
 
-from fsspec_avroglob.readers.expand import Sources, StorageOptions
 from fsspec_avroglob.readers.layout import TableLayout
+from fsspec_avroglob.readers.locate import Sources, StorageOptions
 from fsspec_avroglob.readers.options import Columns, ReadOptions, TableOptions
 from fsspec_avroglob.readers.pieces import PIECE_BYTES, Piece, layout_of, pieces, read_piece
 from fsspec_avroglob.readers.session import resolved_sources

@@ -19,8 +19,7 @@ from fsspec_avroglob.avro.container import (
 from fsspec_avroglob.avro.decode import RunDecoder
 from fsspec_avroglob.avro.stream import Run
 from fsspec_avroglob.errors import CorruptBlockError
-from fsspec_avroglob.readers.expand import Location
-from fsspec_avroglob.readers.parts import read_part
+from fsspec_avroglob.readers.locate import Location, read_part
 from fsspec_avroglob.readers.pipeline import Limits, Pipeline
 from fsspec_avroglob.readers.sources import LONG_HEAD_BYTES, OpenedFile, open_files
 

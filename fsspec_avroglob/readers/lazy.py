@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from fsspec_avroglob.aio.blocking import BlockingIterator, blocking
 from fsspec_avroglob.errors import UnsupportedTypeError
-from fsspec_avroglob.readers.expand import Sources, StorageOptions
+from fsspec_avroglob.readers.locate import Sources, StorageOptions
 from fsspec_avroglob.readers.options import Columns, ReadOptions, TableOptions
 from fsspec_avroglob.readers.sources import ResolvedSources
 

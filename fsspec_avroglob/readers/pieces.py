@@ -23,11 +23,10 @@ from fsspec_avroglob.avro.container import (
 from fsspec_avroglob.avro.stream import BlockStream, Run
 from fsspec_avroglob.errors import AvroDecodeError, CorruptBlockError
 from fsspec_avroglob.readers.batches import TableReading
-from fsspec_avroglob.readers.expand import Location, StorageOptions, locate
 from fsspec_avroglob.readers.hive import Partition
 from fsspec_avroglob.readers.layout import TableLayout
+from fsspec_avroglob.readers.locate import Location, StorageOptions, locate, read_part
 from fsspec_avroglob.readers.options import ReadOptions, TableOptions
-from fsspec_avroglob.readers.parts import read_part
 from fsspec_avroglob.readers.pipeline import CHUNK_BYTES
 from fsspec_avroglob.readers.session import Reading
 from fsspec_avroglob.readers.sources import OpenedFile, ResolvedSources, SourceFile

@@ -16,7 +16,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from fsspec_avroglob.aio.tasks import Budget, ordered, usable_cpus
 from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, Dropped
 from fsspec_avroglob.avro.stream import BlockStream, Run
-from fsspec_avroglob.readers.parts import read_part
+from fsspec_avroglob.readers.locate import read_part
 from fsspec_avroglob.readers.sources import OpenedFile
 
 MAX_CONCURRENCY = 64

@@ -17,7 +17,7 @@ from fsspec_avroglob.aio.tasks import on_io_loop
 from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.schema import AvroSchema
 from fsspec_avroglob.errors import AvroDecodeError
-from fsspec_avroglob.readers.expand import Sources, StorageOptions
+from fsspec_avroglob.readers.locate import Sources, StorageOptions
 from fsspec_avroglob.readers.options import Columns, ReadOptions, SourceOptions, TableOptions
 from fsspec_avroglob.readers.records import RecordReading
 from fsspec_avroglob.readers.session import Located

@@ -15,8 +15,8 @@ from fsspec_avroglob.avro.container import HEAD_BYTES
 from fsspec_avroglob.avro.decode import RunDecoder, Together
 from fsspec_avroglob.avro.stream import Run
 from fsspec_avroglob.errors import AvroDecodeError, CorruptBlockError
-from fsspec_avroglob.readers.expand import Location, Sources, StorageOptions, locate
 from fsspec_avroglob.readers.hive import Partition, partition_of
+from fsspec_avroglob.readers.locate import Location, Sources, StorageOptions, locate
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.pipeline import Demand, Pipeline
 from fsspec_avroglob.readers.progress import Progress

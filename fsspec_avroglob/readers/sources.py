@@ -28,9 +28,16 @@ from fsspec_avroglob.avro.schema import (
 )
 from fsspec_avroglob.avro.unify import GIVEN, unify
 from fsspec_avroglob.errors import InvalidSchemaError, NotAvroError
-from fsspec_avroglob.readers.expand import Location, Sources, StorageOptions, expand, locate, named
 from fsspec_avroglob.readers.hive import Filters, Partition, PartitionFilter, partition_of
-from fsspec_avroglob.readers.parts import read_part
+from fsspec_avroglob.readers.locate import (
+    Location,
+    Sources,
+    StorageOptions,
+    expand,
+    locate,
+    read_part,
+    source_names,
+)
 
 __all__ = ["OpenedFile", "ResolvedSources", "SourceFile", "find_files", "open_files"]
 
@@ -135,7 +142,7 @@ class ResolvedSources:
         InvalidSchemaError, and SchemaMismatchError when the files do not make one table; the
         message names the file. ValueError if there are no sources.
         """
-        names, options = named(sources, storage_options)
+        names, options = source_names(sources, storage_options)
         located = locate(names, options)
         resolved = blocking(_resolve, located, glob, schema, filters, ignore_errors)
         return replace(resolved, storage_options=options)
@@ -152,7 +159,7 @@ class ResolvedSources:
         ignore_errors: bool = False,
     ) -> ResolvedSources:
         """:meth:`resolve` as a coroutine."""
-        names, options = named(sources, storage_options)
+        names, options = source_names(sources, storage_options)
         located = await asyncio.to_thread(locate, names, options)
         resolved = await on_io_loop(_resolve, located, glob, schema, filters, ignore_errors)
         return replace(resolved, storage_options=options)

@@ -21,7 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec_avroglob.avro.schema import AvroSchema, parse_schema
 from fsspec_avroglob.errors import NotWritableError
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
-from fsspec_avroglob.readers.expand import Source, StorageOptions, filesystem_for, named
+from fsspec_avroglob.readers.locate import Source, StorageOptions, filesystem_for, source_names
 
 CODECS = ("null", "deflate", "snappy", "bzip2", "xz", "zstandard")
 """What ``codec`` may be."""
@@ -109,7 +109,7 @@ def _write(
     """:func:`write_avro`, until *ended*: then _EndedError, and the file does not appear."""
     if codec not in CODECS:
         raise ValueError(f"codec {codec!r} is none of {', '.join(CODECS)}")
-    (name,), storage_options = named(url, storage_options)
+    (name,), storage_options = source_names(url, storage_options)
     names = _names(name, max_rows_per_file)
     rows = _Rows.of(data, schema)
     left = _numbered(rows.values, ended)

@@ -125,7 +125,7 @@ def test_options_that_cannot_be_are_refused(lake: str, options: Any, message: st
         ({"columns": [True]}, "a name or an index, not True"),
         ({"columns": [1.0]}, "a name or an index, not 1.0"),
         ({"include_file_paths": True}, "the name of a column, not True"),
-        ({"urlpath": None}, "a source is a str or a path"),
+        ({"urlpath": None}, "expected a path or a list of paths"),
         ({"urlpath": b"x.avro"}, "not b'x.avro'"),
     ],
 )

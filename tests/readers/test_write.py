@@ -125,7 +125,7 @@ def test_records_that_do_not_fit_the_schema_are_refused(
         ({"data": pandas.Series([1])}, TypeError, "a table or records are written, not Series"),
         ({"data": pa.table({"a": [[None]]})}, NotWritableError, "'a'.*items of no bytes"),
         ({"url": "/no/such/x.avro"}, FileNotFoundError, "No such directory; .*: '/no/such'"),
-        ({"url": Path(__file__).parent}, IsADirectoryError, "name a file in it: .*avro'$"),
+        ({"url": Path(__file__).parent}, IsADirectoryError, "name a file in it: .*readers'$"),
         ({"url": "s3://lake"}, IsADirectoryError, "name a file in it: 'lake'"),
         ({"storage_options": "demo"}, TypeError, "storage_options is a dict .* not a str"),
     ],
