@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy
 import pandas
@@ -14,8 +14,7 @@ from pyarrow import types
 
 from fsspec_avroglob.aio.tasks import usable_cpus
 from fsspec_avroglob.avro.blocks import Dropped
-
-DtypeBackend: TypeAlias = Literal["numpy_nullable", "pyarrow"]
+from fsspec_avroglob.readers.options import DtypeBackend
 
 _NULLABLE: dict[pa.DataType, Any] = {
     pa.int32(): pandas.Int32Dtype(),
@@ -48,13 +47,6 @@ _PANDAS_HAS: tuple[Callable[[pa.DataType], bool], ...] = (
 )
 
 
-def check_backend(dtype_backend: object) -> None:
-    """Raise ValueError for what is no :data:`DtypeBackend`."""
-    if dtype_backend not in (None, "numpy_nullable", "pyarrow"):
-        known = "'numpy_nullable' or 'pyarrow'"
-        raise ValueError(f"dtype_backend is {known}, not {dtype_backend!r}")
-
-
 class FrameBuilder:
     """A frame that grows batch by batch.
 
@@ -72,7 +64,6 @@ class FrameBuilder:
         dtype_backend: DtypeBackend | None = None,
         categories: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        check_backend(dtype_backend)
         self._rows = 0
         self._columns = {
             field.name: _column(field, dtype_backend, (categories or {}).get(field.name))

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Unpack
 
 import pyarrow as pa
 
@@ -26,7 +25,7 @@ from fsspec_avroglob.readers.batches import TableReading
 from fsspec_avroglob.readers.hive import Partition
 from fsspec_avroglob.readers.layout import TableLayout
 from fsspec_avroglob.readers.locate import Location, StorageOptions, locate, read_part
-from fsspec_avroglob.readers.options import ReadOptions, TableOptions
+from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.pipeline import CHUNK_BYTES
 from fsspec_avroglob.readers.session import Reading
 from fsspec_avroglob.readers.sources import OpenedFile, ResolvedSources, SourceFile
@@ -132,7 +131,7 @@ def layout_of(resolved: ResolvedSources, options: ReadOptions) -> TableLayout:
     how many rows come before it.
     """
     if options.row_index_name is not None:
-        raise ValueError("row_index_name cannot be had of pieces")
+        raise ValueError("row_index_name is not supported for partitioned reads")
     return TableLayout.of(resolved.schema, resolved.partitions, options)
 
 
@@ -140,9 +139,9 @@ def read_piece(
     piece: Piece,
     layout: TableLayout,
     storage_options: StorageOptions = None,
+    options: ReadOptions | None = None,
     *,
     errors: list[Dropped] | None = None,
-    **options: Unpack[TableOptions],
 ) -> pa.Table:
     """The rows of one piece, with the schema ``layout.arrow``.
 
@@ -158,7 +157,7 @@ def read_piece(
     AvroDecodeError for corrupt data.
     """
     places = locate([span.file.path for span in piece.spans], storage_options)
-    table, dropped = blocking(_read, piece, layout, places, ReadOptions.of(read_piece, options))
+    table, dropped = blocking(_read, piece, layout, places, options or ReadOptions())
     if errors is not None:
         errors += dropped
     return table

@@ -153,7 +153,7 @@ def test_a_missing_bucket_is_told_from_a_missing_file(bucket: str, endpoint: End
 
 
 def test_a_number_of_rows_is_a_whole_number(parts: str) -> None:
-    with pytest.raises(TypeError, match="n_rows is a whole number, not '5'"):
+    with pytest.raises(TypeError, match="n_rows is an integer, not '5'"):
         read_avro(parts, n_rows="5")  # type: ignore[arg-type]
 
 
