@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, assert_type
 
 from fsspec_avroglob import (
@@ -85,10 +85,10 @@ async def readers(options: Mapping[str, Any]) -> None:
     assert_type(expand_path("s3://b/*.avro"), list[str])
     assert_type(iter_avro_batches("x.avro", batch_size=10, hive=False), AvroBatches)
     assert_type(iter_avro_records("x.avro", options, ["id"], n_rows=1), AvroRecords)
-    assert_type(read_avro_table_async("x.avro", engine="fastavro"), Coroutine[Any, Any, Any])
+    await read_avro_table_async("x.avro", options, engine="fastavro")
     assert_type([one async for one in aiter_avro_records("x.avro", glob=False)], list[Any])
     iter_avro_records("x.avro", engine="fastavro")  # type: ignore[call-arg]
-    read_avro_table_async("x.avro", engin="fastavro")  # type: ignore[call-arg]
+    await read_avro_table_async("x.avro", engin="fastavro")  # type: ignore[call-arg]
     aiter_avro_records("x.avro", n_rows="1")  # type: ignore[arg-type]
 
 
