@@ -68,18 +68,9 @@ _CONCURRENT_TASKS = 128
 
 
 class Location(NamedTuple):
-    """A file or pattern on its filesystem.
+    """A file or pattern: its name as the user wrote it, its filesystem, and its path there.
 
-    Attributes
-    ----------
-    name : str
-        As the user wrote it; for a match of a pattern, in the same form.
-    fs : AbstractFileSystem
-        The filesystem.
-    path : str
-        The path in the filesystem.
-    size : int or None
-        Bytes, of a file that a glob found; None if unknown.
+    ``size`` is in bytes; None unless a glob found the file.
     """
 
     name: str
@@ -350,23 +341,9 @@ async def read_part(
 ) -> ObjectPart:
     """Read the bytes [*start*, *end*) of *file*, fewer at its end; one request on S3.
 
-    Runs on fsspec's I/O loop.
-
-    Parameters
-    ----------
-    file : Location
-        The file.
-    start, end : int
-        Offsets in bytes; an *end* of None is the end of the file.
-    etag : str, optional
-        The version to read; only S3 has versions.
-
-    Raises
-    ------
-    FileNotFoundError, IsADirectoryError
-        With the user's name of the file.
-    FileExpired
-        The file on S3 has another version.
+    Runs on fsspec's I/O loop. An *end* of None is the end of the file; *etag* is the version to
+    read, on S3 only. Raises FileNotFoundError and IsADirectoryError with the user's name of the
+    file, and FileExpired for another version.
     """
     if end is not None and start >= end:
         return ObjectPart(b"", None, etag)

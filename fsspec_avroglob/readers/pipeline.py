@@ -126,22 +126,11 @@ class _Decoded(NamedTuple, Generic[R]):
 
 
 class Pipeline(Generic[R]):
-    """One reading of files.
+    """One reading of files, within the bounds of *options*.
 
-    Parameters
-    ----------
-    decoding : callable
-        Makes the decoder of a file; may raise.
-    options : ReadOptions
-        Bounds of the reading: concurrency, bytes, block size and rows.
-    demand : Demand, optional
-        Shared with the code that opens the files.
-    size_of : callable
-        Size in memory of what was decoded, in bytes; 0 if unknown.
-    dropped : list of Dropped, optional
-        Receives what is skipped of corrupt files; without it they raise.
-    on_bytes, on_file_end : callable
-        Called with the size of each read, and at the end of each file.
+    *decoding* makes the decoder of a file and may raise. *size_of* returns the bytes in memory of a
+    result. *dropped* receives what is skipped of corrupt files; without it they raise. *on_bytes*
+    gets the size of each read. *demand* is shared with the code that opens the files.
     """
 
     def __init__(

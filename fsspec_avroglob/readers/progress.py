@@ -8,19 +8,9 @@ from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 
 
 class Progress:
-    """Reports bytes and finished files.
+    """Reports bytes and finished files; *sizes* of the files are in bytes, None where unknown.
 
-    Parameters
-    ----------
-    progress : bool or Callback
-        True shows a bar on standard error; a callback receives the bytes.
-    sizes : sequence of int or None
-        Sizes of the files in bytes; None where unknown.
-
-    Raises
-    ------
-    ImportError
-        A bar is wanted and tqdm is not installed.
+    Raises ImportError for a bar (``progress=True``) without tqdm.
     """
 
     def __init__(self, progress: bool | Callback, sizes: Sequence[int | None]) -> None:

@@ -22,13 +22,13 @@ from fsspec_avroglob.readers.pipeline import Demand, Pipeline
 from fsspec_avroglob.readers.progress import Progress
 from fsspec_avroglob.readers.sources import (
     LONG_HEAD_BYTES,
-    HeadKeeper,
     OpenedFile,
     ResolvedSources,
     SchemaFit,
     find_files,
     open_files,
     open_table,
+    opened_files,
 )
 
 R = TypeVar("R")
@@ -81,18 +81,9 @@ def resolved_sources(
 
 @dataclass
 class Reading:
-    """An open reading.
+    """An open reading: the files still to read, and what was skipped so far (``errors``).
 
-    Attributes
-    ----------
-    options : ReadOptions
-        The reader's options.
-    files : async generator of OpenedFile
-        The files still to read, in order.
-    partitions : sequence of Partition
-        The ``key=value`` directories of all files, by the files' numbers.
-    errors : list of Dropped
-        What was skipped so far.
+    ``partitions`` are the ``key=value`` directories of all files, by the files' numbers.
     """
 
     options: ReadOptions
@@ -135,10 +126,7 @@ class Reading:
             )
             fit, opened = await open_table(files, options.schema, skip)
             if check_first:
-                keep = HeadKeeper()
-                async with aclosing(opened):
-                    found = [keep(one) async for one in opened]
-                opened = _each(found)
+                opened = _each(await opened_files(opened))
         partitions = [partition_of(location.path) for location in locations]
         progress = Progress(options.progress, [location.size for location in locations])
         return cls(options, opened, partitions, errors, demand, progress), fit

@@ -316,7 +316,7 @@ def test_filters_spare_listings_and_objects(
     assert proxy.count("GetObject") == 2
     lists = [r.query.get("prefix", "") for r in proxy.requests if r.operation == "ListObjectsV2"]
     assert all("year=2024" in str(prefix) for prefix in lists)
-    with pytest.raises(FileNotFoundError, match="No file is left by filters"):
+    with pytest.raises(FileNotFoundError, match="All files are excluded by filters"):
         read_avro_table(url, options, filters=[("month", "=", 1), ("month", "=", 2)])
 
 
