@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fsspec.callbacks import Callback
@@ -81,37 +82,36 @@ def scan_avro(
     options = replace(options, schema=None, filters=None)
     layout = TableLayout.of(resolved.schema, resolved.partitions, options)
 
-    def source(
-        with_columns: list[str] | None,
-        predicate: polars.Expr | None,
-        limit: int | None,
-        batch_size: int | None,
-    ) -> Iterator[polars.DataFrame]:
-        limits = [rows for rows in (n_rows, limit) if rows is not None]
-        chosen = replace(
-            options,
-            columns=_file_columns(layout, with_columns),
-            n_rows=min(limits, default=None),
-            batch_size=batch_size or None,
-        )
-        for frame in _frames(resolved, chosen):
-            if with_columns is not None:
-                frame = frame.select(with_columns)
-            yield frame if predicate is None else frame.filter(predicate)
-
-    return register_io_source(source, schema=polars_schema(layout.arrow))
+    scan = partial(_scan, resolved, options, layout)
+    return register_io_source(scan, schema=polars_schema(layout.arrow))
 
 
-def _frames(resolved: ResolvedSources, options: ReadOptions) -> Iterator[polars.DataFrame]:
+def _scan(
+    resolved: ResolvedSources,
+    options: ReadOptions,
+    layout: TableLayout,
+    with_columns: list[str] | None,
+    predicate: polars.Expr | None,
+    limit: int | None,
+    batch_size: int | None,
+) -> Iterator[polars.DataFrame]:
+    """Read what a query needs; Polars calls it with the last four arguments."""
     import polars
 
     from fsspec_avroglob.readers.batches import TableReading
     from fsspec_avroglob.readers.session import Located
 
-    reading = blocking(TableReading.open, Located.of(resolved, None, options), options)
+    wanted = [name for name in layout.names if with_columns is None or name in with_columns]
+    limits = [rows for rows in (options.n_rows, limit) if rows is not None]
+    n_rows = min(limits, default=None)
+    chosen = replace(options, columns=wanted, n_rows=n_rows, batch_size=batch_size or None)
+    reading = blocking(TableReading.open, Located.of(resolved, None, chosen), chosen)
     with BlockingIterator(reading.batches()) as batches:
         for batch in batches:
-            yield polars.DataFrame(batch)
+            frame = polars.DataFrame(batch)
+            if with_columns is not None:
+                frame = frame.select(with_columns)
+            yield frame if predicate is None else frame.filter(predicate)
 
 
 def polars_schema(arrow: pyarrow.Schema) -> polars.Schema:
@@ -137,8 +137,3 @@ def _check_type(path: str, type_: pyarrow.DataType) -> None:
     for index in range(type_.num_fields):
         field = type_.field(index)
         _check_type(f"{path}.{field.name}", field.type)
-
-
-def _file_columns(layout: TableLayout, wanted: list[str] | None) -> list[str]:
-    """Select the columns that files or directories hold; *wanted* may also name added ones."""
-    return [name for name in layout.names if wanted is None or name in wanted]

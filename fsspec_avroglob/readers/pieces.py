@@ -150,19 +150,19 @@ def read_piece(
     Raises FileNotFoundError, FileExpired for a file that changed since it was resolved, and
     AvroDecodeError for corrupt data.
     """
-    places = locate([span.file.path for span in piece.spans], storage_options)
-    table, dropped = blocking(_read, piece, layout, places, options or ReadOptions())
+    locations = locate([span.file.path for span in piece.spans], storage_options)
+    table, dropped = blocking(_read, piece, layout, locations, options or ReadOptions())
     if errors is not None:
         errors += dropped
     return table
 
 
 async def _read(
-    piece: Piece, layout: TableLayout, places: Sequence[Location], options: ReadOptions
+    piece: Piece, layout: TableLayout, locations: Sequence[Location], options: ReadOptions
 ) -> tuple[pa.Table, list[Dropped]]:
     files = [
-        OpenedFile(span.file, place, number)
-        for number, (span, place) in enumerate(zip(piece.spans, places, strict=True))
+        OpenedFile(span.file, location, number)
+        for number, (span, location) in enumerate(zip(piece.spans, locations, strict=True))
     ]
     partitions = [span.partition for span in piece.spans]
     reading = TableReading(Reading.of_files(files, partitions, options), layout)

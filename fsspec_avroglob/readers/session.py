@@ -109,7 +109,7 @@ class Reading:
             errors += located.resolved.skipped
             locations, fit = located.locations, SchemaFit.of_resolved(located.resolved)
             numbered = enumerate(zip(located.resolved.files, locations, strict=True))
-            opened = _each([OpenedFile(file, place, number) for number, (file, place) in numbered])
+            opened = _each([OpenedFile(*pair, number) for number, pair in numbered])
         else:
             locations = await find_files(
                 located.locations, glob=options.glob, filters=options.filters

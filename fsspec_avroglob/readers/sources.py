@@ -333,9 +333,7 @@ async def open_table(
         else:
             opened = deque([one] if (one := await anext(valid, None)) else [])
         if not opened:
-            raise NotAvroError(
-                "ignore_errors skipped every file: none of them is a valid Avro file"
-            )
+            raise NotAvroError("none of the files is a valid Avro file; all were skipped")
         fit = _fit(opened, schema)
     except BaseException:
         await valid.aclose()

@@ -108,7 +108,7 @@ def test_small_files_are_put_together_and_large_ones_divided(files: str) -> None
     assert len(found) > 5
     assert all(piece.size_bytes <= 1000 for piece in found)
     assert len(pieces(resolved, None)) == 5
-    with pytest.raises(ValueError, match="blocksize of 0"):
+    with pytest.raises(ValueError, match="blocksize is 0 bytes"):
         pieces(resolved, 0)
 
 

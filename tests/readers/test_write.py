@@ -120,7 +120,7 @@ def test_records_that_do_not_fit_the_schema_are_refused(
         ({"data": "text"}, TypeError, "not str"),
         ({"data": 5}, TypeError, "not int"),
         ({"data": []}, ValueError, "give schema"),
-        ({"data": [{"a": 1}, 5]}, TypeError, "row 1 is 5 and no dict"),
+        ({"data": [{"a": 1}, 5]}, TypeError, "row 1 is 5, not a dict"),
         ({"data": [{"a": 1}, {"a": "x"}]}, NotWritableError, "field 'a' cannot be written"),
         ({"data": pandas.Series([1])}, TypeError, "expected a table or records, not Series"),
         ({"data": pa.table({"a": [[None]]})}, NotWritableError, "'a'.*items of no bytes"),
