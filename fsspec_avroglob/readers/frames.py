@@ -73,7 +73,7 @@ class FrameBuilder:
             column.add(part)
 
     def frame(self, errors: Sequence[Dropped] = ()) -> pandas.DataFrame:
-        """Return the frame, once; its ``attrs["avroglob"]`` lists *errors* as text.
+        """Return the frame and release it; its ``attrs["avroglob"]`` lists *errors* as text.
 
         Raises ValueError for a value that the pandas dtype cannot hold.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -131,11 +132,14 @@ class ReadOptions:
 
 
 def with_options_documented(reader: F) -> F:
-    """Append the descriptions of the options to the docstring of a reader that has them all."""
+    """Add the descriptions of the options that *reader* has to its docstring, before "Raises"."""
     if reader.__doc__ and ReadOptions.__doc__:  # not with python -OO
         described = inspect.cleandoc(ReadOptions.__doc__).partition("----------\n")[2]
-        text = inspect.cleandoc(reader.__doc__)
-        reader.__doc__ = f"{text}\n\nOther Parameters\n----------------\n{described}"
+        entries = re.split(r"\n(?=\w+ : )", described)
+        parameters = inspect.signature(reader).parameters
+        known = [entry for entry in entries if entry.partition(" : ")[0] in parameters]
+        before, raises, after = inspect.cleandoc(reader.__doc__).partition("\n\nRaises\n")
+        reader.__doc__ = "\n".join([before, *known]) + raises + after
     return reader
 
 

@@ -85,7 +85,8 @@ def pieces(
     for span in whole:
         size = _span_bytes(span)
         parts = max(-(-size // blocksize), round(size / share))
-        # The share that holds its middle: small files make no more pieces than readers.
+        # A file belongs to the share that holds its middle, so that small files make at most as
+        # many pieces as there are readers.
         last, number = number, int((before + size / 2) / share)
         before += size
         if together and (parts > 1 or held + size > blocksize or number != last):

@@ -38,7 +38,7 @@ R = TypeVar("R")
 
 
 class Demand:
-    """How much more to request of a reading with ``n_rows``, estimated from what came so far."""
+    """Estimates how much more a reading with ``n_rows`` has to request, from what it has read."""
 
     def __init__(self, options: ReadOptions) -> None:
         self._options = options
@@ -301,9 +301,9 @@ class Pipeline(Generic[R]):
 
 
 def _decode_into(parts: list[tuple[OpenedFile, R]], jobs: Sequence[_Job[R]]) -> None:
-    """Append what the runs decode to; before a failure, what precedes it."""
+    """Append the results of the runs; on failure, those that precede it."""
     if len(jobs) > 1:
-        with suppress(Exception):  # one by one shows which of them fails, and how
+        with suppress(Exception):  # decoding one by one shows which run fails, and why
             results = jobs[0].decode.together([job.run for job in jobs])
             parts += [(job.file, one) for job, one in zip(jobs, results, strict=True)]
             return
@@ -334,7 +334,7 @@ class _Threads:
             del future  # it refers to the failure, whose traceback refers to this frame
 
     async def end(self) -> None:
-        """Stop the threads after what they are running."""
+        """Wait for the running calls and stop the threads."""
         if self._pool is None:
             return
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -346,7 +346,7 @@ class _Upload:
             return
         self._buffer += data
         if len(self._buffer) > _PUT_BYTES:
-            # open() would leave the file to the end of a transaction.
+            # Within a transaction, open() would commit the file only at its end.
             self._parts = self._fs._open(self._path, mode="wb", autocommit=False)
             self._parts.write(bytes(self._buffer))
             self._buffer.clear()
