@@ -1,4 +1,4 @@
-"""Avro files as a dask.dataframe: partitions of about one size, read and written on the workers."""
+"""Avro files as a dask.dataframe; workers read and write partitions of about equal size."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ except ImportError as error:
         "fsspec_avroglob.dask needs dask.dataframe: pip install 'fsspec-avroglob[dask]'"
     ) from error
 
+from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES
 from fsspec_avroglob.avro.schema import AvroSchema
-from fsspec_avroglob.readers.expand import Source, Sources, StorageOptions, named
-from fsspec_avroglob.readers.frames import DtypeBackend, FrameBuilder
+from fsspec_avroglob.readers.frames import FrameBuilder
 from fsspec_avroglob.readers.hive import Filters, typed
 from fsspec_avroglob.readers.layout import TableLayout
-from fsspec_avroglob.readers.options import Columns, Engine, ReadOptions, TableOptions
+from fsspec_avroglob.readers.locate import Source, Sources, StorageOptions, source_names
+from fsspec_avroglob.readers.options import Columns, DtypeBackend, Engine, ReadOptions
 from fsspec_avroglob.readers.pieces import Piece, layout_of, pieces, read_piece
 from fsspec_avroglob.readers.session import resolved_sources
 from fsspec_avroglob.readers.sources import ResolvedSources
@@ -42,10 +43,10 @@ if TYPE_CHECKING:
 __all__ = ["read_avro", "to_avro"]
 
 Blocksize: TypeAlias = int | str | None
-"""Bytes, as a number or as text; None, or "auto"."""
+"""Bytes as an int or as text, None, or "auto"."""
 
 _NO_PIECE = Piece(())
-"""Stands for a partition in which no row can be wanted; nothing is read for it."""
+"""A partition without rows, for which nothing is read."""
 
 _COMPARISONS: Mapping[type, Callable[[Any, Any], bool]] = {
     ex.EQ: operator.eq,
@@ -55,7 +56,7 @@ _COMPARISONS: Mapping[type, Callable[[Any, Any], bool]] = {
     ex.GT: operator.gt,
     ex.GE: operator.ge,
 }
-# Other literals may compare with a column in ways of their own, as a Timestamp does with dates.
+# Other types, such as Timestamp, have their own comparison with these values.
 _LITERALS: Mapping[str, type] = {"int64": int, "date": datetime.date, "string": str}
 
 
@@ -73,58 +74,50 @@ def read_avro(
     glob: bool = True,
     hive: bool = True,
     ignore_errors: bool = False,
-    max_block_size: int | None = None,
+    max_block_size: int = MAX_BLOCK_BYTES,
 ) -> dd.DataFrame:
-    """Read Avro files as a dask.dataframe.
+    """Read Avro files as a dask.dataframe; the call lists the files and reads their headers.
 
-    - ``urlpath``: path, URL or glob, or a list of them; rows are in the order of the files.
-    - ``columns``: names or indices of the columns wanted, in the order wanted; all by default.
-    - ``blocksize``: bytes of files (``"16 MiB"``) that a partition is made of, about: small files
-      are grouped, large ones divided between blocks. None makes each file a partition. ``"auto"``
-      is 64 MiB, or so much less that every thread gets a partition, but not below 4 MiB. Threads
-      are those of the current client's cluster, else those that Dask starts in this process.
-    - ``schema``: ``"first"``, ``"union"`` or a reader schema, for files whose schemas differ.
-    - ``filters``: on ``key=value`` directories, ``[("year", ">=", 2024)]``; what they exclude is
-      not listed where that can be told, and never read.
-    - ``storage_options``: of the filesystem that serves the URLs, here and on the workers.
-    - ``include_file_paths``: name of a last column with the file that a row is from.
-    - ``engine``: what decodes: "auto", "fastavro" or "polars-avro".
-    - ``dtype_backend``: as pandas has it; dtypes are those of :func:`fsspec_avroglob.read_avro`.
-    - ``glob``, ``hive``, ``ignore_errors``, ``max_block_size``: as for
-      :func:`fsspec_avroglob.read_avro`; what is left out is logged by the workers.
+    Only the columns that the result uses are decoded. Comparisons of a ``key=value`` column
+    (``==``, ``<``, ..., ``&``, ``|``) skip the partitions that they rule out. Task names depend on
+    the versions of the files, on the arguments and, for "auto", on the number of threads.
+    The other parameters and errors are those of :func:`fsspec_avroglob.read_avro`; the workers log
+    what ``ignore_errors`` skips.
 
-    The call itself lists the files and reads their headers; the meta follows from the schemas.
-    Columns that the result is later narrowed to are the only ones decoded, and partitions that a
-    later comparison (``==``, ``<``, ..., ``&``, ``|``) of a ``key=value`` column rules out are not
-    read. Names of tasks depend on the files' versions, the arguments and, for "auto", the number
-    of threads alone.
+    Parameters
+    ----------
+    blocksize : int or str, optional
+        Bytes of files for a partition, about, such as ``"16 MiB"``: small files are grouped, large
+        ones are divided between blocks. None makes each file a partition. ``"auto"`` is 64 MiB, or
+        less (at least 4 MiB) if that gives every thread of the client's cluster, or else of this
+        process, a partition.
 
-    Raises what :func:`fsspec_avroglob.read_avro` raises before it reads rows.
+    Examples
+    --------
+    >>> from fsspec_avroglob.dask import read_avro
+    >>> len(read_avro("s3://lake/events/*.avro", blocksize="16 MiB"))  # doctest: +SKIP
+    300
     """
-    asked = ReadOptions(
-        columns=columns,
-        include_file_paths=include_file_paths,
-        hive=hive,
-        glob=glob,
-        schema=schema,
-        filters=filters,
-        ignore_errors=ignore_errors,
-    )
-    resolved = resolved_sources(urlpath, storage_options, asked)
-    # The workers would not get them, and the names of tasks are not to depend on them.
+    options = ReadOptions.of(locals())
+    resolved = resolved_sources(urlpath, storage_options, options)
+    # Without heads, which the workers do not receive and task names must not depend on.
     files = tuple(replace(file, head=b"") for file in resolved.files)
     resolved = replace(resolved, files=files)
-    layout = layout_of(resolved, asked)
-    options: TableOptions = {"engine": engine, "ignore_errors": ignore_errors}
-    if max_block_size is not None:
-        options["max_block_size"] = max_block_size
-    reader = PieceReader(layout, dict(resolved.storage_options or {}), options, dtype_backend)
+    layout, storage = layout_of(resolved, options), dict(resolved.storage_options or {})
+    # The layout holds the others.
+    decoding = ReadOptions(
+        dtype_backend=dtype_backend,
+        ignore_errors=ignore_errors,
+        max_block_size=max_block_size,
+        engine=engine,
+    )
+    reader = PieceReader(layout, storage, decoding)
     parts = _partitions(resolved, blocksize)
     return new_collection(_ReadAvro(reader, [parts], None, [], {}, True, reader.empty))
 
 
 def _partitions(resolved: ResolvedSources, blocksize: Blocksize) -> list[Piece]:
-    """At least one, even if it is of no rows."""
+    """Divide the table into at least one piece."""
     if blocksize == "auto":
         found = pieces(resolved, readers=_threads())
     else:
@@ -134,8 +127,8 @@ def _partitions(resolved: ResolvedSources, blocksize: Blocksize) -> list[Piece]:
 
 
 def _threads() -> int:
-    """How many partitions can be read at once: by the current client's cluster, else here."""
-    # There is a client only where somebody has imported this.
+    """Return the number of threads of the current client's cluster, or else of this process."""
+    # Without this import there is no client.
     distributed = sys.modules.get("distributed")
     threads = 0
     if distributed is not None:
@@ -147,38 +140,33 @@ def _threads() -> int:
 
 @dataclass(frozen=True)
 class PieceReader:
-    """Reads a piece as a pandas frame; travels to the workers.
-
-    - ``layout``: of the whole table. ``storage_options``: for the files' filesystem.
-    - ``options``: of :class:`ReadOptions` those about how to read. ``dtype_backend``: of pandas.
-    """
+    """Reads a piece as a pandas frame, on the workers."""
 
     layout: TableLayout
     storage_options: Mapping[str, Any] = field(repr=False)
-    options: TableOptions
-    dtype_backend: DtypeBackend | None
+    options: ReadOptions
 
     def __call__(self, piece: Piece, columns: Sequence[str]) -> pandas.DataFrame:
-        """The rows of *piece*, of them these columns."""
+        """Read these columns of *piece*."""
         layout = self.layout.select(columns)
         if not piece.spans:
             return self._frame(layout, layout.arrow.empty_table())
-        return self._frame(layout, read_piece(piece, layout, self.storage_options, **self.options))
+        return self._frame(layout, read_piece(piece, layout, self.storage_options, self.options))
 
     @property
     def empty(self) -> pandas.DataFrame:
-        """A frame without rows, but with all columns: what dask calls meta."""
+        """A frame with all columns and no rows, which Dask calls meta."""
         return self._frame(self.layout, self.layout.arrow.empty_table())
 
     def _frame(self, layout: TableLayout, table: Any) -> pandas.DataFrame:
-        builder = FrameBuilder(layout.arrow, self.dtype_backend, layout.categories)
+        builder = FrameBuilder(layout.arrow, self.options.dtype_backend, layout.categories)
         for batch in table.to_batches():
             builder.add(batch)
         return builder.frame()
 
 
 class _ReadAvro(FromMapProjectable):  # type: ignore[misc]  # dask has no types
-    """The expression behind :func:`read_avro`; columns and partitions are pushed into it."""
+    """The expression of :func:`read_avro`, into which Dask pushes columns and filters."""
 
     @property
     def _name(self) -> str:
@@ -188,13 +176,13 @@ class _ReadAvro(FromMapProjectable):  # type: ignore[misc]  # dask has no types
         if isinstance(parent, ex.Filter) and parent.frame._name == self._name:
             return self._pruned(parent)
         if isinstance(parent, ex.Index | Len) and self.columns:
-            # Rows are counted without a value being decoded.
+            # Counting rows decodes no column.
             return type(parent)(self.substitute_parameters({"columns": [], "_series": False}))
         simpler: ex.Expr | None = super()._simplify_up(parent, dependents)
         return simpler
 
     def _pruned(self, parent: ex.Filter) -> ex.Filter | None:
-        """*parent* over a table whose pieces without a row for it are not read; None if all are."""
+        """Replace the pieces that *parent* excludes by empty ones; None if it excludes none."""
         (parts,) = self.operand("iterables")
         kept = [part if self._may_hold(parent.predicate, part) else _NO_PIECE for part in parts]
         if kept == parts:
@@ -202,7 +190,7 @@ class _ReadAvro(FromMapProjectable):  # type: ignore[misc]  # dask has no types
         return parent.substitute(self, self.substitute_parameters({"iterables": [kept]}))
 
     def _may_hold(self, predicate: ex.Expr, piece: Piece) -> bool:
-        """Whether the predicate may be true of a row of *piece*, by its directories alone."""
+        """Whether the directories of *piece* allow rows that satisfy the predicate."""
         if isinstance(predicate, ex.And):
             return all(self._may_hold(side, piece) for side in (predicate.left, predicate.right))
         if isinstance(predicate, ex.Or):
@@ -216,7 +204,7 @@ class _ReadAvro(FromMapProjectable):  # type: ignore[misc]  # dask has no types
         return any(value is None or holds(value) for value in values)
 
     def _condition(self, predicate: ex.Expr) -> tuple[str, Callable[[Any], bool]] | None:
-        """The column of directories that a comparison is about, and the comparison; else None."""
+        """Return the ``key=value`` column of a comparison and its test, else None."""
         compare = _COMPARISONS.get(type(predicate))
         if compare is None:
             return None
@@ -224,7 +212,7 @@ class _ReadAvro(FromMapProjectable):  # type: ignore[misc]  # dask has no types
         return None if key is None else (key, lambda value: compare(value, predicate.right))
 
     def _directory(self, column: Any, literal: Any) -> str | None:
-        """The name of *column*, if it is one of directories and comparable with *literal*."""
+        """Return the name of a ``key=value`` column that compares with *literal*; else None."""
         if not isinstance(column, ex.Projection) or column.frame._name != self._name:
             return None
         (key,) = column.columns
@@ -242,25 +230,34 @@ def to_avro(
     *,
     compute: bool = True,
 ) -> Any:
-    """Write a dask.dataframe as Avro files, one a partition, each whole or not at all.
+    """Write a dask.dataframe as Avro files, one for each partition.
 
-    - ``url``: with a ``*`` that stands for the number of the partition:
-      ``avroglob://bucket/events/part-*.avro``. Files of these names are replaced.
-    - ``schema``: the Avro schema; by default it follows from the dtypes of each partition, which
-      must not depend on its values, as those of object columns do.
-    - ``codec``, ``storage_options``: as for :func:`fsspec_avroglob.write_avro`.
-    - ``compute``: False returns the writes as delayed values, each of a file's name.
+    A file appears when it is complete, and replaces one of the same name. The other parameters and
+    errors are those of :func:`fsspec_avroglob.write_avro`.
 
-    Returns the files' names. Raises ValueError for a *url* without ``*`` and for object columns
-    without a *schema*, and what :func:`fsspec_avroglob.write_avro` raises.
+    Parameters
+    ----------
+    df : dask.dataframe.DataFrame
+        The table.
+    url : path or URL
+        With one ``*`` for the number of the partition: ``avroglob://bucket/events/part-*.avro``.
+    schema : Avro schema, optional
+        By default derived from the dtypes; object columns need one.
+    compute : bool
+        False returns delayed values, one for the name of each file.
+
+    Returns
+    -------
+    list of str
+        The names of the files.
     """
-    (name,), storage_options = named(url, storage_options)
+    (name,), storage_options = source_names(url, storage_options)
     if name.count("*") != 1:
-        raise ValueError(f"{name!r} needs one *, which stands for the number of the partition")
+        raise ValueError(f"{name!r} needs exactly one *, for the number of the partition")
     vague = [repr(column) for column, dtype in df.dtypes.items() if is_object_dtype(dtype)]
     if schema is None and vague:
         raise ValueError(
-            f"columns {', '.join(vague)} have dtype object, which does not say what they hold; "
+            f"columns {', '.join(vague)} have dtype object, from which no Avro type follows; "
             "give schema=... or convert them, with astype('string') for text"
         )
     write = dask.delayed(_write_partition, pure=False)

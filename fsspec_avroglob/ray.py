@@ -1,9 +1,10 @@
-"""Avro files as a Ray dataset: pieces of about one size, read by Ray's tasks."""
+"""Avro files as a Ray dataset; tasks read pieces of about equal size."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import Any, Unpack
+from typing import Any
 
 try:
     from ray.data import Dataset, Datasource, read_datasource
@@ -12,9 +13,12 @@ try:
 except ImportError as error:
     raise ImportError("fsspec_avroglob.ray needs Ray Data: pip install 'ray[data]'") from error
 
-from fsspec_avroglob.readers.expand import Sources, StorageOptions
+from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES
+from fsspec_avroglob.avro.schema import AvroSchema
+from fsspec_avroglob.readers.hive import Filters
 from fsspec_avroglob.readers.layout import TableLayout
-from fsspec_avroglob.readers.options import Columns, ReadOptions, TableOptions
+from fsspec_avroglob.readers.locate import Sources, StorageOptions
+from fsspec_avroglob.readers.options import MAX_BYTES, MAX_CONCURRENCY, Columns, Engine, ReadOptions
 from fsspec_avroglob.readers.pieces import PIECE_BYTES, Piece, layout_of, pieces, read_piece
 from fsspec_avroglob.readers.session import resolved_sources
 from fsspec_avroglob.readers.sources import ResolvedSources
@@ -27,29 +31,48 @@ def read_avro(
     storage_options: StorageOptions = None,
     columns: Columns = None,
     blocksize: int | None = PIECE_BYTES,
-    **options: Unpack[TableOptions],
+    *,
+    include_file_paths: str | None = None,
+    hive: bool = True,
+    glob: bool = True,
+    schema: AvroSchema | None = None,
+    filters: Filters | None = None,
+    ignore_errors: bool = False,
+    max_block_size: int = MAX_BLOCK_BYTES,
+    max_concurrency: int = MAX_CONCURRENCY,
+    max_bytes: int = MAX_BYTES,
+    engine: Engine = "auto",
 ) -> Dataset:
     """Read Avro files as a Ray dataset.
 
-    - ``blocksize``: bytes of files that a task reads, about: small files are grouped, large ones
-      divided between blocks. None makes each file a task.
+    The call lists the files and reads their headers; Ray's tasks read the data. The other
+    parameters and errors are those of :func:`fsspec_avroglob.read_avro`. The workers log what
+    ``ignore_errors`` skips.
 
-    Other arguments and errors as of :func:`fsspec_avroglob.read_avro`, without ``row_index_name``.
-    The call itself lists the files and reads their headers. What ``ignore_errors`` leaves out of
-    a file is logged by the workers.
+    Parameters
+    ----------
+    blocksize : int, optional
+        Bytes of files for a task, about: small files are grouped, large ones are divided between
+        blocks. None makes each file a task.
+
+    Examples
+    --------
+    >>> from fsspec_avroglob.ray import read_avro
+    >>> read_avro("s3://lake/events/*.avro", columns=["id"]).count()  # doctest: +SKIP
+    300
     """
-    asked = ReadOptions.of(read_avro, options, columns)
-    resolved = resolved_sources(urlpath, storage_options, asked)
-    layout = layout_of(resolved, asked)
-    reading: TableOptions = {**options, "schema": None, "filters": None}
-    read = partial(_read, layout=layout, storage_options=resolved.storage_options, options=reading)
+    options = ReadOptions.of(locals())
+    resolved = resolved_sources(urlpath, storage_options, options)
+    layout = layout_of(resolved, options)
+    options = replace(options, schema=None, filters=None)
+    read = partial(_read, layout=layout, storage_options=resolved.storage_options, options=options)
     source = _AvroDatasource(pieces(resolved, blocksize), layout, read)
     dataset: Dataset = read_datasource(source)
     return dataset
 
 
 class _AvroDatasource(Datasource):  # type: ignore[misc]  # Ray has no types
-    """A task for each piece, whatever parallelism Ray would like."""
+    """One task for each piece; Ray's own parallelism is ignored."""
 
     def __init__(self, parts: list[Piece], layout: TableLayout, read: Any) -> None:
         super().__init__()
@@ -70,6 +93,6 @@ class _AvroDatasource(Datasource):  # type: ignore[misc]  # Ray has no types
 
 
 def _read(
-    part: Piece, layout: TableLayout, storage_options: StorageOptions, options: TableOptions
+    part: Piece, layout: TableLayout, storage_options: StorageOptions, options: ReadOptions
 ) -> list[Any]:
-    return [read_piece(part, layout, storage_options, **options)]
+    return [read_piece(part, layout, storage_options, options)]

@@ -19,9 +19,9 @@ from fsspec_avroglob.avro.container import (
 from fsspec_avroglob.avro.decode import RunDecoder
 from fsspec_avroglob.avro.stream import Run
 from fsspec_avroglob.errors import CorruptBlockError
-from fsspec_avroglob.readers.expand import Location
-from fsspec_avroglob.readers.parts import read_part
-from fsspec_avroglob.readers.pipeline import Limits, Pipeline
+from fsspec_avroglob.readers.locate import Location, read_part
+from fsspec_avroglob.readers.options import ReadOptions
+from fsspec_avroglob.readers.pipeline import Pipeline
 from fsspec_avroglob.readers.sources import LONG_HEAD_BYTES, OpenedFile, open_files
 
 Decode: TypeAlias = Callable[[Iterable[tuple[int, bytes]]], object]
@@ -146,9 +146,9 @@ async def examine(
 
     pipeline = Pipeline(
         decoder,
-        Limits(max_bytes=_FETCHED_AHEAD_BYTES, max_block_bytes=max_block_bytes),
+        ReadOptions(max_bytes=_FETCHED_AHEAD_BYTES, max_block_size=max_block_bytes),
         dropped=found.dropped,
-        fetched=lambda size_bytes, ended: told(size_bytes),
+        on_bytes=told,
     )
     async with aclosing(pipeline.results(decodable())) as results:
         async for _, run in results:

@@ -25,7 +25,7 @@ from fsspec_avroglob.cli.exits import EXIT_FOUND, EXIT_OK
 from fsspec_avroglob.cli.places import files, place
 from fsspec_avroglob.cli.settings import Settings
 from fsspec_avroglob.glob.explain import counted
-from fsspec_avroglob.readers.expand import Location
+from fsspec_avroglob.readers.locate import Location
 from fsspec_avroglob.readers.sources import OpenedFile, open_files
 
 _COUNTED_AHEAD = 32

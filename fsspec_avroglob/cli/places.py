@@ -12,7 +12,7 @@ from fsspec_avroglob.cli.output import Entry
 from fsspec_avroglob.cli.settings import Settings
 from fsspec_avroglob.glob.magic import is_glob_pattern
 from fsspec_avroglob.glob.pattern import GlobPattern
-from fsspec_avroglob.readers.expand import filesystem_for, is_s3_uri
+from fsspec_avroglob.readers.locate import filesystem_for, is_s3_uri
 
 Info = dict[str, Any]
 

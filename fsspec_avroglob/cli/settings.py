@@ -58,7 +58,7 @@ class Settings:
 
         Raises UsageProblem if ``-o`` repeats a named option with another value.
         """
-        from fsspec_avroglob.readers.expand import is_s3_uri
+        from fsspec_avroglob.readers.locate import is_s3_uri
 
         if not is_s3_uri(url):
             return dict(self.other_options)

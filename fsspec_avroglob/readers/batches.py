@@ -8,6 +8,7 @@ from itertools import accumulate
 
 import pyarrow as pa
 
+from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.decode import RunDecoder, Together
 from fsspec_avroglob.avro.engines import decoder
 from fsspec_avroglob.avro.stream import Run
@@ -16,8 +17,8 @@ from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.session import Located, Reading
 from fsspec_avroglob.readers.sources import OpenedFile
 
-# Batches of small files are joined, since what is done for each batch would outweigh its rows.
-_LEAST_BATCH_BYTES = 256 * 1024
+# Smaller batches are joined: each costs a fixed time, whatever its rows.
+_MIN_BATCH_BYTES = 256 * 1024
 
 
 class TableReading:
@@ -31,17 +32,60 @@ class TableReading:
     async def open(
         cls, located: Located, options: ReadOptions, *, check_first: bool = False
     ) -> TableReading:
-        """As :meth:`Reading.open`. Raises what :meth:`TableLayout.of` does, too."""
-        reading = await Reading.open(located, options, check_first=check_first)
+        """Open as :meth:`Reading.open` does. Raises what :meth:`TableLayout.of` raises, too."""
+        reading, fit = await Reading.open(located, options, check_first=check_first)
         try:
-            layout = TableLayout.of(reading.fit.table.source, reading.partitions, options)
+            layout = TableLayout.of(fit.table.source, reading.partitions, options)
         except BaseException:
             await reading.aclose()
             raise
         return cls(reading, layout)
 
+    @property
+    def errors(self) -> list[Dropped]:
+        """What was skipped so far."""
+        return self.reading.errors
+
+    async def table(self) -> pa.Table:
+        """Read all rows."""
+        async with aclosing(self.batches()) as batches:
+            chunks = [batch async for batch in batches]
+        return pa.Table.from_batches(chunks, self.layout.arrow)
+
+    async def lists(self) -> AsyncGenerator[list[pa.RecordBatch], None]:
+        """Yield each batch as a list of one."""
+        async with aclosing(self.batches()) as batches:
+            async for batch in batches:
+                yield [batch]
+
     async def batches(self) -> AsyncGenerator[pa.RecordBatch, None]:
-        """The rows in batches of whatever size decoding gives them; none is empty."""
+        """Yield batches of ``batch_size`` rows, or of at least 256 KiB each but the last.
+
+        What precedes a failure is yielded before it is raised.
+        """
+        rows = self.reading.options.batch_size
+        waiting = _Waiting(self.layout.arrow)
+        try:
+            async with aclosing(self._decoded()) as batches:
+                async for batch in batches:
+                    while rows is not None and waiting.rows + batch.num_rows >= rows:
+                        count = rows - waiting.rows
+                        waiting.add(batch.slice(0, count))
+                        batch = batch.slice(count)
+                        for one in waiting.taken():
+                            yield one
+                    waiting.add(batch)
+                    if rows is None and waiting.size_bytes >= _MIN_BATCH_BYTES:
+                        for one in waiting.taken():
+                            yield one
+        except Exception:
+            for one in waiting.taken():
+                yield one
+            raise
+        for one in waiting.taken():
+            yield one
+
+    async def _decoded(self) -> AsyncGenerator[pa.RecordBatch, None]:
         options = self.reading.options
         row, stop = 0, options.n_rows
         if stop == 0:
@@ -62,18 +106,8 @@ class TableReading:
                 if row == stop:
                     return
 
-    async def table(self) -> pa.Table:
-        """All rows."""
-        async with aclosing(self.joined_batches()) as batches:
-            chunks = [batch async for batch in batches]
-        return pa.Table.from_batches(chunks, self.layout.arrow)
-
-    def joined_batches(self) -> AsyncGenerator[pa.RecordBatch, None]:
-        """The rows in batches that are not very small."""
-        return joined(self.batches(), self.layout.arrow)
-
     def decoding(self, file: OpenedFile) -> RunDecoder[pa.RecordBatch]:
-        """What decodes a file's runs of blocks into the columns that files hold."""
+        """Return the decoder of a file's runs of blocks, which makes the columns of the file."""
         options = self.reading.options
         decode = decoder(
             file.source.header,
@@ -93,89 +127,32 @@ class TableReading:
                 for run, stop in zip(runs, stops, strict=True)
             ]
 
-        # All files that are alike share a decoder. fastavro would gain nothing.
+        # Files of one schema and codec share a decoder. fastavro gains nothing from joined runs.
         together = Together(id(decode), several) if decode.parallel else None
         return self.reading.decoder(file, function, parallel=decode.parallel, several=together)
 
 
-async def joined(
-    batches: AsyncGenerator[pa.RecordBatch, None], schema: pa.Schema
-) -> AsyncGenerator[pa.RecordBatch, None]:
-    """Neighbouring small batches made one."""
-    waiting = _Waiting(schema)
-    async with aclosing(batches), aclosing(_failure_last(batches, waiting)) as all_batches:
-        async for batch in all_batches:
-            waiting.add(batch)
-            if waiting.size_bytes >= _LEAST_BATCH_BYTES:
-                for one in waiting.taken():
-                    yield one
-    for one in waiting.taken():
-        yield one
-    waiting.fail()
-
-
-async def sized(
-    batches: AsyncGenerator[pa.RecordBatch, None], schema: pa.Schema, rows: int
-) -> AsyncGenerator[pa.RecordBatch, None]:
-    """The same rows in batches of *rows*, the last one with what is left."""
-    waiting = _Waiting(schema)
-    async with aclosing(batches), aclosing(_failure_last(batches, waiting)) as all_batches:
-        async for batch in all_batches:
-            while waiting.rows + batch.num_rows >= rows:
-                count = rows - waiting.rows
-                waiting.add(batch.slice(0, count))
-                batch = batch.slice(count)
-                for one in waiting.taken():
-                    yield one
-            waiting.add(batch)
-    for one in waiting.taken():
-        yield one
-    waiting.fail()
-
-
 class _Waiting:
-    """Batches that are to be one, and the failure that comes after them."""
+    """Batches to join."""
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
         self._batches: list[pa.RecordBatch] = []
-        self.failure: Exception | None = None
         self.rows = self.size_bytes = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Have *batch* wait."""
         if batch.num_rows:
             self._batches.append(batch)
             self.rows += batch.num_rows
             self.size_bytes += batch.nbytes
 
     def taken(self) -> list[pa.RecordBatch]:
-        """All of them as one, or as few as hold them (an Arrow array holds 2 GiB of text)."""
+        """Remove all, joined into one batch; into several where a column exceeds 2 GiB of text."""
         found, self._batches = self._batches, []
         self.rows = self.size_bytes = 0
         if len(found) > 1:
             found = pa.Table.from_batches(found, self._schema).combine_chunks().to_batches()
         return found
-
-    def fail(self) -> None:
-        """Raise what ended the reading, if anything did."""
-        failure, self.failure = self.failure, None
-        try:
-            if failure is not None:
-                raise failure
-        finally:
-            del failure  # its traceback knows this frame
-
-
-async def _failure_last(
-    batches: AsyncGenerator[pa.RecordBatch, None], waiting: _Waiting
-) -> AsyncGenerator[pa.RecordBatch, None]:
-    """The batches; a failure is kept until those before it have been passed on."""
-    try:
-        async for batch in batches:
-            yield batch
-    except Exception as error:
-        waiting.failure = error
 
 
 def _nbytes(batch: pa.RecordBatch) -> int:

@@ -1,10 +1,10 @@
-"""pandas frames of Arrow batches, with dtypes that follow from the schema alone."""
+"""pandas frames from Arrow batches; dtypes depend only on the schema."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy
 import pandas
@@ -14,8 +14,7 @@ from pyarrow import types
 
 from fsspec_avroglob.aio.tasks import usable_cpus
 from fsspec_avroglob.avro.blocks import Dropped
-
-DtypeBackend: TypeAlias = Literal["numpy_nullable", "pyarrow"]
+from fsspec_avroglob.readers.options import DtypeBackend
 
 _NULLABLE: dict[pa.DataType, Any] = {
     pa.int32(): pandas.Int32Dtype(),
@@ -28,16 +27,16 @@ _NUMPY_NULLABLE: dict[pa.DataType, Any] = {
     pa.float64(): pandas.Float64Dtype(),
     pa.string(): pandas.StringDtype(),
 }
-# "str" from pandas 3 on; object, which needs no saying, before.
+# "str" from pandas 3 on; before that None, for the default, object.
 _TEXT = pandas.Series(["text"]).dtype
 if not isinstance(_TEXT, pandas.StringDtype):
     _TEXT = None
 _CELLS_FOR_THREADS = 1_000_000
 
-# Up to so many rows arrays double, then they grow by an eighth.
-_MOST_DOUBLED = 1 << 22
+# Arrays double up to this many rows, then grow by one eighth.
+_MAX_DOUBLED = 1 << 22
 
-# What pandas has dtypes for; all else is Arrow's, which loses nothing.
+# pandas has dtypes for these types; all others keep their Arrow type, which loses nothing.
 _PANDAS_HAS: tuple[Callable[[pa.DataType], bool], ...] = (
     types.is_integer,
     types.is_floating,
@@ -48,22 +47,11 @@ _PANDAS_HAS: tuple[Callable[[pa.DataType], bool], ...] = (
 )
 
 
-def check_backend(dtype_backend: object) -> None:
-    """Raise ValueError for what is no :data:`DtypeBackend`."""
-    if dtype_backend not in (None, "numpy_nullable", "pyarrow"):
-        known = "'numpy_nullable' or 'pyarrow'"
-        raise ValueError(f"dtype_backend is {known}, not {dtype_backend!r}")
-
-
 class FrameBuilder:
-    """A frame that grows batch by batch.
+    """Builds a frame batch by batch.
 
-    Numbers are copied to where they stay as they come, so that they are never in memory twice.
-
-    - ``schema``: of the batches.
-    - ``categories``: of the columns that are enums, see :attr:`TableLayout.categories`.
-
-    Raises ValueError for an unknown *dtype_backend*.
+    Numbers are copied to their final arrays at once, so that memory never holds them twice.
+    *categories* are the symbols of the enum columns.
     """
 
     def __init__(
@@ -72,7 +60,6 @@ class FrameBuilder:
         dtype_backend: DtypeBackend | None = None,
         categories: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        check_backend(dtype_backend)
         self._rows = 0
         self._columns = {
             field.name: _column(field, dtype_backend, (categories or {}).get(field.name))
@@ -80,21 +67,21 @@ class FrameBuilder:
         }
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Put in the rows that come next."""
+        """Append rows."""
         self._rows += batch.num_rows
         for column, part in zip(self._columns.values(), batch.columns, strict=True):
             column.add(part)
 
     def frame(self, errors: Sequence[Dropped] = ()) -> pandas.DataFrame:
-        """The frame, once; *errors* are kept as text in ``attrs["avroglob"]``.
+        """Return the frame and release it; its ``attrs["avroglob"]`` lists *errors* as text.
 
-        Raises ValueError for a value that its pandas dtype would lose.
+        Raises ValueError for a value that the pandas dtype cannot hold.
         """
         names, columns = list(self._columns), list(self._columns.values())
         self._columns = {}
         if self._rows * len(columns) < _CELLS_FOR_THREADS:
             converted = [column.finished() for column in columns]
-        else:  # Arrow leaves the GIL to others while it copies
+        else:  # Arrow releases the GIL while it copies
             with ThreadPoolExecutor(usable_cpus(), thread_name_prefix="avroglob-frame") as pool:
                 converted = list(pool.map(lambda column: column.finished(), columns))
         data = dict(zip(names, converted, strict=True))
@@ -109,7 +96,7 @@ class FrameBuilder:
 def _column(
     field: pa.Field, backend: DtypeBackend | None, symbols: Sequence[str] | None
 ) -> _Chunks | _Integers | _Numbers:
-    """What gathers a column, by what it will be in pandas."""
+    """Choose how to build a column, by its dtype."""
     dtype = dtype_of(field, backend)
     if isinstance(dtype, pandas.Int32Dtype | pandas.Int64Dtype):
         return _Integers(field.type)
@@ -129,7 +116,7 @@ class _Growing:
     def extend(self, part: numpy.ndarray[Any, Any]) -> None:
         stop = self._length + len(part)
         if stop > len(self._values):
-            self._resize(stop + min(stop, max(stop // 8, _MOST_DOUBLED)))
+            self._resize(stop + min(stop, max(stop // 8, _MAX_DOUBLED)))
         self._values[self._length : stop] = part
         self._length = stop
 
@@ -138,12 +125,12 @@ class _Growing:
         return self._values
 
     def _resize(self, length: int) -> None:
-        # In place, where the system can move pages: nobody else has seen the array yet.
+        # In place where the system can move pages; there are no views of the array.
         self._values.resize(length, refcheck=False)
 
 
 class _Numbers:
-    """Numbers as NumPy has them: null is NaN, and whole numbers are never null."""
+    """NumPy numbers: null floats are NaN, and integers are never null."""
 
     def __init__(self, type_: pa.DataType) -> None:
         self._values = _Growing(type_.to_pandas_dtype())
@@ -156,7 +143,7 @@ class _Numbers:
 
 
 class _Integers:
-    """Whole numbers and a mask, as pandas' nullable types have them."""
+    """Integers and a mask, as pandas' nullable dtypes store them."""
 
     def __init__(self, type_: pa.DataType) -> None:
         self._values = _Growing(type_.to_pandas_dtype())
@@ -175,7 +162,7 @@ class _Integers:
 
 
 class _Chunks:
-    """Anything else: Arrow's arrays, converted by pandas and pyarrow in the end."""
+    """All other types: Arrow arrays, which pyarrow converts at the end."""
 
     def __init__(self, field: pa.Field, dtype: Any, symbols: Sequence[str] | None) -> None:
         self._name = field.name
@@ -197,23 +184,23 @@ class _Chunks:
         series = column.to_pandas(types_mapper=lambda _: self._dtype)
         if types.is_timestamp(self._type) and series.isna().sum() > column.null_count:
             raise ValueError(
-                f"column {self._name!r} holds the timestamp -2**63, which pandas has for NaT; "
-                "dtype_backend='pyarrow' keeps it"
+                f"column {self._name!r} holds the timestamp -2**63, which pandas reads as NaT; "
+                "use dtype_backend='pyarrow'"
             )
         return series
 
 
 def _categorical(column: pa.ChunkedArray, symbols: Sequence[str]) -> pandas.Series:
-    """A categorical of all *symbols*, whichever of them there are."""
+    """Make a categorical with all *symbols*, used or not."""
     values = [chunk.dictionary.take(chunk.indices) for chunk in column.chunks]
-    places = pc.index_in(pa.chunked_array(values, pa.string()), pa.array(symbols, pa.string()))
+    indices = pc.index_in(pa.chunked_array(values, pa.string()), pa.array(symbols, pa.string()))
     dtype = pandas.CategoricalDtype(pandas.Index(symbols, dtype=_TEXT or object))
-    codes = places.fill_null(-1).to_numpy()
+    codes = indices.fill_null(-1).to_numpy()
     return pandas.Series(pandas.Categorical.from_codes(codes, dtype=dtype))
 
 
 def dtype_of(field: pa.Field, backend: DtypeBackend | None) -> Any:
-    """The pandas dtype of an Arrow field's column; None leaves it to pyarrow, which has one."""
+    """Return the pandas dtype for an Arrow field; None for pyarrow's default."""
     if backend == "pyarrow":
         return pandas.ArrowDtype(field.type)
     if not any(has(field.type) for has in _PANDAS_HAS):

@@ -1,7 +1,10 @@
 """Hive's ``key=value`` directories: their values as typed columns, and filters on them.
 
 Keys and values are percent-decoded, as Hive and Spark write them; ``__HIVE_DEFAULT_PARTITION__``
-is a null. Nothing here reads a file.
+is null. Nothing here sends a request.
+
+>>> column_kinds([partition_of("lake/year=2025/x.avro"), partition_of("lake/year=2026/y.avro")])
+{'year': 'int64'}
 """
 
 from __future__ import annotations
@@ -21,19 +24,21 @@ NULL = "__HIVE_DEFAULT_PARTITION__"
 
 Kind: TypeAlias = Literal["int64", "date", "string"]
 Partition: TypeAlias = Mapping[str, str | None]
-"""The texts of a path's ``key=value`` directories by key, None for null."""
+"""The values of a path's ``key=value`` directories as text, by key; None for null."""
 
 Condition: TypeAlias = tuple[str, str, Any]
 Filters: TypeAlias = Sequence[Condition] | Sequence[Sequence[Condition]]
-"""``[(key, operator, value), ...]``, all of which must hold, or a list of such lists, one of which
-must (pyarrow's disjunctive normal form). Operators: ``= == != < <= > >= in``, ``not in``."""
+"""``[(key, operator, value), ...]``: all conditions must hold. In a list of lists, all of at least
+one list must hold (pyarrow's disjunctive normal form).
+
+Operators: ``= == != < <= > >= in``, ``not in``."""
 
 _INTEGER = re.compile(r"-?[0-9]+")
 _INT64 = re.compile(r"-?[0-9]{1,18}")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _OPEN_SEGMENT = re.compile(r"([^=/]+)=\*")
-# A number of fewer digits may be written with zeros before it (month=03). One of more may not, so
-# that its directory is named and not searched for.
+# Numbers with fewer digits may have leading zeros (month=03). Others may not, so that a pattern can
+# name their directory.
 _UNPADDED_DIGITS = 4
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -49,7 +54,7 @@ _EQUALITY = frozenset({"=", "==", "in"})
 
 
 def partition_of(path: str) -> dict[str, str | None]:
-    """The values of the ``key=value`` directories of *path* by key; the last of a key counts."""
+    """Return the values of the ``key=value`` directories of *path*, the last one of each key."""
     found: dict[str, str | None] = {}
     for name in path.split("/")[:-1]:
         key, equals, value = name.partition("=")
@@ -59,10 +64,10 @@ def partition_of(path: str) -> dict[str, str | None]:
 
 
 def column_kinds(partitions: Iterable[Partition]) -> dict[str, Kind]:
-    """The type of each key's column: what the texts of all files can be read as without loss.
+    """Return the type of each key's column, in the order in which the keys appear.
 
-    ``int64`` if all are whole numbers of up to 18 digits, ``date`` if all are ISO dates, else
-    ``string``. Keys are in the order in which they are first met.
+    ``int64`` if all values are integers of at most 18 digits, ``date`` if all are ISO dates, else
+    ``string``.
     """
     texts: dict[str, set[str]] = {}
     for partition in partitions:
@@ -74,7 +79,7 @@ def column_kinds(partitions: Iterable[Partition]) -> dict[str, Kind]:
 
 
 def typed(text: str | None, kind: Kind) -> int | datetime.date | str | None:
-    """The value of a directory in a column of *kind*."""
+    """Convert the text of a directory to the type of its column."""
     if text is None or kind == "string":
         return text
     return int(text) if kind == "int64" else datetime.date.fromisoformat(text)
@@ -100,22 +105,24 @@ def _is_date(text: str) -> bool:
 
 @dataclass(frozen=True)
 class PartitionFilter:
-    """Filters in disjunctive normal form: ``alternatives``, in one of which all conditions hold.
+    """Filters in disjunctive normal form: all conditions of one of the ``alternatives`` must hold.
 
-    A value decides how a directory's text is compared with it: numbers as numbers (``month=03`` is
-    3, but a number of four digits has no zeros before it), dates as dates, text as text. A
-    directory that is null or cannot be read as the value's type fulfils no condition; ``=`` and
-    ``!=`` with None ask for null.
+    The type of a condition's value decides the comparison: as numbers (``month=03`` is 3, but
+    numbers of four digits have no leading zeros), as dates, or as text. A directory that is null,
+    or does not parse as this type, satisfies no condition. ``=`` and ``!=`` with None test for
+    null.
     """
 
     alternatives: tuple[tuple[Condition, ...], ...]
 
     @classmethod
     def parse(cls, filters: Filters) -> PartitionFilter:
-        """Check *filters*. Raises ValueError for what is no condition."""
+        """Check *filters*. Raises ValueError for an invalid condition."""
         items: list[Any] = list(filters)
         if any(isinstance(item, str) or not isinstance(item, Sequence) for item in items):
-            text = f"filters={filters!r} is no list of conditions; write [(key, operator, value)]"
+            text = (
+                f"filters={filters!r} is not a list of conditions; write [(key, operator, value)]"
+            )
             raise ValueError(text)
         flat = any(isinstance(part, str) for item in items for part in item)
         several: Any = [items] if flat else items
@@ -126,20 +133,20 @@ class PartitionFilter:
 
     @property
     def keys(self) -> list[str]:
-        """The keys that conditions are about."""
+        """The keys of all conditions."""
         return list(dict.fromkeys(key for group in self.alternatives for key, _, _ in group))
 
     def keeps(self, partition: Partition) -> bool:
-        """Whether the filter admits a file in these directories."""
+        """Whether a file in these directories satisfies the filter."""
         return any(
             all(_holds(partition.get(key), op, value) for key, op, value in group)
             for group in self.alternatives
         )
 
     def narrowed(self, pattern: str) -> str:
-        """*pattern* with ``key=*`` replaced by the values that the filter asks for.
+        """Replace ``key=*`` in *pattern* by the values that the filter allows.
 
-        The result matches all that *pattern* matches and :meth:`keeps` admits, and maybe more.
+        The result matches at least what *pattern* matches and :meth:`keeps` accepts.
         """
         segments = pattern.split("/")
         depth = 0
@@ -153,7 +160,7 @@ class PartitionFilter:
         return "/".join(segments)
 
     def _values(self, key: str) -> list[str] | None:
-        """Patterns for the texts that *key* may have; None if these are not stated."""
+        """Return patterns for the values of *key*; None unless every alternative lists them."""
         texts: dict[str, None] = {}
         for group in self.alternatives:
             stated = next((c for c in group if c[0] == key and c[1] in _EQUALITY), None)
@@ -168,13 +175,9 @@ class PartitionFilter:
         return list(texts)
 
 
-def _looks_like_condition(item: Any) -> bool:
-    return isinstance(item, Sequence) and len(item) == 3 and isinstance(item[0], str)
-
-
 def _condition(item: Any) -> Condition:
-    if not _looks_like_condition(item):
-        raise ValueError(f"{item!r} is no condition (key, operator, value)")
+    if not (isinstance(item, Sequence) and len(item) == 3 and isinstance(item[0], str)):
+        raise ValueError(f"{item!r} is not a condition (key, operator, value)")
     key, op, value = item
     if op in ("in", "not in"):
         if isinstance(value, str) or not isinstance(value, Iterable):
@@ -197,15 +200,15 @@ def _holds(text: str | None, op: str, value: Any) -> bool:
         return False
     try:
         return _OPERATORS[op](_read_as(value)(text), value)
-    except (TypeError, ValueError):  # as of a time with a zone and one without
+    except (KeyError, TypeError, ValueError):  # such as times with and without a zone
         return False
 
 
 def _read_as(value: Any) -> Callable[[str], Any]:
     if isinstance(value, bool):
-        return partial(_truth, {"true": True, "false": False})
+        return lambda text: {"true": True, "false": False}[text.lower()]
     if isinstance(value, int):
-        return partial(_whole, str(value) if _is_long(value) else None)
+        return partial(_integer, str(value) if _is_long(value) else None)
     if isinstance(value, float):
         return float
     if isinstance(value, datetime.datetime):
@@ -219,22 +222,16 @@ def _is_long(value: int) -> bool:
     return value >= 0 and len(str(value)) >= _UNPADDED_DIGITS
 
 
-def _whole(unpadded: str | None, text: str) -> int:
-    """The number that a text is; the number *unpadded* is written in no other way."""
+def _integer(unpadded: str | None, text: str) -> int:
+    """Parse an integer; *unpadded* is one that must not have leading zeros."""
     padded = unpadded is not None and text.lstrip("0") == unpadded != text
     if padded or not _INTEGER.fullmatch(text):
-        raise ValueError(f"{text!r} is no whole number as one is written")
+        raise ValueError(f"{text!r} is not an integer without leading zeros")
     return int(text)
 
 
-def _truth(words: Mapping[str, bool], text: str) -> bool:
-    if text.lower() not in words:
-        raise ValueError(f"{text!r} is neither true nor false")
-    return words[text.lower()]
-
-
 def _text_patterns(value: Any) -> list[str] | None:
-    """Patterns, one of which matches each text that equals *value*; None if there are too many."""
+    """Return patterns that match all texts equal to *value*; None if there are too many."""
     if value is None:
         return [NULL]
     if isinstance(value, str):

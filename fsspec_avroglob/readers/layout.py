@@ -1,4 +1,4 @@
-"""The columns of a table: what the files hold, and what their names and places add to it."""
+"""The columns of a table: those of the files, of their directories, and added ones."""
 
 from __future__ import annotations
 
@@ -27,10 +27,8 @@ _KINDS: Mapping[Kind, pa.DataType] = {
 class TableLayout:
     """The columns of a table; can be pickled.
 
-    - ``table``: those that the files hold and that are wanted.
-    - ``hive``: the kinds of those that are directories.
-    - ``names``: both, in the order wanted.
-    - ``row_index_name``, ``include_file_paths``: see :class:`ReadOptions`.
+    ``table`` has the chosen columns of the files, ``hive`` the types of those of directories, and
+    ``names`` both in their order. :class:`ReadOptions` describes the others.
     """
 
     table: TableSchema
@@ -43,10 +41,10 @@ class TableLayout:
     def of(
         cls, schema: AvroSchema, partitions: Iterable[Partition], options: ReadOptions
     ) -> TableLayout:
-        """The layout of the table of a reader schema and files in *partitions*.
+        """Return the layout of files with a reader schema, in the directories *partitions*.
 
-        Raises ValueError for columns that do not exist, are named twice or have one name, and
-        UnsupportedTypeError for a column whose type Arrow lacks.
+        Raises ValueError for unknown and duplicate columns, and UnsupportedTypeError for a column
+        whose type Arrow lacks.
         """
         table = TableSchema.of(schema)
         kinds = column_kinds(partitions) if options.hive else {}
@@ -59,13 +57,13 @@ class TableLayout:
             if added in names or both.count(added) > 1:
                 raise ValueError(f"there is a column {added!r} already; choose another name")
         layout = cls(_narrowed(table, names), hive, names, *both)
-        _ = layout.arrow  # a type that Arrow lacks shows here
+        _ = layout.arrow  # raises UnsupportedTypeError
         return layout
 
     def select(self, columns: Sequence[str]) -> TableLayout:
-        """The layout of these of the columns, in this order; paths of files stay last.
+        """Return the layout of these columns, in this order; paths of files stay last.
 
-        Raises ValueError for unknown columns and ones named twice.
+        Raises ValueError for unknown and duplicate columns.
         """
         names = chosen_columns(columns, self.arrow.names)
         added = (self.row_index_name, self.include_file_paths)
@@ -78,7 +76,7 @@ class TableLayout:
 
     @cached_property
     def arrow(self) -> pa.Schema:
-        """The schema of the whole table."""
+        """The schema of the table."""
         fields = {name: pa.field(name, _KINDS[kind]) for name, kind in self.hive.items()}
         fields |= {field.name: field for field in self.table.arrow}
         listed = [fields[name] for name in self.names]
@@ -90,7 +88,7 @@ class TableLayout:
 
     @property
     def categories(self) -> dict[str, list[str]]:
-        """The symbols of the columns that are enums, with or without null."""
+        """The symbols of the enum columns, by name."""
         found = {}
         for name in self.table.columns:
             if pa.types.is_dictionary(self.table.arrow.field(name).type):
@@ -100,9 +98,9 @@ class TableLayout:
     def batch(
         self, held: pa.RecordBatch, path: str, partition: Partition, first_row: int
     ) -> pa.RecordBatch:
-        """The rows of the table that a file's decoded values are.
+        """Make rows of the table from *held*, the decoded columns of a file.
 
-        held: the columns of ``table``. first_row: the number of the first of these rows.
+        *first_row* is the number of the first row.
         """
         if self.arrow.equals(self.table.arrow):
             return held
@@ -123,7 +121,7 @@ class TableLayout:
 
 
 def _narrowed(table: TableSchema, names: Sequence[str]) -> TableSchema:
-    """Those columns of *table* that *names* has; of no record the only one, wanted or not."""
+    """Select columns by name; values that are not records always keep their only one."""
     held = [name for name in table.columns if name in names]
     return table.select(held) if held or table.parsed.is_record else table
 

@@ -1,76 +1,98 @@
-"""What the readers can be asked for."""
+"""The options of the readers, checked in one place."""
 
 from __future__ import annotations
 
+import inspect
 import operator
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from inspect import signature
-from typing import Any, Literal, TypeAlias, TypedDict
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from fsspec.callbacks import Callback
 
 from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES
 from fsspec_avroglob.avro.schema import AvroSchema
 from fsspec_avroglob.readers.hive import Filters
-from fsspec_avroglob.readers.pipeline import MAX_BYTES, MAX_CONCURRENCY, Limits
-from fsspec_avroglob.s3.spelling import did_you_mean
 
-Engine: TypeAlias = Literal["auto", "fastavro", "polars-avro"]
 Columns: TypeAlias = Sequence[str | int] | None
+DtypeBackend: TypeAlias = Literal["numpy_nullable", "pyarrow"]
+Engine: TypeAlias = Literal["auto", "fastavro", "polars-avro"]
 
-# A 64-bit index counts as far from here, whatever the number of rows.
-_MOST_ROWS = 1 << 62
+MAX_CONCURRENCY = 64
+"""Default of ``max_concurrency``."""
 
+MAX_BYTES = 128 * 1024 * 1024
+"""Default of ``max_bytes``."""
 
-class SourceOptions(TypedDict, total=False):
-    """Options of every reader; :class:`ReadOptions` says what they mean."""
+# Far enough from the ends of int64 for any number of rows.
+_MAX_ROW_INDEX = 1 << 62
 
-    glob: bool
-    schema: AvroSchema | None
-    filters: Filters | None
-    ignore_errors: bool
-    max_block_size: int
-    max_concurrency: int
-    max_bytes: int
-    progress: bool | Callback
+_LEAST = {
+    "n_rows": 0,
+    "batch_size": 1,
+    "row_index_offset": -_MAX_ROW_INDEX,
+    "max_block_size": 1,
+    "max_concurrency": 1,
+    "max_bytes": 1,
+}
 
-
-class TableOptions(SourceOptions, total=False):
-    """Options of the readers of tables."""
-
-    row_index_name: str | None
-    row_index_offset: int
-    include_file_paths: str | None
-    hive: bool
-    engine: Engine
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """One set of options for all readers.
+    """Options of all readers; a reader has those that apply to it.
 
-    - ``columns``: names or indices of the columns wanted, in the order wanted; all by default.
-    - ``n_rows``: most rows to read, from the first on. Nothing is asked for that is not needed for
-      them: files after the last row are not opened, so their schemas are not compared.
-    - ``row_index_name``: name of a first column (int64) that counts the rows, over all files, from
-      ``row_index_offset`` on.
-    - ``include_file_paths``: name of a last column with the file that a row is from.
-    - ``hive``: whether ``key=value`` directories are columns: int64, date or string, by the texts
-      of all files. A key that the files have a field for is none.
-    - ``glob``: False takes paths literally.
-    - ``schema``, ``filters``: as :meth:`ResolvedSources.resolve` has them.
-    - ``ignore_errors``: leave out files that are not Avro and blocks that are corrupt; report them.
-    - ``max_block_size``: most bytes that one block may inflate to.
-    - ``max_concurrency``, ``max_bytes``: most reads under way, and bytes being fetched, at a time.
-    - ``engine``: what decodes: "auto" takes the fastest that is installed and able for each file.
-    - ``progress``: True for a bar (tqdm), or an fsspec callback, which is told of bytes.
+    Raises ValueError and TypeError for invalid values.
 
-    Raises ValueError and TypeError for values that cannot be.
+    Attributes
+    ----------
+    columns : list of str or int, optional
+        Names or indices of the columns to read, in the order of the result; by default all.
+    n_rows : int, optional
+        Read at most this many rows, from the first on. Files after the last row are not opened,
+        so their schemas are not compared.
+    dtype_backend : {"numpy_nullable", "pyarrow"}, optional
+        Dtypes of a pandas result, as in pandas' own readers.
+    batch_size : int, optional
+        Rows of each batch but the last; by default what decoding gives.
+    row_index_name : str, optional
+        Name of a first column (int64) that counts the rows over all files.
+    row_index_offset : int
+        Number of the first row.
+    include_file_paths : str, optional
+        Name of a last column with the file of each row.
+    hive : bool
+        Make columns of ``key=value`` directories: int64, date or string, depending on the values
+        in all files. A field of the same name in the files has precedence.
+    glob : bool
+        False takes paths literally.
+    schema : {"first", "union"} or an Avro schema, optional
+        By default all files must have one schema, with fields in any order. ``"first"`` reads all
+        files with the schema of the first, ``"union"`` with all their fields together, and a
+        reader schema with that, by the resolution rules of the Avro specification.
+    filters : list of tuple, optional
+        Conditions on ``key=value`` directories, such as ``[("year", ">=", 2024)]``; a list of
+        lists are alternatives. Excluded directories are not read, nor listed where possible.
+    ignore_errors : bool
+        Skip files that are not Avro and blocks that are corrupt, and report them.
+    max_block_size : int
+        Most bytes that one block may inflate to.
+    max_concurrency : int
+        Most reads in flight.
+    max_bytes : int
+        Most bytes that are requested and not yet parsed.
+    engine : {"auto", "fastavro", "polars-avro"}
+        The decoder; "auto" takes the fastest that is installed and can decode the file.
+    progress : bool or fsspec.callbacks.Callback
+        True shows a bar (needs tqdm); a callback receives the bytes read.
     """
 
     columns: Columns = None
     n_rows: int | None = None
+    dtype_backend: DtypeBackend | None = None
+    batch_size: int | None = None
     row_index_name: str | None = None
     row_index_offset: int = 0
     include_file_paths: str | None = None
@@ -88,51 +110,42 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if isinstance(self.columns, str):
             raise TypeError(f"columns is a list of names; write [{self.columns!r}] for one column")
-        if self.n_rows is not None:
-            _at_least(0, n_rows=self.n_rows)
-        _at_least(
-            1,
-            max_block_size=self.max_block_size,
-            max_concurrency=self.max_concurrency,
-            max_bytes=self.max_bytes,
-        )
-        _at_least(-_MOST_ROWS, row_index_offset=self.row_index_offset)
-        if self.row_index_offset > _MOST_ROWS:
-            raise ValueError(f"row_index_offset is {self.row_index_offset}, too large to count on")
+        if self.dtype_backend not in (None, "numpy_nullable", "pyarrow"):
+            known = "'numpy_nullable' or 'pyarrow'"
+            raise ValueError(f"dtype_backend is {known}, not {self.dtype_backend!r}")
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None or name not in ("batch_size", "n_rows"):
+                _check_integer(name, value, least)
+        if self.row_index_offset > _MAX_ROW_INDEX:
+            raise ValueError(f"row_index_offset is {self.row_index_offset}; int64 would overflow")
         for name in ("row_index_name", "include_file_paths"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise TypeError(f"{name} is the name of a column, not {value!r}")
 
     @classmethod
-    def of(
-        cls,
-        reader: Callable[..., object],
-        options: SourceOptions,
-        columns: Columns = None,
-        n_rows: int | None = None,
-    ) -> ReadOptions:
-        """What the function *reader* was given. Raises TypeError for an option that it has not."""
-        for name in options:
-            if name not in TableOptions.__annotations__:
-                *own, _ = signature(reader).parameters  # the last one is **options
-                known = [*own, *TableOptions.__annotations__]
-                hint = did_you_mean(name, known) or f"; there is {', '.join(known)}"
-                raise TypeError(
-                    f"{reader.__name__}() got an unexpected keyword argument {name!r}{hint}"
-                )
-        return cls(columns=columns, n_rows=n_rows, **options)
-
-    @property
-    def limits(self) -> Limits:
-        """The bounds that a pipeline keeps."""
-        return Limits(self.max_concurrency, self.max_bytes, self.max_block_size, self.n_rows)
+    def of(cls, arguments: Mapping[str, Any]) -> ReadOptions:
+        """Select the options among the arguments of a reader, its ``locals()``."""
+        names = [field.name for field in fields(cls) if field.name in arguments]
+        return cls(**{name: arguments[name] for name in names})
 
 
-def _at_least(least: int, **values: Any) -> None:
-    for name, value in values.items():
-        if not hasattr(value, "__index__"):
-            raise TypeError(f"{name} is a whole number, not {value!r}")
-        if operator.index(value) < least:
-            wording = "must not be negative" if least == 0 else f"must be at least {least}"
-            raise ValueError(f"{name} {wording}, it is {value}")
+def with_options_documented(reader: F) -> F:
+    """Add the descriptions of the options that *reader* has to its docstring, before "Raises"."""
+    if reader.__doc__ and ReadOptions.__doc__:  # not with python -OO
+        described = inspect.cleandoc(ReadOptions.__doc__).partition("----------\n")[2]
+        entries = re.split(r"\n(?=\w+ : )", described)
+        parameters = inspect.signature(reader).parameters
+        known = [entry for entry in entries if entry.partition(" : ")[0] in parameters]
+        before, raises, after = inspect.cleandoc(reader.__doc__).partition("\n\nRaises\n")
+        reader.__doc__ = "\n".join([before, *known]) + raises + after
+    return reader
+
+
+def _check_integer(name: str, value: Any, least: int) -> None:
+    if not hasattr(value, "__index__"):
+        raise TypeError(f"{name} is an integer, not {value!r}")
+    if operator.index(value) < least:
+        wording = "must not be negative" if least == 0 else f"must be at least {least}"
+        raise ValueError(f"{name} {wording}, it is {value}")

@@ -1,4 +1,4 @@
-"""Tables in pieces that are read on their own, in other processes or on other machines."""
+"""Pieces of a table, which other processes or machines read independently."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Unpack
 
 import pyarrow as pa
 
@@ -23,28 +22,27 @@ from fsspec_avroglob.avro.container import (
 from fsspec_avroglob.avro.stream import BlockStream, Run
 from fsspec_avroglob.errors import AvroDecodeError, CorruptBlockError
 from fsspec_avroglob.readers.batches import TableReading
-from fsspec_avroglob.readers.expand import Location, StorageOptions, locate
 from fsspec_avroglob.readers.hive import Partition
 from fsspec_avroglob.readers.layout import TableLayout
-from fsspec_avroglob.readers.options import ReadOptions, TableOptions
-from fsspec_avroglob.readers.parts import read_part
+from fsspec_avroglob.readers.locate import Location, StorageOptions, locate, read_part
+from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.pipeline import CHUNK_BYTES
 from fsspec_avroglob.readers.session import Reading
 from fsspec_avroglob.readers.sources import OpenedFile, ResolvedSources, SourceFile
 
 PIECE_BYTES = 64 * 1024 * 1024
-"""Default of about how many bytes of files make a piece."""
+"""Default size of a piece, in bytes of files."""
 
-LEAST_PIECE_BYTES = CHUNK_BYTES
-"""Less is not worth a task of its own: it is read at once and decoded within milliseconds."""
+MIN_PIECE_BYTES = CHUNK_BYTES
+"""Smaller pieces do not pay for a task: one request reads them, and decoding takes milliseconds."""
 
-_RANGE_READS_AT_ONCE = 16
+_CONCURRENT_READS = 16
 _SLACK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Span:
-    """A file, or the blocks that begin within a range of it, and the file's directories."""
+    """A file, or the blocks that start in a range of it, and its ``key=value`` directories."""
 
     file: SourceFile
     partition: Partition
@@ -53,37 +51,33 @@ class Span:
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows that stand together in the table: of several whole files, or of a part of one.
+    """Consecutive rows of a table, from several whole files or from a part of one.
 
-    Can be pickled. All pieces in order have every row once.
+    Can be pickled. All pieces in order hold each row once.
     """
 
     spans: tuple[Span, ...]
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes of files are read for it, as far as is known."""
+        """Bytes of files to read, without files of unknown size."""
         return sum(map(_span_bytes, self.spans))
 
 
 def pieces(
     resolved: ResolvedSources, blocksize: int | None = PIECE_BYTES, readers: int = 1
 ) -> list[Piece]:
-    """Divide the table of *resolved* into pieces of at most about *blocksize* bytes of files.
+    """Divide the table into pieces of at most about *blocksize* bytes of files, without a request.
 
-    Neighbouring small files go into one piece, large ones are divided between blocks; None makes
-    each file a piece. Files without blocks make no piece of their own. No request is sent.
-
-    - ``readers``: how many pieces will be read at once. A table that would make fewer is divided
-      evenly, as far as that leaves each of them ``LEAST_PIECE_BYTES``.
-
-    Raises ValueError for a *blocksize* below 1.
+    Consecutive small files share a piece, large ones are divided between blocks; None makes each
+    file a piece. A table that would give *readers* too few pieces is divided evenly among them,
+    into pieces of at least ``MIN_PIECE_BYTES``. Raises ValueError for a *blocksize* below 1.
     """
     whole = [Span(*of) for of in zip(resolved.files, resolved.partitions, strict=True)]
     if blocksize is None:
         return [Piece((span,)) for span in whole]
     if blocksize < 1:
-        raise ValueError(f"a blocksize of {blocksize} bytes: at least 1 is needed")
+        raise ValueError(f"blocksize is {blocksize} bytes; it must be at least 1")
     share = _share_bytes(sum(map(_span_bytes, whole)), readers)
     found: list[Piece] = []
     together: list[Span] = []
@@ -91,7 +85,8 @@ def pieces(
     for span in whole:
         size = _span_bytes(span)
         parts = max(-(-size // blocksize), round(size / share))
-        # The share that its middle lies in: so no more pieces come of small files than readers.
+        # A file belongs to the share that holds its middle, so that small files make at most as
+        # many pieces as there are readers.
         last, number = number, int((before + size / 2) / share)
         before += size
         if together and (parts > 1 or held + size > blocksize or number != last):
@@ -108,8 +103,8 @@ def pieces(
 
 
 def _share_bytes(total_bytes: int, readers: int) -> float:
-    """How much of a table each reader gets, or, where that is too little, each of fewer."""
-    shares = min(readers, total_bytes // LEAST_PIECE_BYTES)
+    """Return the size of each reader's share; fewer readers share a small table."""
+    shares = min(readers, total_bytes // MIN_PIECE_BYTES)
     return max(total_bytes, 1) / max(shares, 1)
 
 
@@ -127,13 +122,13 @@ def _span_bytes(span: Span) -> int:
 
 
 def layout_of(resolved: ResolvedSources, options: ReadOptions) -> TableLayout:
-    """The columns of the table of *resolved*; of *options* it is about columns alone.
+    """Return the columns of the table.
 
-    Raises what :meth:`TableLayout.of` does, and ValueError for a row index: a piece does not know
-    how many rows come before it.
+    Raises what :meth:`TableLayout.of` raises, and ValueError for a row index: a piece does not know
+    how many rows precede it.
     """
     if options.row_index_name is not None:
-        raise ValueError("row_index_name cannot be had of pieces")
+        raise ValueError("row_index_name is not supported for partitioned reads")
     return TableLayout.of(resolved.schema, resolved.partitions, options)
 
 
@@ -141,36 +136,34 @@ def read_piece(
     piece: Piece,
     layout: TableLayout,
     storage_options: StorageOptions = None,
+    options: ReadOptions | None = None,
     *,
     errors: list[Dropped] | None = None,
-    **options: Unpack[TableOptions],
 ) -> pa.Table:
-    """The rows of one piece, with the schema ``layout.arrow``.
+    """Read one piece as a table with the schema ``layout.arrow``.
 
-    - ``errors``: with ``ignore_errors=True`` gets what was left out.
-    - ``options``: of :class:`ReadOptions` those about how to read.
+    *errors* receives what ``ignore_errors`` skips. A part of a file is read alone. Only if it is
+    corrupt, or its data contains the sync marker, the file is read from its header on, so that
+    pieces equal the whole file. (With ``ignore_errors`` pieces may hold more rows: a corrupt block
+    length hides the following blocks from a reader of the whole file, but not from one that starts
+    at one of them.)
 
-    A part of a file is read by itself. Only if it is damaged, or a sync marker stands in its data,
-    is the file read from its header to there, so that pieces are what the whole file has. (With
-    ``ignore_errors`` they may have more: a damaged length hides the blocks that it reaches over
-    from one who comes from before, and not from one who begins among them.)
-
-    Raises FileNotFoundError, FileExpired for a file that has changed since it was resolved, and
+    Raises FileNotFoundError, FileExpired for a file that changed since it was resolved, and
     AvroDecodeError for corrupt data.
     """
-    places = locate([span.file.path for span in piece.spans], storage_options)
-    table, dropped = blocking(_read, piece, layout, places, ReadOptions.of(read_piece, options))
+    locations = locate([span.file.path for span in piece.spans], storage_options)
+    table, dropped = blocking(_read, piece, layout, locations, options or ReadOptions())
     if errors is not None:
         errors += dropped
     return table
 
 
 async def _read(
-    piece: Piece, layout: TableLayout, places: Sequence[Location], options: ReadOptions
+    piece: Piece, layout: TableLayout, locations: Sequence[Location], options: ReadOptions
 ) -> tuple[pa.Table, list[Dropped]]:
     files = [
-        OpenedFile(span.file, place, number)
-        for number, (span, place) in enumerate(zip(piece.spans, places, strict=True))
+        OpenedFile(span.file, location, number)
+        for number, (span, location) in enumerate(zip(piece.spans, locations, strict=True))
     ]
     partitions = [span.partition for span in piece.spans]
     reading = TableReading(Reading.of_files(files, partitions, options), layout)
@@ -185,7 +178,7 @@ async def _read(
 async def _range_batches(
     reading: TableReading, file: OpenedFile, blocks: ByteRange, partition: Partition
 ) -> list[pa.RecordBatch]:
-    """The rows of the blocks that begin in a range of *file*."""
+    """Decode the blocks that start in a range of *file*."""
     options, errors = reading.reading.options, reading.reading.errors
 
     def decoded(runs: Sequence[Run]) -> list[pa.RecordBatch]:
@@ -202,7 +195,7 @@ async def _range_batches(
         batches = await asyncio.to_thread(decoded, runs)
         if not errors:
             return batches
-    # Damage, or a sync marker that belongs to data: the blocks before can tell.
+    # Corrupt data, or a sync marker in it: the blocks before it show which.
     errors.clear()
     dropped = errors if options.ignore_errors else None
     try:
@@ -213,15 +206,15 @@ async def _range_batches(
 
 
 async def _range_runs(file: OpenedFile, blocks: ByteRange, max_block_bytes: int) -> list[Run]:
-    """The blocks that begin in a range of *file*, read without what is before it.
+    """Read the blocks that start in a range of *file*, without the bytes before the range.
 
-    Raises CorruptBlockError if they cannot be told so.
+    Raises CorruptBlockError if these bytes are needed to find the blocks.
     """
     header, size = file.source.header, file.source.size
     assert size is not None
     first = header.size_bytes if blocks.start == header.size_bytes else None
     base = blocks.start if first is not None else blocks.start - SYNC_MARKER_BYTES
-    # What follows has the end of the last block, and shows whether the first was one.
+    # The bytes after the range complete the last block and verify the first.
     data = await _read_range(file, base, min(blocks.stop + _SLACK_BYTES, size))
     while True:
         try:
@@ -247,9 +240,9 @@ async def _range_runs(file: OpenedFile, blocks: ByteRange, max_block_bytes: int)
 async def _followed_runs(
     file: OpenedFile, blocks: ByteRange, dropped: list[Dropped] | None, max_block_bytes: int
 ) -> list[Run]:
-    """The blocks that begin in a range of *file*, found by following all blocks before them.
+    """Read the blocks that start in a range of *file* by parsing all blocks before them.
 
-    - ``dropped``: gets what is left out of the range; None raises CorruptBlockError.
+    *dropped* receives what is skipped in the range; None raises CorruptBlockError.
     """
     source = file.source
     lost: list[Dropped] | None = None if dropped is None else []
@@ -265,7 +258,7 @@ async def _followed_runs(
     found: list[Run] = []
     followed = at
     while followed < blocks.stop:
-        stop = min(at + _RANGE_READS_AT_ONCE * CHUNK_BYTES, source.size or 0)
+        stop = min(at + _CONCURRENT_READS * CHUNK_BYTES, source.size or 0)
         data = await _read_range(file, at, stop)
         at += len(data)
         last = not data or at == source.size
@@ -282,7 +275,7 @@ async def _followed_runs(
 
 
 async def _read_range(file: OpenedFile, start: int, stop: int) -> bytes:
-    """The bytes [start, stop) of *file*, by several reads at once if they are many."""
+    """Read the bytes [start, stop) of *file*, large ranges with concurrent requests."""
 
     async def part(range_: tuple[int, int]) -> bytes:
         found = await read_part(file.location, *range_, file.source.etag)
@@ -290,4 +283,4 @@ async def _read_range(file: OpenedFile, start: int, stop: int) -> bytes:
 
     ends = [*range(start + CHUNK_BYTES, stop, CHUNK_BYTES), stop]
     ranges = list(zip([start, *ends], ends, strict=False))
-    return b"".join(await collect(ranges, part, _RANGE_READS_AT_ONCE))
+    return b"".join(await collect(ranges, part, _CONCURRENT_READS))

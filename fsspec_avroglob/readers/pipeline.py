@@ -1,147 +1,108 @@
-"""Fetching ahead and decoding in threads: files in, what their blocks hold out, in order.
+"""Fetch files ahead and decode their blocks in threads, in the order of the files.
 
-Files are read in chunks, many at once. The chain of blocks is followed from chunk to chunk in the
-files' order, so no block has to be searched for; runs of whole blocks are decoded as they come.
+Files are read in chunks, many at a time. Chunks are parsed in order, so each block is found from
+the one before it and no sync marker is searched for. Runs of whole blocks are decoded as they come.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from fsspec_avroglob.aio.tasks import Budget, ordered, usable_cpus
-from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, Dropped
+from fsspec_avroglob.avro.blocks import Dropped
+from fsspec_avroglob.avro.decode import RunDecoder
 from fsspec_avroglob.avro.stream import BlockStream, Run
-from fsspec_avroglob.readers.parts import read_part
+from fsspec_avroglob.readers.locate import read_part
+from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.sources import OpenedFile
 
-MAX_CONCURRENCY = 64
-"""Default of how many reads are under way at once."""
-
-MAX_BYTES = 128 * 1024 * 1024
-"""Default of how many bytes may have been asked for and not yet been followed."""
-
 CHUNK_BYTES = 4 * 1024 * 1024
-"""Long enough that a request's latency is small beside its transfer, short enough to share out."""
+"""Size of a read: its transfer takes longer than its latency, and a file makes several."""
 
 _FIRST_CHUNK_BYTES = 256 * 1024
 _DECODED_BYTES = 16 * 1024 * 1024
-_LEAST_RUN_BYTES = 64 * 1024
+_MIN_RUN_BYTES = 64 * 1024
 
-# Enough for the price of a call (polars-avro's is a buffer of 4 MiB) to be small beside the rest.
-_TOGETHER_BYTES = 1024 * 1024
+# Small runs are decoded in one call up to this size: a call has a fixed cost, such as polars-avro's
+# buffer of 4 MiB.
+_JOINED_BYTES = 1024 * 1024
 
-# While it is not known how far the data inflate.
-_FIRST_TOGETHER_BYTES = 128 * 1024
+# The same before the compression ratio is known.
+_FIRST_JOINED_BYTES = 128 * 1024
 
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
-
-
-class Decode(Protocol[R_co]):
-    """Decodes runs of one file's blocks.
-
-    - ``parallel``: whether it is worth while in several threads at once.
-    - ``alike``: equal for files whose runs may be decoded together; None if that saves nothing.
-    """
-
-    parallel: bool
-
-    @property
-    def alike(self) -> object | None:
-        """See above."""
-
-    def __call__(self, run: Run, rows: int | None) -> Iterator[R_co]:
-        """What the blocks hold, of the first *rows* values if given, in one part or in several."""
-
-    def together(self, runs: Sequence[Run]) -> Sequence[R_co]:
-        """What each of the runs holds, of files that are alike; raises anything if it cannot."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of one reading.
-
-    - ``max_concurrency``: most reads under way at once.
-    - ``max_bytes``: most bytes asked for and not yet followed.
-    - ``max_block_bytes``: most bytes that one block may have, stored or inflated.
-    - ``n_rows``: most rows to read, None for all.
-    """
-
-    max_concurrency: int = MAX_CONCURRENCY
-    max_bytes: int = MAX_BYTES
-    max_block_bytes: int = MAX_BLOCK_BYTES
-    n_rows: int | None = None
 
 
 class Demand:
-    """What is left to read of a limited number of rows, guessed from what came so far."""
+    """Estimates how much more a reading with ``n_rows`` has to request, from what it has read."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._rows = 0
-        self._bytes = 0
-        self._files = 0
+    def __init__(self, options: ReadOptions) -> None:
+        self._options = options
+        self._rows = self._bytes = self._files = 0
         self._last_chunk = _FIRST_CHUNK_BYTES // 4
 
-    def came(self, rows: int, stored_bytes: int) -> None:
-        """Count in what was found."""
+    def add(self, rows: int, stored_bytes: int) -> None:
+        """Count rows that were found, and their size in the file."""
         self._rows += rows
         self._bytes += stored_bytes
 
-    def ended(self) -> None:
-        """Count in a file whose end has been reached."""
+    def end_file(self) -> None:
+        """Count a file that was read to its end."""
         self._files += 1
 
     @property
     def limited(self) -> bool:
-        """Whether not all is wanted."""
-        return self._limits.n_rows is not None
+        """Whether the reading has ``n_rows``."""
+        return self._options.n_rows is not None
 
     @property
     def rows_left(self) -> int:
-        """How many rows are still wanted."""
-        assert self._limits.n_rows is not None
-        return self._limits.n_rows - self._rows
+        """Rows that are still missing."""
+        assert self._options.n_rows is not None
+        return self._options.n_rows - self._rows
 
     def files_ahead(self) -> int:
-        """How many files to open beyond the one in turn."""
+        """Files to open beyond the current one."""
         if not self.limited:
-            return self._limits.max_concurrency - 1
+            return self._options.max_concurrency - 1
         if not self._files:
             return 0
-        guess = self.rows_left * self._files // max(self._rows, 1)
-        return max(0, min(guess, self._limits.max_concurrency) - 1)
+        needed = self.rows_left * self._files // max(self._rows, 1)
+        return max(0, min(needed, self._options.max_concurrency) - 1)
 
     def chunk_bytes(self) -> int:
-        """How many bytes to ask for next."""
+        """Size of the next chunk."""
         if not self.limited:
             return CHUNK_BYTES
         if self._rows:
             wanted = self._bytes_left()
         else:
             wanted = self._last_chunk = 4 * self._last_chunk
-        return min(max(wanted, _LEAST_RUN_BYTES), CHUNK_BYTES)
+        return min(max(wanted, _MIN_RUN_BYTES), CHUNK_BYTES)
 
     def chunks_ahead(self) -> int:
-        """How many chunks to ask for beyond the one in turn."""
+        """Chunks to request beyond the current one."""
         if not self.limited:
-            return self._limits.max_concurrency - 1
+            return self._options.max_concurrency - 1
         if not self._rows:
             return 0
-        return max(0, min(-(-self._bytes_left() // CHUNK_BYTES), self._limits.max_concurrency) - 1)
+        needed = -(-self._bytes_left() // CHUNK_BYTES)
+        return max(0, min(needed, self._options.max_concurrency) - 1)
 
     def _bytes_left(self) -> int:
-        # A sixteenth more, since blocks are not all alike.
+        # One sixteenth more, because the size of rows varies.
         return self.rows_left * self._bytes * 17 // (self._rows * 16)
 
 
 class Chunk(NamedTuple):
-    """The bytes [start, stop) of a file, stop None for its end, and how many may be held for it."""
+    """The bytes [start, stop) of a file, and how many of the budget they hold.
+
+    *stop* is None for the end of the file.
+    """
 
     file: OpenedFile
     start: int
@@ -154,59 +115,61 @@ class _Job(NamedTuple, Generic[R]):
     file: OpenedFile
     run: Run
     rows: int | None
-    decode: Decode[R]
+    decode: RunDecoder[R]
 
 
 class _Decoded(NamedTuple, Generic[R]):
-    """What runs hold, each part with its file, and what ended their decoding early if anything."""
+    """What runs decode to, each part with its file, and the failure that ended it, if any."""
 
     parts: list[tuple[OpenedFile, R]]
     failure: Exception | None
 
 
 class Pipeline(Generic[R]):
-    """One reading of files.
+    """One reading of files, within the bounds of *options*.
 
-    - ``decoding``: makes, of each file, what decodes its blocks; raises if that cannot be.
-    - ``size_of``: the bytes of memory of what was decoded, or 0.
-    - ``dropped``: gets what is left out of corrupt files; None raises instead.
-    - ``fetched``: told of bytes as they come, and of the end of each file.
+    *decoding* makes the decoder of a file and may raise. *size_of* returns the bytes in memory of a
+    result. *dropped* receives what is skipped of corrupt files; without it they raise. *on_bytes*
+    gets the size of each read. *demand* is shared with the code that opens the files.
     """
 
     def __init__(
         self,
-        decoding: Callable[[OpenedFile], Decode[R]],
-        limits: Limits,
+        decoding: Callable[[OpenedFile], RunDecoder[R]],
+        options: ReadOptions,
         *,
         demand: Demand | None = None,
         size_of: Callable[[R], int] = lambda result: 0,
         dropped: list[Dropped] | None = None,
-        fetched: Callable[[int, bool], object] = lambda size_bytes, ended: None,
+        on_bytes: Callable[[int], object] = lambda size_bytes: None,
+        on_file_end: Callable[[], object] = lambda: None,
     ) -> None:
         self._decoding = decoding
-        self._limits = limits
-        self._demand = Demand(limits) if demand is None else demand
+        self._max_block_bytes = options.max_block_size
+        self._demand = Demand(options) if demand is None else demand
         self._size_of = size_of
         self._dropped = dropped
-        self._fetched = fetched
-        self._budget = Budget(limits.max_bytes)
+        self._on_bytes, self._on_file_end = on_bytes, on_file_end
+        self._budget = Budget(options.max_bytes)
         self._threads = _Threads()
         self._run_bytes = _DECODED_BYTES // 4
-        self._together_bytes = _FIRST_TOGETHER_BYTES
+        self._joined_bytes = _FIRST_JOINED_BYTES
 
     async def results(
         self, files: AsyncGenerator[OpenedFile, None]
     ) -> AsyncGenerator[tuple[OpenedFile, R], None]:
-        """What runs of blocks hold, in order, with the file; *files* is closed at the end.
+        """Yield each file with what its runs decode to, in order; closes *files* at the end.
 
-        What fails does so after all that is before it.
+        A failure is raised after all results that precede it.
         """
-        lazy = self._demand.limited and self._dropped is not None
-        ahead = 0 if lazy else self._threads.count
+        # With errors skipped, only decoded rows tell whether more are needed.
+        one_by_one = self._demand.limited and self._dropped is not None
+        ahead = 0 if one_by_one else self._threads.count
         try:
             jobs = self._jobs(ordered(self._chunks(files), self._fetch, self._demand.chunks_ahead))
-            gathered = self._gathered(jobs)
-            async with aclosing(ordered(gathered, self._decode, lambda: ahead)) as decoded:
+            async with aclosing(
+                ordered(self._joined(jobs), self._decode, lambda: ahead)
+            ) as decoded:
                 async for _, (parts, failure) in decoded:
                     for part in parts:
                         yield part
@@ -214,7 +177,7 @@ class Pipeline(Generic[R]):
                         if failure is not None:
                             raise failure
                     finally:
-                        del failure  # its traceback knows this frame
+                        del failure  # its traceback refers to this frame: a cycle
         finally:
             await self._threads.end()
 
@@ -246,7 +209,7 @@ class Pipeline(Generic[R]):
             data = part.data
         # The bytes before the first block came with the header.
         first = chunk.start == source.header.size_bytes
-        self._fetched(len(data) + first * chunk.start, False)
+        self._on_bytes(len(data) + first * chunk.start)
         return data
 
     async def _jobs(
@@ -259,14 +222,14 @@ class Pipeline(Generic[R]):
                 if stream is None:
                     stream, decode = self._stream(chunk.file), self._decoding(chunk.file)
                 for run in stream.feed(data, last=chunk.last):
-                    for job in self._parts(chunk.file, run, decode):
+                    for job in self._split(chunk.file, run, decode):
                         yield job
                     if self._enough():
                         return
                 if chunk.last:
                     stream = None
-                    self._demand.ended()
-                    self._fetched(0, True)
+                    self._demand.end_file()
+                    self._on_file_end()
 
     def _stream(self, file: OpenedFile) -> BlockStream:
         header = file.source.header
@@ -276,16 +239,16 @@ class Pipeline(Generic[R]):
             header.size_bytes,
             file.source.size,
             dropped=self._dropped,
-            max_block_bytes=self._limits.max_block_bytes,
+            max_block_bytes=self._max_block_bytes,
         )
 
-    def _parts(self, file: OpenedFile, run: Run, decode: Decode[R]) -> list[_Job[R]]:
-        """The run as jobs of about equal size, cut where enough rows have come."""
+    def _split(self, file: OpenedFile, run: Run, decode: RunDecoder[R]) -> list[_Job[R]]:
+        """Split a run into jobs of about equal size, up to the last row that is needed."""
         rows = None
         if self._demand.limited and self._dropped is None:
             left = self._demand.rows_left
             run, rows = run.first_values(left), left if run.value_count > left else None
-        self._demand.came(run.value_count, len(run.data))
+        self._demand.add(run.value_count, len(run.data))
         parts = list(run.split(self._run_bytes))
         jobs = [_Job(file, part, None, decode) for part in parts]
         if rows is not None:
@@ -294,13 +257,13 @@ class Pipeline(Generic[R]):
         return jobs
 
     def _enough(self) -> bool:
-        # Of a file with errors, the blocks' own counts are not what will come.
+        # With errors skipped, a block may have fewer rows than its count.
         return self._demand.limited and self._dropped is None and self._demand.rows_left <= 0
 
-    async def _gathered(
+    async def _joined(
         self, jobs: AsyncGenerator[_Job[R], None]
     ) -> AsyncGenerator[list[_Job[R]], None]:
-        """The jobs, small ones together that can be done so: each call of an engine has a price."""
+        """Join small jobs whose files are alike."""
         together: list[_Job[R]] = []
         held = 0
         try:
@@ -312,12 +275,12 @@ class Pipeline(Generic[R]):
                         together, held = [], 0
                     together.append(job)
                     held += len(job.run.data)
-                    enough = held >= self._together_bytes
+                    enough = held >= self._joined_bytes
                     if enough or alike is None or self._demand.limited:
                         yield together
                         together, held = [], 0
         except Exception:
-            if together:  # what comes before the failure
+            if together:  # they precede the failure
                 yield together
             raise
         if together:
@@ -332,15 +295,15 @@ class Pipeline(Generic[R]):
         decoded = sum(self._size_of(part) for _, part in parts)
         if decoded:
             ratio = decoded / sum(len(job.run.data) for job in jobs)
-            self._run_bytes = max(_LEAST_RUN_BYTES, int(_DECODED_BYTES / ratio))
-            self._together_bytes = min(_TOGETHER_BYTES, self._run_bytes)
+            self._run_bytes = max(_MIN_RUN_BYTES, int(_DECODED_BYTES / ratio))
+            self._joined_bytes = min(_JOINED_BYTES, self._run_bytes)
         return _Decoded(parts, None)
 
 
 def _decode_into(parts: list[tuple[OpenedFile, R]], jobs: Sequence[_Job[R]]) -> None:
-    """Append what the runs hold; of a failure, what is before it."""
+    """Append the results of the runs; on failure, those that precede it."""
     if len(jobs) > 1:
-        with suppress(Exception):  # which of them is at fault, and how, shows by itself
+        with suppress(Exception):  # decoding one by one shows which run fails, and why
             results = jobs[0].decode.together([job.run for job in jobs])
             parts += [(job.file, one) for job, one in zip(jobs, results, strict=True)]
             return
@@ -350,7 +313,7 @@ def _decode_into(parts: list[tuple[OpenedFile, R]], jobs: Sequence[_Job[R]]) -> 
 
 
 class _Threads:
-    """The threads that decode; made when first needed."""
+    """The threads that decode, started on first use."""
 
     def __init__(self) -> None:
         self.count = usable_cpus()
@@ -358,7 +321,7 @@ class _Threads:
         self._running: set[Future[object]] = set()
 
     async def run(self, parallel: bool, function: Callable[..., R], *args: object) -> R:
-        """The result of ``function(*args)`` in a thread, or in one of several if *parallel*."""
+        """Run a function in the only thread, or in one of several if *parallel*."""
         if self._pool is None:
             workers = self.count if parallel else 1
             self._pool = ThreadPoolExecutor(workers, thread_name_prefix="avroglob-decode")
@@ -368,13 +331,13 @@ class _Threads:
         try:
             return await asyncio.wrap_future(future)
         finally:
-            del future  # it knows the failure, whose traceback knows this frame
+            del future  # it refers to the failure, whose traceback refers to this frame
 
     async def end(self) -> None:
-        """End the threads, what they are at included."""
+        """Wait for the running calls and stop the threads."""
         if self._pool is None:
             return
         self._pool.shutdown(wait=False, cancel_futures=True)
         running = [asyncio.wrap_future(future) for future in list(self._running)]
         await asyncio.gather(*running, return_exceptions=True)
-        self._pool.shutdown(wait=True)  # they are idle by now
+        self._pool.shutdown(wait=True)  # all idle

@@ -1,4 +1,4 @@
-"""A bar of files and bytes, through fsspec's callbacks."""
+"""Progress of a reading, reported to an fsspec callback or shown as a bar."""
 
 from __future__ import annotations
 
@@ -8,41 +8,39 @@ from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 
 
 class Progress:
-    """Tells a callback of bytes as they come, and of files whose end was reached.
+    """Reports bytes and finished files; *sizes* of the files are in bytes, None where unknown.
 
-    - ``progress``: True for a bar on standard error, False for none, or an fsspec callback.
-    - ``sizes``: of the files in bytes, None where not known.
-
-    Raises ImportError for a bar without tqdm.
+    Raises ImportError for a bar (``progress=True``) without tqdm.
     """
 
     def __init__(self, progress: bool | Callback, sizes: Sequence[int | None]) -> None:
-        self._files = 0
-        self._of = len(sizes)
-        self._own = progress is True
+        self._ended, self._files = 0, len(sizes)
+        self._bar = progress is True
         self._callback = _bar() if progress is True else progress or DEFAULT_CALLBACK
-        total = [size for size in sizes if size is not None]
-        if len(total) == len(sizes):
-            self._callback.set_size(sum(total))
-        self._tell()
+        known = [size for size in sizes if size is not None]
+        if len(known) == len(sizes):
+            self._callback.set_size(sum(known))
+        self._show()
 
-    def __call__(self, size_bytes: int, ended: bool) -> None:
-        """Count bytes that came, and a file that ended."""
-        if ended:
-            self._files += 1
-            self._tell()
+    def add(self, size_bytes: int) -> None:
+        """Report bytes that were read."""
         if size_bytes:
             self._callback.relative_update(size_bytes)
 
+    def end_file(self) -> None:
+        """Report a file that was read to its end."""
+        self._ended += 1
+        self._show()
+
     def close(self) -> None:
-        """End a bar of its own."""
-        if self._own:
+        """Close the bar. A callback of the user stays open."""
+        if self._bar:
             self._callback.close()
 
-    def _tell(self) -> None:
+    def _show(self) -> None:
         bar = getattr(self._callback, "tqdm", None)
-        if self._own and bar is not None:
-            bar.set_postfix_str(f"{self._files} of {self._of} files")
+        if self._bar and bar is not None:
+            bar.set_postfix_str(f"{self._ended} of {self._files} files")
 
 
 def _bar() -> Callback:

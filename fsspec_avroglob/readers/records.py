@@ -6,44 +6,56 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.columns import chosen_columns
 from fsspec_avroglob.avro.decode import RunDecoder, record_function
-from fsspec_avroglob.avro.schema import ParsedSchema, parse_schema, standalone
+from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, parse_schema, standalone
 from fsspec_avroglob.avro.stream import Run
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.session import Located, Reading
-from fsspec_avroglob.readers.sources import OpenedFile
+from fsspec_avroglob.readers.sources import OpenedFile, SchemaFit
 
 
 class RecordReading:
-    """A reading as dicts (or as values, of files that hold no records)."""
+    """A reading as dicts, or as other values where the files do not hold records.
 
-    def __init__(self, reading: Reading) -> None:
-        """Raises ValueError for columns that do not exist, or of files without records."""
-        self.reading = reading
-        table = reading.fit.table
+    Raises ValueError for unknown columns, and for columns of values that are not records.
+    """
+
+    def __init__(self, reading: Reading, fit: SchemaFit) -> None:
         columns = reading.options.columns
-        self._names = None if columns is None else _fields(table, columns)
-        self._reader = table if self._names is None else _projected(table, self._names)
+        self._reading, self._fit = reading, fit
+        self._names = None if columns is None else _fields(fit.table, columns)
+        self._reader = fit.table if self._names is None else _projected(fit.table, self._names)
         self._functions: dict[tuple[str, str], Callable[[Run, int | None], list[Any]]] = {}
 
     @classmethod
     async def open(cls, located: Located, options: ReadOptions) -> RecordReading:
-        """As :meth:`Reading.open`, with all schemas checked."""
-        reading = await Reading.open(located, options, check_first=True)
+        """Open as :meth:`Reading.open` does, with all schemas checked."""
+        reading, fit = await Reading.open(located, options, check_first=True)
         try:
-            return cls(reading)
+            return cls(reading, fit)
         except BaseException:
             await reading.aclose()
             raise
 
-    async def values(self) -> AsyncGenerator[list[Any], None]:
-        """Values by the list, in order."""
-        left = self.reading.options.n_rows
+    @property
+    def schema(self) -> AvroSchema:
+        """The schema that the files have together."""
+        return self._fit.table.source
+
+    @property
+    def errors(self) -> list[Dropped]:
+        """What was skipped so far."""
+        return self._reading.errors
+
+    async def lists(self) -> AsyncGenerator[list[Any], None]:
+        """Yield lists of values, in order."""
+        left = self._reading.options.n_rows
         if left == 0:
-            await self.reading.aclose()
+            await self._reading.aclose()
             return
-        async with aclosing(self.reading.results(self._decoding)) as results:
+        async with aclosing(self._reading.results(self._decoding)) as results:
             async for _, values in results:
                 yield values if left is None else values[:left]
                 if left is not None:
@@ -55,23 +67,23 @@ class RecordReading:
         header = file.source.header
         key = header.schema_text, header.codec
         if key not in self._functions:
-            same = self._names is None and self.reading.fit.mapping(file.source) is None
             names = self._names
-            if names is None and not same and self.reading.fit.table.is_record:
-                names = list(self.reading.fit.table.fields)
+            same = names is None and self._fit.mapping(file.source) is None
+            if names is None and not same and self._fit.table.is_record:
+                names = list(self._fit.table.fields)
             self._functions[key] = record_function(
                 header.codec,
                 parse_schema(header.schema),
                 None if same else self._reader,
                 names,
-                self.reading.options.max_block_size,
+                self._reading.options.max_block_size,
             )
-        return self.reading.decoder(file, self._functions[key], parallel=False)
+        return self._reading.decoder(file, self._functions[key], parallel=False)
 
 
 def _fields(table: ParsedSchema, columns: Sequence[str | int]) -> list[str]:
     if not table.is_record:
-        raise ValueError("the files hold no records to choose columns of")
+        raise ValueError("columns were given, but the files do not hold records; leave them out")
     return list(chosen_columns(columns, list(table.fields)))
 
 

@@ -1,7 +1,7 @@
-"""Avro files that make one table: found, headers read at once, schemas brought together.
+"""Avro files that make one table: found, their headers read, their schemas compared.
 
-The header comes with the first bytes of a file, by one ranged read each. Those of a file that is no
-longer are kept, so that it is not read again.
+One ranged read fetches the header of a file. If the file is not longer than this read, its bytes
+are kept, so that the file is not read again.
 """
 
 from __future__ import annotations
@@ -22,29 +22,45 @@ from fsspec_avroglob.avro.resolution import RecordStep, resolve, same_order
 from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, file_schema, parse_schema
 from fsspec_avroglob.avro.unify import union_schema
 from fsspec_avroglob.errors import InvalidSchemaError, NotAvroError
-from fsspec_avroglob.readers.expand import Location, Sources, StorageOptions, expand, locate, named
 from fsspec_avroglob.readers.hive import Filters, Partition, PartitionFilter, partition_of
-from fsspec_avroglob.readers.parts import read_part
+from fsspec_avroglob.readers.locate import (
+    Location,
+    Sources,
+    StorageOptions,
+    expand,
+    locate,
+    read_part,
+    source_names,
+)
 
 __all__ = ["OpenedFile", "ResolvedSources", "SourceFile", "find_files", "open_files"]
 
-# Where all of a file will be read anyway, its first read may as well bring more than the header.
 LONG_HEAD_BYTES = 1024 * 1024
+"""Size of the first read of files that will be read to their end."""
 
 KEPT_BYTES = 64 * 1024 * 1024
-"""Most bytes of small files that resolved sources keep; what is over is read again."""
+"""Most bytes of small files to keep; the rest is read again."""
 
-FILES_AT_ONCE = 64
+MAX_HEADER_READS = 64
 """Most headers being read at a time."""
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file whose header has been read.
+    """A file whose header was read.
 
-    - ``path``: as the user would call it.
-    - ``size``: in bytes, ``etag``: of the version whose header it is; None where not known.
-    - ``head``: what has been read of its start; does not travel with pickles.
+    Attributes
+    ----------
+    path : str
+        Its name, as the user wrote it.
+    header : ContainerHeader
+        Its header.
+    size : int or None
+        Bytes; None if unknown.
+    etag : str or None
+        The version with this header; None if unknown.
+    head : bytes
+        The first bytes of the file; pickles leave them out.
     """
 
     path: str
@@ -58,7 +74,7 @@ class SourceFile:
 
 
 class OpenedFile(NamedTuple):
-    """A file, where it is, and the number that it has among those found (skipped ones count)."""
+    """A file, its location, and its number among the files found, skipped ones included."""
 
     source: SourceFile
     location: Location
@@ -67,18 +83,28 @@ class OpenedFile(NamedTuple):
 
 @dataclass(frozen=True)
 class ResolvedSources:
-    """Avro files that make one table.
+    """Avro files that make one table; made by :meth:`resolve` or :meth:`resolve_async`.
 
-    - ``files``: the files, in the order of their rows.
-    - ``schema``: the schema of the table: that of the first file, as it stands there, or what
-      ``schema=`` asked for.
-    - ``column_mappings``: one item a file: None if its schema describes the same bytes as the
-      table's, else for each field of the table the index of that file's field (None: default).
-    - ``partitions``: for each file the texts of its ``key=value`` directories.
-    - ``skipped``: the files that were left out with ``ignore_errors=True``, with the reasons.
-    - ``storage_options``: of the files' filesystem; readers use them where they are given none.
+    Attributes
+    ----------
+    files : tuple of SourceFile
+        The files, in the order of their rows.
+    schema : Avro schema
+        The table's schema: that of the first file, or what ``schema=`` asked for.
+    column_mappings : tuple
+        For each file None if its schema describes the same bytes as the table's; else for each
+        field of the table the index of the file's field, or None for the default.
+    partitions : tuple of mapping
+        For each file the texts of its ``key=value`` directories.
+    skipped : tuple of Dropped
+        The files that ``ignore_errors=True`` skipped, with the reasons.
+    storage_options : mapping or None
+        Options of the filesystem, the default of the readers.
 
-    Made by :meth:`resolve` or :meth:`resolve_async`.
+    Examples
+    --------
+    >>> sources = ResolvedSources.resolve("s3://lake/*.avro")  # doctest: +SKIP
+    >>> read_avro(sources, columns=["id"])  # doctest: +SKIP
     """
 
     files: tuple[SourceFile, ...]
@@ -90,18 +116,8 @@ class ResolvedSources:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files' names, as the user would call them."""
+        """The names of the files."""
         return tuple(file.path for file in self.files)
-
-    @property
-    def headers(self) -> tuple[ContainerHeader, ...]:
-        """The files' headers."""
-        return tuple(file.header for file in self.files)
-
-    @property
-    def sizes(self) -> tuple[int | None, ...]:
-        """The files' sizes in bytes, None where not known."""
-        return tuple(file.size for file in self.files)
 
     @classmethod
     def resolve(
@@ -114,22 +130,23 @@ class ResolvedSources:
         filters: Filters | None = None,
         ignore_errors: bool = False,
     ) -> ResolvedSources:
-        """Expand *sources*, read the header of every file at once and bring the schemas together.
+        """Find the files, read all headers, and compare the schemas.
 
-        - ``schema``: None takes files of one schema, fields in any order; ``"first"`` reads all
-          files as the first one's, ``"union"`` as all their fields together, and a reader schema as
-          that, by the Avro specification's resolution rules.
-        - ``filters``: on ``key=value`` directories, see ``Filters``; what
-          they exclude is not listed where that can be told, and never read.
-        - ``ignore_errors``: leave out files that are empty, not Avro or have an invalid schema.
+        :class:`ReadOptions` describes the options. Requests: the listings, and one small read for
+        each file, two for a header over 64 KiB.
 
-        Costs the listings and one small read a file (a second for a header over 64 KiB).
-
-        Raises what :func:`expand_path` raises, NotAvroError for a file that is empty or not Avro,
-        InvalidSchemaError, and SchemaMismatchError when the files do not make one table; the
-        message names the file. ValueError if there are no sources.
+        Raises
+        ------
+        FileNotFoundError, IsADirectoryError, PatternError
+            As :func:`expand_path`.
+        NotAvroError, InvalidSchemaError
+            A file is empty or not Avro, or has an invalid schema.
+        SchemaMismatchError
+            The files do not make one table.
+        ValueError
+            There are no sources, or no directory has the key of a filter.
         """
-        names, options = named(sources, storage_options)
+        names, options = source_names(sources, storage_options)
         located = locate(names, options)
         resolved = blocking(_resolve, located, glob, schema, filters, ignore_errors)
         return replace(resolved, storage_options=options)
@@ -146,7 +163,7 @@ class ResolvedSources:
         ignore_errors: bool = False,
     ) -> ResolvedSources:
         """:meth:`resolve` as a coroutine."""
-        names, options = named(sources, storage_options)
+        names, options = source_names(sources, storage_options)
         located = await asyncio.to_thread(locate, names, options)
         resolved = await on_io_loop(_resolve, located, glob, schema, filters, ignore_errors)
         return replace(resolved, storage_options=options)
@@ -158,15 +175,15 @@ class ResolvedSources:
 async def find_files(
     located: Sequence[Location], *, glob: bool, filters: Filters | None = None
 ) -> list[Location]:
-    """The files of all locations in order, each once, without those that *filters* exclude.
+    """Return the files of all locations in order, each once, without those that *filters* exclude.
 
     Raises what :func:`expand` raises, and ValueError if no directory has a filter's key.
     """
     if not located:
-        raise ValueError("no sources: name at least one file or pattern")
+        raise ValueError("no sources; name at least one file or pattern")
     chosen = None if filters is None else PartitionFilter.parse(filters)
     if chosen is None:
-        return await expand(located, glob=glob, check=False)  # reading the header is the check
+        return await expand(located, glob=glob, check=False)  # reading the header will check
     if glob:
         located = [
             one._replace(name=chosen.narrowed(one.name), path=chosen.narrowed(one.path))
@@ -182,7 +199,7 @@ async def find_files(
         )
     kept = [file for file, one in zip(files, partitions, strict=True) if chosen.keeps(one)]
     if not kept:
-        text = f"No file is left by filters={filters!r}"
+        text = f"All files are excluded by filters={filters!r}"
         raise FileNotFoundError(errno.ENOENT, text, located[0].name)
     return kept
 
@@ -194,16 +211,14 @@ async def open_files(
     files: Iterable[Location],
     *,
     head_bytes: int = HEAD_BYTES,
-    ahead: Callable[[], int] = lambda: FILES_AT_ONCE,
+    ahead: Callable[[], int] = lambda: MAX_HEADER_READS,
     skipped: Callable[[Dropped], object] | None = None,
 ) -> AsyncGenerator[OpenedFile, None]:
-    """The files with their headers, read at once, in order; files that it cannot be are skipped.
+    """Read the headers of files concurrently and yield the files in order.
 
-    - ``head_bytes``: how much of each file to read at first.
-    - ``ahead``: how many files to read beyond the one waited for, see :func:`ordered`.
-    - ``skipped``: told of each file without a usable header; None raises for the first.
-
-    Raises NotAvroError and FileNotFoundError with the file's name.
+    The first read of each file has *head_bytes*; *ahead* returns how many files to read beyond
+    the current one. *skipped* receives each file without a valid header; without it, the file
+    raises NotAvroError. Raises FileNotFoundError with the user's name of the file.
     """
 
     async def numbered() -> AsyncGenerator[tuple[int, Location], None]:
@@ -231,7 +246,7 @@ async def open_files(
 def _sharing(
     header: ContainerHeader, shared: dict[tuple[str, str], ContainerHeader]
 ) -> ContainerHeader:
-    """*header* with the very texts of an equal one: thousands of files have one schema."""
+    """Share the texts of equal headers: thousands of files have one schema."""
     known = shared.setdefault((header.schema_text, header.codec), header)
     metadata = known.metadata if known.metadata == header.metadata else header.metadata
     return replace(header, schema_text=known.schema_text, codec=known.codec, metadata=metadata)
@@ -255,11 +270,10 @@ async def _read_head(file: Location, head_bytes: int) -> SourceFile:
 
 
 class SchemaFit:
-    """Decides whether the schemas of files fit the table's, each distinct one once.
+    """Compares the schemas of files with the table's, each distinct schema once.
 
-    - ``table``, ``table_path``: the reader schema, and the file or argument that it comes from.
-    - ``exact``: whether files must have the same schema, fields in any order, instead of one that
-      the table's can resolve.
+    *table_path* is the file or argument that *table* comes from. With *exact*, files must have the
+    same schema, with fields in any order; otherwise the table's schema must resolve theirs.
     """
 
     def __init__(self, table: ParsedSchema, table_path: str, *, exact: bool) -> None:
@@ -270,14 +284,14 @@ class SchemaFit:
 
     @classmethod
     def of_resolved(cls, resolved: ResolvedSources) -> SchemaFit:
-        """Of sources whose schemas have been compared."""
+        """Make it for sources whose schemas were compared."""
         fit = cls(parse_schema(resolved.schema), "the sources' schema", exact=False)
         for file, mapping in zip(resolved.files, resolved.column_mappings, strict=True):
             fit._mappings[file.header.schema_text] = mapping
         return fit
 
     def mapping(self, file: SourceFile) -> tuple[int | None, ...] | None:
-        """Where the table's fields are in *file*: an item of ``column_mappings``.
+        """Return the item of ``column_mappings`` for *file*.
 
         Raises InvalidSchemaError, and SchemaMismatchError with both names.
         """
@@ -306,24 +320,18 @@ async def open_table(
     schema: AvroSchema | None,
     skipped: Callable[[Dropped], object] | None = None,
 ) -> tuple[SchemaFit, AsyncGenerator[OpenedFile, None]]:
-    """The schema that the files have together, and the files whose schemas fit it.
+    """Return the schema of the table, and its files with each schema compared as it is reached.
 
-    - ``files``: opened files; of those only the first is awaited here, of ``schema="union"`` all.
-    - ``schema``, ``skipped``: as :meth:`ResolvedSources.resolve` and :func:`open_files` have them.
-
-    Raises NotAvroError if there is no file at all. The files returned raise for one that does not
-    fit when they come to it.
+    Awaits the first file, or all for ``schema="union"``. Raises NotAvroError if there is no file.
     """
     valid = _valid(files, skipped)
-    opened: deque[OpenedFile] = deque()
-    keep = HeadKeeper()
     try:
-        async for one in valid:
-            opened.append(keep(one) if schema == "union" else one)
-            if schema != "union":
-                break
+        if schema == "union":
+            opened = deque(await opened_files(valid))
+        else:
+            opened = deque([one] if (one := await anext(valid, None)) else [])
         if not opened:
-            raise NotAvroError("none of the files can be read")
+            raise NotAvroError("none of the files is a valid Avro file; all were skipped")
         fit = _fit(opened, schema)
     except BaseException:
         await valid.aclose()
@@ -358,7 +366,7 @@ def _fit(opened: Sequence[OpenedFile], schema: AvroSchema | None) -> SchemaFit:
 async def _valid(
     files: AsyncGenerator[OpenedFile, None], skipped: Callable[[Dropped], object] | None
 ) -> AsyncGenerator[OpenedFile, None]:
-    """The files whose schemas are valid."""
+    """Yield the files with valid schemas."""
     seen: set[str] = set()
     async with aclosing(files):
         async for one in files:
@@ -375,19 +383,19 @@ async def _valid(
             yield one
 
 
-class HeadKeeper:
-    """Drops what was read of files that have to be read on anyway, and what is too much to keep."""
-
-    def __init__(self) -> None:
-        self._kept = 0
-
-    def __call__(self, one: OpenedFile) -> OpenedFile:
-        """The file with or without what was read of its start."""
-        head = len(one.source.head)
-        if one.source.size == head and self._kept + head <= KEPT_BYTES:
-            self._kept += head
-            return one
-        return one._replace(source=replace(one.source, head=b""))
+async def opened_files(files: AsyncGenerator[OpenedFile, None]) -> list[OpenedFile]:
+    """Collect the files, with the heads of small ones up to ``KEPT_BYTES`` and without others."""
+    kept = 0
+    found: list[OpenedFile] = []
+    async with aclosing(files):
+        async for one in files:
+            head = len(one.source.head)
+            if one.source.size == head and kept + head <= KEPT_BYTES:
+                kept += head
+            else:
+                one = one._replace(source=replace(one.source, head=b""))
+            found.append(one)
+    return found
 
 
 async def _resolve(
@@ -401,9 +409,7 @@ async def _resolve(
     skipped: list[Dropped] = []
     skip = skipped.append if ignore_errors else None
     fit, fitting = await open_table(open_files(files, skipped=skip), schema, skip)
-    keep = HeadKeeper()
-    async with aclosing(fitting):
-        opened = [keep(one) async for one in fitting]
+    opened = await opened_files(fitting)
     return ResolvedSources(
         files=tuple(one.source for one in opened),
         schema=fit.table.source,

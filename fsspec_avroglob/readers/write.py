@@ -1,4 +1,8 @@
-"""Writing Avro files: from tables and records, each file whole or not at all."""
+"""Write tables and records to Avro files; each file appears complete or not at all.
+
+>>> write_avro([{"id": 1}], "/tmp/ids.avro")
+['/tmp/ids.avro']
+"""
 
 from __future__ import annotations
 
@@ -21,16 +25,16 @@ from fsspec_avroglob.avro.schema import AvroSchema, parse_schema
 from fsspec_avroglob.errors import NotWritableError
 from fsspec_avroglob.filesystem.atomic import atomic_path
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
-from fsspec_avroglob.readers.expand import Source, StorageOptions, filesystem_for, named
+from fsspec_avroglob.readers.locate import Source, StorageOptions, filesystem_for, source_names
 
 CODECS = ("null", "deflate", "snappy", "bzip2", "xz", "zstandard")
 """What ``codec`` may be."""
 
 BLOCK_BYTES = 128 << 10
-"""Size of a block before compression: large enough for codecs and column-wise decoders, small
-enough to divide files at."""
+"""Size of a block before compression: large enough for codecs and columnar decoders, and small
+enough to divide files between blocks."""
 
-# A file up to this size is sent by one PUT, a larger one in parts while it is being encoded.
+# One PUT sends a file up to this size; a larger one is sent in parts while it is encoded.
 _PUT_BYTES = 16 << 20
 
 
@@ -46,23 +50,39 @@ def write_avro(
 ) -> list[str]:
     """Write a table or records to one Avro file, or to several.
 
-    - ``data``: a pandas or Polars DataFrame, a pyarrow Table, anything else with Arrow's
-      ``__arrow_c_stream__``, or an iterable of records (dicts). A pandas index is not written.
-    - ``url``: path or URL of the file, which is replaced if it exists. With *max_rows_per_file*
-      its ``*`` stands for the number of the file: ``events/part-*.avro``.
-    - ``schema``: the Avro schema; by default it follows from the columns' Arrow types
-      (:func:`fsspec_avroglob.avro.derive.avro_schema_of`).
-    - ``codec``: one of CODECS.
-    - ``max_rows_per_file``: most rows in a file.
-    - ``storage_options``: of the filesystem that serves the URL.
-    - ``metadata``: further entries for the files' headers.
+    A file appears when it is complete. After a failure, the files before it remain. Records with a
+    schema are written as they are iterated over, in bounded memory.
 
-    Returns the names of the files. Each appears when it is complete; if writing fails, the file
-    that was being written does not appear, and those before it remain. Records with a schema are
-    written as they come, in bounded memory.
+    Parameters
+    ----------
+    data : DataFrame, Table or iterable of dict
+        A pandas or Polars DataFrame, a pyarrow Table, anything with ``__arrow_c_stream__``, or
+        records. A pandas index is not written.
+    url : path or URL
+        The file, which is replaced if it exists. With *max_rows_per_file* it has one ``*`` for the
+        number of the file: ``events/part-*.avro``.
+    schema : Avro schema, optional
+        By default derived from Arrow types (:func:`fsspec_avroglob.avro.derive.avro_schema_of`).
+    codec : str
+        One of CODECS.
+    max_rows_per_file : int, optional
+        Most rows in a file.
+    storage_options : mapping, optional
+        Options of the filesystem that serves the URL.
+    metadata : mapping of str to str, optional
+        More entries for the headers of the files.
 
-    Raises ValueError for arguments that do not go together, InvalidSchemaError, NotWritableError
-    for columns that Avro or the schema cannot hold, ImportError without pyarrow if it is needed.
+    Returns
+    -------
+    list of str
+        The names of the files.
+
+    Raises
+    ------
+    NotWritableError, InvalidSchemaError
+        Avro or the schema cannot hold a column, or the schema is invalid.
+    ValueError, ImportError
+        Arguments contradict each other; pyarrow is needed and not installed.
     """
     return _write(data, url, schema, codec, max_rows_per_file, storage_options, metadata)
 
@@ -77,9 +97,9 @@ async def write_avro_async(
     *,
     metadata: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """:func:`write_avro` as a coroutine; *data* is iterated over in a thread.
+    """:func:`write_avro` as a coroutine; a thread iterates over *data*.
 
-    Cancelled, it ends when the file that was being written has been withdrawn.
+    When it is cancelled, it first discards the unfinished file.
     """
     ending = threading.Event()
     arguments = data, url, schema, codec, max_rows_per_file, storage_options, metadata
@@ -93,7 +113,7 @@ async def write_avro_async(
 
 
 class _EndedError(Exception):
-    """Nobody waits for the files any more."""
+    """The caller was cancelled."""
 
 
 def _write(
@@ -109,7 +129,7 @@ def _write(
     """:func:`write_avro`, until *ended*: then _EndedError, and the file does not appear."""
     if codec not in CODECS:
         raise ValueError(f"codec {codec!r} is none of {', '.join(CODECS)}")
-    (name,), storage_options = named(url, storage_options)
+    (name,), storage_options = source_names(url, storage_options)
     names = _names(name, max_rows_per_file)
     rows = _Rows.of(data, schema)
     left = _numbered(rows.values, ended)
@@ -126,13 +146,13 @@ def _write(
 
 
 def _names(url: str, max_rows_per_file: int | None) -> Iterator[str]:
-    """The files' names in order; one if their rows are not limited."""
+    """Generate the names of the files; one without a limit of rows."""
     if max_rows_per_file is not None and max_rows_per_file < 1:
-        raise ValueError(f"max_rows_per_file is {max_rows_per_file}; at least 1 is needed")
+        raise ValueError(f"max_rows_per_file is {max_rows_per_file}; it must be at least 1")
     if url.count("*") != (max_rows_per_file is not None):
         raise ValueError(
-            f"{url!r} and max_rows_per_file={max_rows_per_file} do not go together: one * stands "
-            "for the number of the file when there are several"
+            f"{url!r} does not fit max_rows_per_file={max_rows_per_file}: the name of several "
+            "files needs exactly one *, for their number, and that of one file none"
         )
     if max_rows_per_file is None:
         return iter([url])
@@ -150,7 +170,7 @@ def _numbered(rows: Iterable[Any], ended: Callable[[], bool]) -> Iterator[tuple[
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows to write. *checked*: they are known to fit the schema."""
+    """Rows to write; *checked* if they fit the schema."""
 
     values: Iterable[Any]
     schema: AvroSchema
@@ -158,12 +178,12 @@ class _Rows:
 
     @classmethod
     def of(cls, data: Any, schema: AvroSchema | None) -> _Rows:
-        """The rows of what a user has given, and their schema if that is None."""
+        """Make rows of the user's data, and derive a schema if there is none."""
         if schema is not None:
             parse_schema(schema)
         if isinstance(data, str | bytes | Mapping) or not isinstance(data, Iterable):
             if not hasattr(data, "__arrow_c_stream__"):
-                raise TypeError(f"a table or records are written, not {type(data).__name__}")
+                raise TypeError(f"expected a table or records, not {type(data).__name__}")
         elif schema is not None and not hasattr(data, "__arrow_c_stream__"):
             return cls(data, schema, checked=False)
         pyarrow = _import_pyarrow()
@@ -183,7 +203,7 @@ class _Rows:
         codec: str,
         metadata: Mapping[str, str] | None,
     ) -> None:
-        """Encode *rows*, each with its number among all, as a container file."""
+        """Encode numbered rows as a container file."""
         writer = fastavro.write.Writer(
             out,
             self.schema,
@@ -198,8 +218,8 @@ class _Rows:
                 writer.write(row)
             except OSError:
                 raise
-            except Exception as error:  # fastavro lets Python's own through
-                # Of its validator's errors, the text is a page of JSON.
+            except Exception as error:  # fastavro also raises built-in exceptions
+                # The text of a validation error is a page of JSON.
                 reason = "; ".join(map(str, getattr(error, "errors", [error])))
                 raise ValueError(f"row {number} does not fit the schema: {reason}") from error
         writer.flush()
@@ -210,7 +230,7 @@ def _import_pyarrow() -> Any:
         import pyarrow
     except ImportError as error:
         raise ImportError(
-            "tables, and records without a schema, are written with pyarrow: "
+            "writing tables, or records without a schema, needs pyarrow: "
             "pip install 'fsspec-avroglob[arrow]'"
         ) from error
     return pyarrow
@@ -220,7 +240,7 @@ def _table(pyarrow: Any, data: Any) -> Any:
     library = type(data).__module__.partition(".")[0]
     if library in ("pandas", "polars"):
         if not hasattr(data, "columns"):
-            raise TypeError(f"a table or records are written, not {type(data).__name__}")
+            raise TypeError(f"expected a table or records, not {type(data).__name__}")
         from_pandas = partial(pyarrow.Table.from_pandas, preserve_index=False)
         return _converted(data, from_pandas if library == "pandas" else _polars_table)
     if not hasattr(data, "__arrow_c_stream__"):
@@ -229,11 +249,11 @@ def _table(pyarrow: Any, data: Any) -> Any:
         return pyarrow.table(data)
     except (pyarrow.ArrowInvalid, TypeError) as error:
         kind = type(data).__name__
-        raise TypeError(f"a table or records are written, not {kind}: {error}") from error
+        raise TypeError(f"expected a table or records, not {kind}: {error}") from error
 
 
 def _converted(frame: Any, convert: Callable[[Any], Any]) -> Any:
-    """The Arrow table of a frame; raises NotWritableError for the first column that has none."""
+    """Convert a frame; raises NotWritableError for the first column that cannot be converted."""
     try:
         return convert(frame)
     except Exception:
@@ -243,10 +263,10 @@ def _converted(frame: Any, convert: Callable[[Any], Any]) -> Any:
 
 
 def _column_of(name: str, convert: Callable[[Any], Any], values: Any) -> Any:
-    """What *convert* makes of a column; NotWritableError with its name where that fails."""
+    """Convert a column; raises NotWritableError with its name."""
     try:
         return convert(values)
-    except Exception as error:  # whatever the libraries raise
+    except Exception as error:  # pyarrow and polars raise many types
         text = str(error.args[0]) if error.args else str(error)
         raise NotWritableError(name, f"{text}; convert the column, or leave it out") from error
 
@@ -254,17 +274,17 @@ def _column_of(name: str, convert: Callable[[Any], Any], values: Any) -> Any:
 def _polars_table(frame: Any) -> Any:
     import polars
 
-    if polars.Object in frame.dtypes:
-        raise TypeError("Arrow has no type for Python objects")  # Polars gives their addresses
-    # Newer Polars types are views, for which pyarrow lacks conversions.
+    if polars.Object in frame.dtypes:  # Polars would write their addresses
+        raise TypeError("Arrow has no type for Python objects")
+    # pyarrow lacks conversions for the view types of newer Polars.
     return frame.to_arrow(compat_level=polars.CompatLevel.oldest())
 
 
 def _records_table(pyarrow: Any, records: list[Any]) -> Any:
     for number, record in enumerate(records):
         if not isinstance(record, Mapping):
-            raise TypeError(f"row {number} is {record!r} and no dict; give schema=... for values")
-    # Not Table.from_pylist, for which the first record's fields are all there are.
+            raise TypeError(f"row {number} is {record!r}, not a dict; values need schema=...")
+    # Table.from_pylist would take only the fields of the first record.
     names = dict.fromkeys(name for record in records for name in record)
     if not names:
         raise ValueError("there are no records to derive a schema from; give schema=...")
@@ -273,7 +293,7 @@ def _records_table(pyarrow: Any, records: list[Any]) -> Any:
 
 
 def _symbols(table: Any) -> dict[str, list[str]]:
-    """The values of dictionary columns, by name."""
+    """Return the values of dictionary columns, by name."""
     unified = table.unify_dictionaries()
     return {
         name: column.chunk(0).dictionary.to_pylist()
@@ -284,12 +304,12 @@ def _symbols(table: Any) -> dict[str, list[str]]:
 
 @contextmanager
 def _whole_file(fs: AbstractFileSystem, path: str) -> Iterator[Any]:
-    """A file to write that appears when the block ends, and does not if it fails."""
+    """Open a file that appears if the block succeeds."""
     if isinstance(fs, LocalFileSystem):
         if os.path.isdir(path):
             raise IsADirectoryError(errno.EISDIR, "Is a directory; name a file in it", path)
         if not os.path.isdir(directory := os.path.dirname(path)):
-            raise FileNotFoundError(errno.ENOENT, "No such directory; make it first", directory)
+            raise FileNotFoundError(errno.ENOENT, "No such directory; create it first", directory)
         with atomic_path(path) as part, open(part, "wb") as file:
             yield file
         return
@@ -305,35 +325,35 @@ def _whole_file(fs: AbstractFileSystem, path: str) -> Iterator[Any]:
 
 
 class _Upload:
-    """A remote file: kept here while it is small, then sent in parts that are joined at the end."""
+    """A remote file: buffered while it is small, then sent as a multipart upload."""
 
     def __init__(self, fs: AbstractFileSystem, path: str) -> None:
         self._fs = fs
         self._path = path
-        self._kept = bytearray()
+        self._buffer = bytearray()
         self._parts: Any = None
 
     def write(self, data: bytes) -> None:
         if self._parts is not None:
             self._parts.write(data)
             return
-        self._kept += data
-        if len(self._kept) > _PUT_BYTES:
-            # Not open(), which leaves the file to the next transaction.
+        self._buffer += data
+        if len(self._buffer) > _PUT_BYTES:
+            # Within a transaction, open() would commit the file only at its end.
             self._parts = self._fs._open(self._path, mode="wb", autocommit=False)
-            self._parts.write(bytes(self._kept))
-            self._kept.clear()
+            self._parts.write(bytes(self._buffer))
+            self._buffer.clear()
 
     def seekable(self) -> bool:
-        """No; fastavro looks for a file to append to otherwise."""
+        """False, so that fastavro does not try to append."""
         return False
 
     def flush(self) -> None:
-        """Do nothing: what is sent when is not fastavro's decision."""
+        """Do nothing; the size of the buffer decides what is sent."""
 
     def commit(self) -> None:
         if self._parts is None:
-            self._fs.pipe_file(self._path, bytes(self._kept))
+            self._fs.pipe_file(self._path, bytes(self._buffer))
         else:
             self._parts.close()
             self._parts.commit()

@@ -311,5 +311,5 @@ def test_a_path_in_memory_is_read() -> None:
 
 
 def test_a_filesystem_is_no_path(base: UPath) -> None:
-    with pytest.raises(TypeError, match="a source is a str or a path"):
+    with pytest.raises(TypeError, match="expected a path or a list of paths"):
         read_avro_table(base.fs)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,18 @@ def test_reference_tells_of_every_public_name() -> None:
     assert {*fsspec_avroglob.__all__, *(f"dask.{name}" for name in dask.__all__)} <= told
 
 
+def test_version_is_that_of_the_metadata() -> None:
+    assert fsspec_avroglob.__version__ == version("fsspec-avroglob")
+
+
+@pytest.mark.parametrize(
+    "name", ["expand_s3_glob", "expand_s3_glob_async", "is_glob_pattern", "is_s3_uri"]
+)
+def test_old_name_warns_with_the_new_one(name: str) -> None:
+    with pytest.warns(DeprecationWarning, match=rf"{name} .*use (expand_path|parse_s3_glob_uri)"):
+        assert callable(getattr(fsspec_avroglob, name))
+
+
 def test_other_names_are_not() -> None:
     with pytest.raises(AttributeError, match="'fsspec_avroglob' has no attribute 'read_parquet'"):
         fsspec_avroglob.read_parquet  # noqa: B018  # that it is looked up is the test
@@ -40,6 +53,12 @@ def test_importing_the_package_imports_nothing_else() -> None:
     loaded = modules_after("import fsspec_avroglob")
 
     assert not loaded & {"s3fs", "fsspec", "fastavro", "pandas", "pyarrow"}
+
+
+def test_a_name_loads_only_its_own_module() -> None:
+    loaded = modules_after("from fsspec_avroglob import Dropped, __version__")
+
+    assert not loaded & {"s3fs", "fsspec", "pandas", "pyarrow"}
 
 
 def test_filesystem_needs_no_readers() -> None:
@@ -53,7 +72,7 @@ def test_filesystem_imports_what_some_operations_need_when_they_are_called() -> 
     before = modules_after("import s3fs")
     loaded = modules_after("import fsspec_avroglob.filesystem.core") - before
     from_elsewhere = {name for name in loaded if not name.startswith("fsspec_avroglob")}
-    needed_later = "listing", "outcome", "page", "snapshot", "targets", "tokens"
+    needed_later = "filesystem.recovery", "filesystem.download", "glob.lister", "s3.page"
 
     assert not from_elsewhere
     assert not loaded & {f"fsspec_avroglob.{name}" for name in needed_later}

@@ -76,11 +76,11 @@ def test_filters_compare_as_their_value_does(filters: Any, kept: list[str | None
         ([], "has no condition"),
         ([[]], "has no condition"),
         (["x"], r"write \[\(key, operator, value\)\]"),
-        ("m = 1", r"'m = 1' is no list of conditions"),
-        (("m", "=", 1), r"\('m', '=', 1\) is no list of conditions"),
+        ("m = 1", r"'m = 1' is not a list of conditions"),
+        (("m", "=", 1), r"\('m', '=', 1\) is not a list of conditions"),
         ([("m", "~", 1)], "operator '~'"),
         ([("m", "in", "text")], "list of values"),
-        ([("m", "=")], r"\('m', '='\) is no condition"),
+        ([("m", "=")], r"\('m', '='\) is not a condition"),
     ],
 )
 def test_what_is_no_filter_is_refused(filters: Any, told: str) -> None:

@@ -102,8 +102,3 @@ def test_what_polars_lacks_is_an_error_that_columns_avoid(tmp_path: Path) -> Non
 
     assert frame.collect().rows() == [(1,)]
     assert frame.select("id").collect().rows() == [(1,)]
-
-
-def test_a_misspelt_option_is_told(lake: str) -> None:
-    with pytest.raises(TypeError, match=r"scan_avro\(\) .*; did you mean 'n_rows'\?"):
-        scan_avro(lake, nrows=1)  # type: ignore[call-arg]

@@ -61,8 +61,9 @@ def test_sync_markers_in_data_do_not_cost_or_double_a_row(tmp_path: Path, blocks
 
     for ignore_errors in (False, True):
         errors: list[Dropped] = []
+        options = ReadOptions(ignore_errors=ignore_errors)
         found = [
-            read_piece(piece, layout, errors=errors, ignore_errors=ignore_errors)
+            read_piece(piece, layout, options=options, errors=errors)
             for piece in pieces(resolved, blocksize)
         ]
         assert pa.concat_tables(found).to_pylist() == rows
@@ -88,7 +89,7 @@ def test_pieces_of_a_damaged_file_lose_what_the_whole_file_loses(
     errors: list[Dropped] = []
 
     found = [
-        read_piece(piece, layout, errors=errors, ignore_errors=True)
+        read_piece(piece, layout, options=ReadOptions(ignore_errors=True), errors=errors)
         for piece in pieces(resolved, blocksize)
     ]
 
@@ -107,7 +108,7 @@ def test_small_files_are_put_together_and_large_ones_divided(files: str) -> None
     assert len(found) > 5
     assert all(piece.size_bytes <= 1000 for piece in found)
     assert len(pieces(resolved, None)) == 5
-    with pytest.raises(ValueError, match="blocksize of 0"):
+    with pytest.raises(ValueError, match="blocksize is 0 bytes"):
         pieces(resolved, 0)
 
 
@@ -203,7 +204,9 @@ def test_damage_is_an_error_or_left_out_and_reported(tmp_path: Path, blocksize: 
     ids = [
         row
         for piece in found
-        for row in read_piece(piece, layout, errors=errors, ignore_errors=True)["id"].to_pylist()
+        for row in read_piece(
+            piece, layout, options=ReadOptions(ignore_errors=True), errors=errors
+        )["id"].to_pylist()
     ]
 
     assert errors

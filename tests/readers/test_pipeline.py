@@ -33,7 +33,7 @@ class Counting:
         asyncio.run(self._read(f"{directory}/*.avro", alike))
 
     async def _read(self, pattern: str, alike: Callable[[str], object]) -> None:
-        reading = await Reading.open(Located.of(pattern, None, self._options), self._options)
+        reading, _ = await Reading.open(Located.of(pattern, None, self._options), self._options)
 
         def decoder(file: OpenedFile) -> RunDecoder[int]:
             several = Together(alike(Path(file.source.path).stem), self._several)

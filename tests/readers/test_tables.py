@@ -125,7 +125,7 @@ def test_options_that_cannot_be_are_refused(lake: str, options: Any, message: st
         ({"columns": [True]}, "a name or an index, not True"),
         ({"columns": [1.0]}, "a name or an index, not 1.0"),
         ({"include_file_paths": True}, "the name of a column, not True"),
-        ({"urlpath": None}, "a source is a str or a path"),
+        ({"urlpath": None}, "expected a path or a list of paths"),
         ({"urlpath": b"x.avro"}, "not b'x.avro'"),
     ],
 )
@@ -134,33 +134,18 @@ def test_options_of_another_type_are_refused(lake: str, options: Any, message: s
         read_avro_table(**{"urlpath": lake, **options})
 
 
-@pytest.mark.parametrize(
-    ("reader", "wrong", "hint"),
-    [
-        (read_avro_table, "colums", r"read_avro_table\(\) .* 'colums'; did you mean 'columns'\?"),
-        (read_avro, "dtype_backnd", r"read_avro\(\) .*; did you mean 'dtype_backend'\?"),
-        (iter_avro_records, "ignore_error", r"iter_avro_records\(\) .* 'ignore_errors'\?"),
-        (aiter_avro_batches, "batchsize", r"aiter_avro_batches\(\) .* 'batch_size'\?"),
-        (
-            iter_avro_batches,
-            "x",
-            r"iter_avro_batches\(\) .*; there is urlpath, .* batch_size, ",
-        ),
-    ],
-)
-def test_a_misspelt_option_is_told_with_the_function_and_what_it_has(
-    lake: str, reader: Any, wrong: str, hint: str
-) -> None:
-    with pytest.raises(TypeError, match=hint):
-        reader(lake, **{wrong: 1})
+@pytest.mark.parametrize("reader", [read_avro_table, iter_avro_records, aiter_avro_batches])
+def test_an_unknown_option_is_named(lake: str, reader: Any) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colums'"):
+        reader(lake, colums=["id"])
 
 
-def test_options_that_records_have_no_use_for_are_refused(lake: str) -> None:
-    for name in ("row_index_name", "include_file_paths"):
+def test_options_that_do_not_apply_to_records_are_refused(lake: str) -> None:
+    for name in ("row_index_name", "include_file_paths", "engine"):
         with pytest.raises(TypeError, match=name):
-            iter_avro_records(lake, **{name: "x"})
-    with pytest.raises(ValueError, match="decoded by fastavro"):
-        aiter_avro_records(lake, engine="polars-avro")  # type: ignore[call-arg]
+            iter_avro_records(lake, **{name: "x"})  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=name):
+            aiter_avro_records(lake, **{name: "x"})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("n_rows", [0, 1, 10, 11, 39, 40, 99])
@@ -331,7 +316,7 @@ def test_filters_spare_listings_and_objects(
     assert proxy.count("GetObject") == 2
     lists = [r.query.get("prefix", "") for r in proxy.requests if r.operation == "ListObjectsV2"]
     assert all("year=2024" in str(prefix) for prefix in lists)
-    with pytest.raises(FileNotFoundError, match="No file is left by filters"):
+    with pytest.raises(FileNotFoundError, match="All files are excluded by filters"):
         read_avro_table(url, options, filters=[("month", "=", 1), ("month", "=", 2)])
 
 

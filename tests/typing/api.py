@@ -6,12 +6,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any, assert_type
 
 from fsspec_avroglob import (
+    AvroBatches,
+    AvroGlobError,
     AvroGlobFileSystem,
+    AvroRecords,
+    NotAvroError,
     RetryEvent,
     RetryPolicy,
     S3Config,
     S3Route,
+    aiter_avro_records,
+    expand_path,
     is_retryable,
+    iter_avro_batches,
+    iter_avro_records,
+    read_avro_table_async,
     use_for_s3,
     with_retry,
 )
@@ -70,3 +79,18 @@ def filesystems(options: Mapping[str, Any]) -> None:
     assert_type(use_for_s3(), S3Route)
     with use_for_s3() as route:
         assert_type(route, S3Route)
+
+
+async def readers(options: Mapping[str, Any]) -> None:
+    assert_type(expand_path("s3://b/*.avro"), list[str])
+    assert_type(iter_avro_batches("x.avro", batch_size=10, hive=False), AvroBatches)
+    assert_type(iter_avro_records("x.avro", options, ["id"], n_rows=1), AvroRecords)
+    await read_avro_table_async("x.avro", options, engine="fastavro")
+    assert_type([one async for one in aiter_avro_records("x.avro", glob=False)], list[Any])
+    iter_avro_records("x.avro", engine="fastavro")  # type: ignore[call-arg]
+    await read_avro_table_async("x.avro", engin="fastavro")  # type: ignore[call-arg]
+    aiter_avro_records("x.avro", n_rows="1")  # type: ignore[arg-type]
+
+
+def errors(error: NotAvroError) -> AvroGlobError:
+    return error
