@@ -31,22 +31,6 @@ class Pattern:
         return (_LINE * lines)[skip : skip + stop - start]
 
 
-class Fixed:
-    """The same bytes in every object."""
-
-    def __init__(self, body: bytes) -> None:
-        """Take the bytes."""
-        self._body = body
-
-    def size(self, variant: int) -> int:
-        """Return the length in bytes."""
-        return len(self._body)
-
-    def read(self, variant: int, start: int, stop: int) -> bytes:
-        """Return the bytes from `start` up to `stop`."""
-        return self._body[start:stop]
-
-
 class Repeated:
     """A beginning and then the same bytes again and again, held once."""
 
@@ -71,28 +55,23 @@ class Repeated:
 
 
 def from_name(name: str, rows: int = 1000) -> Content:
-    """Return the content called `"pattern"`, or `"csv"` or `"avro"` with `rows` records each.
+    """Return the content called `"pattern"` or `"avro"`, the latter with `rows` records.
 
-    `"avro:rows=20000,codec=snappy,fields=6,repeat=1"` says more: the number of rows that are
-    generated, the codec, how many fields a record has, and how often the blocks are repeated.
-    Raises ValueError for another name.
+    `"avro:rows=20000,codec=snappy,fields=6,repeat=1"` also gives the codec, the number of fields of
+    a record, and how often the blocks are repeated. Raises ValueError for another name.
     """
+    kind, _, options = name.partition(":")
     if name == "pattern":
         return Pattern()
-    if name == "csv":
-        return Fixed(
-            b"id,name,value\n" + b"".join(b"%d,row-%d,%d.5\n" % (i, i, i) for i in range(rows))
-        )
-    kind, _, options = name.partition(":")
-    if kind == "avro":
-        given = dict(option.split("=") for option in options.split(",") if option)
-        return _avro(
-            int(given.get("rows", rows)),
-            given.get("codec", "null"),
-            int(given.get("fields", 3)),
-            int(given.get("repeat", 1)),
-        )
-    raise ValueError(f"content {name!r} is not one of pattern, csv, avro")
+    if kind != "avro":
+        raise ValueError(f"content {name!r} is neither pattern nor avro")
+    given = dict(option.split("=") for option in options.split(",") if option)
+    return _avro(
+        int(given.get("rows", rows)),
+        given.get("codec", "null"),
+        int(given.get("fields", 3)),
+        int(given.get("repeat", 1)),
+    )
 
 
 # One after another, as often as there are fields: names, types, and what a row has there.

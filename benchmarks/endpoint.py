@@ -7,7 +7,7 @@ requests, which are neither delayed nor counted:
 
     GET  /-/stats      requests by operation, throttled, peak in flight, CPU seconds of the server
     POST /-/reset      start counting anew
-    POST /-/configure  {"latency_s": 0.03, "page_size": 1000, "max_in_flight": 8, "max_rate": 500}
+    POST /-/configure  {"latency_s": 0.03, "page_size": 1000, "max_in_flight": 8}
     POST /-/buckets    {"lake": "events:3", "small": ["a/b", "a/c"]}
 """
 
@@ -26,7 +26,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from benchmarks.content import from_name
@@ -45,14 +44,12 @@ class Conditions:
     latency_s: seconds between a request's arrival and its answer, for all requests at once.
     page_size: the largest page of a listing, in entries.
     max_in_flight: requests served at a time; one more is answered 503 SlowDown. None: no limit.
-    max_rate: requests a second, with as many at once after a pause; beyond, 503. None: no limit.
     empty_pages: truncated pages without entries that come before each page of a listing.
     """
 
     latency_s: float = 0.0
     page_size: int = 1000
     max_in_flight: int | None = None
-    max_rate: float | None = None
     empty_pages: int = 0
 
 
@@ -64,8 +61,6 @@ class Meter:
         self.conditions = conditions
         self.in_flight = 0
         self._admitted = 0
-        self._refilled = time.monotonic()
-        self._tokens = 0.0
         self.reset()
 
     def reset(self) -> None:
@@ -75,20 +70,20 @@ class Meter:
         self._bytes = 0
         self._peak = self.in_flight
         self._cpu = time.process_time()
-        self._tokens = self.conditions.max_rate or 0.0
 
     def arrive(self, operation: str) -> bool:
-        """Count a request; tell whether it is admitted, else it is to be throttled."""
+        """Count a request; return whether it is admitted, rather than throttled."""
         self._requests[operation] += 1
         self.in_flight += 1
         self._peak = max(self._peak, self.in_flight)
-        admitted = self._within_rate() and self._within_limit()
+        limit = self.conditions.max_in_flight
+        admitted = limit is None or self._admitted < limit
         self._admitted += admitted
         self._throttled += not admitted
         return admitted
 
     def leave(self, admitted: bool, sent_bytes: int) -> None:
-        """Note that a request has been answered."""
+        """Count an answer."""
         self.in_flight -= 1
         self._admitted -= admitted
         self._bytes += sent_bytes
@@ -102,22 +97,6 @@ class Meter:
             "sent_bytes": self._bytes,
             "cpu_s": time.process_time() - self._cpu,
         }
-
-    def _within_limit(self) -> bool:
-        limit = self.conditions.max_in_flight
-        return limit is None or self._admitted < limit
-
-    def _within_rate(self) -> bool:
-        rate = self.conditions.max_rate
-        if rate is None:
-            return True
-        now = time.monotonic()
-        self._tokens = min(rate, self._tokens + (now - self._refilled) * rate)
-        self._refilled = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
 
 class _Connection(asyncio.Protocol):
@@ -297,12 +276,7 @@ class SyntheticEndpoint:
         self.add_buckets(self._buckets)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop the process."""
         if self._process is not None:
             self._process.communicate()  # closes its standard input, on which it ends
@@ -339,19 +313,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free one")
     parser.add_argument("--bucket", action="append", default=[], metavar="NAME=KIND:NUMBER")
-    parser.add_argument("--content", default="pattern", choices=["pattern", "csv", "avro"])
+    parser.add_argument("--content", default="pattern", choices=["pattern", "avro"])
     parser.add_argument("--latency-ms", type=float, default=0.0)
     parser.add_argument("--page-size", type=int, default=1000)
     parser.add_argument("--max-in-flight", type=int)
-    parser.add_argument("--max-rate", type=float)
     parser.add_argument("--attached", action="store_true", help="end when standard input closes")
     options = parser.parse_args(arguments)
     service = Service(from_name(options.content))
     service.page_size = options.page_size
     service.add_buckets(dict(bucket.split("=", 1) for bucket in options.bucket))
-    conditions = Conditions(
-        options.latency_ms / 1000, options.page_size, options.max_in_flight, options.max_rate
-    )
+    conditions = Conditions(options.latency_ms / 1000, options.page_size, options.max_in_flight)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve(service, conditions, options.port, attached=options.attached))
 

@@ -8,16 +8,12 @@ Where implementations differ (a `start_after` inside a common prefix, with a del
 as Ceph RGW: the whole common prefix is passed over, as when a continuation token resumes there.
 """
 
-import random
-import uuid
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import NamedTuple, overload
 
 LAST_CODE_POINT = "\U0010ffff"
-SEED = 20240229
 
 
 class Listing(NamedTuple):
@@ -148,67 +144,9 @@ def events(years: int = 3) -> Sequence[str]:
     ]
 
 
-def uuids(count: int) -> Sequence[str]:
-    """Return `count` random UUIDs in one directory, the same on every call."""
-    draw = random.Random(SEED)
-    return _distinct(count, lambda: f"data/{uuid.UUID(int=draw.getrandbits(128), version=4)}.avro")
-
-
-def hashes(count: int) -> Sequence[str]:
-    """Return `count` hexadecimal hashes of 40 digits in one directory, the same on every call."""
-    draw = random.Random(SEED)
-    return _distinct(count, lambda: f"data/{draw.getrandbits(160):040x}.avro")
-
-
-def timestamps(count: int) -> Sequence[str]:
-    """Return `count` ISO timestamps in one directory, 97 seconds apart from 2020 on."""
-    start = datetime(2020, 1, 1, tzinfo=UTC)
-    step = timedelta(seconds=97)
-    return [f"data/{start + step * number:%Y-%m-%dT%H:%M:%SZ}.avro" for number in range(count)]
-
-
-def mixed(count: int) -> Sequence[str]:
-    """Return `count` names of 1 to 60 characters in one directory, the same on every call."""
-    draw = random.Random(SEED)
-    alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.=+ "
-    return _distinct(
-        count, lambda: "data/" + "".join(draw.choices(alphabet, k=draw.choice((1, 3, 7, 20, 60))))
-    )
-
-
-def skewed(count: int) -> Sequence[str]:
-    """Return `count` keys of which 90 % share one long hot prefix, the same on every call."""
-    draw = random.Random(SEED)
-    hot = [f"data/m-hot-prefix-{number:09d}.avro" for number in range(count * 9 // 10)]
-    rest = _distinct(count - len(hot), lambda: f"data/{draw.getrandbits(64):016x}.avro")
-    return sorted([*hot, *rest])
-
-
-def unicode(count: int) -> Sequence[str]:
-    """Return `count` names in many scripts in one directory, the same on every call."""
-    draw = random.Random(SEED)
-    alphabet = "azAZ09é€ßñжя日本語한국ﬀ\U0001f600\U0001f9ca\U00010348"
-    return _distinct(
-        count, lambda: "data/" + "".join(draw.choices(alphabet, k=draw.randint(4, 12)))
-    )
-
-
-def _distinct(count: int, draw: Callable[[], str]) -> list[str]:
-    keys: set[str] = set()
-    while len(keys) < count:
-        keys.add(draw())
-    return sorted(keys)
-
-
 KINDS: dict[str, Callable[[int], Sequence[str]]] = {
     "counters": Counters,
     "events": events,
-    "hashes": hashes,
-    "mixed": mixed,
-    "skewed": skewed,
-    "timestamps": timestamps,
-    "unicode": unicode,
-    "uuids": uuids,
 }
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.keyspace import Keyspace, MadeKeys
+from benchmarks.report import table
 from fsspec_avroglob.glob.lister import Found, Lister
 from fsspec_avroglob.glob.pattern import GlobPattern
 from fsspec_avroglob.glob.plan import ListingPlan
@@ -245,16 +246,12 @@ def _lines(sizes: Sequence[int]) -> Iterator[str]:
         rows = [Row(keys, cost(pattern, keys)) for keys in sizes]
         header = ["keys", "matches", "LIST", "money", "time", "memory"]
         yield f"## {name.capitalize()}\n\n`{pattern}`\n"
-        yield _table(header, [row.glob() for row in rows])
+        yield table(header, [row.glob() for row in rows], right=True)
         yield ""
     yield from (_READING, "")
+    header = ["files", "bytes", "GET", "money", "time"]
     one_day = [Row(keys, cost(PATTERNS["one day"], keys)) for keys in sizes]
-    yield _table(["files", "bytes", "GET", "money", "time"], [row.read() for row in one_day])
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rule = ["---:"] * len(header)
-    return "\n".join(f"| {' | '.join(line)} |" for line in [header, rule, *rows])
+    yield table(header, [row.read() for row in one_day], right=True)
 
 
 def main(arguments: list[str]) -> int:

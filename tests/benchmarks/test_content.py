@@ -38,5 +38,5 @@ def test_buckets_hold_the_avro_files_that_their_specs_ask_for() -> None:
 
 
 def test_unknown_content_is_refused() -> None:
-    with pytest.raises(ValueError, match="is not one of pattern, csv, avro"):
+    with pytest.raises(ValueError, match="is neither pattern nor avro"):
         from_name("parquet")
