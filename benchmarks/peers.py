@@ -174,7 +174,7 @@ def alternatives(pattern: str) -> list[str]:
 
 
 def keep_function(pattern: str) -> Callable[[str], object]:
-    """Return the filter of a pattern; one that keeps a whole flat directory costs next to nothing."""
+    """Return the filter of a pattern; one that keeps a whole directory is cheap."""
     if pattern == literal_prefix(pattern) + "*":
         return lambda key: True
     from fsspec.utils import glob_translate

@@ -142,8 +142,7 @@ def page(options: argparse.Namespace, benchmark: Benchmark) -> str:
         f"# {benchmark.title}",
         benchmark.about.format(run=run),
         benchmark.summary,
-        "## Goals",
-        table(["goal", "measured", "met"], goals),
+        "## Goals\n\n" + table(["goal", "measured", "met"], goals) if goals else "",
         *_pictures(options, benchmark.plots),
         "## All figures",
         *(_section(one, benchmark) for one in scenarios),
@@ -188,7 +187,7 @@ _COLUMNS: dict[str, Callable[[Measurement], str | None]] = {
     "found": lambda one: None if one.found is None else f"{one.found:,}",
     "wall": lambda one: wall_text(one),
     "CPU": lambda one: f"{one.cpu_s:.3g} s",
-    "CPU per key": lambda one: None if (us := cpu_per_key_us(one)) is None else f"{us:.2f} µs",
+    "CPU per key": lambda one: _cpu_per_key_text(one),
     "requests": lambda one: f"{one.requests:,}",
     "in flight": lambda one: str(one.peak_in_flight),
     "memory": lambda one: _mib(one.peak_memory_bytes),
@@ -222,6 +221,12 @@ def cpu_per_key_us(one: Measurement) -> float | None:
     """Return the microseconds of CPU for each key of a flat bucket, cut off or not."""
     keys = getattr(one.scenario, "flat_keys", 0)
     return one.cpu_s / (keys * one.share) * 1e6 if keys and one.share else None
+
+
+def _cpu_per_key_text(one: Measurement) -> str | None:
+    value = cpu_per_key_us(one)
+    about = "" if one.status == "ok" else "≈ "
+    return None if value is None else f"{about}{value:.2f} µs"
 
 
 def seconds_text(seconds: float) -> str:

@@ -42,11 +42,8 @@ def run(arguments: list[str]) -> int:
     return int(code or EXIT_OK)
 
 
-def _versions() -> str:
-    others = ", ".join(f"{name} {version(name)}" for name in ("fsspec", "s3fs", "fastavro"))
-    return f"avroglob {version('fsspec-avroglob')} ({others})"
-
-
+_LIBRARIES = ", ".join(f"{name} {version(name)}" for name in ("fsspec", "s3fs", "fastavro"))
+_VERSION = f"avroglob {version('fsspec-avroglob')} ({_LIBRARIES})"
 _EXIT_CODES = """\b
 Exit codes:
   0    done
@@ -58,16 +55,7 @@ Exit codes:
 """
 
 
-class Commands(click.Group):
-    """Commands in the order in which they were added."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands' names."""
-        return list(self.commands)
-
-
 @click.group(
-    cls=Commands,
     params=[*s3_options(), *log_options()],
     epilog=examples(
         "avroglob demo",
@@ -77,7 +65,7 @@ class Commands(click.Group):
     )
     + f"\n\n{_EXIT_CODES}",
 )
-@click.version_option(_versions(), message="%(version)s", help="Print versions and exit.")
+@click.version_option(_VERSION, message="%(version)s", help="Print versions and exit.")
 @click.pass_context
 def app(context: click.Context, /, **given: Any) -> None:
     """List and read Avro files by glob, on S3 and on any other fsspec filesystem.
@@ -90,8 +78,7 @@ def app(context: click.Context, /, **given: Any) -> None:
 
 
 for _command in (
-    *(ls.ls, ls.find, ls.du, ls.stat),
-    *(cp.cp, plans.explain, head.schema, head.head, cat.cat),
-    *(count.count, count.check, tour.demo),
+    *(cat.cat, count.check, count.count, cp.cp, ls.du, plans.explain, ls.find, head.head, ls.ls),
+    *(head.schema, ls.stat, tour.demo),
 ):
     app.add_command(_command)

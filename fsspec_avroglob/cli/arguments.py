@@ -8,8 +8,6 @@ from contextlib import closing
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-import click
-
 from fsspec_avroglob.cli.command import Settings
 from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, explain, no_match
 from fsspec_avroglob.cli.output import entry
@@ -39,13 +37,6 @@ class PathArgument(NamedTuple):
         if typed.endswith("/") and is_glob_pattern(path):
             path = f"{path.rstrip('/')}/"  # filesystem_for drops the slash, which means directories
         return cls(typed, fs, path, _shown(typed, fs))
-
-    @classmethod
-    def on_s3(cls, settings: Settings, typed: str) -> PathArgument:
-        """As :meth:`of`. Raises click.UsageError for an argument that is not on S3."""
-        if not is_s3_uri(typed):
-            raise click.UsageError(f"{typed} is not on S3; write it as s3://bucket/key")
-        return cls.of(settings, typed)
 
     @property
     def is_s3(self) -> bool:

@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -26,10 +26,8 @@ class Settings:
     s3_options: storage options for S3 alone. other_options: those of ``-o``, for any filesystem.
     """
 
-    s3_options: Mapping[str, Any] = field(default_factory=dict)
-    other_options: Mapping[str, Any] = field(default_factory=dict)
-    debug: bool = False
-    log_level: int = logging.WARNING
+    s3_options: Mapping[str, Any]
+    other_options: Mapping[str, Any]
 
     @classmethod
     def from_parameters(cls, **given: Any) -> Settings:
@@ -45,13 +43,8 @@ class Settings:
             "anon": given.get("no_sign_request"),
             "max_retries": given.get("max_retries"),
         }
-        levels = [("debug", logging.DEBUG), ("verbose", logging.INFO)]
-        return cls(
-            {name: value for name, value in named.items() if value is not None},
-            _parse_assignments(given.get("option", ())),
-            given.get("debug", False),
-            next((level for name, level in levels if given.get(name)), logging.WARNING),
-        )
+        s3_options = {name: value for name, value in named.items() if value is not None}
+        return cls(s3_options, _parse_assignments(given.get("option", ())))
 
     def storage_options(self, url: str) -> dict[str, Any]:
         """Options for the filesystem that serves ``url``.
@@ -155,7 +148,7 @@ class AvroglobCommand(click.Command):
         given = {**(ctx.obj or {}), **without_defaults(here)}
         try:
             ctx.obj = Settings.from_parameters(**given)
-            with _logging_to_stderr(ctx.obj):
+            with _logging_to_stderr(given.get("verbose", False), given.get("debug", False)):
                 code: int = super().invoke(ctx)
                 sys.stdout.flush()
                 return code
@@ -191,16 +184,16 @@ def broken_pipe() -> int:
 
 
 @contextlib.contextmanager
-def _logging_to_stderr(settings: Settings) -> Iterator[None]:
+def _logging_to_stderr(verbose: bool, debug: bool) -> Iterator[None]:
     """Log to stderr while a command runs: this package's messages, all messages with --debug."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("avroglob: %(message)s"))
+    form = "%(levelname)s %(name)s: %(message)s" if debug else "avroglob: %(message)s"
+    handler.setFormatter(logging.Formatter(form))
     root, package = logging.getLogger(), logging.getLogger("fsspec_avroglob")
     levels = (root.level, package.level)
     root.addHandler(handler)
-    package.setLevel(settings.log_level)
-    if settings.debug:
-        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    package.setLevel(logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING)
+    if debug:
         root.setLevel(logging.INFO)  # botocore's DEBUG would show session tokens
     try:
         yield

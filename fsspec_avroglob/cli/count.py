@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 
 import click
 
@@ -93,12 +93,12 @@ async def _counts(files: list[Location], advance: output.Advance) -> list[tuple[
 
 async def _blocks(file: OpenedFile) -> AsyncIterator[Block]:
     """Yield all blocks of a file. Raises CorruptBlockError at the first corrupt one."""
-    source, size, window = file.source, _size(file), _Window(file)
+    source, window = file.source, _Window(file)
     offset, index = source.header.size_bytes, 0
-    while offset < size:
+    while offset < window.file_bytes:
         try:
             opening = await window.read(offset, offset + BLOCK_HEADER_BYTES)
-            block = claimed_block(opening, base=offset, file_bytes=size)
+            block = claimed_block(opening, base=offset, file_bytes=window.file_bytes)
             marker = await window.read(block.end - SYNC_MARKER_BYTES, block.end)
             check_marker(block, marker, source.header.sync_marker)
         except CorruptBlockError as error:
@@ -108,33 +108,28 @@ async def _blocks(file: OpenedFile) -> AsyncIterator[Block]:
 
 
 class _Window:
-    """The bytes of a file around an offset that only grows; the file's size must be known."""
+    """The bytes of a file around an offset that only grows. Raises OSError if it has no size."""
 
     def __init__(self, file: OpenedFile) -> None:
+        if file.source.size is None:
+            path = file.source.path
+            raise OSError(f"the server does not state the size of {path}; count a copy of it")
+        self.file_bytes = file.source.size
         self._file = file
         self._start, self._data = 0, file.source.head
 
     async def read(self, start: int, stop: int) -> bytes:
         """The bytes [start, stop) of the file, fewer at its end."""
-        size = _size(self._file)
-        stop, end = min(stop, size), self._start + len(self._data)
+        stop, end = min(stop, self.file_bytes), self._start + len(self._data)
         if stop > end:
             ahead = _PROBE_BYTES if start > end + _HOP_BYTES else _CHUNK_BYTES
-            await self._fetch(start, min(max(stop, start + ahead), size))
+            until = min(max(stop, start + ahead), self.file_bytes)
+            source = self._file.source
+            part = await read_part(self._file.location, start, until, source.etag)
+            if len(part.data) != until - start:
+                raise OSError(f"{source.path} became shorter during the count; count it again")
+            self._start, self._data = start, part.data
         return self._data[start - self._start : stop - self._start]
-
-    async def _fetch(self, start: int, stop: int) -> None:
-        source = self._file.source
-        part = await read_part(self._file.location, start, stop, source.etag)
-        if len(part.data) != stop - start:
-            raise OSError(f"{source.path} became shorter during the count; count it again")
-        self._start, self._data = start, part.data
-
-
-def _size(file: OpenedFile) -> int:
-    if file.source.size is None:
-        raise OSError(f"the server does not state the size of {file.source.path}; count a copy")
-    return file.source.size
 
 
 @command(
@@ -160,47 +155,31 @@ def check(
     """
     files = locations(settings, patterns)
     size_bytes = sum(file.size or 0 for file in files)
-    found = Findings()
     with output.progress(f"checking {counted(len(files), 'file')}", "bytes", size_bytes) as advance:
-        blocking(_examine, files, found, max_block_size, values, advance)
+        good, dropped = blocking(_examine, files, max_block_size, values, advance)
+    names = {"block": "block_index", "offset": "offset", "size": "size_bytes", "reason": "reason"}
     rows = [
-        {
-            "path": lost.path,
-            "block": lost.block_index,
-            "offset": lost.offset,
-            "size": lost.size_bytes,
-            "reason": lost.reason,
-        }
-        for lost in found.dropped
+        {"path": lost.path, **{name: getattr(lost, field) for name, field in names.items()}}
+        for lost in dropped
     ]
     output.print_rows(rows, as_json)
-    good = f"{counted(found.blocks, 'good block')}, {counted(found.values, 'value')}"
-    summary = f"{counted(len(files), 'file')}, {good}; {counted(len(rows), 'corrupt place')}"
+    amounts = [(len(files), "file"), (good["block"], "good block"), (good["value"], "value")]
+    summary = ", ".join(counted(number, noun) for number, noun in amounts)
+    summary += f"; {counted(len(rows), 'corrupt place')}"
     print(summary, file=sys.stderr)
     return EXIT_FOUND if rows else EXIT_OK
 
 
-@dataclass
-class Findings:
-    """The good blocks of the checked files, the values in them, and the parts that are corrupt."""
-
-    blocks: int = 0
-    values: int = 0
-    dropped: list[Dropped] = field(default_factory=list)
-
-
 async def _examine(
-    files: Sequence[Location],
-    found: Findings,
-    max_block_bytes: int,
-    values: bool,
-    advance: output.Advance,
-) -> None:
-    """Read files as the readers do and add what is found in them; corrupt parts in file order."""
+    files: Sequence[Location], max_block_bytes: int, values: bool, advance: output.Advance
+) -> tuple[Counter[str], list[Dropped]]:
+    """Read files as the readers do; count good blocks and values, list corrupt parts in order."""
+    good: Counter[str] = Counter()
+    dropped: list[Dropped] = []
     decoders: dict[int, Decode | None] = {}
 
     def skip(whole: Dropped) -> None:
-        found.dropped.append(whole)
+        dropped.append(whole)
         advance(whole.size_bytes)
 
     async def usable_files() -> AsyncGenerator[OpenedFile, None]:
@@ -219,20 +198,20 @@ async def _examine(
     def decoder(file: OpenedFile) -> RunDecoder[Run]:
         decode = decoders.pop(file.number)
         verify = _verify(file.source.header.codec, max_block_bytes, decode)
-        return RunDecoder(file.source.path, verify, parallel=not values, dropped=found.dropped)
+        return RunDecoder(file.source.path, verify, parallel=not values, dropped=dropped)
 
     pipeline = Pipeline(
         decoder,
         Limits(max_bytes=_CHECKED_AHEAD_BYTES, max_block_bytes=max_block_bytes),
-        dropped=found.dropped,
+        dropped=dropped,
         fetched=lambda size_bytes, ended: advance(size_bytes),
     )
     async with aclosing(pipeline.results(usable_files())) as results:
         async for _, run in results:
-            found.blocks += len(run.blocks)
-            found.values += run.value_count
+            good["block"] += len(run.blocks)
+            good["value"] += run.value_count
     numbers = {file.name: number for number, file in enumerate(files)}
-    found.dropped.sort(key=lambda one: (numbers[one.path], one.offset))
+    return good, sorted(dropped, key=lambda one: (numbers[one.path], one.offset))
 
 
 def _decode(header: ContainerHeader, max_block_bytes: int) -> Decode:

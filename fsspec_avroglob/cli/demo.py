@@ -40,17 +40,12 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 BUCKET = "demo"
-EVENT_SCHEMA: dict[str, Any] = {
-    "type": "record",
-    "name": "Event",
-    "namespace": "demo",
-    "fields": [
-        {"name": "id", "type": "long"},
-        {"name": "time", "type": {"type": "long", "logicalType": "timestamp-millis"}},
-        {"name": "user", "type": "string"},
-        {"name": "kind", "type": "string"},
-        {"name": "amount", "type": ["null", "double"], "default": None},
-    ],
+_FIELDS = {
+    "id": "long",
+    "time": {"type": "long", "logicalType": "timestamp-millis"},
+    "user": "string",
+    "kind": "string",
+    "amount": ["null", "double"],
 }
 _DAYS = [dt.date(y, m, d) for y in (2024, 2025) for m in range(1, 13) for d in range(1, 4)]
 _CODECS = ("snappy", "deflate")  # one part file of each a day
@@ -209,7 +204,8 @@ def write_sample_events(storage_options: Mapping[str, Any]) -> SampleData:
 
 def sample_objects() -> Iterator[tuple[str, bytes]]:
     """Yield the key and the content of each file that :func:`write_sample_events` writes."""
-    schema = fastavro.parse_schema(EVENT_SCHEMA)
+    fields = [{"name": name, "type": type_} for name, type_ in _FIELDS.items()]
+    schema = {"type": "record", "name": "Event", "namespace": "demo", "fields": fields}
     numbers = random.Random(20250101)
     first_id = 1
     for day in _DAYS:

@@ -15,6 +15,7 @@ from fsspec_avroglob.cli.command import Settings, command, json_option
 from fsspec_avroglob.cli.exits import EXIT_OK
 from fsspec_avroglob.glob.explain import costed, counted
 from fsspec_avroglob.glob.svg import GlobPlan
+from fsspec_avroglob.readers.expand import is_s3_uri
 
 
 @command(
@@ -36,7 +37,9 @@ def explain(
 
     Without --run, sends nothing to the server.
     """
-    argument = PathArgument.on_s3(settings, pattern)
+    if not is_s3_uri(pattern):
+        raise click.UsageError(f"{pattern} is not on S3; write it as s3://bucket/key")
+    argument = PathArgument.of(settings, pattern)
     started = time.perf_counter()
     plan: GlobPlan = argument.fs.explain(argument.path, run=run)
     elapsed_s = time.perf_counter() - started
