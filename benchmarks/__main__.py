@@ -10,7 +10,6 @@ BENCHMARKS = {
     "glob": "time a glob on your own bucket, here and in s3fs",
     "importtime": "CPU time of importing this package, next to s3fs",
     "listing": "list generated buckets with this package and four others",
-    "overhead": "CPU time of a request, and the retry layer's share",
     "scale": "what globs cost on up to a billion keys; writes docs/performance/scale.md",
     "soak": "globs and reads against faults, in real time",
 }

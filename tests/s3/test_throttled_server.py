@@ -54,7 +54,7 @@ def test_a_glob_of_two_thousand_lists_where_four_at_once_are_taken(
 ) -> None:
     events: list[RetryEvent] = []
     fs = instance(endpoint, events)
-    endpoint.configure(max_in_flight=4, max_rate=None, latency_s=LATENCY_S, page_size=1)
+    endpoint.configure(max_in_flight=4, latency_s=LATENCY_S, page_size=1)
 
     found = fs.glob("keys/**/*.avro")
 
@@ -71,7 +71,7 @@ def test_a_read_of_five_hundred_files_where_four_at_once_are_taken(
 ) -> None:
     events: list[RetryEvent] = []
     fs = instance(endpoint, events)
-    endpoint.configure(max_in_flight=4, max_rate=None, latency_s=LATENCY_S, page_size=1000)
+    endpoint.configure(max_in_flight=4, latency_s=LATENCY_S, page_size=1000)
     paths = [f"files/{number:03}" for number in range(FILES)]
 
     contents = fs.cat_ranges(paths, 0, 10)
