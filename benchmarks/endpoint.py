@@ -5,7 +5,7 @@ benchmarks.endpoint` prints its URL and serves until standard input closes. It c
 Tests and benchmarks set and read its state with control requests, which it neither delays nor
 counts:
 
-    GET  /-/stats      requests by operation, throttled, peak in flight, CPU seconds of the server
+    GET  /-/stats      requests by operation, throttled, peak in flight
     POST /-/reset      start counting anew
     POST /-/configure  {"latency_s": 0.03, "page_size": 1000, "max_in_flight": 8}
     POST /-/buckets    {"lake": "events:3", "small": ["a/b", "a/c"]}
@@ -17,7 +17,6 @@ import json
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -64,9 +63,7 @@ class Meter:
         """Start counting anew, with the requests that are in flight."""
         self._requests: Counter[str] = Counter()
         self._throttled = 0
-        self._bytes = 0
         self._peak = self.in_flight
-        self._cpu = time.process_time()
 
     def arrive(self, operation: str) -> bool:
         """Count a request; return whether it is admitted, rather than throttled."""
@@ -79,11 +76,10 @@ class Meter:
         self._throttled += not admitted
         return admitted
 
-    def leave(self, admitted: bool, sent_bytes: int) -> None:
+    def leave(self, admitted: bool) -> None:
         """Count an answer."""
         self.in_flight -= 1
         self._admitted -= admitted
-        self._bytes += sent_bytes
 
     def stats(self) -> dict[str, Any]:
         """Return the figures since the last reset."""
@@ -91,8 +87,6 @@ class Meter:
             "requests": dict(self._requests),
             "throttled": self._throttled,
             "peak_in_flight": self._peak,
-            "sent_bytes": self._bytes,
-            "cpu_s": time.process_time() - self._cpu,
         }
 
 
@@ -140,14 +134,14 @@ class _Connection(asyncio.Protocol):
 
     def _answer(self, request: Request, operation: str, admitted: bool) -> None:
         if self._transport is None:  # the client went away meanwhile
-            self._meter.leave(admitted, 0)
+            self._meter.leave(admitted)
             return
         if admitted:
             response = self._service.respond(operation, request)
         else:
             body = error_result("SlowDown", "Please reduce your request rate.", request.target)
             response = Response(HTTPStatus.SERVICE_UNAVAILABLE, body)
-        self._meter.leave(admitted, len(response.body))
+        self._meter.leave(admitted)
         self._send(request, response)
 
     def _send(self, request: Request, response: Response) -> None:

@@ -12,7 +12,6 @@ from benchmarks.report import Benchmark, Plot, Point, Verdict
 from benchmarks.scenarios import (
     ALL,
     BUCKETS,
-    LATENCY_SWEEP_KEYS,
     OWN,
     OWN_ITERATOR,
     PAGE_SIZE,
@@ -162,10 +161,8 @@ def _ratios(measurements: Sequence[Measurement]) -> str:
 def _wall_and_ratio(one: Measurement | None, own: Measurement) -> str:
     if one is None or not one.measured:
         return "" if one is None else one.status
-    if one is own or own.status != "ok":
-        return report.wall_text(one)
-    ratio = one.wall_s / (one.share or 1) / own.wall_s
-    return f"{report.wall_text(one)} ({'>' if one.share is None else ''}{ratio:.3g} x)"
+    times = report.times_text(one, own)
+    return report.wall_text(one) + (f" ({times.replace('> ', '>')})" if times else "")
 
 
 def _plots(measurements: Sequence[Measurement]) -> Iterator[Plot]:
@@ -183,30 +180,23 @@ def _plots(measurements: Sequence[Measurement]) -> Iterator[Plot]:
         points = [
             Point(one.tool, x_of(one.scenario), y_of(one) or 0.0, one.status == "ok")
             for one in measurements
-            if one.measured and one.tool in ALL and group in _groups(one)
+            if one.measured and one.tool in ALL and group == _group(one)
         ]
-        return Plot(f"{name}-by-{over}", label, y_label, points, log_x=over == "keys")
+        return Plot(f"{name}-by-{over}", label, y_label, points)
 
     for name in ("requests", "wall", "cpu"):
         yield plot(name, "pattern", "pattern over a tree of hours", lambda of: of.name, "patterns")
     for name, group in (("requests", "remote"), ("wall", "remote"), ("cpu-per-key", "local")):
         yield plot(name, "keys", "keys in one directory", lambda of: of.keys, group)
-    for name in ("requests", "wall", "cpu-per-key"):
-        label = "latency of a request, ms"
-        yield plot(name, "latency", label, lambda of: of.latency_s * 1000, "latency")
 
 
-def _groups(one: Measurement) -> Iterator[str]:
+def _group(one: Measurement) -> str:
     """The plots that a measurement belongs to."""
     scenario = one.scenario
-    if scenario.group == "patterns":
-        yield "patterns"
-    if scenario.pattern != "data/*" or scenario.detail:
-        return
     if scenario.group == "keys":
-        yield "remote" if scenario.latency_s else "local"
-    if scenario.group in ("keys", "latency") and scenario.keys == LATENCY_SWEEP_KEYS:
-        yield "latency"
+        plain = scenario.pattern == "data/*" and not scenario.detail
+        return ("remote" if scenario.latency_s else "local") if plain else ""
+    return scenario.group
 
 
 def _disagreements(measurements: Sequence[Measurement]) -> list[str]:

@@ -44,7 +44,6 @@ class Measurement:
     requests_by_operation: dict[str, int] = field(default_factory=dict)
     total_requests: int | None = None
     peak_in_flight: int = 0
-    server_cpu_s: float = 0.0
     peak_memory_bytes: int | None = None
     table_bytes: int | None = None
     found: int | None = None
@@ -159,7 +158,6 @@ class _Run:
             "requests": sum(stats["requests"].values()),
             "requests_by_operation": stats["requests"],
             "peak_in_flight": stats["peak_in_flight"],
-            "server_cpu_s": stats["cpu_s"],
         }
 
     def _give_up(self) -> None:

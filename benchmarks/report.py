@@ -153,10 +153,10 @@ def page(options: argparse.Namespace, benchmark: Benchmark) -> str:
 def _pictures(options: argparse.Namespace, plots: Iterable[Plot]) -> list[str]:
     if not options.plots:
         return []
-    beside = options.markdown.parent if options.markdown else Path()
+    directory = options.markdown.parent if options.markdown else Path()
     paths = [path for path in (draw(one, options.plots) for one in plots) if path]
     return [
-        f"![{path.stem.replace('-', ' ').capitalize()}]({os.path.relpath(path, beside)})"
+        f"![{path.stem.replace('-', ' ').capitalize()}]({os.path.relpath(path, directory)})"
         for path in paths
     ]
 
@@ -178,7 +178,7 @@ def figures_table(measurements: Sequence[Measurement]) -> str:
     for name, value_of in _COLUMNS.items():
         columns[name] = [_cell(one, value_of(one)) for one in measurements]
         if name == "wall":
-            columns["times ours"] = [_times(one, own) for one in measurements]
+            columns["times ours"] = [times_text(one, own) for one in measurements]
     kept = {name: cells for name, cells in columns.items() if any(cells)}
     return table(list(kept), list(zip(*kept.values(), strict=True)))
 
@@ -202,8 +202,9 @@ def _cell(one: Measurement, text: str | None) -> str:
     return f"> {text}" if cut_off else text or ""
 
 
-def _times(one: Measurement, own: Measurement | None) -> str:
-    if own is None or one is own or not one.measured:
+def times_text(one: Measurement, own: Measurement | None) -> str:
+    """Return the wall time as a multiple of this package's; empty if there is none."""
+    if own is None or one is own or own.status != "ok" or not one.measured:
         return ""
     more = "> " if one.share is None else ""
     return f"{more}{one.wall_s / (one.share or 1) / own.wall_s:.3g} x"

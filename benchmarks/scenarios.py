@@ -10,7 +10,6 @@ ALL = (OWN, "obstore", "pyarrow", "boto3", "s3fs")
 COMPILED = (OWN, "obstore", "obstore-arrow", "pyarrow")
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 MILLION = SIZES[-1]
-LATENCY_SWEEP_KEYS = 100_000
 BUCKETS = {
     "lake": "events:3",
     "small": "counters:10",
@@ -45,7 +44,7 @@ class Scenario:
     """
 
     name: str
-    group: Literal["patterns", "keys", "latency", "small", "memory"]
+    group: Literal["patterns", "keys", "small", "memory"]
     bucket: str
     pattern: str
     tools: tuple[str, ...] = ALL
@@ -141,8 +140,6 @@ def full() -> Iterator[Scenario]:
     yield from (*PATTERNS, SMALL, SMALL_LOCAL, REMOTE, NAMES, DETAIL, SELECTIVE, ITERATED)
     for count in SIZES[:-1]:
         yield from (directory(count), directory(count, 0.0))
-    for latency_s in (0.01, 0.1):
-        yield replace(directory(LATENCY_SWEEP_KEYS, latency_s), group="latency")
 
 
 def quick() -> Iterator[Scenario]:

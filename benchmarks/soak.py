@@ -10,7 +10,6 @@ or `--throttle 500/s` the server has this limit instead, with SlowDown and Retry
 import argparse
 import asyncio
 import json
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,12 +20,11 @@ from typing import Any
 from benchmarks.endpoint import SyntheticEndpoint
 from fsspec_avroglob import AvroGlobFileSystem
 from tests.support.proxy import FaultProxy
-from tests.support.servers import Endpoint, server_for
+from tests.support.servers import Endpoint
 
 MAX_RETRIES = 5
 SHARES = {"fail": 0.10, "cut": 0.05, "drop": 0.01}
 _BUCKET = "soak"
-_LARGEST_BYTES = 300_000
 _CLOSING_S = 10.0
 
 
@@ -165,26 +163,6 @@ def _synthetic(number: int, page_size: int) -> Iterator[tuple[Endpoint, dict[str
         yield endpoint, straight.cat(chosen), f"{_BUCKET}/d*/part-*.avro"
 
 
-@contextmanager
-def _real(choice: str, number: int, seed: int) -> Iterator[tuple[Endpoint, dict[str, bytes], str]]:
-    """Yield a server, the objects of a new bucket on it, and a pattern for all."""
-    server = server_for(choice)
-    endpoint, bucket = server.start(), f"{_BUCKET}-{seed}-{int(time.time())}"
-    straight = AvroGlobFileSystem(**endpoint.storage_options, skip_instance_cache=True)
-    dice = random.Random(seed)
-    objects = {
-        f"{bucket}/d{i % 20:02}/part-{i:06}.avro": dice.randbytes(dice.randrange(_LARGEST_BYTES))
-        for i in range(number)
-    }
-    try:
-        straight.mkdir(bucket)
-        straight.pipe(objects)
-        yield endpoint, objects, f"{bucket}/d*/part-*.avro"
-        straight.rm(bucket, recursive=True)
-    finally:
-        server.stop()
-
-
 def _limit(text: str) -> dict[str, Any]:
     number, slash, unit = text.partition("/")
     if slash and unit != "s":
@@ -198,19 +176,15 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks soak", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--minutes", type=float, default=10.0)
-    servers = "synthetic (default: 2,000 pages), moto, rgw or http://key:secret@host:port"
-    parser.add_argument("--server", default="synthetic", help=servers)
     parser.add_argument("--objects", type=int, default=200, help="read in each round")
-    parser.add_argument("--page-size", type=int, default=10, help="of the synthetic server")
+    parser.add_argument(
+        "--page-size", type=int, default=10, help="entries of a page; a round lists 2,000"
+    )
     parser.add_argument("--seed", type=int, default=0)
     limits = "instead of the faults: SlowDown beyond N requests at once, or N a second"
     parser.add_argument("--throttle", metavar="N[/s]", type=_limit, help=limits)
     options = parser.parse_args(arguments)
-    if options.server == "synthetic":
-        serving = _synthetic(options.objects, options.page_size)
-    else:
-        serving = _real(options.server, options.objects, options.seed)
-    with serving as (endpoint, objects, pattern):
+    with _synthetic(options.objects, options.page_size) as (endpoint, objects, pattern):
         straight = AvroGlobFileSystem(**endpoint.storage_options, skip_instance_cache=True)
         expected, end = straight.glob(pattern), time.monotonic() + 60 * options.minutes
         run = {"seed": options.seed, "throttle": options.throttle}

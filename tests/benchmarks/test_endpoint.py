@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.endpoint import SyntheticEndpoint
-from benchmarks.keyspace import KINDS, Counters, Keyspace, Listing, from_spec
+from benchmarks.keyspace import KINDS, Keyspace, Listing, counters, from_spec
 from tests.support.servers import Endpoint
 
 # Neighbours in byte order, keys inside keys, empty segments, every kind of character that an
@@ -175,7 +175,7 @@ def test_the_event_tree_has_the_documented_size() -> None:
 
 
 def test_numbered_keys_are_the_same_one_by_one_and_sliced() -> None:
-    keys = Counters(30)
+    keys = counters(30)
 
     assert keys[3:30:9] == [keys[3], keys[12], keys[21]] == ["data/000000003.avro", *keys[12:30:9]]
 
