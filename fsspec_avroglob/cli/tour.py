@@ -149,6 +149,8 @@ def _tour(server: DemoServer, say: Say) -> None:
         f"{human_size(sample.size_bytes)}B:\n"
         "  avroglob://demo/events/year=YYYY/month=MM/day=DD/part-N.avro",
     )
+    shown = {name: options[name] for name in ("endpoint_url", "key", "secret")}
+    say("code", f"storage_options = {shown!r}")
     names = {"server": server, "storage_options": options}
     names["print"] = lambda *values: say("text", " ".join(map(str, values)))
     for title, code in _STEPS:
