@@ -4,15 +4,28 @@ import argparse
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("avro", "dask", "importtime", "listing", "overhead", "scale", "soak")
+BENCHMARKS = {
+    "avro": "read Avro files with this package and four others",
+    "dask": "sum Avro files on a Dask cluster, next to dask.bag",
+    "glob": "time a glob on your own bucket, here and in s3fs",
+    "importtime": "CPU time of importing this package, next to s3fs",
+    "listing": "list generated buckets with this package and four others",
+    "scale": "what globs cost on up to a billion keys; writes docs/performance/scale.md",
+    "soak": "globs and reads against faults, in real time",
+}
 
 
 def main() -> int:
     """Run the benchmark that the first argument names, with the arguments after it."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog="\n".join(f"  {name:<12}{about}" for name, about in BENCHMARKS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("benchmark", choices=BENCHMARKS)
     options, rest = parser.parse_known_args(sys.argv[1:2])
-    # What one benchmark needs is not asked for by another.
+    # Import only the chosen one: the others may need packages that are not installed.
     benchmark = import_module(f"benchmarks.{options.benchmark}")
     return int(benchmark.main(rest + sys.argv[2:]))
 

@@ -1,19 +1,16 @@
 """One measurement: a tool reads Avro files as a table, in this process, and prints the figures.
 
-`python -m benchmarks.avro_peers TOOL --url URL --bucket NAME --pattern PATTERN` prints one JSON
-object. One small file is read before the clock starts, so imports and clients are not measured.
-Every tool ends with a pandas DataFrame, the way its users get one, if not said otherwise.
+`python -m benchmarks.avro_peers TOOL --url URL --bucket NAME` prints one JSON object. The process
+reads one small file before the clock starts, so imports and clients are not measured. Every tool
+ends with a pandas DataFrame, the way its users get one, unless its docstring says otherwise.
 """
 
-import gc
 import io
 import json
-import time
 from collections.abc import Callable, Sequence
-from statistics import median
 from typing import Any
 
-from benchmarks.process import KEY, REGION, SECRET, Run, own_options, s3fs_options, tool_command
+from benchmarks.process import KEY, REGION, SECRET, own_options, s3fs_options, take, tool_command
 
 WARM_UP = "warm-up"
 """A bucket with one small file."""
@@ -21,43 +18,26 @@ WARM_UP = "warm-up"
 Read = Callable[[str], Any]
 
 
-def avroglob(url: str) -> Read:
-    """Read with this package."""
-    import pandas  # noqa: F401
+def _own(
+    function: str, convert: Callable[[Any], Any] = lambda result: result, **more: Any
+) -> Callable[[str], Read]:
+    """A function of this package that takes a URL and storage options."""
 
-    from fsspec_avroglob import read_avro
+    def tool(url: str) -> Read:
+        import fsspec_avroglob
 
-    options = own_options(url)
-    return lambda path: read_avro(f"s3://{path}", options)
+        read, options = getattr(fsspec_avroglob, function), own_options(url)
+        return lambda path: convert(read(f"s3://{path}", options, **more))
 
-
-def avroglob_fastavro(url: str) -> Read:
-    """Read with this package, without polars-avro."""
-    from fsspec_avroglob import read_avro
-
-    options = own_options(url)
-    return lambda path: read_avro(f"s3://{path}", options, engine="fastavro")
+    return tool
 
 
-def avroglob_table(url: str) -> Read:
-    """Read an Arrow table with this package."""
-    from fsspec_avroglob import read_avro_table
-
-    options = own_options(url)
-    return lambda path: read_avro_table(f"s3://{path}", options)
+def _count_rows(batches: Any) -> range:
+    """Count and drop batches."""
+    return range(sum(batch.num_rows for batch in batches))
 
 
-def avroglob_batches(url: str) -> Read:
-    """Count and drop the batches of this package."""
-    from fsspec_avroglob import iter_avro_batches
-
-    options = own_options(url)
-    return lambda path: range(
-        sum(batch.num_rows for batch in iter_avro_batches(f"s3://{path}", options))
-    )
-
-
-def avroglob_resolve(url: str) -> Read:
+def _resolve(url: str) -> Read:
     """Resolve with this package: headers and schemas alone."""
     from fsspec_avroglob import ResolvedSources
 
@@ -126,21 +106,20 @@ def dask(url: str) -> Read:
 
 
 def _kept(url: str, read: Callable[[bytes], Any]) -> Read:
-    """Read from memory: the first reading fetches, which medians leave out."""
+    """Read from memory: the first reading fetches the file, and medians leave it out."""
     fs = _s3fs(url)
     known: dict[str, bytes] = {}
 
     def read_kept(path: str) -> Any:
         if path not in known:
-            (file,) = fs.glob(path)
-            known[path] = fs.cat_file(file)
+            known[path] = fs.cat_file(*fs.glob(path))
         return read(known[path])
 
     return read_kept
 
 
 def _kept_as_file(url: str, read: Callable[[str], Any]) -> Read:
-    """As `_kept`, for what reads a URL."""
+    """As `_kept`, for functions that read a URL."""
     import fsspec
 
     memory = fsspec.filesystem("memory")
@@ -153,18 +132,15 @@ def _kept_as_file(url: str, read: Callable[[str], Any]) -> Read:
     return _kept(url, read_file)
 
 
-def avroglob_memory(url: str) -> Read:
-    """Read an Arrow table from memory with this package."""
-    from fsspec_avroglob import read_avro_table
+def _own_memory(function: str, convert: Callable[[Any], Any]) -> Callable[[str], Read]:
+    """A function of this package over bytes in memory."""
 
-    return _kept_as_file(url, read_avro_table)
+    def tool(url: str) -> Read:
+        import fsspec_avroglob
 
+        return _kept_as_file(url, lambda path: convert(getattr(fsspec_avroglob, function)(path)))
 
-def avroglob_memory_records(url: str) -> Read:
-    """Read records from memory with this package, which fastavro decodes."""
-    from fsspec_avroglob import iter_avro_records
-
-    return _kept_as_file(url, lambda path: list(iter_avro_records(path)))
+    return tool
 
 
 def polars_avro_memory(url: str) -> Read:
@@ -182,13 +158,13 @@ def fastavro_memory(url: str) -> Read:
 
 
 TOOLS: dict[str, Callable[[str], Read]] = {
-    "avroglob": avroglob,
-    "avroglob-table": avroglob_table,
-    "avroglob-fastavro": avroglob_fastavro,
-    "avroglob-batches": avroglob_batches,
-    "avroglob-resolve": avroglob_resolve,
-    "avroglob-memory": avroglob_memory,
-    "avroglob-memory-records": avroglob_memory_records,
+    "avroglob": _own("read_avro"),
+    "avroglob-table": _own("read_avro_table"),
+    "avroglob-fastavro": _own("read_avro", engine="fastavro"),
+    "avroglob-batches": _own("iter_avro_batches", _count_rows),
+    "avroglob-resolve": _resolve,
+    "avroglob-memory": _own_memory("read_avro_table", lambda table: table),
+    "avroglob-memory-records": _own_memory("iter_avro_records", list),
     "polars-avro-memory": polars_avro_memory,
     "fastavro-memory": fastavro_memory,
     "polars-avro": polars_avro,
@@ -198,40 +174,18 @@ TOOLS: dict[str, Callable[[str], Read]] = {
 }
 
 
-def measure(read: Read, url: str, path: str, repeat: int, timeout_s: float) -> dict[str, Any]:
-    """Return the figures of `repeat` readings of `path`: medians of times, counts of the first.
-
-    After `timeout_s` the figures up to then are printed instead, and the process ends.
-    """
-    read(f"{WARM_UP}/data/*.avro")
-    gc.collect()
-    run = Run(url, timeout_s)
-    walls, cpus = [], []
-    figures: dict[str, Any] = {}
-    for _ in range(repeat):
-        wall, cpu = time.perf_counter(), time.process_time()
-        result = read(path)
-        walls.append(time.perf_counter() - wall)
-        cpus.append(time.process_time() - cpu)
-        figures = figures or run.figures("ok")
-        rows = len(result)
-        size = getattr(result, "memory_usage", None)
-        figures["table_bytes"] = int(size(deep=False).sum()) if size else None
-        if size is None:
-            figures["table_bytes"] = getattr(result, "nbytes", None)
-        del result
-    run.end()
-    return figures | {"wall_s": median(walls), "cpu_s": median(cpus), "rows": rows}
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure one tool in this process."""
-    parser = tool_command("benchmarks.avro_peers", TOOLS)
-    parser.add_argument("--pattern", default="data/*.avro")
-    options = parser.parse_args(arguments)
+    options = tool_command("benchmarks.avro_peers", TOOLS).parse_args(arguments)
     read = TOOLS[options.tool](options.url)
-    path = f"{options.bucket}/{options.pattern}"
-    print(json.dumps(measure(read, options.url, path, options.repeat, options.timeout)))
+    read(f"{WARM_UP}/data/*.avro")
+    table, figures = take(lambda: read(f"{options.bucket}/data/*.avro"), options)
+    figures["found"] = len(table)
+    if hasattr(table, "memory_usage"):
+        figures["table_bytes"] = int(table.memory_usage(deep=False).sum())
+    else:
+        figures["table_bytes"] = getattr(table, "nbytes", None)
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

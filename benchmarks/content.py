@@ -1,68 +1,25 @@
-"""What the synthetic objects hold: bytes by generator, any range of them."""
+"""The content of the synthetic objects: any range of it, without holding it all."""
 
 import io
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 _LINE = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.\n"
-
-
-class Content(Protocol):
-    """The bytes of the objects, which come in numbered variants."""
-
-    def size(self, variant: int) -> int:
-        """Return the length in bytes."""
-
-    def read(self, variant: int, start: int, stop: int) -> bytes:
-        """Return the bytes from `start` up to `stop`, both within the size."""
-
-
-class Pattern:
-    """A repeating line of text, in sizes from 64 KiB to 1 MiB that differ by variant."""
-
-    def size(self, variant: int) -> int:
-        """Return the length in bytes."""
-        return (64 << 10) + variant * 7919 % (960 << 10)
-
-    def read(self, variant: int, start: int, stop: int) -> bytes:
-        """Return the bytes from `start` up to `stop`."""
-        skip = start % len(_LINE)
-        lines = (skip + stop - start) // len(_LINE) + 1
-        return (_LINE * lines)[skip : skip + stop - start]
-
-
-class Fixed:
-    """The same bytes in every object."""
-
-    def __init__(self, body: bytes) -> None:
-        """Take the bytes."""
-        self._body = body
-
-    def size(self, variant: int) -> int:
-        """Return the length in bytes."""
-        return len(self._body)
-
-    def read(self, variant: int, start: int, stop: int) -> bytes:
-        """Return the bytes from `start` up to `stop`."""
-        return self._body[start:stop]
+_LINES = 4096
 
 
 class Repeated:
-    """A beginning and then the same bytes again and again, held once."""
+    """A beginning and then the same bytes again and again, held once; `size` in bytes."""
 
     def __init__(self, start: bytes, unit: bytes, count: int) -> None:
-        """Take the beginning, the bytes that are repeated, and how often."""
+        """Take the beginning, the bytes to repeat, and how often."""
         self._start, self._unit = start, unit
-        self._size = len(start) + len(unit) * count
+        self.size = len(start) + len(unit) * count
 
-    def size(self, variant: int) -> int:
-        """Return the length in bytes."""
-        return self._size
-
-    def read(self, variant: int, start: int, stop: int) -> bytes:
-        """Return the bytes from `start` up to `stop`."""
+    def read(self, start: int, stop: int) -> bytes:
+        """Return the bytes from `start` up to `stop`, both within the size."""
         head = self._start[start:stop]
-        start, stop = (max(0, place - len(self._start)) for place in (start, stop))
+        start, stop = (max(0, offset - len(self._start)) for offset in (start, stop))
         if stop == start:
             return head
         skip = start % len(self._unit)
@@ -70,32 +27,24 @@ class Repeated:
         return head + (self._unit * units)[skip : skip + stop - start]
 
 
-def from_name(name: str, rows: int = 1000) -> Content:
-    """Return the content called `"pattern"`, or `"csv"` or `"avro"` with `rows` records each.
+def from_name(name: str) -> Repeated:
+    """Return the content called `"pattern"`, 256 KiB of text, or `"avro"`, an Avro file.
 
-    `"avro:rows=20000,codec=snappy,fields=6,repeat=1"` says more: the number of rows that are
-    generated, the codec, how many fields a record has, and how often the blocks are repeated.
-    Raises ValueError for another name.
+    `"avro:rows=20000,codec=snappy,fields=6,repeat=1"` gives the number of rows, the codec, the
+    number of fields of a row, and how often the blocks are repeated. Raises ValueError for another
+    name.
     """
-    if name == "pattern":
-        return Pattern()
-    if name == "csv":
-        return Fixed(
-            b"id,name,value\n" + b"".join(b"%d,row-%d,%d.5\n" % (i, i, i) for i in range(rows))
-        )
     kind, _, options = name.partition(":")
-    if kind == "avro":
-        given = dict(option.split("=") for option in options.split(",") if option)
-        return _avro(
-            int(given.get("rows", rows)),
-            given.get("codec", "null"),
-            int(given.get("fields", 3)),
-            int(given.get("repeat", 1)),
-        )
-    raise ValueError(f"content {name!r} is not one of pattern, csv, avro")
+    if name == "pattern":
+        return Repeated(b"", _LINE, _LINES)
+    if kind != "avro":
+        raise ValueError(f"content {name!r} is neither pattern nor avro")
+    given = {"rows": "1000", "codec": "null", "fields": "3", "repeat": "1"}
+    given |= dict(option.split("=") for option in options.split(",") if option)
+    return _avro(int(given["rows"]), given["codec"], int(given["fields"]), int(given["repeat"]))
 
 
-# One after another, as often as there are fields: names, types, and what a row has there.
+# Columns in order, again from the first for more fields: name, type, value by row number.
 _COLUMNS: tuple[tuple[str, Any, Callable[[int], Any]], ...] = (
     ("id", "long", lambda row: row),
     ("name", "string", lambda row: f"row-{row}"),
@@ -106,13 +55,13 @@ _COLUMNS: tuple[tuple[str, Any, Callable[[int], Any]], ...] = (
 )
 
 
-def _avro(rows: int, codec: str, fields: int, repeat: int) -> Content:
+def _avro(rows: int, codec: str, fields: int, repeat: int) -> Repeated:
     import fastavro  # only servers of Avro content need it
 
     columns = [
-        (name if place < len(_COLUMNS) else f"{name}_{place}", type_, value)
-        for place in range(fields)
-        for name, type_, value in [_COLUMNS[place % len(_COLUMNS)]]
+        (name if number < len(_COLUMNS) else f"{name}_{number}", type_, value)
+        for number in range(fields)
+        for name, type_, value in [_COLUMNS[number % len(_COLUMNS)]]
     ]
     schema = {
         "type": "record",

@@ -5,12 +5,9 @@ has started, and each of its processes has imported what it needs and read a sma
 clock starts. "pandas" is one process without Dask, for the right result.
 """
 
-import gc
 import json
-import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from statistics import median
 from typing import Any
 
 import dask
@@ -18,7 +15,7 @@ import dask.bag
 from distributed import Client, LocalCluster
 
 from benchmarks.avro_peers import WARM_UP, fastavro
-from benchmarks.process import Run, own_options, s3fs_options, tool_command
+from benchmarks.process import own_options, s3fs_options, take, tool_command
 
 WORKERS = 4
 
@@ -26,7 +23,7 @@ Grouped = Callable[[str], Any]
 
 
 def sums(frame: Any) -> Any:
-    """Return what is asked of every tool, of its data frame."""
+    """Return the sums that every tool computes, of its data frame."""
     return frame.groupby("kind")[["id", "value"]].sum()
 
 
@@ -62,24 +59,6 @@ TOOLS: dict[str, Callable[[str], Grouped]] = {
 }
 
 
-def measure(
-    grouped: Grouped, run_url: str, path: str, repeat: int, timeout_s: float
-) -> dict[str, Any]:
-    """Return the figures of `repeat` results: the median of times, counts of the first."""
-    gc.collect()
-    run = Run(run_url, timeout_s)
-    walls = []
-    figures: dict[str, Any] = {}
-    for _ in range(repeat):
-        started = time.perf_counter()
-        found = grouped(path)
-        walls.append(time.perf_counter() - started)
-        figures = figures or run.figures("ok")
-    run.end()
-    result = {kind: row.tolist() for kind, row in found.sort_index().iterrows()}
-    return figures | {"wall_s": median(walls), "result": result}
-
-
 def _import(modules: Sequence[str]) -> None:
     for module in modules:
         import_module(module)
@@ -102,7 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         client.run(_read_alone, options.tool, options.url)
         grouped(f"{WARM_UP}/data/*.avro")
         path = f"{options.bucket}/data/*.avro"
-        figures = measure(grouped, options.url, path, options.repeat, options.timeout)
+        sums_by_kind, figures = take(lambda: grouped(path), options)
+        rows = sums_by_kind.sort_index().iterrows()
+        figures["result"] = {kind: row.tolist() for kind, row in rows}
         print(json.dumps(figures), flush=True)
 
 

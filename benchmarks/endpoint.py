@@ -1,32 +1,28 @@
 """A synthetic S3 endpoint on the loopback interface, in a process of its own.
 
-`python -m benchmarks.endpoint --bucket lake=events:3` prints its URL and serves until it is
-interrupted; `with SyntheticEndpoint({"lake": "events:3"}) as endpoint:` starts and ends one from
-Python. It checks no signatures. What a test or benchmark sets or reads goes through control
-requests, which are neither delayed nor counted:
+`with SyntheticEndpoint({"lake": "events:3"}) as endpoint:` starts and ends one; `python -m
+benchmarks.endpoint` prints its URL and serves until standard input closes. It checks no signatures.
+Tests and benchmarks set and read its state with control requests, which it neither delays nor
+counts:
 
-    GET  /-/stats      requests by operation, throttled, peak in flight, CPU seconds of the server
+    GET  /-/stats      requests by operation, throttled, peak in flight
     POST /-/reset      start counting anew
-    POST /-/configure  {"latency_s": 0.03, "page_size": 1000, "max_in_flight": 8, "max_rate": 500}
+    POST /-/configure  {"latency_s": 0.03, "page_size": 1000, "max_in_flight": 8}
     POST /-/buckets    {"lake": "events:3", "small": ["a/b", "a/c"]}
 """
 
-import argparse
 import asyncio
 import contextlib
 import json
 import socket
 import subprocess
 import sys
-import threading
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from benchmarks.content import from_name
@@ -42,17 +38,14 @@ SEND_BUFFER_BYTES = 1 << 20
 class Conditions:
     """How the endpoint treats S3 requests.
 
-    latency_s: seconds between a request's arrival and its answer, for all requests at once.
-    page_size: the largest page of a listing, in entries.
-    max_in_flight: requests served at a time; one more is answered 503 SlowDown. None: no limit.
-    max_rate: requests a second, with as many at once after a pause; beyond, 503. None: no limit.
-    empty_pages: truncated pages without entries that come before each page of a listing.
+    latency_s: seconds between a request's arrival and its answer. page_size: most entries of a page
+    of a listing. max_in_flight: most requests served at a time, the others get 503 SlowDown; None:
+    no limit. empty_pages: truncated pages without entries before each page of a listing.
     """
 
     latency_s: float = 0.0
     page_size: int = 1000
     max_in_flight: int | None = None
-    max_rate: float | None = None
     empty_pages: int = 0
 
 
@@ -64,34 +57,29 @@ class Meter:
         self.conditions = conditions
         self.in_flight = 0
         self._admitted = 0
-        self._refilled = time.monotonic()
-        self._tokens = 0.0
         self.reset()
 
     def reset(self) -> None:
         """Start counting anew, with the requests that are in flight."""
         self._requests: Counter[str] = Counter()
         self._throttled = 0
-        self._bytes = 0
         self._peak = self.in_flight
-        self._cpu = time.process_time()
-        self._tokens = self.conditions.max_rate or 0.0
 
     def arrive(self, operation: str) -> bool:
-        """Count a request; tell whether it is admitted, else it is to be throttled."""
+        """Count a request; return whether it is admitted, rather than throttled."""
         self._requests[operation] += 1
         self.in_flight += 1
         self._peak = max(self._peak, self.in_flight)
-        admitted = self._within_rate() and self._within_limit()
+        limit = self.conditions.max_in_flight
+        admitted = limit is None or self._admitted < limit
         self._admitted += admitted
         self._throttled += not admitted
         return admitted
 
-    def leave(self, admitted: bool, sent_bytes: int) -> None:
-        """Note that a request has been answered."""
+    def leave(self, admitted: bool) -> None:
+        """Count an answer."""
         self.in_flight -= 1
         self._admitted -= admitted
-        self._bytes += sent_bytes
 
     def stats(self) -> dict[str, Any]:
         """Return the figures since the last reset."""
@@ -99,25 +87,7 @@ class Meter:
             "requests": dict(self._requests),
             "throttled": self._throttled,
             "peak_in_flight": self._peak,
-            "sent_bytes": self._bytes,
-            "cpu_s": time.process_time() - self._cpu,
         }
-
-    def _within_limit(self) -> bool:
-        limit = self.conditions.max_in_flight
-        return limit is None or self._admitted < limit
-
-    def _within_rate(self) -> bool:
-        rate = self.conditions.max_rate
-        if rate is None:
-            return True
-        now = time.monotonic()
-        self._tokens = min(rate, self._tokens + (now - self._refilled) * rate)
-        self._refilled = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
 
 class _Connection(asyncio.Protocol):
@@ -164,14 +134,14 @@ class _Connection(asyncio.Protocol):
 
     def _answer(self, request: Request, operation: str, admitted: bool) -> None:
         if self._transport is None:  # the client went away meanwhile
-            self._meter.leave(admitted, 0)
+            self._meter.leave(admitted)
             return
         if admitted:
             response = self._service.respond(operation, request)
         else:
             body = error_result("SlowDown", "Please reduce your request rate.", request.target)
             response = Response(HTTPStatus.SERVICE_UNAVAILABLE, body)
-        self._meter.leave(admitted, len(response.body))
+        self._meter.leave(admitted)
         self._send(request, response)
 
     def _send(self, request: Request, response: Response) -> None:
@@ -234,26 +204,18 @@ def _head(response: Response) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-async def serve(service: Service, conditions: Conditions, port: int, *, attached: bool) -> None:
-    """Serve on 127.0.0.1 and print the URL; `attached` ends it when standard input closes."""
-    meter = Meter(conditions)
+async def serve(service: Service) -> None:
+    """Serve on a free port of 127.0.0.1 and print the URL; end when standard input closes."""
+    meter = Meter(Conditions())
     loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
     server = await loop.create_server(
-        lambda: _Connection(service, meter), "127.0.0.1", port, backlog=1024
+        lambda: _Connection(service, meter), "127.0.0.1", 0, backlog=1024
     )
-    host, bound_port = server.sockets[0].getsockname()[:2]
-    print(f"http://{host}:{bound_port}", flush=True)
-    if attached:
-        # A thread, since what standard input is may be nothing that an event loop can watch.
-        threading.Thread(target=_await_end_of_input, args=(loop, ended), daemon=True).start()
+    host, port = server.sockets[0].getsockname()[:2]
+    print(f"http://{host}:{port}", flush=True)
     async with server:
-        await ended.wait()
-
-
-def _await_end_of_input(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
-    sys.stdin.buffer.read()
-    loop.call_soon_threadsafe(ended.set)
+        # In a thread, since an event loop cannot watch every kind of standard input.
+        await asyncio.to_thread(sys.stdin.buffer.read)
 
 
 class SyntheticEndpoint:
@@ -284,7 +246,7 @@ class SyntheticEndpoint:
         Raises RuntimeError when it does not start.
         """
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.endpoint", "--attached", "--content", self._content],
+            [sys.executable, "-m", "benchmarks.endpoint", self._content],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -297,18 +259,13 @@ class SyntheticEndpoint:
         self.add_buckets(self._buckets)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop the process."""
         if self._process is not None:
             self._process.communicate()  # closes its standard input, on which it ends
 
     def stats(self) -> dict[str, Any]:
-        """Return what `GET /-/stats` does."""
+        """Return the counts since the last reset."""
         return control(self.url, "stats")
 
     def reset(self) -> None:
@@ -333,27 +290,11 @@ def control(url: str, action: str, body: object = None) -> dict[str, Any]:
         return dict(json.load(response))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run an endpoint in this process."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.endpoint", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free one")
-    parser.add_argument("--bucket", action="append", default=[], metavar="NAME=KIND:NUMBER")
-    parser.add_argument("--content", default="pattern", choices=["pattern", "csv", "avro"])
-    parser.add_argument("--latency-ms", type=float, default=0.0)
-    parser.add_argument("--page-size", type=int, default=1000)
-    parser.add_argument("--max-in-flight", type=int)
-    parser.add_argument("--max-rate", type=float)
-    parser.add_argument("--attached", action="store_true", help="end when standard input closes")
-    options = parser.parse_args(arguments)
-    service = Service(from_name(options.content))
-    service.page_size = options.page_size
-    service.add_buckets(dict(bucket.split("=", 1) for bucket in options.bucket))
-    conditions = Conditions(
-        options.latency_ms / 1000, options.page_size, options.max_in_flight, options.max_rate
-    )
+def main() -> None:
+    """Run an endpoint in this process until standard input closes."""
+    service = Service(from_name(sys.argv[1] if len(sys.argv) > 1 else "pattern"))
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(service, conditions, options.port, attached=options.attached))
+        asyncio.run(serve(service))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""CPU time of `import fsspec_avroglob` beside `import s3fs`, each in new interpreters."""
+"""CPU time of `import fsspec_avroglob` and of `import s3fs`, each in new interpreters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 REFERENCE = "s3fs"
 LIMITS = {"fsspec_avroglob": 1.10, "fsspec_avroglob.filesystem.core": 1.15}
-"""How many times the reference's time an import may take; the second has 0.05 for noise."""
+"""Most CPU time of an import, as a multiple of the reference's; 0.05 of the second is noise."""
 
 _SCRIPT = (
     "import time; before = time.process_time(); import {}; print(time.process_time() - before)"

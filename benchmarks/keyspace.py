@@ -4,20 +4,16 @@ Order and paging follow the ListObjectsV2 reference: keys ascend in UTF-8 byte o
 is exclusive, and objects and common prefixes together count towards `max_keys`. Python compares
 `str` by code point, which is the same order as UTF-8 bytes, so keys stay `str` throughout.
 
-Where implementations differ (a `start_after` inside a common prefix, with a delimiter), this does
-as Ceph RGW: the whole common prefix is passed over, as when a continuation token resumes there.
+Implementations differ about a `start_after` inside a common prefix, with a delimiter. This one
+skips the whole common prefix, as Ceph RGW does and as a continuation token does.
 """
 
-import random
-import uuid
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import product
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple
 
 LAST_CODE_POINT = "\U0010ffff"
-SEED = 20240229
 
 
 class Listing(NamedTuple):
@@ -30,10 +26,10 @@ class Listing(NamedTuple):
 
 
 class MadeKeys(Sequence[str]):
-    """Keys in order that are made when they are asked for."""
+    """Keys in order, generated on access."""
 
     def __init__(self, count: int, make: Callable[[int], str]) -> None:
-        """Have `make(number)` make each of the keys 0 to `count - 1`."""
+        """Take the number of keys, and the function from 0 to `count - 1` to a key."""
         self._numbers = range(count)
         self._make = make
 
@@ -41,28 +37,20 @@ class MadeKeys(Sequence[str]):
         """Return the number of keys."""
         return len(self._numbers)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
+    def __getitem__(self, index: Any) -> Any:
         """Return one key, or a list of the keys in a slice."""
         if isinstance(index, slice):
             return list(map(self._make, self._numbers[index]))
         return self._make(self._numbers[index])
 
 
-class Counters(MadeKeys):
-    """The keys `prefix + zero-padded number + suffix`."""
-
-    def __init__(self, count: int, *, prefix: str = "data/", suffix: str = ".avro") -> None:
-        """Number the keys 0 to `count - 1`, in nine digits or as many as the last one needs."""
-        template = f"{prefix}%0{max(9, len(str(count)))}d{suffix}"
-        super().__init__(count, template.__mod__)
+def counters(count: int) -> Sequence[str]:
+    """Return `data/` + number + `.avro` for the numbers up to `count`, in at least nine digits."""
+    return MadeKeys(count, f"data/%0{max(9, len(str(count)))}d.avro".__mod__)
 
 
 class Keyspace:
-    """What a bucket holds, answering listings in time that grows with the page, not the bucket."""
+    """The keys of a bucket; the time of a listing grows with the page, not the bucket."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         """Take keys in ascending code point order without duplicates; see `of` for any others."""
@@ -70,7 +58,7 @@ class Keyspace:
 
     @classmethod
     def of(cls, keys: Iterable[str]) -> "Keyspace":
-        """Return the keyspace of `keys`, which come in any order and may repeat."""
+        """Return the keyspace of `keys`, in any order, duplicates allowed."""
         return cls(sorted(set(keys)))
 
     def __len__(self) -> int:
@@ -120,7 +108,7 @@ class Keyspace:
         last, chunk = "", 8
         while index < stop and room:
             entries = self._keys[index : min(stop, index + min(chunk, room))]
-            chunk *= 2  # runs without a common prefix are read in growing strides
+            chunk *= 2  # reads runs without a common prefix in growing strides
             for key in entries:
                 room -= 1
                 end = key.find(delimiter, skip)
@@ -148,67 +136,9 @@ def events(years: int = 3) -> Sequence[str]:
     ]
 
 
-def uuids(count: int) -> Sequence[str]:
-    """Return `count` random UUIDs in one directory, the same on every call."""
-    draw = random.Random(SEED)
-    return _distinct(count, lambda: f"data/{uuid.UUID(int=draw.getrandbits(128), version=4)}.avro")
-
-
-def hashes(count: int) -> Sequence[str]:
-    """Return `count` hexadecimal hashes of 40 digits in one directory, the same on every call."""
-    draw = random.Random(SEED)
-    return _distinct(count, lambda: f"data/{draw.getrandbits(160):040x}.avro")
-
-
-def timestamps(count: int) -> Sequence[str]:
-    """Return `count` ISO timestamps in one directory, 97 seconds apart from 2020 on."""
-    start = datetime(2020, 1, 1, tzinfo=UTC)
-    step = timedelta(seconds=97)
-    return [f"data/{start + step * number:%Y-%m-%dT%H:%M:%SZ}.avro" for number in range(count)]
-
-
-def mixed(count: int) -> Sequence[str]:
-    """Return `count` names of 1 to 60 characters in one directory, the same on every call."""
-    draw = random.Random(SEED)
-    alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.=+ "
-    return _distinct(
-        count, lambda: "data/" + "".join(draw.choices(alphabet, k=draw.choice((1, 3, 7, 20, 60))))
-    )
-
-
-def skewed(count: int) -> Sequence[str]:
-    """Return `count` keys of which 90 % share one long hot prefix, the same on every call."""
-    draw = random.Random(SEED)
-    hot = [f"data/m-hot-prefix-{number:09d}.avro" for number in range(count * 9 // 10)]
-    rest = _distinct(count - len(hot), lambda: f"data/{draw.getrandbits(64):016x}.avro")
-    return sorted([*hot, *rest])
-
-
-def unicode(count: int) -> Sequence[str]:
-    """Return `count` names in many scripts in one directory, the same on every call."""
-    draw = random.Random(SEED)
-    alphabet = "azAZ09é€ßñжя日本語한국ﬀ\U0001f600\U0001f9ca\U00010348"
-    return _distinct(
-        count, lambda: "data/" + "".join(draw.choices(alphabet, k=draw.randint(4, 12)))
-    )
-
-
-def _distinct(count: int, draw: Callable[[], str]) -> list[str]:
-    keys: set[str] = set()
-    while len(keys) < count:
-        keys.add(draw())
-    return sorted(keys)
-
-
 KINDS: dict[str, Callable[[int], Sequence[str]]] = {
-    "counters": Counters,
+    "counters": counters,
     "events": events,
-    "hashes": hashes,
-    "mixed": mixed,
-    "skewed": skewed,
-    "timestamps": timestamps,
-    "unicode": unicode,
-    "uuids": uuids,
 }
 
 

@@ -1,9 +1,12 @@
-"""Measurements in processes of their own: asked for here, taken there, and given out."""
+"""Measurements in processes of their own: the parent asks with `measure`, the child answers.
+
+A child takes its figures with `take` and prints them as one JSON object.
+"""
 
 import argparse
+import gc
 import json
 import os
-import shlex
 import subprocess
 import sys
 import threading
@@ -11,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.endpoint import control
@@ -20,23 +24,44 @@ OVERHEAD_S = 60.0
 _ROOT = Path(__file__).resolve().parent.parent
 
 
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """What every process tells of its tool; times in seconds, counts for one run.
+@dataclass(frozen=True)
+class Measurement:
+    """The figures of one tool in one scenario; times in seconds, counts for one run.
 
     status: "ok", "timeout" (the figures are those up to then), "failed" or "skipped" (no figures).
-    peak_memory_bytes: highest resident size above that of the idle process.
+    found: number of paths or rows. total_requests: the requests that a run needs, if known although
+    it was cut off. peak_memory_bytes: highest resident size above that of the idle process.
+    table_bytes: size of the result in memory. digest: of all paths. result: of a computation.
     """
 
+    scenario: Any
+    tool: str
     status: str
+    error: str | None = None
     wall_s: float = 0.0
     cpu_s: float = 0.0
-    requests: float = 0.0
-    peak_in_flight: int = 0
-    server_cpu_s: float = 0.0
-    peak_memory_bytes: int | None = None
-    error: str | None = None
+    requests: int = 0
     requests_by_operation: dict[str, int] = field(default_factory=dict)
+    total_requests: int | None = None
+    peak_in_flight: int = 0
+    peak_memory_bytes: int | None = None
+    table_bytes: int | None = None
+    found: int | None = None
+    first_match_s: float | None = None
+    digest: str | None = None
+    result: Any = None
+
+    @property
+    def measured(self) -> bool:
+        """Whether there are figures."""
+        return self.status in ("ok", "timeout")
+
+    @property
+    def share(self) -> float | None:
+        """The share of its requests that a run sent: 1 for a complete one, None if unknown."""
+        if self.status == "ok":
+            return 1.0
+        return self.requests / self.total_requests or None if self.total_requests else None
 
 
 def own_options(url: str) -> dict[str, Any]:
@@ -50,13 +75,15 @@ def s3fs_options(url: str) -> dict[str, Any]:
     return {"endpoint_url": url, "key": KEY, "secret": SECRET, "client_kwargs": region}
 
 
-def figures_of(module: str, arguments: Sequence[str], timeout_s: float) -> dict[str, Any]:
-    """Run `python -m MODULE ARGUMENTS... --timeout=S`; return the figures that it prints.
+def measure(
+    module: str, scenario: Any, tool: str, arguments: Sequence[str], timeout_s: float
+) -> Measurement:
+    """Run `python -m MODULE TOOL ARGUMENTS...` and return the figures that it prints.
 
-    Those of a process that fails are its status, "failed", and its last words as "error".
+    A process that fails gives the status "failed", with the last line of its stderr as the error.
     """
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments, f"--timeout={timeout_s}"],
+        [sys.executable, "-m", module, tool, *arguments, f"--timeout={timeout_s}"],
         capture_output=True,
         text=True,
         timeout=timeout_s + OVERHEAD_S,
@@ -65,75 +92,12 @@ def figures_of(module: str, arguments: Sequence[str], timeout_s: float) -> dict[
     )
     if done.returncode or not done.stdout.strip():
         lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-        return {"status": "failed", "error": lines[-1]}
-    return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
-class Memory:
-    """How far the resident memory of this process rose since the start, where Linux tells it."""
-
-    def __init__(self) -> None:
-        """Forget the peak so far."""
-        self._known = False
-        if Path("/proc/self/clear_refs").exists():
-            Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, see proc(5)
-            self._known = True
-        self._idle = self._kibibytes("VmRSS")
-
-    def peak_over_idle_bytes(self) -> int | None:
-        """Return the highest resident size since the start, less that at the start."""
-        return 1024 * (self._kibibytes("VmHWM") - self._idle) if self._known else None
-
-    def _kibibytes(self, field: str) -> int:
-        if not self._known:
-            return 0
-        status = Path("/proc/self/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field))
-
-
-class Run:
-    """The clock, the memory and the endpoint's counters of one measurement."""
-
-    def __init__(self, url: str, timeout_s: float) -> None:
-        """Start all of them.
-
-        After `timeout_s` the figures up to then are printed, and the process ends.
-        """
-        self._url = url
-        control(url, "reset", {})
-        self._memory = Memory()
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-        self._timer = threading.Timer(timeout_s, self._give_up)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def end(self) -> None:
-        """Call the end by timeout off."""
-        self._timer.cancel()
-
-    def figures(self, status: str) -> dict[str, Any]:
-        """Return what was used up to now."""
-        wall_s = time.perf_counter() - self._wall
-        cpu_s = time.process_time() - self._cpu
-        stats = control(self._url, "stats")
-        return {
-            "status": status,
-            "wall_s": wall_s,
-            "cpu_s": cpu_s,
-            "peak_memory_bytes": self._memory.peak_over_idle_bytes(),
-            "requests": sum(stats["requests"].values()),
-            "requests_by_operation": stats["requests"],
-            "peak_in_flight": stats["peak_in_flight"],
-            "server_cpu_s": stats["cpu_s"],
-        }
-
-    def _give_up(self) -> None:
-        print(json.dumps(self.figures("timeout")), flush=True)
-        os._exit(0)  # the tool may be anywhere, in native code too
+        return Measurement(scenario, tool, "failed", lines[-1])
+    return Measurement(scenario, tool, **json.loads(done.stdout.splitlines()[-1]))
 
 
 def tool_command(module: str, tools: Iterable[str]) -> argparse.ArgumentParser:
-    """Return the options that `figures_of` may give to a module that measures one tool."""
+    """Return the options that `measure` may give to a module that measures one tool."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}")
     parser.add_argument("tool", choices=tools)
     parser.add_argument("--url", required=True)
@@ -143,51 +107,64 @@ def tool_command(module: str, tools: Iterable[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def command_line(name: str, description: str, quick: str) -> argparse.ArgumentParser:
-    """Return the options that all benchmarks of tools side by side have."""
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=description)
-    parser.add_argument("--quick", action="store_true", help=f"end within {quick}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="default: standard output")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="write SVG plots")
-    parser.add_argument("--timeout", type=float, metavar="S", help="seconds before one is cut off")
-    return parser
+def take(call: Callable[[], Any], options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """Call a function `--repeat` times; return its last result and the figures.
+
+    Times are medians, counts those of the first call. After `--timeout` the process prints the
+    figures up to then and ends.
+    """
+    gc.collect()
+    run = _Run(options.url, options.timeout)
+    walls, cpus = [], []
+    figures: dict[str, Any] = {}
+    result = None
+    for _ in range(options.repeat):
+        result = None  # do not hold two results
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = call()
+        walls.append(time.perf_counter() - wall)
+        cpus.append(time.process_time() - cpu)
+        figures = figures or run.figures("ok")
+    run.timer.cancel()
+    return result, figures | {"wall_s": median(walls), "cpu_s": median(cpus)}
 
 
-def parse(
-    parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None
-) -> argparse.Namespace:
-    """Return the options of `command_line`, and as `command` the whole line, for the page."""
-    options = parser.parse_args(arguments)
-    line = shlex.join(sys.argv[1:] if arguments is None else arguments)
-    options.command = f"pip install '.[bench]' && {parser.prog} {line}".rstrip()
-    return options
+class _Run:
+    """The clock, the memory and the endpoint's counters of one measurement."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._url = url
+        control(url, "reset", {})
+        self._resets_memory = Path("/proc/self/clear_refs").exists()  # on Linux
+        if self._resets_memory:
+            Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, see proc(5)
+            self._idle_kib = _status_kib("VmRSS")
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self.timer = threading.Timer(timeout_s, self._give_up)
+        self.timer.daemon = True
+        self.timer.start()
+
+    def figures(self, status: str) -> dict[str, Any]:
+        """Return the usage up to now."""
+        wall_s = time.perf_counter() - self._wall
+        cpu_s = time.process_time() - self._cpu
+        stats = control(self._url, "stats")
+        memory = 1024 * (_status_kib("VmHWM") - self._idle_kib) if self._resets_memory else None
+        return {
+            "status": status,
+            "wall_s": wall_s,
+            "cpu_s": cpu_s,
+            "peak_memory_bytes": memory,
+            "requests": sum(stats["requests"].values()),
+            "requests_by_operation": stats["requests"],
+            "peak_in_flight": stats["peak_in_flight"],
+        }
+
+    def _give_up(self) -> None:
+        print(json.dumps(self.figures("timeout")), flush=True)
+        os._exit(0)  # the tool may be anywhere, in native code too
 
 
-def pictures(options: argparse.Namespace, plot: Callable[[Path], Sequence[Path]]) -> list[str]:
-    """Have the plots written if they are asked for; return the page's images of them."""
-    if not options.plots:
-        return []
-    page = options.markdown.parent if options.markdown else Path()
-    return [
-        f"![{path.stem.replace('-', ' ').capitalize()}]({os.path.relpath(path, page)})"
-        for path in plot(options.plots)
-    ]
-
-
-def give_out(
-    options: argparse.Namespace,
-    text: str,
-    figures: dict[str, Any],
-    disagreements: Sequence[str],
-) -> int:
-    """Write what `command_line` was asked for; return 1 if there are disagreements, else 0."""
-    if options.markdown:
-        options.markdown.write_text(text)
-    else:
-        print(text)
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n")
-    for line in disagreements:
-        print(line, file=sys.stderr)
-    return 1 if disagreements else 0
+def _status_kib(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))

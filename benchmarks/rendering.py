@@ -1,7 +1,6 @@
 """S3's XML answers in the AWS dialect, rendered at more than a million keys a second."""
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from hashlib import md5
@@ -20,7 +19,7 @@ _XML_UNSAFE = re.compile(r"[<>\"\x00-\x09\x0b-\x1f\x7f\ufffe\uffff]")
 
 
 class Metadata(NamedTuple):
-    """What a listing and a HEAD tell about an object besides its key."""
+    """The fields of a listing and of a HEAD answer, without the key."""
 
     size: int
     etag: str
@@ -35,11 +34,11 @@ class Metadata(NamedTuple):
 class Objects:
     """The metadata of every object: one of a fixed number of variants, chosen by the key's CRC."""
 
-    def __init__(self, size_of: Callable[[int], int]) -> None:
-        """Take the size in bytes of each variant's content, by the variant's number."""
+    def __init__(self, size_bytes: int) -> None:
+        """Take the size of every object."""
         self.variants = [
             Metadata(
-                size_of(number),
+                size_bytes,
                 md5(str(number).encode(), usedforsecurity=False).hexdigest(),
                 _FIRST_MODIFIED + timedelta(seconds=number * 7919),
             )
@@ -47,9 +46,9 @@ class Objects:
         ]
         self._tails = [_tail(variant) for variant in self.variants]
 
-    def variant(self, key: str) -> int:
-        """Return the number of the variant that `key` has."""
-        return crc32(key.encode()) % VARIANTS
+    def of(self, key: str) -> Metadata:
+        """Return the metadata of the object `key`."""
+        return self.variants[crc32(key.encode()) % VARIANTS]
 
     def contents(self, keys: list[str], *, url: bool) -> str:
         """Return the Contents elements of `keys`."""
@@ -107,17 +106,6 @@ def list_result(query: Query, listing: Listing, next_token: str, objects: Object
     ).encode()
 
 
-def list_buckets_result(buckets: list[str]) -> bytes:
-    """Return the ListAllMyBucketsResult of `buckets`."""
-    created = f"<CreationDate>{_FIRST_MODIFIED:%Y-%m-%dT%H:%M:%S}.000Z</CreationDate>"
-    items = "".join(f"<Bucket>{_element('Name', name)}{created}</Bucket>" for name in buckets)
-    owner = "<Owner><ID>benchmarks</ID><DisplayName>benchmarks</DisplayName></Owner>"
-    return (
-        f'{DECLARATION}<ListAllMyBucketsResult xmlns="{NAMESPACE}">{owner}'
-        f"<Buckets>{items}</Buckets></ListAllMyBucketsResult>"
-    ).encode()
-
-
 def error_result(code: str, message: str, resource: str) -> bytes:
     """Return the Error document that S3 sends with a failing status."""
     return (
@@ -141,7 +129,7 @@ def _encode_all(texts: list[str], *, url: bool) -> list[str]:
 
 def _encode(text: str, *, url: bool) -> str:
     """Encode all but line breaks, one pass for each distinct character that needs it."""
-    # What encodings are made of goes first: "%", "+" (a space becomes one), "&" and ";".
+    # The characters that encodings add come first: "%", "+" (a space becomes one), "&" and ";".
     if url:
         text = text.replace("%", "%25").replace("+", "%2B").replace(" ", "+")
     else:

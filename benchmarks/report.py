@@ -1,168 +1,251 @@
-"""What was measured, as tables of Markdown and as JSON: ratios within one run first."""
+"""The pages of all benchmarks: one command line, one table writer, one plot function."""
 
-import math
+import argparse
+import json
 import os
 import platform
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from benchmarks.process import Figures
-from benchmarks.scenarios import OWN, OWN_ITERATOR, Goal, Scenario
+from benchmarks.process import Measurement
 
-PACKAGES = ("fsspec-avroglob", "s3fs", "aiobotocore", "boto3", "obstore", "pyarrow")
-# What goals are about: in words, the divisor for display, the unit after that.
-MEASURES: dict[str, tuple[str, int, str]] = {
-    "requests": ("requests", 1, ""),
-    "wall_s": ("wall time", 1, " s"),
-    "cpu_s": ("CPU time", 1, " s"),
-    "peak_memory_bytes": ("peak memory", 1 << 20, " MiB"),
-    "first_match_s": ("first match", 1, " s"),
+OWN = "avroglob"
+MIB = 1 << 20
+_PALETTE = ("#0b6e4f", "#3d6fb6", "#8e5ea2", "#d98b2b", "#b3362f", "#5b5b5b", "#1fa2a2")
+
+
+class Verdict(NamedTuple):
+    """A goal, what was measured of it, and whether it is met; measured is None without figures."""
+
+    goal: str
+    measured: str | None
+    met: bool
+
+
+class Point(NamedTuple):
+    """A point of a plot; `exact` is false where a run was cut off."""
+
+    tool: str
+    x: float | str
+    y: float
+    exact: bool = True
+
+
+class Plot(NamedTuple):
+    """A plot over a varied quantity, or over names, with a logarithmic y axis."""
+
+    name: str
+    x_label: str
+    y_label: str
+    points: Sequence[Point]
+    log_x: bool = True
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What the page of a benchmark is made of.
+
+    about: the introduction; `{run}` becomes the command, its duration and the environment.
+    """
+
+    title: str
+    about: str
+    packages: Sequence[str]
+    measurements: Sequence[Measurement]
+    verdicts: Sequence[Verdict]
+    plots: Sequence[Plot] = ()
+    disagreements: Sequence[str] = ()
+    summary: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+def command_line(name: str, description: str, quick: str) -> argparse.ArgumentParser:
+    """Return the options that all benchmarks of tools side by side have."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=description)
+    parser.add_argument("--quick", action="store_true", help=f"end within {quick}")
+    parser.add_argument("--only", default="", metavar="TEXT", help="scenarios with TEXT in a name")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="default: standard output")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="write SVG plots")
+    parser.add_argument("--timeout", type=float, metavar="S", help="seconds before one is cut off")
+    return parser
+
+
+def parse(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """Return the options of `command_line`, the command for the page, and when it started."""
+    options = parser.parse_args(arguments)
+    line = shlex.join(sys.argv[1:] if arguments is None else arguments)
+    options.command = f"pip install '.[bench]' && {parser.prog} {line}".rstrip()
+    options.started = time.perf_counter()
+    return options
+
+
+def show(one: Measurement) -> Measurement:
+    """Print a measurement to stderr on one line; return it."""
+    more = "> " if one.status == "timeout" else ""
+    figures = f"{more}{one.requests} requests, {one.wall_s:.3f} s, CPU {one.cpu_s:.3f} s"
+    name = one.scenario if isinstance(one.scenario, str) else one.scenario.title
+    print(f"{name}, {one.tool}: {figures if one.measured else one.error}", file=sys.stderr)
+    return one
+
+
+def publish(options: argparse.Namespace, benchmark: Benchmark) -> int:
+    """Write the page, plots and figures that the options ask for.
+
+    Returns 1 if the tools disagree, else 0.
+    """
+    text = page(options, benchmark)
+    if options.markdown:
+        options.markdown.write_text(text)
+    else:
+        print(text)
+    if options.json:
+        figures = {
+            "environment": environment(benchmark.packages),
+            "measurements": [asdict(one) for one in benchmark.measurements],
+            "goals": [one._asdict() for one in benchmark.verdicts],
+        }
+        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+    for line in benchmark.disagreements:
+        print(line, file=sys.stderr)
+    return 1 if benchmark.disagreements else 0
+
+
+# --- the page ------------------------------------------------------------------------------------
+
+
+def page(options: argparse.Namespace, benchmark: Benchmark) -> str:
+    """Return the page as Markdown; write its plots if `--plots` asks for them."""
+    about = ", ".join(f"{name} {value}" for name, value in environment(benchmark.packages).items())
+    run = (
+        f"Measured in one run of {time.perf_counter() - options.started:.0f} s of "
+        f"`{options.command}` against a synthetic endpoint on the same machine ({about})."
+    )
+    goals = [
+        [one.goal, one.measured or "not measured", met]
+        for one in benchmark.verdicts
+        for met in ["" if one.measured is None else "yes" if one.met else "no"]
+    ]
+    scenarios = list(dict.fromkeys(one.scenario for one in benchmark.measurements))
+    sections = [
+        f"# {benchmark.title}",
+        benchmark.about.format(run=run),
+        benchmark.summary,
+        "## Goals\n\n" + table(["goal", "measured", "met"], goals) if goals else "",
+        *_pictures(options, benchmark.plots),
+        "## All figures",
+        *(_section(one, benchmark) for one in scenarios),
+    ]
+    return "\n\n".join(filter(None, sections)) + "\n"
+
+
+def _pictures(options: argparse.Namespace, plots: Iterable[Plot]) -> list[str]:
+    if not options.plots:
+        return []
+    directory = options.markdown.parent if options.markdown else Path()
+    paths = [path for path in (draw(one, options.plots) for one in plots) if path]
+    return [
+        f"![{path.stem.replace('-', ' ').capitalize()}]({os.path.relpath(path, directory)})"
+        for path in paths
+    ]
+
+
+def _section(scenario: Any, benchmark: Benchmark) -> str:
+    mine = [one for one in benchmark.measurements if one.scenario == scenario]
+    title = f"### {scenario.title}"
+    if note := benchmark.notes.get(scenario.title):
+        title += f"\n\n{note}"
+    if all(one.status == "skipped" for one in mine):
+        return f"{title}\n\nNot measured: {mine[0].error}."
+    return f"{title}\n\n{figures_table(mine)}"
+
+
+def figures_table(measurements: Sequence[Measurement]) -> str:
+    """Return a table of measurements of one scenario; columns without figures are left out."""
+    own = next((one for one in measurements if one.tool == OWN and one.status == "ok"), None)
+    columns = {"tool": [one.tool for one in measurements]}
+    for name, value_of in _COLUMNS.items():
+        columns[name] = [_cell(one, value_of(one)) for one in measurements]
+        if name == "wall":
+            columns["times ours"] = [times_text(one, own) for one in measurements]
+    kept = {name: cells for name, cells in columns.items() if any(cells)}
+    return table(list(kept), list(zip(*kept.values(), strict=True)))
+
+
+_COLUMNS: dict[str, Callable[[Measurement], str | None]] = {
+    "found": lambda one: None if one.found is None else f"{one.found:,}",
+    "wall": lambda one: wall_text(one),
+    "CPU": lambda one: f"{one.cpu_s:.3g} s",
+    "CPU per key": lambda one: _cpu_per_key_text(one),
+    "requests": lambda one: f"{one.requests:,}",
+    "in flight": lambda one: str(one.peak_in_flight),
+    "memory": lambda one: _mib(one.peak_memory_bytes),
+    "table": lambda one: _mib(one.table_bytes),
 }
 
 
-@dataclass(frozen=True)
-class Measurement(Figures):
-    """The figures of one tool in one scenario.
-
-    total_requests: for a timeout, how many requests it would have taken, if that is known.
-    digest: of the sorted names of all matches.
-    """
-
-    scenario: Scenario
-    tool: str
-    matches: int | None = None
-    first_match_s: float | None = None
-    digest: str | None = None
-    total_requests: float | None = None
-
-    @property
-    def measured(self) -> bool:
-        """Whether there are figures."""
-        return self.status in ("ok", "timeout")
-
-    @property
-    def estimated_wall_s(self) -> float | None:
-        """The wall time, for one that was cut off from its pace up to then; None if unknown."""
-        if self.status == "ok":
-            return self.wall_s
-        if self.total_requests and self.requests:
-            return self.wall_s * self.total_requests / self.requests
-        return None
-
-    @property
-    def cpu_per_key_us(self) -> float | None:
-        """Microseconds of CPU for each key of a flat bucket, cut off or not."""
-        if not self.measured or not self.scenario.flat:
-            return None
-        share = self.requests / self.total_requests if self.total_requests else 1.0
-        return self.cpu_s / (self.scenario.keys * share) * 1e6
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A goal held against what was measured.
-
-    value, limit: None where measuring failed.
-    exact: whether nothing that was cut off had to be extrapolated.
-    """
-
-    scenario: Scenario
-    goal: Goal
-    value: float | None
-    limit: float | None
-    exact: bool = True
-
-    @property
-    def met(self) -> bool:
-        """Whether the goal is reached."""
-        return self.value is not None and self.limit is not None and self.value <= self.limit
-
-
-def verdicts(measurements: Sequence[Measurement]) -> Iterator[Verdict]:
-    """Yield each goal of each scenario with its outcome."""
-    found = {(one.scenario.name, one.tool): one for one in measurements}
-    for scenario in _scenarios(measurements):
-        own = found.get((scenario.name, scenario.tools[0]))
-        for goal in scenario.goals:
-            value = _figure(own, goal.measure)
-            if goal.of is None:
-                yield Verdict(scenario, goal, value, goal.limit)
-            elif goal.of == "latency":
-                yield Verdict(scenario, goal, value, goal.limit * scenario.latency_s)
-            else:
-                other = found.get((scenario.name, goal.of)) or found.get((goal.of, OWN))
-                base = _figure(other, goal.measure)
-                limit = None if base is None else goal.limit * base
-                exact = all(one is None or one.status == "ok" for one in (own, other))
-                yield Verdict(scenario, goal, value, limit, exact)
-
-
-def _figure(measurement: Measurement | None, measure: str) -> float | None:
-    """Return a figure in full: one that was cut off is extrapolated where its pace is known."""
-    if measurement is None or not measurement.measured:
-        return None
-    if measurement.status == "timeout":
-        if not measurement.total_requests or measure not in ("wall_s", "cpu_s"):
-            return None
-        share = measurement.requests / measurement.total_requests
-        return float(getattr(measurement, measure)) / share
-    value = getattr(measurement, measure)
-    return None if value is None else float(value)
-
-
-def least_disturbed(turns: Sequence[Measurement]) -> Measurement:
-    """Return the measurement with the least CPU time of those of one tool in one scenario."""
-    return min(turns, key=lambda one: _figure(one, "cpu_s") or math.inf)
-
-
-def disagreements(measurements: Sequence[Measurement]) -> list[str]:
-    """Return a line for each pattern of which not all tools, in all scenarios, found the same."""
-    asked: dict[tuple[str, str], list[Measurement]] = {}
-    for one in measurements:
-        if one.status == "ok":
-            asked.setdefault((one.scenario.bucket, one.scenario.pattern), []).append(one)
-    lines = []
-    for (bucket, pattern), own in asked.items():
-        digests = {one.digest for one in own if one.digest}
-        if len(digests) > 1 or len({one.matches for one in own}) > 1:
-            counts = ", ".join(f"{one.tool} {one.matches} ({one.scenario.name})" for one in own)
-            lines.append(f"{bucket}/{pattern}: tools disagree about the matches: {counts}")
-    return lines
-
-
-def summary(one: Measurement) -> str:
-    """Return one measurement on one line."""
+def _cell(one: Measurement, text: str | None) -> str:
     if not one.measured:
-        return f"{one.status}: {one.error}"
-    more = "> " if one.status == "timeout" else ""
-    return f"{more}{one.requests:g} requests, {more}{one.wall_s:.3f} s, CPU {one.cpu_s:.3f} s"
+        return one.error or one.status
+    cut_off = one.status == "timeout" and text and text[0].isdigit()
+    return f"> {text}" if cut_off else text or ""
 
 
-def as_json(measurements: Sequence[Measurement]) -> dict[str, Any]:
-    """Return everything, ready for `json.dumps`."""
-    return {
-        "environment": environment(),
-        "measurements": [
-            asdict(one)
-            | {"estimated_wall_s": one.estimated_wall_s, "cpu_per_key_us": one.cpu_per_key_us}
-            for one in measurements
-        ],
-        "goals": [
-            {
-                "scenario": one.scenario.name,
-                **asdict(one.goal),
-                "value": one.value,
-                "bound": one.limit,
-                "met": one.met,
-            }
-            for one in verdicts(measurements)
-        ],
-    }
+def times_text(one: Measurement, own: Measurement | None) -> str:
+    """Return the wall time as a multiple of this package's; empty if there is none."""
+    if own is None or one is own or own.status != "ok" or not one.measured:
+        return ""
+    more = "> " if one.share is None else ""
+    return f"{more}{one.wall_s / (one.share or 1) / own.wall_s:.3g} x"
 
 
-def environment(packages: Sequence[str] = PACKAGES) -> dict[str, str | int]:
+def wall_text(one: Measurement) -> str:
+    """Return the wall time; after `>` if it was cut off, after `≈` if its pace is extrapolated."""
+    if one.share is None:
+        return f"> {seconds_text(one.wall_s)}"
+    about = "" if one.status == "ok" else "≈ "
+    return about + seconds_text(one.wall_s / one.share)
+
+
+def cpu_per_key_us(one: Measurement) -> float | None:
+    """Return the microseconds of CPU for each key of a flat bucket, cut off or not."""
+    keys = getattr(one.scenario, "flat_keys", 0)
+    return one.cpu_s / (keys * one.share) * 1e6 if keys and one.share else None
+
+
+def _cpu_per_key_text(one: Measurement) -> str | None:
+    value = cpu_per_key_us(one)
+    about = "" if one.status == "ok" else "≈ "
+    return None if value is None else f"{about}{value:.2f} µs"
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a time in words, in milliseconds below one second."""
+    return f"{seconds * 1000:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
+
+
+def _mib(size_bytes: int | None) -> str | None:
+    return None if size_bytes is None else f"{size_bytes / MIB:,.0f} MiB"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, right: bool = False) -> str:
+    """Return a table of Markdown; `right` aligns its columns right."""
+    lines = [header, ["---:" if right else "---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def environment(packages: Sequence[str]) -> dict[str, str | int]:
     """Return what the figures depend on: the machine's cores and the versions."""
     versions: dict[str, str | int] = {"cores": os.cpu_count() or 0}
     versions["python"] = platform.python_version()
@@ -174,127 +257,43 @@ def environment(packages: Sequence[str] = PACKAGES) -> dict[str, str | int]:
     return versions
 
 
-def markdown(
-    measurements: Sequence[Measurement], *, elapsed_s: float, command: str, pictures: Sequence[str]
-) -> str:
-    """Return the report: ratios, goals, pictures, then every figure."""
-    about = ", ".join(f"{name} {value}" for name, value in environment().items())
-    sections = [
-        "# Listing",
-        f"Measured in one run of {elapsed_s:.0f} s of `{command}` against a "
-        f"synthetic endpoint on the same machine ({about}). "
-        "Each measurement has a process of its own. CPU is that of the tool's process, where it is "
-        "compared the least of a few turns; memory is its peak above the idle process. `>`: cut "
-        "off, with the requests up to then; `≈`: cut off, and extrapolated from its pace to all "
-        "the requests that it takes.",
-        "## Wall time, and how many times this package's",
-        _ratio_table(measurements),
-        "## Goals",
-        _goal_table(measurements),
-        *pictures,
-        "## All figures",
-        *(_scenario_section(one, measurements) for one in _scenarios(measurements)),
-    ]
-    return "\n\n".join(sections) + "\n"
+# --- plots ---------------------------------------------------------------------------------------
 
 
-def _ratio_table(measurements: Sequence[Measurement]) -> str:
-    tools = list(dict.fromkeys(one.tool for one in measurements if one.tool != OWN_ITERATOR))
-    rows = []
-    for scenario in _scenarios(measurements):
-        of = {one.tool: one for one in measurements if one.scenario == scenario}
-        own = of.get(OWN)
-        if own is not None:
-            cells = [_wall_and_ratio(of.get(tool), own) for tool in tools]
-            rows.append([f"{scenario.name}, {_latency(scenario)}", *cells])
-    return table(["", *tools], rows)
+def draw(plot: Plot, directory: Path) -> Path | None:
+    """Write a plot as SVG to `directory`, created if missing; None if there are not two x values.
 
+    Hollow markers are runs that were cut off: extrapolated, or a lower bound.
+    """
+    if len({point.x for point in plot.points}) < 2:
+        return None
+    import matplotlib
+    from matplotlib.figure import Figure
 
-def _wall_and_ratio(one: Measurement | None, own: Measurement) -> str:
-    if one is None or not one.measured:
-        return "" if one is None else one.status
-    text = _wall(one)
-    seconds = one.estimated_wall_s or one.wall_s
-    if one is own or own.status != "ok":
-        return text
-    return f"{text} ({'>' if one.estimated_wall_s is None else ''}{seconds / own.wall_s:.3g} x)"
-
-
-def _goal_table(measurements: Sequence[Measurement]) -> str:
-    rows = []
-    for one in verdicts(measurements):
-        name, scale, unit = MEASURES[one.goal.measure]
-        if one.goal.of:
-            of = "request latencies" if one.goal.of == "latency" else f"x {one.goal.of}"
-            scale, unit = 1, f" {of}"
-        measured = "not measured"
-        if one.value is not None and one.limit:
-            figure = one.value / one.limit * one.goal.limit / scale
-            measured = f"{'' if one.exact else '≈ '}{figure:.3g}{unit}"
-        rows.append(
-            [
-                f"{one.scenario.name}, {_latency(one.scenario)}",
-                f"{name} at most {one.goal.limit / scale:g}{unit}",
-                measured,
-                "yes" if one.met else "no",
-            ]
-        )
-    return table(["scenario", "goal", "measured", "met"], rows)
-
-
-def _scenario_section(scenario: Scenario, measurements: Iterable[Measurement]) -> str:
-    what = "with details" if scenario.detail else "names"
-    title = f"### {scenario.name}, {_latency(scenario)}\n\n"
-    title += f"`{scenario.pattern}`, {scenario.keys:,} keys in the bucket, {what}."
-    header = ["tool", "matches", "requests", "in flight", "wall", "CPU", "CPU per key", "memory"]
-    mine = [one for one in measurements if one.scenario == scenario]
-    if all(one.status == "skipped" for one in mine):
-        return f"{title}\n\nNot measured: {mine[0].error}."
-    rows = [_row(one) for one in mine]
-    return f"{title}\n\n{table(header, rows)}"
-
-
-def _row(one: Measurement) -> list[str]:
-    if not one.measured:
-        return [one.tool, one.status, *[""] * 6]
-    more = "> " if one.status == "timeout" else ""
-    total = f" of {one.total_requests:,.0f}" if one.total_requests else ""
-    memory = one.peak_memory_bytes
-    per_key = one.cpu_per_key_us
-    return [
-        one.tool,
-        "" if one.matches is None else f"{one.matches:,}",
-        f"{one.requests:,.0f}{total}" if total else f"{more}{one.requests:,.0f}",
-        str(one.peak_in_flight),
-        _wall(one),
-        f"{more}{one.cpu_s:.3g} s",
-        "" if per_key is None else f"{per_key:.2f} µs",
-        "" if memory is None else f"{more}{memory / (1 << 20):.0f} MiB",
-    ]
-
-
-def _wall(one: Measurement) -> str:
-    if one.status == "ok":
-        return seconds_text(one.wall_s)
-    if one.estimated_wall_s is None:
-        return f"> {seconds_text(one.wall_s)}"
-    return f"≈ {seconds_text(one.estimated_wall_s)}"
-
-
-def seconds_text(seconds: float) -> str:
-    """Return a time in words, in milliseconds below one second."""
-    return f"{seconds * 1000:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
-
-
-def _latency(scenario: Scenario) -> str:
-    return f"{scenario.latency_s * 1000:g} ms a request" if scenario.latency_s else "no latency"
-
-
-def _scenarios(measurements: Iterable[Measurement]) -> list[Scenario]:
-    return list(dict.fromkeys(one.scenario for one in measurements))
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    # The same measurements give the same file: no random identifiers, no date.
+    matplotlib.rcParams.update({"svg.hashsalt": "benchmarks", "svg.fonttype": "none"})
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    tools = list(dict.fromkeys(point.tool for point in plot.points))
+    for tool, colour in zip(tools, _PALETTE, strict=False):
+        mine = [point for point in plot.points if point.tool == tool]
+        named = any(isinstance(point.x, str) for point in mine)
+        mine = mine if named else sorted(mine, key=lambda point: point.x)
+        line = "" if named else "-"
+        axes.plot([p.x for p in mine], [p.y for p in mine], line, color=colour)
+        for point in mine:
+            face = colour if point.exact else "white"
+            axes.plot([point.x], [point.y], "o", color=colour, markerfacecolor=face)
+        axes.plot([], [], "o" + line, color=colour, label=tool)
+    axes.set_yscale("log")
+    if plot.log_x and not any(isinstance(point.x, str) for point in plot.points):
+        axes.set_xscale("log")
+    axes.set_xlabel(plot.x_label)
+    axes.set_ylabel(plot.y_label)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, ncols=len(tools), loc="upper center", bbox_to_anchor=(0.5, 1.12))
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{plot.name}.svg"
+    figure.savefig(path, metadata={"Date": None})
+    return path

@@ -1,19 +1,19 @@
-"""`python -m benchmarks scale`: what globs cost on a hundred thousand to a billion keys.
+"""`python -m benchmarks scale`: the cost of globs on a hundred thousand to a billion keys.
 
-The planner and the lister run as they are, on keyspaces that make their keys when they are asked
-for, without a network and without waiting: a round of requests that are in flight together counts
-as one latency. Writes `docs/performance/scale.md`.
+The planner and the lister run unchanged, on generated keys, without a network and without waiting:
+a round of requests that are in flight together counts as one latency. Writes
+`docs/performance/scale.md`.
 """
 
 import argparse
 import asyncio
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.keyspace import Keyspace, MadeKeys
+from benchmarks.report import table
 from fsspec_avroglob.glob.lister import Found, Lister
 from fsspec_avroglob.glob.pattern import GlobPattern
 from fsspec_avroglob.glob.plan import ListingPlan
@@ -28,7 +28,7 @@ GET_DOLLARS = 0.0004 / 1000
 FILE_BYTES = 1 << 20
 LINK_BYTES_PER_S = 100e6
 SIMULATED_PAGES = 2000
-"""Where a pattern needs every page of more, they are counted and not made."""
+"""Of larger buckets, the pages of patterns that need every page are counted, not made."""
 
 PATTERNS = {
     "one directory": "events/year=2024/month=03/day=07/hour=12/*.avro",
@@ -46,7 +46,7 @@ class Events(MadeKeys):
     DIRECTORIES = len(YEARS) * len(MONTHS) * len(DAYS) * len(HOURS)
 
     def __init__(self, keys: int) -> None:
-        """Have about so many keys: as many in each hour."""
+        """Make about this number of keys, equally many in each hour."""
         self.parts = max(1, round(keys / self.DIRECTORIES))
         super().__init__(self.DIRECTORIES * self.parts, self._key)
 
@@ -62,7 +62,7 @@ class Events(MadeKeys):
 
 
 class Rounds:
-    """Answers LIST requests from a keyspace; those that wait together are one round."""
+    """Answers LIST requests from a keyspace; requests that wait together are one round."""
 
     def __init__(self, space: Keyspace) -> None:
         """Count from zero."""
@@ -91,7 +91,7 @@ class Rounds:
     async def drive(self, job: asyncio.Task[None]) -> None:
         """End round after round until the job is done."""
         while not job.done():
-            for _ in range(20):  # lets every task that can go on send its next request
+            for _ in range(20):  # lets every task that can run send its next request
                 await asyncio.sleep(0)
             if self._waiting:
                 self.rounds += 1
@@ -102,10 +102,10 @@ class Rounds:
 
 
 class Cost(NamedTuple):
-    """What a glob comes to.
+    """The cost of a glob.
 
-    rounds: latencies one after another. name_bytes: of the list of paths. exact: whether all was
-    simulated.
+    rounds: latencies in sequence. name_bytes: size of the list of paths. exact: whether every
+    request was simulated.
     """
 
     matches: int
@@ -116,7 +116,7 @@ class Cost(NamedTuple):
 
 
 def cost(pattern: str, keys: int) -> Cost:
-    """Glob *pattern* over about so many keys."""
+    """Glob *pattern* over about `keys` keys."""
     events = Events(keys)
     pages = len(events) // 1000
     if "**" in pattern and pages > SIMULATED_PAGES:
@@ -134,7 +134,7 @@ async def _simulated(pattern: str, events: Events) -> Cost:
         if found.page is not None:
             indices = range(len(found.page.keys)) if found.indices is None else found.indices
             matches += len(indices)
-            # A list's slot and a str of ASCII: 8 and 49 bytes beside the characters.
+            # A list's slot and a str of ASCII: 8 and 49 bytes on top of the characters.
             name_bytes += sum(57 + 7 + len(found.page.keys[index]) for index in indices)
 
     job = asyncio.create_task(Lister(plan, server.fetch, emit, CONCURRENCY).run())
@@ -143,7 +143,7 @@ async def _simulated(pattern: str, events: Events) -> Cost:
 
 
 def _extrapolated(pattern: str, events: Events) -> Cost:
-    """Every page has to be read: as many requests a key as in a tree that can be simulated."""
+    """Scale up a smaller bucket, for patterns that need every page."""
     small_keys = SIMULATED_PAGES * 500
     small, scale = cost(pattern, small_keys), len(events) / len(Events(small_keys))
     every = pattern.endswith("*.avro")
@@ -159,59 +159,53 @@ def _extrapolated(pattern: str, events: Events) -> Cost:
 
 _INTRODUCTION = f"""# Scale
 
-What a glob costs as buckets grow. Made by `python -m benchmarks scale`: the planner and the lister
-run as they are, on keys that are made up when asked for, without a network.
+The cost of a glob as buckets grow. Made by `python -m benchmarks scale`: the planner and the lister
+run unchanged, on generated keys, without a network.
 
 The keys are `{Events(1)[0]}` and so on: ten years of hourly
 directories ({Events.DIRECTORIES:,} of them), filled evenly.
 
-- LIST: requests. They are exact, but for those with `≈`: every page is needed, of so many that a
-  smaller bucket was scaled up.
-- Time: that of the network alone, {LATENCY_S * 1000:.0f} ms for each round of at most
-  {CONCURRENCY} requests in flight. What the client takes for a key:
+- LIST: requests. They are exact, except those with `≈`: the pattern needs every page, and the
+  figures of a smaller bucket are scaled up.
+- Time: of the network alone, {LATENCY_S * 1000:.0f} ms for each round of at most
+  {CONCURRENCY} requests in flight. For the client's time per key see
   [Listing](listing.md).
 - Money: at S3's list price in us-east-1, $0.005 for 1,000 LIST requests.
-- Memory: that of the list of paths which `glob` returns. `iglob` holds a few pages, however many
-  match.
+- Memory: of the list of paths that `glob` returns. `iglob` holds a few pages, for any number of
+  matches.
 """
 
-_READING = f"""## Reading what was found
+_READING = f"""## Reading the files
 
-The files of one day, on top of the glob, where each has {FILE_BYTES >> 20} MiB: at most two
+The files of one day, on top of the glob, if each has {FILE_BYTES >> 20} MiB: at most two
 GET requests a file (its header, then the rest), $0.0004 for 1,000, over a link of
 {LINK_BYTES_PER_S / 1e6:.0f} MB/s. Memory is the resulting table.
 """
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the tables."""
+def _glob_row(keys: int, cost: Cost) -> list[str]:
+    """One line about listing."""
+    about = "" if cost.exact else "≈ "
+    return [
+        f"{keys:,}",
+        f"{cost.matches:,}",
+        f"{about}{cost.requests:,}",
+        _dollars(cost.requests * LIST_DOLLARS),
+        f"{about}{_seconds(cost.rounds * LATENCY_S)}",
+        _size(cost.name_bytes),
+    ]
 
-    keys: int
-    cost: Cost
 
-    def glob(self) -> list[str]:
-        """What listing costs."""
-        about = "" if self.cost.exact else "≈ "
-        return [
-            f"{self.keys:,}",
-            f"{self.cost.matches:,}",
-            f"{about}{self.cost.requests:,}",
-            _dollars(self.cost.requests * LIST_DOLLARS),
-            f"{about}{_seconds(self.cost.rounds * LATENCY_S)}",
-            _size(self.cost.name_bytes),
-        ]
-
-    def read(self) -> list[str]:
-        """What reading the files costs on top."""
-        requests, size = 2 * self.cost.matches, self.cost.matches * FILE_BYTES
-        return [
-            f"{self.cost.matches:,}",
-            _size(size),
-            f"{requests:,}",
-            _dollars(requests * GET_DOLLARS),
-            _seconds(max(size / LINK_BYTES_PER_S, requests / CONCURRENCY * LATENCY_S)),
-        ]
+def _read_row(files: int) -> list[str]:
+    """One line about reading files."""
+    requests, size = 2 * files, files * FILE_BYTES
+    return [
+        f"{files:,}",
+        _size(size),
+        f"{requests:,}",
+        _dollars(requests * GET_DOLLARS),
+        _seconds(max(size / LINK_BYTES_PER_S, requests / CONCURRENCY * LATENCY_S)),
+    ]
 
 
 def _dollars(amount: float) -> str:
@@ -236,25 +230,14 @@ def _size(size_bytes: float) -> str:
 
 def report(sizes: Sequence[int] = SIZES) -> str:
     """Return the page."""
-    return "\n".join(_lines(sizes)) + "\n"
-
-
-def _lines(sizes: Sequence[int]) -> Iterator[str]:
-    yield from (_INTRODUCTION, "")
+    lines = [_INTRODUCTION]
     for name, pattern in PATTERNS.items():
-        rows = [Row(keys, cost(pattern, keys)) for keys in sizes]
         header = ["keys", "matches", "LIST", "money", "time", "memory"]
-        yield f"## {name.capitalize()}\n\n`{pattern}`\n"
-        yield _table(header, [row.glob() for row in rows])
-        yield ""
-    yield from (_READING, "")
-    one_day = [Row(keys, cost(PATTERNS["one day"], keys)) for keys in sizes]
-    yield _table(["files", "bytes", "GET", "money", "time"], [row.read() for row in one_day])
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rule = ["---:"] * len(header)
-    return "\n".join(f"| {' | '.join(line)} |" for line in [header, rule, *rows])
+        rows = [_glob_row(keys, cost(pattern, keys)) for keys in sizes]
+        lines += [f"## {name.capitalize()}\n\n`{pattern}`\n", table(header, rows, right=True), ""]
+    header = ["files", "bytes", "GET", "money", "time"]
+    rows = [_read_row(cost(PATTERNS["one day"], keys).matches) for keys in sizes]
+    return "\n".join([*lines, _READING, table(header, rows, right=True)]) + "\n"
 
 
 def main(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""What is measured: patterns over generated buckets, and the goals that the package is held to."""
+"""What the listing benchmark measures: patterns over generated buckets, and the package's goals."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,7 +10,6 @@ ALL = (OWN, "obstore", "pyarrow", "boto3", "s3fs")
 COMPILED = (OWN, "obstore", "obstore-arrow", "pyarrow")
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 MILLION = SIZES[-1]
-LATENCY_SWEEP_KEYS = 100_000
 BUCKETS = {
     "lake": "events:3",
     "small": "counters:10",
@@ -39,15 +38,13 @@ class Goal:
 class Scenario:
     """One pattern over one bucket, listed by several tools, each in a process of its own.
 
-    group: which tables and plots it belongs to.
-    latency_s: seconds that the endpoint waits with each answer.
-    repeat: how often it is listed in one process, for medians of short times.
-    rounds: how often the tools that its goals compare take their turn; of each the round with the
-        least CPU time counts, as others on the machine can only add to it.
+    group: the plots it belongs to. latency_s: how long the endpoint delays each answer. repeat: how
+    often one process lists it, for medians of short times. rounds: how often each tool takes its
+    turn; the round with the least CPU time counts, as other processes can only add to it.
     """
 
     name: str
-    group: Literal["patterns", "keys", "latency", "small", "memory"]
+    group: Literal["patterns", "keys", "small", "memory"]
     bucket: str
     pattern: str
     tools: tuple[str, ...] = ALL
@@ -58,10 +55,10 @@ class Scenario:
     goals: tuple[Goal, ...] = ()
 
     @property
-    def compared(self) -> tuple[str, ...]:
-        """The tools that its goals are about: this package's, and those that it is held against."""
-        others = {goal.of for goal in self.goals}
-        return tuple(tool for tool in self.tools if tool == self.tools[0] or tool in others)
+    def title(self) -> str:
+        """The name and the latency."""
+        latency = f"{self.latency_s * 1000:g} ms a request" if self.latency_s else "no latency"
+        return f"{self.name}, {latency}"
 
     @property
     def keys(self) -> int:
@@ -70,40 +67,31 @@ class Scenario:
         return int(number) * (12 * 28 * 24 * 4 if kind == "events" else 1)
 
     @property
-    def flat(self) -> bool:
-        """Whether the bucket is one directory, where every tool has to see every key."""
-        return BUCKETS[self.bucket].startswith("counters:")
+    def flat_keys(self) -> int:
+        """The number of keys that every tool must see: all of one directory, 0 for a tree."""
+        return self.keys if BUCKETS[self.bucket].startswith("counters:") else 0
 
 
-PATTERNS = (
-    Scenario(
-        "one hour of every month",
-        "patterns",
-        "lake",
-        "events/year=2024/month=*/day=01/hour=00/*.avro",
-        goals=(Goal("requests", 13), Goal("wall_s", 5, "latency")),
-    ),
-    Scenario(
-        "one file of every hour",
-        "patterns",
-        "lake",
-        "events/year=*/month=12/day=28/*/part-00000.avro",
-        goals=(Goal("requests", 8),),
-    ),
-    Scenario(
-        "one day",
-        "patterns",
-        "lake",
-        "events/year=2024/month=03/day=07/hour=*/*.avro",
-        goals=(Goal("requests", 3),),
-    ),
-    Scenario(
-        "alternatives",
-        "patterns",
-        "lake",
-        "events/year={2023,2025}/month=0[1-3]/day=01/hour=00/*.avro",
-        goals=(Goal("requests", 6),),
-    ),
+PATTERNS = tuple(
+    Scenario(name, "patterns", "lake", f"events/{pattern}", goals=goals)
+    for name, pattern, goals in (
+        (
+            "one hour of every month",
+            "year=2024/month=*/day=01/hour=00/*.avro",
+            (Goal("requests", 13), Goal("wall_s", 5, "latency")),
+        ),
+        (
+            "one file of every hour",
+            "year=*/month=12/day=28/*/part-00000.avro",
+            (Goal("requests", 8),),
+        ),
+        ("one day", "year=2024/month=03/day=07/hour=*/*.avro", (Goal("requests", 3),)),
+        (
+            "alternatives",
+            "year={2023,2025}/month=0[1-3]/day=01/hour=00/*.avro",
+            (Goal("requests", 6),),
+        ),
+    )
 )
 SMALL = Scenario(
     "ten files", "small", "small", "data/*.avro", repeat=25, goals=(Goal("wall_s", 1, "s3fs"),)
@@ -125,19 +113,17 @@ NAMES = replace(
     goals=(Goal("cpu_s", 0.5, "obstore"),),
 )
 DETAIL = replace(
-    directory(MILLION, 0.0),
+    NAMES,
     name="1,000,000 details",
     tools=(OWN, "obstore", "pyarrow"),
     detail=True,
-    rounds=3,
     goals=(Goal("cpu_s", 1.0, "obstore"),),
 )
 SELECTIVE = replace(
-    directory(MILLION, 0.0),
+    NAMES,
     name="1 % of 1,000,000 names",
     tools=COMPILED,
     pattern="data/*77.avro",
-    rounds=3,
     goals=(Goal("cpu_s", 1.0, NAMES.name),),
 )
 ITERATED = replace(
@@ -154,8 +140,6 @@ def full() -> Iterator[Scenario]:
     yield from (*PATTERNS, SMALL, SMALL_LOCAL, REMOTE, NAMES, DETAIL, SELECTIVE, ITERATED)
     for count in SIZES[:-1]:
         yield from (directory(count), directory(count, 0.0))
-    for latency_s in (0.01, 0.1):
-        yield replace(directory(LATENCY_SWEEP_KEYS, latency_s), group="latency")
 
 
 def quick() -> Iterator[Scenario]:

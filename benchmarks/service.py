@@ -8,13 +8,12 @@ from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from benchmarks.content import Content, from_name
+from benchmarks.content import Repeated, from_name
 from benchmarks.keyspace import Keyspace, Listing, from_spec
 from benchmarks.rendering import (
     Objects,
     Query,
     error_result,
-    list_buckets_result,
     list_result,
 )
 
@@ -48,10 +47,18 @@ class _Refusal(Exception):
         self.status, self.code = status, code
 
 
+class _Stored:
+    """The content and the metadata of the objects of a bucket."""
+
+    def __init__(self, content: Repeated) -> None:
+        self.content = content
+        self.objects = Objects(content.size)
+
+
 class Service:
     """Buckets of generated keys behind the read-only part of S3's interface, path style."""
 
-    def __init__(self, content: Content) -> None:
+    def __init__(self, content: Repeated) -> None:
         """Start without buckets; objects of buckets that do not say otherwise hold `content`."""
         self.page_size = PAGE_SIZE_LIMIT
         self.empty_pages = 0
@@ -71,21 +78,19 @@ class Service:
             if content:
                 self._stored_in[name] = _Stored(from_name(content))
 
-    def _of(self, bucket: str) -> "_Stored":
+    def _of(self, bucket: str) -> _Stored:
         return self._stored_in.get(bucket, self._stored)
 
     def operation(self, request: Request) -> str:
         """Return S3's name for what `request` asks, or its method when it is no operation here."""
         path, _, query = request.target.partition("?")
-        bucket, _, key = path.lstrip("/").partition("/")
+        _, _, key = path.lstrip("/").partition("/")
         if request.method == "HEAD":
             return "HeadObject" if key else "HeadBucket"
         if request.method != "GET":
             return request.method
         if key:
             return "GetObject"
-        if not bucket:
-            return "ListBuckets"
         return "ListObjectsV2" if "list-type=2" in query else "ListObjects"
 
     def respond(self, operation: str, request: Request) -> Response:
@@ -93,8 +98,6 @@ class Service:
         path, _, query = request.target.partition("?")
         bucket, _, key = unquote(path).lstrip("/").partition("/")
         try:
-            if operation == "ListBuckets":
-                return Response(200, list_buckets_result(sorted(self.buckets)))
             if operation not in ("ListObjectsV2", "HeadBucket", "HeadObject", "GetObject"):
                 message = "The endpoint of the benchmarks lists and reads."
                 raise _Refusal(HTTPStatus.NOT_IMPLEMENTED, "NotImplemented", message)
@@ -141,8 +144,7 @@ class Service:
             message = "The specified key does not exist."
             raise _Refusal(HTTPStatus.NOT_FOUND, "NoSuchKey", message)
         stored = self._of(bucket)
-        variant = stored.objects.variant(key)
-        metadata = stored.objects.variants[variant]
+        metadata = stored.objects.of(key)
         start, stop = _range(request.headers.get("range", ""), metadata.size)
         headers = [
             ("Accept-Ranges", "bytes"),
@@ -153,16 +155,8 @@ class Service:
         if stop - start != metadata.size:
             status = HTTPStatus.PARTIAL_CONTENT
             headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{metadata.size}"))
-        body = stored.content.read(variant, start, stop)
+        body = stored.content.read(start, stop)
         return Response(status, body, tuple(headers), "binary/octet-stream")
-
-
-class _Stored:
-    """What the objects of a bucket hold, and their metadata."""
-
-    def __init__(self, content: Content) -> None:
-        self.content = content
-        self.objects = Objects(content.size)
 
 
 def _range(header: str, size: int) -> tuple[int, int]:

@@ -1,17 +1,15 @@
 """`python -m benchmarks soak --minutes N`: globs and reads against faults, in real time.
 
-The fault proxy answers 10 % of all requests 503, cuts 5 % of the bodies at a random byte and drops
-1 % of the connections. Each round globs a bucket and reads its objects, and all names and bytes are
-compared. Exit status 1: something failed that chance does not explain, came out wrong, was asked
-for more often than the policy says, or was left behind. With `--throttle 4` or `--throttle 500/s`
-the server refuses what is beyond this limit instead, with SlowDown and Retry-After.
+The fault proxy answers 10 % of all requests with 503, cuts 5 % of the bodies at a random byte and
+drops 1 % of the connections. Each round globs a bucket, reads its objects, and compares all names
+and bytes. Exits with 1 if more requests failed than chance explains, a result was wrong, a request
+was repeated more often than the policy allows, or a task or connection leaked. With `--throttle 4`
+or `--throttle 500/s` the server has this limit instead, with SlowDown and Retry-After.
 """
 
 import argparse
 import asyncio
 import json
-import random
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,22 +20,21 @@ from typing import Any
 from benchmarks.endpoint import SyntheticEndpoint
 from fsspec_avroglob import AvroGlobFileSystem
 from tests.support.proxy import FaultProxy
-from tests.support.servers import Endpoint, server_for
+from tests.support.servers import Endpoint
 
 MAX_RETRIES = 5
 SHARES = {"fail": 0.10, "cut": 0.05, "drop": 0.01}
 _BUCKET = "soak"
-_LARGEST_BYTES = 300_000
 _CLOSING_S = 10.0
 
 
 @dataclass
 class Report:
-    """What a soak has come to.
+    """The result of a soak.
 
-    expected_failures: operations that chance alone makes fail max_retries + 1 times, on average.
-    wrong: results that differed. beyond_policy: requests repeated more often than the policy says.
-    leaked_tasks, leaked_connections: what was left after the last round.
+    expected_failures: mean number of operations that fail max_retries + 1 times by chance. wrong:
+    results that differed. beyond_policy: requests repeated more often than the policy allows.
+    leaked_tasks, leaked_connections: open after the last round.
     """
 
     rounds: int = 0
@@ -54,7 +51,7 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong, and no more has failed than chance explains."""
+        """Whether nothing is wrong, and no more requests failed than chance explains."""
         bad = self.wrong or self.beyond_policy or self.leaked_tasks or self.leaked_connections
         allowed = self.expected_failures + 3 * self.expected_failures**0.5
         return not bad and len(self.failures) <= allowed
@@ -76,10 +73,10 @@ def soak(
 ) -> Report:
     """Glob *pattern* and read *objects* round by round, while ``more(report)``.
 
-    objects: content by path. expected: the paths that the glob must find. wait: waits the seconds
-    before a retry. code: of the 503s; SlowDown makes the request window pause, in real time.
-    shares: of the requests that each fault befalls. throttle: limits, as the proxy's `throttle`
-    takes them, instead of the faults.
+    objects: content by path. expected: the paths that the glob must find. wait: waits before a
+    retry, in seconds. code: of the 503s; SlowDown makes the request window pause, in real time.
+    shares: of the requests that have each fault. throttle: arguments of the proxy's `throttle`, for
+    limits instead of faults.
     """
     report, began = Report(), time.monotonic()
     with FaultProxy(endpoint) as proxy:
@@ -156,6 +153,7 @@ def _count(
 
 @contextmanager
 def _synthetic(number: int, page_size: int) -> Iterator[tuple[Endpoint, dict[str, bytes], str]]:
+    """Yield an endpoint with 2,000 pages of keys, objects of it to read, and a pattern for all."""
     names = [f"d{i % 20:02}/part-{i:06}.avro" for i in range(page_size * 2_000)]
     with SyntheticEndpoint({_BUCKET: names}) as server:
         server.configure(page_size=page_size)
@@ -163,33 +161,6 @@ def _synthetic(number: int, page_size: int) -> Iterator[tuple[Endpoint, dict[str
         straight = AvroGlobFileSystem(**endpoint.storage_options, skip_instance_cache=True)
         chosen = [f"{_BUCKET}/{name}" for name in names[:: len(names) // number]][:number]
         yield endpoint, straight.cat(chosen), f"{_BUCKET}/d*/part-*.avro"
-
-
-@contextmanager
-def _real(choice: str, number: int, seed: int) -> Iterator[tuple[Endpoint, dict[str, bytes], str]]:
-    server = server_for(choice)
-    endpoint = server.start()
-    try:
-        bucket = f"{_BUCKET}-{seed}-{int(time.time())}"
-        client = endpoint.client()
-        client.create_bucket(Bucket=bucket)
-        dice = random.Random(seed)
-        objects = {
-            f"{bucket}/d{i % 20:02}/part-{i:06}.avro": dice.randbytes(
-                dice.randrange(_LARGEST_BYTES)
-            )
-            for i in range(number)
-        }
-        for path, content in objects.items():
-            client.put_object(Bucket=bucket, Key=path.partition("/")[2], Body=content)
-        try:
-            yield endpoint, objects, f"{bucket}/d*/part-*.avro"
-        finally:
-            for path in objects:
-                client.delete_object(Bucket=bucket, Key=path.partition("/")[2])
-            client.delete_bucket(Bucket=bucket)
-    finally:
-        server.stop()
 
 
 def _limit(text: str) -> dict[str, Any]:
@@ -205,41 +176,19 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks soak", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument(
-        "--server",
-        default="synthetic",
-        help="synthetic (default: 2,000 listings a round), moto, rgw or http://key:secret@host:port",
-    )
     parser.add_argument("--objects", type=int, default=200, help="read in each round")
-    parser.add_argument("--page-size", type=int, default=10, help="of the synthetic server")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--throttle",
-        metavar="N[/s]",
-        type=_limit,
-        help="instead of the faults: SlowDown beyond N requests at once, or N a second",
+        "--page-size", type=int, default=10, help="entries of a page; a round lists 2,000"
     )
+    parser.add_argument("--seed", type=int, default=0)
+    limits = "instead of the faults: SlowDown beyond N requests at once, or N a second"
+    parser.add_argument("--throttle", metavar="N[/s]", type=_limit, help=limits)
     options = parser.parse_args(arguments)
-    if options.server == "synthetic":
-        serving = _synthetic(options.objects, options.page_size)
-    else:
-        serving = _real(options.server, options.objects, options.seed)
-    with serving as (endpoint, objects, pattern):
+    with _synthetic(options.objects, options.page_size) as (endpoint, objects, pattern):
         straight = AvroGlobFileSystem(**endpoint.storage_options, skip_instance_cache=True)
-        expected = straight.glob(pattern)
-        end = time.monotonic() + 60 * options.minutes
-        report = soak(
-            endpoint,
-            objects,
-            expected,
-            pattern,
-            lambda _: time.monotonic() < end,
-            seed=options.seed,
-            throttle=options.throttle,
-        )
+        expected, end = straight.glob(pattern), time.monotonic() + 60 * options.minutes
+        run = {"seed": options.seed, "throttle": options.throttle}
+        in_time = lambda _: time.monotonic() < end  # noqa: E731
+        report = soak(endpoint, objects, expected, pattern, in_time, **run)
     print(json.dumps({**vars(report), "sound": report.sound}, indent=2))
     return 0 if report.sound else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

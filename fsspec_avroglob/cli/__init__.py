@@ -1,8 +1,9 @@
 """The `avroglob` command: list what a glob matches, look into Avro files, take the tour.
 
-Needs the extra ``cli`` (click and rich). This module is the entry point and imports without them;
-``app`` puts the commands together, ``command`` holds what they share, ``output`` how it looks,
-``tour`` the demo, ``errors`` what a failure says and which exit code it gives.
+Needs the extra ``cli`` (click and rich). This module is the entry point and imports without them.
+``app`` puts the commands together, ``command`` holds their shared options, ``arguments`` their
+paths and patterns, ``output`` prints, ``exits`` explains failures. Every other module holds the
+commands it is named for; ``demo`` and ``tour`` are the demo's server and its command.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The `avroglob` command as a whole: its commands, the options before them, and how it ends."""
+"""The `avroglob` command: its subcommands, the options that precede them, and its exit code."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 
 import click
 
-from fsspec_avroglob.cli import bench, count, export, head, ls, plans, tools, transfer
+from fsspec_avroglob.cli import cat, count, cp, head, ls, plans, tour
 from fsspec_avroglob.cli.command import (
     broken_pipe,
     examples,
-    is_set,
     log_options,
     s3_options,
+    without_defaults,
 )
 from fsspec_avroglob.cli.exits import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, fail
 
 
 def run(arguments: list[str]) -> int:
     """Run a command line, given without the program's name, and return the exit code."""
-    if not arguments and "_AVROGLOB_COMPLETE" not in os.environ:  # which is click's to answer
+    if not arguments and "_AVROGLOB_COMPLETE" not in os.environ:  # click completes
         print(app.get_help(click.Context(app, info_name="avroglob")), file=sys.stderr)
         return EXIT_USAGE
     try:
@@ -34,7 +34,7 @@ def run(arguments: list[str]) -> int:
         hint = f"\nTry: {context.command_path} --help" if context else ""
         return fail(EXIT_USAGE, error.format_message() + hint)
     except click.Abort:
-        # Requests under way end with the process; how they do is of no interest.
+        # Requests in flight end with the process; do not report how.
         logging.getLogger("fsspec_avroglob").setLevel(logging.CRITICAL + 1)
         return fail(EXIT_INTERRUPTED, "interrupted")
     except BrokenPipeError:
@@ -42,80 +42,43 @@ def run(arguments: list[str]) -> int:
     return int(code or EXIT_OK)
 
 
-def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if wanted and not context.resilient_parsing:
-        others = ", ".join(f"{name} {version(name)}" for name in ("fsspec", "s3fs", "fastavro"))
-        print(f"avroglob {version('fsspec-avroglob')} ({others})")
-        context.exit()
-
-
+_LIBRARIES = ", ".join(f"{name} {version(name)}" for name in ("fsspec", "s3fs", "fastavro"))
+_VERSION = f"avroglob {version('fsspec-avroglob')} ({_LIBRARIES})"
 _EXIT_CODES = """\b
 Exit codes:
   0    done
-  1    nothing matched, or cp left keys out that have no place in its target
+  1    nothing matched, or cp skipped keys that its target cannot hold
   2    usage: unknown option, invalid pattern, not an Avro file
   3    the storage refused or could not be reached
-  4    check found damage, bench a difference
+  4    check found damage
   130  interrupted
 """
 
 
-class Commands(click.Group):
-    """Commands in the order in which they were added, which is that of their use."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands' names."""
-        return list(self.commands)
-
-
 @click.group(
-    cls=Commands,
-    params=[
-        *s3_options(),
-        *log_options(),
-        click.Option(
-            ["--version"],
-            is_flag=True,
-            is_eager=True,
-            expose_value=False,
-            callback=_print_version,
-            help="Print versions and exit.",
-        ),
-    ],
+    params=[*s3_options(), *log_options()],
     epilog=examples(
         "avroglob demo",
         "avroglob ls -l 's3://bucket/events/year=2025/month=0[1-3]/*/*.avro'",
         "avroglob head -n 5 's3://bucket/events/**/*.avro'",
         "avroglob schema s3://bucket/events/part-0.avro",
     )
-    + "\n\n"
-    + _EXIT_CODES,
+    + f"\n\n{_EXIT_CODES}",
 )
+@click.version_option(_VERSION, message="%(version)s", help="Print versions and exit.")
 @click.pass_context
 def app(context: click.Context, /, **given: Any) -> None:
-    """List and read Avro files by glob, on S3 and wherever fsspec reaches.
+    """List and read Avro files by glob, on S3 and on any other fsspec filesystem.
 
     Patterns know *, ?, [a-z], [!a-z], ** (any directories), {a,b} and {01..12}. Quote them, so that
-    the shell leaves them alone. Credentials, region and endpoint come from where the AWS CLI takes
-    them: options, AWS_* variables, ~/.aws.
+    the shell leaves them alone. Credentials, region and endpoint come from the AWS CLI's sources:
+    options, AWS_* variables, ~/.aws.
     """
-    context.obj = {name: value for name, value in given.items() if is_set(value)}
+    context.obj = without_defaults(given)
 
 
 for _command in (
-    ls.ls,
-    ls.find,
-    ls.du,
-    ls.stat,
-    transfer.cp,
-    plans.explain,
-    head.schema,
-    head.head,
-    export.cat,
-    count.count,
-    count.check,
-    bench.bench,
-    tools.demo,
-    tools.completion,
+    *(cat.cat, count.check, count.count, cp.cp, ls.du, plans.explain, ls.find, head.head, ls.ls),
+    *(head.schema, ls.stat, tour.demo),
 ):
     app.add_command(_command)

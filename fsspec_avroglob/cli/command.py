@@ -1,29 +1,105 @@
-"""What all commands have in common: shared options, logging, and errors that become exit codes."""
+"""What all commands share: options, logging, and errors that become exit codes."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from fsspec_avroglob.cli.exits import EXIT_BROKEN_PIPE, EXIT_BUG, explain, fail
 from fsspec_avroglob.cli.output import UNITS
-from fsspec_avroglob.cli.settings import Settings
+from fsspec_avroglob.readers.locate import is_s3_uri
 
 
-def broken_pipe() -> int:
-    """Let the interpreter's last flush write to nowhere, since nobody reads any more."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-    return EXIT_BROKEN_PIPE
+@dataclass(frozen=True)
+class Settings:
+    """The values of the shared options.
+
+    s3_options: storage options for S3 alone. other_options: those of ``-o``, for any filesystem.
+    """
+
+    s3_options: Mapping[str, Any]
+    other_options: Mapping[str, Any]
+
+    @classmethod
+    def from_parameters(cls, **given: Any) -> Settings:
+        """Turn the shared options, by parameter name, into storage options.
+
+        Raises click.UsageError for an ``option`` that is not NAME=VALUE.
+        """
+        named = {
+            "endpoint_url": given.get("endpoint_url"),
+            "profile": given.get("profile"),
+            # botocore reads AWS_DEFAULT_REGION; the AWS CLI reads AWS_REGION too.
+            "region": given.get("region") or os.environ.get("AWS_REGION") or None,
+            "anon": given.get("no_sign_request"),
+            "max_retries": given.get("max_retries"),
+        }
+        s3_options = {name: value for name, value in named.items() if value is not None}
+        return cls(s3_options, _parse_assignments(given.get("option", ())))
+
+    def storage_options(self, url: str) -> dict[str, Any]:
+        """Options for the filesystem that serves ``url``.
+
+        Raises click.UsageError if ``-o`` repeats a named option with another value.
+        """
+        if not is_s3_uri(url):
+            return dict(self.other_options)
+        for name, value in self.s3_options.items():
+            if self.other_options.get(name, value) != value:
+                flag = "no-sign-request" if name == "anon" else name.replace("_", "-")
+                raise click.UsageError(f"--{flag} and -o {name} contradict each other; give one")
+        return {**self.s3_options, **self.other_options}
+
+
+def _parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """Parse ``NAME=VALUE``; true, false, null, ``{...}`` and ``[...]`` are read as JSON."""
+    options: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"-o takes NAME=VALUE, not {assignment!r}")
+        value: Any = text
+        if text in {"true", "false", "null"} or text[:1] in {"{", "["}:
+            try:
+                value = json.loads(text)
+            except json.JSONDecodeError as error:
+                message = f"the value of -o {name} is not valid JSON: {error}"
+                raise click.UsageError(message) from error
+        if options.setdefault(name, value) != value:
+            raise click.UsageError(f"-o {name} is given twice with different values; give it once")
+    return options
+
+
+def size_in_bytes(text: str) -> int:
+    """Parse a number of bytes as people write it: 512, 10K, 1.5M, 2G."""
+    number, unit = text.upper().removesuffix("B").removesuffix("I"), 0
+    if number[-1:] in UNITS[1:]:
+        number, unit = number[:-1], UNITS.index(number[-1])
+    try:
+        return int(float(number) * 1024**unit)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"{text!r} is not a size such as 512, 10K or 1.5M") from None
+
+
+patterns_argument = click.argument("patterns", nargs=-1, required=True, metavar="PATTERN...")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+
+
+def command(*lines: str, s3: bool = True) -> Callable[[Callable[..., int]], AvroglobCommand]:
+    """Make a function a command whose help ends with lines of examples.
+
+    s3: whether it takes the options for S3.
+    """
+    return click.command(cls=AvroglobCommand, epilog=examples(*lines), s3=s3)
 
 
 def examples(*lines: str) -> str:
@@ -31,31 +107,23 @@ def examples(*lines: str) -> str:
     return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
 
 
-def s3_options() -> list[click.Option]:
-    """Options of every command that reaches S3, named as the AWS CLI names them."""
+def s3_options() -> list[click.Parameter]:
+    """Options of every command that reaches S3, with the AWS CLI's names."""
     option = click.Option
     return [
         option(["--endpoint-url"], metavar="URL", help="S3 endpoint; or AWS_ENDPOINT_URL."),
         option(["--profile"], metavar="NAME", help="AWS profile; or AWS_PROFILE."),
         option(["--region"], metavar="NAME", help="AWS region; or AWS_REGION."),
         option(["--no-sign-request"], is_flag=True, help="Send no credentials."),
-        option(
-            ["--max-retries"],
-            type=click.IntRange(min=0),
-            metavar="N",
-            help="Retries of a request after its first attempt.  [default: 2]",
-        ),
-        option(
-            ["-o", "--option"],
-            multiple=True,
-            metavar="NAME=VALUE",
-            help="Any other storage option; may be repeated.",
-        ),
-    ]
+        option(["--max-retries"], type=click.IntRange(min=0), metavar="N",
+            help="Retries of a request after its first attempt.  [default: 2]"),
+        option(["-o", "--option"], multiple=True, metavar="NAME=VALUE",
+            help="Any other storage option; may be repeated."),
+    ]  # fmt: skip
 
 
-def log_options() -> list[click.Option]:
-    """Options of every command about what it tells on stderr."""
+def log_options() -> list[click.Parameter]:
+    """Options of every command about its messages on stderr."""
     return [
         click.Option(["-v", "--verbose"], is_flag=True, help="Log more to stderr."),
         click.Option(["--debug"], is_flag=True, help="Log everything and show tracebacks."),
@@ -63,9 +131,9 @@ def log_options() -> list[click.Option]:
 
 
 class AvroglobCommand(click.Command):
-    """A command that takes the shared options as `Settings` and reports errors in one way.
+    """A command with the shared options, which becomes `Settings`, and one way to report errors.
 
-    The shared options may stand before the command's name too, as with the AWS CLI.
+    The shared options may also precede the command's name, as with the AWS CLI.
     """
 
     def __init__(self, *args: Any, s3: bool = True, **kwargs: Any) -> None:
@@ -77,18 +145,15 @@ class AvroglobCommand(click.Command):
     def invoke(self, ctx: click.Context) -> int:
         """Run the command's function with the settings as the context's object."""
         here = {name: ctx.params.pop(name) for name in self._shared}
-        given = {
-            **(ctx.obj or {}),
-            **{name: value for name, value in here.items() if is_set(value)},
-        }
+        given = {**(ctx.obj or {}), **without_defaults(here)}
         try:
             ctx.obj = Settings.from_parameters(**given)
-            with _logging_to_stderr(ctx.obj):
+            with _logging_to_stderr(given.get("verbose", False), given.get("debug", False)):
                 code: int = super().invoke(ctx)
                 sys.stdout.flush()
                 return code
         except BrokenPipeError:
-            return broken_pipe()  # click's own handling would exit with 1, "nothing matched"
+            return broken_pipe()  # click would exit with 1, "nothing matched"
         except click.ClickException:
             raise
         except Exception as error:
@@ -100,22 +165,35 @@ class AvroglobCommand(click.Command):
             return fail(report.exit_code, report.message)
 
 
-def is_set(value: object) -> bool:
-    """Whether a parameter was given; 0 retries were."""
-    return value is not None and value is not False and value != ()
+def without_defaults(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that the user gave; 0 is a value that a user gives."""
+    return {
+        name: value
+        for name, value in parameters.items()
+        if value is not None and value is not False and value != ()
+    }
+
+
+def broken_pipe() -> int:
+    """Send the interpreter's last flush to nowhere, as nobody reads stdout any more."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    return EXIT_BROKEN_PIPE
 
 
 @contextlib.contextmanager
-def _logging_to_stderr(settings: Settings) -> Iterator[None]:
-    """Log to stderr while a command runs: this package's messages, everybody's with --debug."""
+def _logging_to_stderr(verbose: bool, debug: bool) -> Iterator[None]:
+    """Log to stderr while a command runs: this package's messages, all messages with --debug."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("avroglob: %(message)s"))
+    form = "%(levelname)s %(name)s: %(message)s" if debug else "avroglob: %(message)s"
+    handler.setFormatter(logging.Formatter(form))
     root, package = logging.getLogger(), logging.getLogger("fsspec_avroglob")
     levels = (root.level, package.level)
     root.addHandler(handler)
-    package.setLevel(settings.log_level)
-    if settings.debug:
-        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    package.setLevel(logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING)
+    if debug:
         root.setLevel(logging.INFO)  # botocore's DEBUG would show session tokens
     try:
         yield
@@ -123,33 +201,3 @@ def _logging_to_stderr(settings: Settings) -> Iterator[None]:
         root.removeHandler(handler)
         root.setLevel(levels[0])
         package.setLevel(levels[1])
-
-
-def patterns_argument(function: Callable[..., int]) -> Callable[..., int]:
-    """Let a command take any number of patterns."""
-    return click.argument("patterns", nargs=-1, required=True, metavar="PATTERN...")(function)
-
-
-def json_option(function: Callable[..., int]) -> Callable[..., int]:
-    """Let a command print JSON lines."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")(
-        function
-    )
-
-
-def size_options(function: Callable[..., int]) -> Callable[..., int]:
-    """Let a command print sizes in short."""
-    return click.option("-h", "--human-readable", is_flag=True, help="Print sizes such as 1.5K.")(
-        function
-    )
-
-
-def size_in_bytes(text: str) -> int:
-    """A number of bytes as people write it: 512, 10K, 1.5M, 2G."""
-    number, unit = text.upper().removesuffix("B").removesuffix("I"), 0
-    if number[-1:] in UNITS[1:]:
-        number, unit = number[:-1], UNITS.index(number[-1])
-    try:
-        return int(float(number) * 1024**unit)
-    except (ValueError, OverflowError):
-        raise click.BadParameter(f"{text!r} is not a size such as 512, 10K or 1.5M") from None

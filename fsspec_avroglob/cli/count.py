@@ -1,151 +1,242 @@
-"""`count` and `check`: what the blocks of Avro files tell."""
+"""`count` and `check`: the blocks of Avro files, counted by their headers or read whole."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 
 import click
 
 from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import ordered
-from fsspec_avroglob.avro.container import ContainerHeader
+from fsspec_avroglob.avro.blocks import Dropped, decompress
+from fsspec_avroglob.avro.container import (
+    BLOCK_HEADER_BYTES,
+    SYNC_MARKER_BYTES,
+    Block,
+    ContainerHeader,
+    check_marker,
+    claimed_block,
+)
+from fsspec_avroglob.avro.decode import RunDecoder
+from fsspec_avroglob.avro.stream import Run
 from fsspec_avroglob.cli import output
-from fsspec_avroglob.cli.bars import Advance, progress
-from fsspec_avroglob.cli.check import Decode, examine, walk
+from fsspec_avroglob.cli.arguments import locations
 from fsspec_avroglob.cli.command import (
-    AvroglobCommand,
-    examples,
+    Settings,
+    command,
     json_option,
     patterns_argument,
     size_in_bytes,
 )
 from fsspec_avroglob.cli.exits import EXIT_FOUND, EXIT_OK
-from fsspec_avroglob.cli.places import files, place
-from fsspec_avroglob.cli.settings import Settings
+from fsspec_avroglob.errors import CorruptBlockError
 from fsspec_avroglob.glob.explain import counted
-from fsspec_avroglob.readers.locate import Location
-from fsspec_avroglob.readers.sources import OpenedFile, open_files
+from fsspec_avroglob.readers.locate import Location, read_part
+from fsspec_avroglob.readers.options import ReadOptions
+from fsspec_avroglob.readers.pipeline import Pipeline
+from fsspec_avroglob.readers.sources import LONG_HEAD_BYTES, OpenedFile, open_files
 
-_COUNTED_AHEAD = 32
+_FILES_AHEAD = 32
+_CHUNK_BYTES = 4 << 20
+_HOP_BYTES = 1 << 20  # skipping less than this would take longer than reading it
+_PROBE_BYTES = 4 << 10  # read after a hop
+_CHECKED_AHEAD_BYTES = 32 << 20  # inflating is slower than fetching; more would only take memory
 
-
-def _found(settings: Settings, patterns: tuple[str, ...]) -> list[Location]:
-    """The files that match, each with the name that it is to be shown by."""
-    return [
-        Location(at.shown(info["name"]), at.fs, info["name"], info["size"])
-        for at in (place(settings, typed) for typed in patterns)
-        for info in files(at)
-    ]
-
-
-async def _counts(found: list[Location], advance: Advance) -> list[tuple[int, int]]:
-    """Of each file the numbers of records and of blocks."""
-
-    async def count_one(file: OpenedFile) -> tuple[int, int]:
-        records = blocks = 0
-        async for block in walk(file):
-            records, blocks = records + block.value_count, blocks + 1
-        advance(1)
-        return records, blocks
-
-    counted_files = ordered(open_files(found), count_one, lambda: _COUNTED_AHEAD)
-    async with aclosing(counted_files):
-        return [counts async for _, counts in counted_files]
+Decode = Callable[[Iterable[tuple[int, bytes]]], object]
 
 
-@click.command(
-    cls=AvroglobCommand,
-    epilog=examples(
-        "avroglob count 's3://bucket/events/year=2025/**/*.avro'",
-        "avroglob count --total 's3://bucket/events/**/*.avro'",
-    ),
+@command(
+    "avroglob count 's3://bucket/events/year=2025/**/*.avro'",
+    "avroglob count --total 's3://bucket/events/**/*.avro'",
 )
 @patterns_argument
-@click.option("--total", is_flag=True, help="Print the number of records alone.")
+@click.option("--total", is_flag=True, help="Print only the total number of records.")
 @json_option
 @click.pass_obj
 def count(settings: Settings, /, patterns: tuple[str, ...], total: bool, as_json: bool) -> int:
-    """Count the records of the Avro files that match each PATTERN, without decoding any.
+    """Count the records of the Avro files that match each PATTERN, without decoding them.
 
-    Blocks tell how many records they hold. Of large blocks nothing else is read.
+    The header of a block states its number of records. Large blocks are skipped, not read.
     """
-    found = _found(settings, patterns)
-    with progress(f"counting in {counted(len(found), 'file')}", "files", len(found)) as advance:
-        counts = blocking(_counts, found, advance)
+    files = locations(settings, patterns)
+    what = f"counting in {counted(len(files), 'file')}"
+    with output.progress(what, "files", len(files)) as advance:
+        counts = blocking(_counts, files, advance)
     if total:
         print(sum(records for records, _ in counts))
         return EXIT_OK
     rows = [
         {"records": records, "blocks": blocks, "path": file.name}
-        for (records, blocks), file in zip(counts, found, strict=True)
+        for (records, blocks), file in zip(counts, files, strict=True)
     ]
     output.print_rows(rows, as_json, total=True)
     return EXIT_OK
 
 
-@click.command(
-    cls=AvroglobCommand,
-    epilog=examples(
-        "avroglob check 's3://bucket/events/year=2025/**/*.avro'",
-        "avroglob check --values --json data.avro",
-    ),
+async def _counts(files: list[Location], advance: output.Advance) -> list[tuple[int, int]]:
+    """The numbers of records and blocks of each file."""
+
+    async def count_one(file: OpenedFile) -> tuple[int, int]:
+        records = blocks = 0
+        async for block in _blocks(file):
+            records, blocks = records + block.value_count, blocks + 1
+        advance(1)
+        return records, blocks
+
+    results = ordered(open_files(files), count_one, lambda: _FILES_AHEAD)
+    async with aclosing(results):
+        return [counts async for _, counts in results]
+
+
+async def _blocks(file: OpenedFile) -> AsyncIterator[Block]:
+    """Yield all blocks of a file. Raises CorruptBlockError at the first corrupt one."""
+    source, window = file.source, _Window(file)
+    offset, index = source.header.size_bytes, 0
+    while offset < window.file_bytes:
+        try:
+            opening = await window.read(offset, offset + BLOCK_HEADER_BYTES)
+            block = claimed_block(opening, base=offset, file_bytes=window.file_bytes)
+            marker = await window.read(block.end - SYNC_MARKER_BYTES, block.end)
+            check_marker(block, marker, source.header.sync_marker)
+        except CorruptBlockError as error:
+            raise error.at(source.path, index) from error
+        yield block
+        offset, index = block.end, index + 1
+
+
+class _Window:
+    """The bytes of a file around an offset that only grows. Raises OSError if it has no size."""
+
+    def __init__(self, file: OpenedFile) -> None:
+        if file.source.size is None:
+            path = file.source.path
+            raise OSError(f"the server does not state the size of {path}; count a copy of it")
+        self.file_bytes = file.source.size
+        self._file = file
+        self._start, self._data = 0, file.source.head
+
+    async def read(self, start: int, stop: int) -> bytes:
+        """The bytes [start, stop) of the file, fewer at its end."""
+        stop, end = min(stop, self.file_bytes), self._start + len(self._data)
+        if stop > end:
+            ahead = _PROBE_BYTES if start > end + _HOP_BYTES else _CHUNK_BYTES
+            until = min(max(stop, start + ahead), self.file_bytes)
+            source = self._file.source
+            part = await read_part(self._file.location, start, until, source.etag)
+            if len(part.data) != until - start:
+                raise OSError(f"{source.path} became shorter during the count; count it again")
+            self._start, self._data = start, part.data
+        return self._data[start - self._start : stop - self._start]
+
+
+@command(
+    "avroglob check 's3://bucket/events/year=2025/**/*.avro'",
+    "avroglob check --values --json data.avro",
 )
 @patterns_argument
-@click.option(
-    "--values", is_flag=True,
-    help="Decode the values of every block too (extra: arrow). It is done by fastavro, which finds "
-    "more of what is wrong than the faster engine, and takes some ten times longer.",
-)  # fmt: skip
-@click.option(
-    "--max-block-size", type=size_in_bytes, default="256M", show_default=True, metavar="SIZE",
-    help="Report larger blocks, as stored or inflated.",
-)  # fmt: skip
+@click.option("--values", is_flag=True,
+    help="Also decode the values of every block, about ten times slower (extra: arrow). Uses "
+    "fastavro, which finds more errors than the faster engine.")  # fmt: skip
+@click.option("--max-block-size", type=size_in_bytes, default="256M", show_default=True,
+    metavar="SIZE", help="Report larger blocks, stored or inflated.")  # fmt: skip
 @json_option
 @click.pass_obj
 def check(
-    settings: Settings,
-    /,
-    patterns: tuple[str, ...],
-    values: bool,
-    max_block_size: int,
+    settings: Settings, /, patterns: tuple[str, ...], values: bool, max_block_size: int,
     as_json: bool,
-) -> int:
+) -> int:  # fmt: skip
     """Read the Avro files that match each PATTERN and report corrupt blocks.
 
-    Every block is inflated, its checksum held against it where its codec has one. Prints what is
-    damaged: path, block, offset and size in bytes, reason. Exits with 4 if anything is.
+    Inflates every block and compares its checksum, if its codec has one. Prints path, block, offset
+    and size in bytes, and the reason. Exits with 4 if a block is corrupt.
     """
-    found = _found(settings, patterns)
-    decoding = _decoding(max_block_size) if values else None
-    size = sum(file.size or 0 for file in found)
-    with progress(f"checking {counted(len(found), 'file')}", "bytes", size) as advance:
-        findings = blocking(examine, found, max_block_size, advance, decoding)
+    files = locations(settings, patterns)
+    size_bytes = sum(file.size or 0 for file in files)
+    with output.progress(f"checking {counted(len(files), 'file')}", "bytes", size_bytes) as advance:
+        good, dropped = blocking(_examine, files, max_block_size, values, advance)
+    names = {"block": "block_index", "offset": "offset", "size": "size_bytes", "reason": "reason"}
     rows = [
-        {
-            "path": lost.path,
-            "block": lost.block_index,
-            "offset": lost.offset,
-            "size": lost.size_bytes,
-            "reason": lost.reason,
-        }
-        for lost in findings.dropped
+        {"path": lost.path, **{name: getattr(lost, field) for name, field in names.items()}}
+        for lost in dropped
     ]
     output.print_rows(rows, as_json)
-    told = f"{counted(len(found), 'file')}, {counted(findings.blocks, 'good block')}"
-    told = f"{told}, {counted(findings.values, 'value')}"
-    print(f"{told}; {counted(len(rows), 'corrupt place')}", file=sys.stderr)
+    amounts = [(len(files), "file"), (good["block"], "good block"), (good["value"], "value")]
+    summary = ", ".join(counted(number, noun) for number, noun in amounts)
+    summary += f"; {counted(len(rows), 'corrupt place')}"
+    print(summary, file=sys.stderr)
     return EXIT_FOUND if rows else EXIT_OK
 
 
-def _decoding(max_block_bytes: int) -> Callable[[ContainerHeader], Decode]:
+async def _examine(
+    files: Sequence[Location], max_block_bytes: int, values: bool, advance: output.Advance
+) -> tuple[Counter[str], list[Dropped]]:
+    """Read files as the readers do; count good blocks and values, list corrupt parts in order."""
+    good: Counter[str] = Counter()
+    dropped: list[Dropped] = []
+    decoders: dict[int, Decode | None] = {}
+
+    def skip(whole: Dropped) -> None:
+        dropped.append(whole)
+        advance(whole.size_bytes)
+
+    async def usable_files() -> AsyncGenerator[OpenedFile, None]:
+        ahead = _CHECKED_AHEAD_BYTES // LONG_HEAD_BYTES
+        opened = open_files(files, head_bytes=LONG_HEAD_BYTES, ahead=lambda: ahead, skipped=skip)
+        async with aclosing(opened):
+            async for file in opened:
+                header = file.source.header
+                try:
+                    decoders[file.number] = _decode(header, max_block_bytes) if values else None
+                except ValueError as error:
+                    skip(Dropped(file.source.path, None, 0, file.source.size or 0, str(error)))
+                else:
+                    yield file
+
+    def decoder(file: OpenedFile) -> RunDecoder[Run]:
+        decode = decoders.pop(file.number)
+        verify = _verify(file.source.header.codec, max_block_bytes, decode)
+        return RunDecoder(file.source.path, verify, parallel=not values, dropped=dropped)
+
+    pipeline = Pipeline(
+        decoder,
+        ReadOptions(max_bytes=_CHECKED_AHEAD_BYTES, max_block_size=max_block_bytes),
+        dropped=dropped,
+        on_bytes=advance,
+    )
+    async with aclosing(pipeline.results(usable_files())) as results:
+        async for _, run in results:
+            good["block"] += len(run.blocks)
+            good["value"] += run.value_count
+    numbers = {file.name: number for number, file in enumerate(files)}
+    return good, sorted(dropped, key=lambda one: (numbers[one.path], one.offset))
+
+
+def _decode(header: ContainerHeader, max_block_bytes: int) -> Decode:
+    """A function that decodes the values of whole blocks. Raises ValueError for a bad schema."""
     from fsspec_avroglob.avro.arrow import TableSchema
     from fsspec_avroglob.avro.engines import decoder
 
-    # The stricter engine: polars-avro reads branch numbers that a union has not as one that it has.
-    def decode(header: ContainerHeader) -> Decode:
-        table = TableSchema.of(header.schema)
-        return decoder(header, table, "fastavro", max_block_size=max_block_bytes).decode
+    # polars-avro accepts branch numbers that a union does not have; fastavro refuses them.
+    table = TableSchema.of(header.schema)
+    return decoder(header, table, "fastavro", max_block_size=max_block_bytes).decode
 
-    return decode
+
+def _verify(
+    codec: str, max_block_bytes: int, decode: Decode | None
+) -> Callable[[Run, int | None], Run]:
+    """A function that returns a run if all its blocks can be inflated and, if asked, decoded."""
+
+    def verify(run: Run, _: int | None) -> Run:
+        for _, data in run.stored():
+            decompress(codec, data, max_block_bytes)
+        if decode is not None:
+            try:
+                decode(run.stored())
+            except ValueError as error:
+                raise ValueError(f"its values cannot be decoded: {error}") from error
+        return run
+
+    return verify

@@ -1,10 +1,10 @@
-"""What the command line says about a failure, and the exit code that goes with it."""
+"""Exit codes, and what the command line prints about a failure."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 EXIT_OK = 0
 EXIT_NO_MATCH = EXIT_REFUSED = 1
@@ -15,63 +15,40 @@ EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
-_CREDENTIALS_HINT = (
+# By names: of the code of an S3 error, or of an exception's class.
+_HINTS = {
+    "Check the bucket's name, and --endpoint-url if it is not on AWS.": "NoSuchBucket",
     "Give credentials with --profile or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
-    "for a public bucket use --no-sign-request."
-)
-_REGION_HINT = "Give the bucket's region with --region or AWS_REGION."
-_ENDPOINT_HINT = "Check --endpoint-url (or AWS_ENDPOINT_URL) and the network."
-_LOG_IN_HINT = "Log in again: aws sso login."
-_THROTTLED_HINT = "Try again later, or with a higher --max-retries."
-
-_HINTS_BY_S3_CODE = {
-    "NoSuchBucket": "Check the bucket's name, and --endpoint-url if it is not on AWS.",
-    "AccessDenied": _CREDENTIALS_HINT,
-    "AllAccessDisabled": _CREDENTIALS_HINT,
-    "403": _CREDENTIALS_HINT,
-    "InvalidAccessKeyId": _CREDENTIALS_HINT,
-    "SignatureDoesNotMatch": "The secret key does not belong to the access key; check both.",
-    "ExpiredToken": "The session's credentials have expired; renew them (aws sso login).",
-    "InvalidToken": "The session token is not valid here; renew it, or check --endpoint-url.",
-    "PermanentRedirect": _REGION_HINT,
-    "AuthorizationHeaderMalformed": _REGION_HINT,
-    "SlowDown": _THROTTLED_HINT,
-    "ServiceUnavailable": _THROTTLED_HINT,
-    "503": _THROTTLED_HINT,
+    "for a public bucket use --no-sign-request.": "AccessDenied AllAccessDisabled 403 "
+    "InvalidAccessKeyId NoCredentialsError PartialCredentialsError CredentialRetrievalError",
+    "The secret key does not belong to the access key; check both.": "SignatureDoesNotMatch",
+    "The session's credentials have expired; renew them (aws sso login).": "ExpiredToken",
+    "The session token is not valid here; renew it, or check --endpoint-url.": "InvalidToken",
+    "Give the bucket's region with --region or AWS_REGION.": "PermanentRedirect "
+    "AuthorizationHeaderMalformed",
+    "Try again later, or with a higher --max-retries.": "SlowDown ServiceUnavailable 503",
+    "Log in again: aws sso login.": "TokenRetrievalError UnauthorizedSSOTokenError "
+    "SSOTokenLoadError",
+    "Check --endpoint-url (or AWS_ENDPOINT_URL) and the network.": "EndpointConnectionError "
+    "ConnectTimeoutError ReadTimeoutError ConnectionClosedError",
+    "Name your own certificates with AWS_CA_BUNDLE.": "SSLError",
+    "List the profiles with: aws configure list-profiles.": "ProfileNotFound",
 }
-_HINTS_BY_EXCEPTION = {
-    "NoCredentialsError": _CREDENTIALS_HINT,
-    "PartialCredentialsError": _CREDENTIALS_HINT,
-    "CredentialRetrievalError": _CREDENTIALS_HINT,
-    "TokenRetrievalError": _LOG_IN_HINT,
-    "UnauthorizedSSOTokenError": _LOG_IN_HINT,
-    "SSOTokenLoadError": _LOG_IN_HINT,
-    "EndpointConnectionError": _ENDPOINT_HINT,
-    "ConnectTimeoutError": _ENDPOINT_HINT,
-    "ReadTimeoutError": _ENDPOINT_HINT,
-    "ConnectionClosedError": _ENDPOINT_HINT,
-    "SSLError": "A certificate of your own is named by AWS_CA_BUNDLE.",
-    "ProfileNotFound": "Profiles are listed by: aws configure list-profiles.",
-}
+_HINT_BY_NAME = {name: hint for hint, names in _HINTS.items() for name in names.split()}
 _WRONG_VALUES = frozenset({"ProfileNotFound", "InvalidRegionError", "ParamValidationError"})
 
 
-def no_match(*typed: str) -> str:
-    """The message that nothing matches what was typed; most that look like keys are local paths."""
-    local = "" if any("://" in one for one in typed) else " here; on S3 it is s3://bucket/key"
-    return f"nothing matches {' '.join(typed)}{local}"
-
-
-class UsageProblem(ValueError):
-    """A combination of arguments that cannot be followed."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What to tell about an error, and the exit code that goes with it."""
+class Report(NamedTuple):
+    """What to print about an error, and the exit code that goes with it."""
 
     exit_code: int
     message: str
+
+
+def no_match(*patterns: str) -> str:
+    """The message that nothing matches; a local path may be a key without its ``s3://``."""
+    local = "" if any("://" in one for one in patterns) else " here; on S3 it is s3://bucket/key"
+    return f"nothing matches {' '.join(patterns)}{local}"
 
 
 def fail(code: int, message: str) -> int:
@@ -81,20 +58,18 @@ def fail(code: int, message: str) -> int:
 
 
 def explain(error: Exception) -> Report | None:
-    """Explain an error that the user or the storage made; None for one that is a bug of ours."""
+    """Explain an error that the user or the storage caused; None for a bug of this package."""
     code, kinds = _s3_error_code(error), [type(link).__name__ for link in _chain(error)]
     exit_code = _exit_code(error, code, kinds)
     if exit_code is None:
         return None
-    hint = _HINTS_BY_S3_CODE.get(code or "") or next(
-        (_HINTS_BY_EXCEPTION[kind] for kind in kinds if kind in _HINTS_BY_EXCEPTION), ""
-    )
+    hint = next((_HINT_BY_NAME[name] for name in [code, *kinds] if name in _HINT_BY_NAME), "")
     lines = [_message(error), *getattr(error, "__notes__", ()), hint]
-    return Report(exit_code, "\n".join(line for line in lines if line))
+    return Report(exit_code, "\n".join(filter(None, lines)))
 
 
 def _s3_error_code(error: BaseException) -> str | None:
-    """The S3 error code (``NoSuchBucket``, ``403``) behind an error or its causes, if any."""
+    """The S3 error code (``NoSuchBucket``, ``403``) of an error or one of its causes, if any."""
     for link in _chain(error):
         response = getattr(link, "response", None)
         if isinstance(response, Mapping) and "Error" in response:
@@ -122,7 +97,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _unreached(error: FileNotFoundError) -> OSError | None:
-    """Why a server could not be asked; fsspec's HTTP filesystem takes that for "not found"."""
+    """The connection error behind a "not found", as fsspec's HTTP filesystem reports both."""
     for link in _chain(error):
         if isinstance(link, OSError) and not isinstance(link, FileNotFoundError):
             return link
@@ -135,7 +110,7 @@ def _is_from_a_client(error: BaseException) -> bool:
 
 
 def _message(error: Exception) -> str:
-    """Take the message of an error without the number that ``str(OSError)`` puts before it."""
+    """The message of an error, without the number that ``str(OSError)`` starts with."""
     if isinstance(error, FileNotFoundError) and (reason := _unreached(error)):
         return f"{error}: {reason}"
     if isinstance(error, OSError) and error.strerror:

@@ -1,93 +1,76 @@
-"""`ls`, `find`, `du` and `stat`: what is there, and how large."""
+"""`ls`, `find`, `du` and `stat`: names, sizes and metadata of files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 import click
 
 from fsspec_avroglob.cli import output
-from fsspec_avroglob.cli.bars import progress
+from fsspec_avroglob.cli.arguments import Info, PathArgument, below, is_absence
 from fsspec_avroglob.cli.command import (
-    AvroglobCommand,
-    examples,
+    Settings,
+    command,
     json_option,
     patterns_argument,
     size_in_bytes,
-    size_options,
 )
-from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, EXIT_OK, UsageProblem, fail, no_match
-from fsspec_avroglob.cli.places import Info, Place, below, entries, is_absence, matches, place
-from fsspec_avroglob.cli.settings import Settings
+from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, EXIT_OK, fail, no_match
 
 MAX_DEPTH = 32
 
+_long_option = click.option("-l", "--long", is_flag=True, help="Show size in bytes and time.")
+_short_option = click.option("-h", "--human-readable", is_flag=True,
+    help="Like -l, with sizes such as 1.5K.")  # fmt: skip
 
-@click.command(
-    cls=AvroglobCommand,
-    epilog=examples(
-        "avroglob ls 's3://bucket/events/year={2023,2025}/month={01..06}/*/*.avro'",
-        "avroglob ls -h 's3://bucket/events/**/part-0.avro'",
-        "avroglob ls --json 's3://bucket/events/*/' | jq -r .path",
-        "avroglob ls --no-sign-request --region us-west-2 's3://public-bucket/*'",
-        "avroglob ls --endpoint-url http://127.0.0.1:9000 's3://bucket/*'",
-    ),
+
+@command(
+    "avroglob ls 's3://bucket/events/year={2023,2025}/month={01..06}/*/*.avro'",
+    "avroglob ls -h 's3://bucket/events/**/part-0.avro'",
+    "avroglob ls --json 's3://bucket/events/*/' | jq -r .path",
+    "avroglob ls --no-sign-request --region us-west-2 's3://public-bucket/*'",
+    "avroglob ls --endpoint-url http://127.0.0.1:9000 's3://bucket/*'",
 )
 @patterns_argument
-@click.option("-l", "--long", is_flag=True, help="Show size in bytes and time of modification.")
-@click.option("-h", "--human-readable", is_flag=True, help="Like -l, with sizes such as 1.5K.")
+@_long_option
+@_short_option
 @json_option
 @click.pass_obj
-def ls(
-    settings: Settings,
-    /,
-    patterns: tuple[str, ...],
-    long: bool,
-    human_readable: bool,
-    as_json: bool,
-) -> int:
+def ls(settings: Settings, /, patterns: tuple[str, ...], **form: bool) -> int:
     """List the files and directories that match each PATTERN, sorted.
 
     A directory's path ends with a slash. A PATTERN without wildcards that names a directory lists
     its content. Into a pipe goes one plain path a line.
     """
-    write = output.entry_writer(long or human_readable, as_json, human_readable)
     code = EXIT_OK
     for pattern in patterns:
         found = False
-        for entry in entries(place(settings, pattern)):
+        for fields in PathArgument.of(settings, pattern).entries():
             found = True
-            write(entry)
+            output.print_entry(fields, **form)
         if not found:
             code = fail(EXIT_NO_MATCH, no_match(pattern))
     return code
 
 
-@click.command(
-    cls=AvroglobCommand,
-    epilog=examples(
-        "avroglob find 's3://bucket/events/year=2025' --name '*.avro' --min-size 1M",
-        "avroglob find 's3://bucket/events' --type d --max-depth 1",
-        "avroglob find 's3://bucket/logs' --unsorted | head",
-    ),
+@command(
+    "avroglob find 's3://bucket/events/year=2025' --name '*.avro' --min-size 1M",
+    "avroglob find 's3://bucket/events' --type d --max-depth 1",
+    "avroglob find 's3://bucket/logs' --unsorted | head",
 )
 @patterns_argument
-@click.option("--name", default="*", metavar="PATTERN", help="Only what has such a name.")
-@click.option(
-    "--type", "kind", type=click.Choice(["f", "d"]), default="f", show_default=True,
-    help="Files or directories.",
-)  # fmt: skip
+@click.option("--name", default="*", metavar="PATTERN", help="Only these names.")
+@click.option("--type", "kind", type=click.Choice(["f", "d"]), default="f", show_default=True,
+    help="Files or directories.")  # fmt: skip
 @click.option("--max-depth", type=click.IntRange(1, MAX_DEPTH), metavar="N", help="Levels below.")
-@click.option("--min-size", type=size_in_bytes, metavar="SIZE", help="Only so large files.")
-@click.option(
-    "--max-size", type=size_in_bytes, metavar="SIZE", help="Only files no larger than this."
-)
-@click.option(
-    "--unsorted", is_flag=True, help="Print as pages arrive, in memory that does not grow."
-)
-@click.option("-l", "--long", is_flag=True, help="Show size in bytes and time of modification.")
-@click.option("-h", "--human-readable", is_flag=True, help="Like -l, with sizes such as 1.5K.")
+@click.option("--min-size", type=size_in_bytes, default="0", metavar="SIZE",
+    help="Only files of at least this size.")  # fmt: skip
+@click.option("--max-size", type=size_in_bytes, metavar="SIZE", help="Only files up to this size.")
+@click.option("--unsorted", is_flag=True, help="Print as pages arrive, in bounded memory.")
+@_long_option
+@_short_option
 @json_option
 @click.pass_obj
 def find(
@@ -97,71 +80,61 @@ def find(
     name: str,
     kind: str,
     max_depth: int | None,
-    min_size: int | None,
+    min_size: int,
     max_size: int | None,
     unsorted: bool,
-    long: bool,
-    human_readable: bool,
-    as_json: bool,
+    **form: bool,
 ) -> int:
     """List all files below each PATTERN, sorted.
 
-    What name and depth rule out is not listed either.
+    Directories that --name and --max-depth exclude are not listed.
     """
     if "/" in name:
-        raise UsageProblem("--name is about names, without a slash; put directories into PATTERN")
-    write = output.entry_writer(long or human_readable, as_json, human_readable)
-    low, high = min_size or 0, float("inf") if max_size is None else max_size
+        raise click.UsageError("--name takes no slash; put directories into PATTERN")
+    largest = float("inf") if max_size is None else max_size
 
     def wanted(info: Info) -> bool:
         if (info["type"] == "directory") != (kind == "d"):
             return False
-        return kind == "d" or low <= (info["size"] or 0) <= high
+        return kind == "d" or min_size <= (info["size"] or 0) <= largest
 
     code = EXIT_NO_MATCH
     for typed in patterns:
-        at = place(settings, typed)
-        found: Iterable[Info] = filter(wanted, _below(at, name, max_depth, kind == "d"))
+        argument = PathArgument.of(settings, typed)
+        pattern = _below(argument.path, name, max_depth)
+        found: Iterable[Info] = filter(wanted, argument.matches(pattern, directories=kind == "d"))
         if not unsorted:
-            with progress(f"listing {typed}", "files") as advance:
-                found = sorted(_told(found, advance), key=lambda info: str(info["name"]))
+            with output.progress(f"listing {typed}", "files") as advance:
+                found = sorted(_advancing(found, advance), key=itemgetter("name"))
         for info in found:
             code = EXIT_OK
-            write(output.Entry.from_info(at.shown(info["name"]), info))
+            output.print_entry(output.entry(argument.shown(info["name"]), info), **form)
     return fail(code, no_match(*patterns)) if code else code
 
 
-def _below(at: Place, name: str, max_depth: int | None, directories: bool) -> Iterator[Info]:
-    """What lies below a place: one pattern, so that the listing is planned for it."""
+def _below(path: str, name: str, max_depth: int | None) -> str:
+    """One pattern for the files below a path, so that the listing is planned for it."""
+    tail = "**" if name == "*" else f"**/{name}"
     if max_depth:
-        levels = ",".join("*/" * depth + name for depth in range(max_depth))
-        tail = f"{{{levels}}}"
-    else:
-        tail = "**" if name == "*" else f"**/{name}"
-    start = at.path.rstrip("/")
-    return matches(at, f"{start}/{tail}", directories=directories)
+        tail = "{" + ",".join("*/" * depth + name for depth in range(max_depth)) + "}"
+    return f"{path.rstrip('/')}/{tail}"
 
 
-def _told(infos: Iterable[Info], advance: Any) -> Iterator[Info]:
+def _advancing(infos: Iterable[Info], advance: output.Advance) -> Iterator[Info]:
     for info in infos:
         advance(1)
         yield info
 
 
-@click.command(
-    cls=AvroglobCommand,
-    epilog=examples(
-        "avroglob du -h s3://bucket/events",
-        "avroglob du -h 's3://bucket/events/year=*'",
-        "avroglob du --depth 1 --json s3://bucket | jq -s 'sort_by(.size)'",
-    ),
+@command(
+    "avroglob du -h s3://bucket/events",
+    "avroglob du -h 's3://bucket/events/year=*'",
+    "avroglob du --depth 1 --json s3://bucket | jq -s 'sort_by(.size)'",
 )
 @patterns_argument
-@click.option(
-    "-d", "--depth", type=click.IntRange(0, MAX_DEPTH), default=0, metavar="N",
-    help="Tell directories so many levels below apart.  [default: 0]",
-)  # fmt: skip
-@size_options
+@click.option("-d", "--depth", type=click.IntRange(0, MAX_DEPTH), default=0, metavar="N",
+    help="Add up directories down to N levels below separately.  [default: 0]")  # fmt: skip
+@click.option("-h", "--human-readable", is_flag=True, help="Print sizes such as 1.5K.")
 @json_option
 @click.pass_obj
 def du(
@@ -177,23 +150,24 @@ def du(
     Prints bytes, the number of files and the path, for every match of PATTERN.
     """
     totals: dict[str, list[int]] = {}
-    with progress("listing", "files") as advance:
+    with output.progress("listing", "files") as advance:
         for typed in patterns:
-            at = place(settings, typed)
-            segments = at.path.rstrip("/").split("/")
+            argument = PathArgument.of(settings, typed)
+            segments = argument.path.rstrip("/").split("/")
             level = segments.index("**") if "**" in segments else len(segments)
-            for info in _told(matches(at, below(at.path), directories=False), advance):
-                names = info["name"].split("/")
-                group = totals.setdefault(at.shown("/".join(names[: level + depth])), [0, 0])
-                group[0] += info["size"] or 0
-                group[1] += 1
+            infos = argument.matches(below(argument.path), directories=False)
+            for info in _advancing(infos, advance):
+                group = "/".join(info["name"].split("/")[: level + depth])
+                total = totals.setdefault(argument.shown(group), [0, 0])
+                total[0] += info["size"] or 0
+                total[1] += 1
     if not totals:
         return fail(EXIT_NO_MATCH, no_match(*patterns))
     rows = [
         {"size": size, "files": files, "path": path}
         for path, (size, files) in sorted(totals.items())
     ]
-    output.print_rows(rows, as_json, sizes=("size",) if human_readable else (), total=not as_json)
+    output.print_rows(rows, as_json, sizes=["size"] if human_readable else [], total=True)
     return EXIT_OK
 
 
@@ -211,28 +185,24 @@ _HEAD_FIELDS = {
 }
 
 
-@click.command(
-    cls=AvroglobCommand,
-    epilog=examples(
-        "avroglob stat s3://bucket/events/part-0.avro",
-        "avroglob stat --json 's3://bucket/events/*.avro' | jq .etag",
-    ),
+@command(
+    "avroglob stat s3://bucket/events/part-0.avro",
+    "avroglob stat --json 's3://bucket/events/*.avro' | jq .etag",
 )
 @patterns_argument
 @json_option
 @click.pass_obj
 def stat(settings: Settings, /, patterns: tuple[str, ...], as_json: bool) -> int:
-    """Show what is known of each file: size, times, ETag, storage class, metadata.
+    """Show the metadata of each file: size, times, ETag, storage class, user metadata.
 
-    A PATTERN with wildcards shows what the listing tells; without them the file itself is asked.
+    For a PATTERN with wildcards, shows the fields of the listing; otherwise asks for the file.
     """
     code = EXIT_OK
     for typed in patterns:
-        at = place(settings, typed)
-        known = list(_known(at))
-        if not known:
+        found = list(_metadata(PathArgument.of(settings, typed)))
+        if not found:
             code = fail(EXIT_NO_MATCH, no_match(typed))
-        for fields in known:
+        for fields in found:
             if as_json:
                 print(output.json_line(fields))
             else:
@@ -240,33 +210,32 @@ def stat(settings: Settings, /, patterns: tuple[str, ...], as_json: bool) -> int
     return code
 
 
-def _known(at: Place) -> Iterator[Mapping[str, Any]]:
-    if at.is_pattern:
-        for entry in entries(at):
-            yield entry.as_dict()
+def _metadata(argument: PathArgument) -> Iterator[Mapping[str, Any]]:
+    if argument.is_pattern:
+        yield from argument.entries()
         return
     try:
-        if at.on_s3 and (fields := _head(at)):
+        if argument.is_s3 and (fields := _head(argument)):
             yield fields
             return
-        info = at.fs.info(at.path)
-        yield output.Entry.from_info(at.shown(info["name"]), info).as_dict()
+        info = argument.fs.info(argument.path)
+        yield output.entry(argument.shown(info["name"]), info)
     except FileNotFoundError as error:
         if not is_absence(error):
             raise
 
 
-def _head(at: Place) -> dict[str, Any]:
-    """What a HEAD request tells of an object; nothing where there is none of that name."""
-    bucket, key, version = at.fs.split_path(at.path)
+def _head(argument: PathArgument) -> dict[str, Any]:
+    """The fields of a HEAD request; empty if there is no object of this name."""
+    bucket, key, version = argument.fs.split_path(argument.path)
     if not key:
         return {}
     try:
-        asked = {"VersionId": version} if version else {}
-        head = at.fs.call_s3("head_object", Bucket=bucket, Key=key, **asked)
+        more = {"VersionId": version} if version else {}
+        head = argument.fs.call_s3("head_object", Bucket=bucket, Key=key, **more)
     except FileNotFoundError:
         return {}
-    told = {name: head.get(field) for name, field in _HEAD_FIELDS.items()}
-    told["etag"] = str(told["etag"] or "").strip('"')
-    known = {name: value for name, value in told.items() if value not in (None, {}, "")}
-    return {"path": at.shown(at.path), "type": "file", **known}
+    fields = {name: head.get(field) for name, field in _HEAD_FIELDS.items()}
+    fields["etag"] = str(fields["etag"] or "").strip('"')
+    known = {name: value for name, value in fields.items() if value not in (None, {}, "")}
+    return {"path": argument.shown(argument.path), "type": "file", **known}

@@ -1,6 +1,6 @@
-"""How the command line writes entries, JSON and tables: plain when piped, styled on a terminal.
+"""How commands print: plain text and JSON lines into a pipe; tables, colour and bars on a terminal.
 
-NO_COLOR and the like are rich's to honour.
+rich decides about colour, NO_COLOR included.
 """
 
 from __future__ import annotations
@@ -9,211 +9,89 @@ import datetime as dt
 import json
 import math
 import sys
-import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
+import click
 from rich.console import Console
-from rich.json import JSON
-from rich.syntax import Syntax
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
-from fsspec_avroglob.cli.exits import UsageProblem
-from fsspec_avroglob.cli.tour import print_plainly
+from fsspec_avroglob.filesystem.atomic import atomic_path
 from fsspec_avroglob.glob.explain import printable
 
-_PIPED_WIDTH = 1_000_000  # columns; nothing is cut or wrapped for a program that reads
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of `ls`: a file, or a directory, whose path ends with a slash and has no size."""
-
-    path: str
-    is_dir: bool
-    size_bytes: int | None
-    modified: dt.datetime | None
-    etag: str | None
-
-    @classmethod
-    def from_info(cls, path: str, info: Mapping[str, Any]) -> Entry:
-        """Make an entry of fsspec's info for a path; ``path`` is the name to show for it."""
-        is_dir = info.get("type") == "directory"
-        etag = info.get("ETag")
-        return cls(
-            path=f"{path.rstrip('/')}/" if is_dir else path,
-            is_dir=is_dir,
-            size_bytes=None if is_dir else info.get("size"),
-            modified=_modified(info),
-            etag=etag.strip('"') if isinstance(etag, str) else None,
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields of `ls --json`; those that are not known are left out."""
-        fields = {
-            "path": self.path,
-            "type": "directory" if self.is_dir else "file",
-            "size": self.size_bytes,
-            "modified": self.modified,
-            "etag": self.etag,
-        }
-        return {name: value for name, value in fields.items() if value is not None}
-
-    def columns(self, human_readable: bool) -> str:
-        """Size and time of modification (UTC), aligned, for the left of the path."""
-        size = "-" if self.size_bytes is None else str(self.size_bytes)
-        if human_readable and self.size_bytes is not None:
-            size = human_size(self.size_bytes)
-        when = "-" if self.modified is None else f"{self.modified:%Y-%m-%dT%H:%M:%SZ}"
-        return f"{size:>{6 if human_readable else 12}}  {when:<20}  "
-
-
-def entry_writer(long: bool, as_json: bool, human_readable: bool) -> Callable[[Entry], None]:
-    """The function that prints one entry in the form asked for."""
-    if as_json:
-        return lambda entry: print(json_line(entry.as_dict()))
-
-    def columns(entry: Entry) -> str:
-        return entry.columns(human_readable) if long else ""
-
-    if not sys.stdout.isatty():
-        return lambda entry: print(columns(entry) + entry.path)
-    console = _console()
-
-    def print_styled(entry: Entry) -> None:
-        line = Text(columns(entry), style="cyan")
-        line.append(printable(entry.path), style="bold blue" if entry.is_dir else "default")
-        console.print(line)
-
-    return print_styled
-
-
-def print_json(value: Any) -> None:
-    """Print a value as indented JSON."""
-    text = json.dumps(_to_json(value), indent=2, ensure_ascii=False)
-    if sys.stdout.isatty():
-        _console().print(JSON(text))
-    else:
-        print(text)
-
-
-def print_table(records: Sequence[Mapping[str, Any]]) -> None:
-    """Print records as an aligned table; numbers stand right, null is empty."""
-    names = list(dict.fromkeys(name for record in records for name in record))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in names:
-        numeric = all(isinstance(record.get(name), int | float | None) for record in records)
-        table.add_column(
-            Text(printable(name)), justify="right" if numeric else "left", no_wrap=True
-        )
-    for record in records:
-        table.add_row(*(Text(_cell(record.get(name))) for name in names))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
-    console.print(table)
-
-
-def print_tour(kind: Literal["title", "code", "text"], text: str) -> None:
-    """Print a part of the demo's tour."""
-    console = _console()
-    if not console.is_terminal:
-        print_plainly(kind, text)
-    elif kind == "code":
-        indented = textwrap.indent(text, "    ")
-        console.print(
-            Syntax(indented, "python", theme="ansi_dark", background_color="default").highlight(
-                indented
-            )
-        )
-    elif kind == "title":
-        console.print(Text(f"\n{text}", style="bold cyan"))
-    else:
-        console.print(Text(text))
-
-
-def json_line(value: Any) -> str:
-    """A value, an Avro record for one, as JSON on one line."""
-    return json.dumps(_to_json(value), ensure_ascii=False)
-
-
-def print_rows(
-    rows: Sequence[Mapping[str, Any]],
-    as_json: bool,
-    *,
-    sizes: Collection[str] = (),
-    total: bool = False,
-) -> None:
-    """Print results: a table on a terminal, tab-separated into a pipe, or JSON lines.
-
-    sizes: columns with numbers of bytes that are to be printed in short. total: whether several
-    rows are followed by their sum, on a terminal and in a pipe.
-    """
-    if as_json:
-        for row in rows:
-            print(json_line(row))
-        return
-    if not rows:
-        return
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    if total and len(rows) > 1:
-        rows = [*rows, {name: _sum_of(name, rows) for name in names}]
-    shown = [
-        {name: human_size(row[name]) if name in sizes else row.get(name) for name in names}
-        for row in rows
-    ]
-    if not sys.stdout.isatty():
-        for row in shown:
-            print(*(_cell(row[name]) for name in names), sep="\t")
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in names:
-        text = any(isinstance(row.get(name), str) for row in rows)
-        table.add_column(name, justify="left" if text else "right", overflow="fold")
-    for number, row in enumerate(shown):
-        last = total and len(rows) > 1 and number == len(rows) - 1
-        cells = (_number_or_text(row[name]) for name in names)
-        table.add_row(*cells, style="bold" if last else "")
-    _console().print(table)
-
-
-def _sum_of(name: str, rows: Sequence[Mapping[str, Any]]) -> Any:
-    values = [row.get(name) for row in rows]
-    if any(isinstance(value, str) for value in values):
-        return "total"
-    return sum(value for value in values if value is not None)
-
-
-def _number_or_text(value: Any) -> Text:
-    return Text(f"{value:,}" if isinstance(value, int) else _cell(value))
-
-
-def print_fields(fields: Mapping[str, Any]) -> None:
-    """Print one thing's fields below one another, names on the left."""
-    console, width = _console(), max(map(len, fields))
-    for name, value in fields.items():
-        line = Text(f"{name:>{width}}  ", style="bold cyan")
-        line.append(_cell(value), style="default")
-        console.print(line)
-
-
-@contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
-    """A path beside *target* to write to; it becomes *target* when the block ends well.
-
-    Raises UsageProblem where there is no directory for it.
-    """
-    if not target.parent.is_dir():
-        raise UsageProblem(f"{target}: its directory does not exist; make it first")
-    from fsspec_avroglob.filesystem.atomic import atomic_path
-
-    with atomic_path(target) as partial:
-        yield Path(partial)
-
-
 UNITS = ("", "K", "M", "G", "T", "P")
+_PIPED_WIDTH = 1_000_000  # columns; never cut or wrap what another program reads
+
+Row = Mapping[str, Any]
+Advance = Callable[[int], object]
+
+
+@cache
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True)
+
+
+# --- files and directories -----------------------------------------------------------------------
+
+
+def entry(path: str, info: Row) -> dict[str, Any]:
+    """The fields of `ls --json` for a path, from fsspec's info; leaves out unknown fields."""
+    is_dir = info.get("type") == "directory"
+    fields = {
+        "path": f"{path.rstrip('/')}/" if is_dir else path,
+        "type": "directory" if is_dir else "file",
+        "size": None if is_dir else info.get("size"),
+        "modified": _modified(info),
+        "etag": str(info.get("ETag") or "").strip('"') or None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def print_entry(
+    fields: Row, *, long: bool = False, human_readable: bool = False, as_json: bool = False
+) -> None:
+    """Print an :func:`entry` on one line: its path, after size and time if that is asked for."""
+    if as_json:
+        print(json_line(fields))
+        return
+    columns = _size_and_time(fields, human_readable) if long or human_readable else ""
+    if not sys.stdout.isatty():
+        print(columns + fields["path"])
+        return
+    line = Text(columns, style="cyan")
+    style = "bold blue" if fields["type"] == "directory" else "default"
+    _console().print(line.append(printable(fields["path"]), style=style))
+
+
+def _size_and_time(fields: Row, human_readable: bool) -> str:
+    size = fields.get("size", "-")
+    if human_readable and size != "-":
+        size = human_size(size)
+    when = f"{fields['modified']:%Y-%m-%dT%H:%M:%SZ}" if "modified" in fields else "-"
+    return f"{size:>{6 if human_readable else 12}}  {when:<20}  "
+
+
+def _modified(info: Row) -> dt.datetime | None:
+    for name in ("LastModified", "mtime", "last_modified", "updated", "modified", "created"):
+        value = info.get(name)
+        if isinstance(value, int | float):
+            return dt.datetime.fromtimestamp(value, tz=dt.UTC)
+        if isinstance(value, dt.datetime):
+            return value.astimezone(dt.UTC)
+    return None
 
 
 def human_size(size_bytes: int) -> str:
@@ -227,36 +105,105 @@ def human_size(size_bytes: int) -> str:
     return f"{amount:.0f}{UNITS[-1]}"
 
 
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=True)
+# --- rows ----------------------------------------------------------------------------------------
 
 
-def _modified(info: Mapping[str, Any]) -> dt.datetime | None:
-    for name in ("LastModified", "mtime", "last_modified", "updated", "modified", "created"):
-        value = info.get(name)
-        if isinstance(value, int | float):
-            return dt.datetime.fromtimestamp(value, tz=dt.UTC)
-        if isinstance(value, dt.datetime):
-            return value.astimezone(dt.UTC)
-    return None
+def print_rows(
+    rows: Sequence[Row], as_json: bool, *, sizes: Collection[str] = (), total: bool = False
+) -> None:
+    """Print results: a table on a terminal, tab-separated into a pipe, or JSON lines.
+
+    sizes: columns of byte counts to shorten, as in 1.5K. total: add a row of sums below two or
+    more rows, except in JSON.
+    """
+    if as_json:
+        for row in rows:
+            print(json_line(row))
+        return
+    if total and len(rows) > 1:
+        rows = [*rows, {name: _sum_of(name, rows) for name in rows[0]}]
+    rows = [
+        {name: human_size(value) if name in sizes else value for name, value in row.items()}
+        for row in rows
+    ]
+    if sys.stdout.isatty():
+        print_table(rows, wrap=True)
+    else:
+        for row in rows:
+            print(*map(cell, row.values()), sep="\t")
+
+
+def _sum_of(name: str, rows: Sequence[Row]) -> Any:
+    values = [row[name] for row in rows]
+    return "total" if isinstance(values[0], str) else sum(values)
+
+
+def print_table(rows: Sequence[Row], *, wrap: bool = False) -> None:
+    """Print rows as an aligned table, in a pipe too: numbers right, null empty.
+
+    wrap: break values that are wider than the terminal instead of cutting them.
+    """
+    if not rows:
+        return
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
+        justify: Literal["left", "right"] = "right" if numeric else "left"
+        overflow: Literal["fold", "ellipsis"] = "fold" if wrap else "ellipsis"
+        table.add_column(
+            Text(printable(name)), justify=justify, overflow=overflow, no_wrap=not wrap
+        )
+    for row in rows:
+        table.add_row(*(Text(cell(row.get(name))) for name in names))
+    width = None if sys.stdout.isatty() else _PIPED_WIDTH
+    Console(highlight=False, width=width).print(table)
+
+
+def print_fields(fields: Row) -> None:
+    """Print the fields of one thing, one a line, names on the left."""
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        line = Text(f"{name:>{width}}  ", style="bold cyan")
+        _console().print(line.append(cell(value), style="default"))
+
+
+# --- values --------------------------------------------------------------------------------------
+
+
+def json_line(value: Any, indent: int | None = None) -> str:
+    """A value, such as an Avro record, as JSON; on one line without ``indent``."""
+    return json.dumps(_to_json(value), ensure_ascii=False, indent=indent)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    text = json_line(value, indent=2)
+    if sys.stdout.isatty():
+        _console().print_json(text)
+    else:
+        print(text)
 
 
 def plain_text(value: Any) -> str:
-    """A value as text: null is empty, what is nested is JSON."""
+    """A value as text: null is empty, nested values are JSON."""
     plain = _to_json(value)
     if plain is None:
         return ""
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A value as text without control characters."""
     return printable(plain_text(value))
 
 
 def _to_json(value: Any) -> Any:
-    """What JSON can hold of an Avro value; bytes become text as in Avro's own JSON encoding."""
+    """Convert an Avro value to what JSON holds; bytes become text as in Avro's JSON encoding."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, bytes):
         return value.decode("iso-8859-1")
     if isinstance(value, dt.datetime | dt.date | dt.time):
@@ -265,6 +212,43 @@ def _to_json(value: Any) -> Any:
         return {str(key): _to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_to_json(item) for item in value]
-    if value is None or isinstance(value, str | int | float):
-        return value
     return str(value)
+
+
+# --- long work -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def progress(
+    what: str, unit: Literal["files", "records", "bytes"], total: int | None = None
+) -> Iterator[Advance]:
+    """Show a bar on stderr, if that is a terminal, until the block ends.
+
+    Yields a function that advances the bar; any thread may call it. total: the sum of all steps,
+    None if unknown.
+    """
+    if not sys.stderr.isatty():
+        yield lambda amount: None
+        return
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn() if unit == "bytes" else MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        yield partial(bar.advance, bar.add_task(what, total=total))
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Yield a path next to *target* to write to; rename it to *target* if the block succeeds.
+
+    Raises click.UsageError if the directory does not exist.
+    """
+    if not target.parent.is_dir():
+        raise click.UsageError(f"{target}: its directory does not exist; make it first")
+    with atomic_path(target) as temporary:
+        yield Path(temporary)

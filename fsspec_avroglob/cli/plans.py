@@ -1,36 +1,32 @@
-"""`explain` and `bench`: what a pattern costs, as planned and as measured."""
+"""`explain`: how a pattern is listed, as text, JSON or a drawing."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from fsspec_avroglob.cli import output
-from fsspec_avroglob.cli.command import AvroglobCommand, examples, json_option
+from fsspec_avroglob.cli.arguments import PathArgument
+from fsspec_avroglob.cli.command import Settings, command, json_option
 from fsspec_avroglob.cli.exits import EXIT_OK
-from fsspec_avroglob.cli.places import s3_place
-from fsspec_avroglob.cli.settings import Settings
 from fsspec_avroglob.glob.explain import costed, counted
 from fsspec_avroglob.glob.svg import GlobPlan
+from fsspec_avroglob.readers.locate import is_s3_uri
 
 
-@click.command(
-    cls=AvroglobCommand,
-    epilog=examples(
-        "avroglob explain 's3://bucket/events/year=*/month=0[1-3]/*.avro'",
-        "avroglob explain --run 's3://bucket/events/**/part-0.avro'",
-        "avroglob explain --svg plan.svg 's3://bucket/{a,b*}/*.avro'",
-    ),
+@command(
+    "avroglob explain 's3://bucket/events/year=*/month=0[1-3]/*.avro'",
+    "avroglob explain --run 's3://bucket/events/**/part-0.avro'",
+    "avroglob explain --svg plan.svg 's3://bucket/{a,b*}/*.avro'",
 )
 @click.argument("pattern", metavar="PATTERN")
-@click.option("--run", is_flag=True, help="Carry the plan out and show what each step cost.")
-@click.option(
-    "--svg", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-    help="Write a drawing to FILE.",
-)  # fmt: skip
+@click.option("--run", is_flag=True, help="Run the plan and show the cost of each step.")
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Write a drawing to FILE.")  # fmt: skip
 @click.option("--mermaid", is_flag=True, help="Print a Mermaid flowchart.")
 @json_option
 @click.pass_obj
@@ -39,11 +35,13 @@ def explain(
 ) -> int:
     """Show how PATTERN is listed: a tree of steps.
 
-    Without --run nothing is sent to the server.
+    Without --run, sends nothing to the server.
     """
-    at = s3_place(settings, pattern)
+    if not is_s3_uri(pattern):
+        raise click.UsageError(f"{pattern} is not on S3; write it as s3://bucket/key")
+    argument = PathArgument.of(settings, pattern)
     started = time.perf_counter()
-    plan: GlobPlan = at.fs.explain(at.path, run=run)
+    plan: GlobPlan = argument.fs.explain(argument.path, run=run)
     elapsed_s = time.perf_counter() - started
     if svg is not None:
         with output.whole_file(svg) as partial:
@@ -60,14 +58,12 @@ def explain(
     return EXIT_OK
 
 
-def _steps(plan: GlobPlan) -> list[dict[str, Any]]:
-    steps = []
+def _steps(plan: GlobPlan) -> Iterator[dict[str, Any]]:
     for part in plan.plans:
         nodes, elsewhere = costed(part)
         for node in nodes:
             fields = {"bucket": part.bucket, "step": node.step.kind, "depth": node.depth}
             fields |= {"prefix": node.where, "enters": node.enters, "keeps": node.keeps}
-            steps.append(fields | (vars(node.cost) if node.cost else {}))
+            yield fields | (vars(node.cost) if node.cost else {})
         if elsewhere is not None:
-            steps.append({"bucket": part.bucket, "step": "elsewhere", **vars(elsewhere)})
-    return steps
+            yield {"bucket": part.bucket, "step": "elsewhere", **vars(elsewhere)}

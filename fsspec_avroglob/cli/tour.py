@@ -1,206 +1,205 @@
-"""The tour that `avroglob demo` gives: write, glob, read and retry, with measured figures."""
+"""`demo`: a tour (write, glob, explain, read, retry) on an endpoint inside this process."""
 
 from __future__ import annotations
 
 import logging
+import shlex
+import textwrap
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Literal
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any, Literal
 
-from fsspec_avroglob.cli.demo import (
-    BUCKET,
-    DemoServer,
-    missing_extra,
-    user_aws_settings_hidden,
-    write_sample_events,
-)
+import click
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.text import Text
 
-TOUR_PATTERN = f"avroglob://{BUCKET}/events/year=2025/month=*/day=01/part-*.avro"
+from fsspec_avroglob.cli.command import command
+from fsspec_avroglob.cli.exits import EXIT_OK
+from fsspec_avroglob.cli.output import human_size
+
+if TYPE_CHECKING:
+    from fsspec_avroglob.cli.demo import DemoServer
+
+TOUR_PATTERN = "avroglob://demo/events/year=2025/month=*/day=01/part-*.avro"
 COMPARED_PATTERNS = (
     TOUR_PATTERN.removeprefix("avroglob://"),
-    f"{BUCKET}/events/year=*/month=12/day=03/part-0.avro",
-    f"{BUCKET}/events/year=2024/month=03/day=02/*",
+    "demo/events/year=*/month=12/day=03/part-0.avro",
+    "demo/events/year=2024/month=03/day=02/*",
 )
+# The tour prints a title and code, runs that code, and prints its output, requests and time.
+_STEPS = (
+    (
+        "Glob it",
+        f"""\
+import fsspec
+fs = fsspec.filesystem("avroglob", **storage_options)
+paths = fs.glob("{TOUR_PATTERN}")
+print(len(paths), "paths")""",
+    ),
+    ("Explain it", f'print(fs.explain("{TOUR_PATTERN}"))'),
+    (
+        "Read it into pandas",
+        f"""\
+from fsspec_avroglob import read_avro
+df = read_avro("{TOUR_PATTERN}",
+               storage_options=storage_options)
+print(df.groupby("kind")["amount"].agg(["size", "sum"]))
+print(f"{{len(df):,}} rows x {{len(df.columns)}} columns. The first rows:")
+print(df.head(3).to_string())""",
+    ),
+    (
+        "Retry what is worth retrying",
+        f"""\
+server.failures["ListObjectsV2"] = 1   # the endpoint answers the next LIST with 503 SlowDown
+fs = fsspec.filesystem("avroglob", **storage_options,
+                       retry={{"base_delay": 0.25, "jitter": 0}})   # by default up to 1 s, 2 s
+print(len(fs.glob("{TOUR_PATTERN}")), "paths")""",
+    ),
+)
+_OWN_DATA = """\
+from fsspec_avroglob import read_avro
+df = read_avro("s3://my-bucket/events/year=2025/month={01..06}/**/*.avro")
 
-Say = Callable[[Literal["title", "code", "text"], str], None]
+import pandas as pd
+pd.read_csv("avroglob://my-bucket/table.csv")   # any fsspec-aware library"""
+_SHELL = "avroglob ls -l 's3://my-bucket/events/year=2025/month=0[1-3]/*/*.avro'"
+
+Kind = Literal["title", "code", "text"]
+Say = Callable[[Kind, str], object]
 
 
-def print_plainly(kind: Literal["title", "code", "text"], text: str) -> None:
-    """Print a part of the tour as text without colour; code is indented."""
-    if kind == "title":
-        text = f"\n{text}\n{'-' * len(text)}"
-    elif kind == "code":
-        text = "\n".join(f"    {line}" if line else "" for line in text.splitlines())
-    print(text, flush=True)
+@command("avroglob demo", "avroglob demo --serve --port 5555", s3=False)
+@click.option("--serve", is_flag=True, help="Keep the endpoint and its data until Ctrl-C.")
+@click.option("--port", type=click.IntRange(0, 65535), metavar="PORT",
+    help="TCP port for --serve.  [default: a free one]")  # fmt: skip
+def demo(serve: bool, port: int | None) -> int:
+    """Take a tour on an S3 endpoint inside this process (extra: demo).
+
+    Writes sample Avro files, globs them, reads them into pandas and shows the requests. Leaves
+    nothing behind and does not read your AWS settings.
+    """
+    if port is not None and not serve:
+        raise click.UsageError("--port goes with --serve; the tour takes a free port")
+    if serve:
+        _serve(port or 0)
+    else:
+        run_tour()
+    return EXIT_OK
 
 
-def run_tour(say: Say = print_plainly) -> None:
-    """Take the tour: write, glob, read and retry against an endpoint that ends with the call.
+def _serve(port: int) -> None:
+    from fsspec_avroglob.cli.demo import DemoServer, user_aws_settings_hidden, write_sample_events
 
-    Every figure is measured during the call.
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(DemoServer(port))
+        except OSError as error:
+            raise click.UsageError(f"--port {port}: {error.strerror}") from error
+        with user_aws_settings_hidden():
+            sample = write_sample_events(server.storage_options)
+        for name, value in server.environment.items():
+            print(f"export {name}={shlex.quote(value)}")
+        print(f"avroglob ls 'avroglob://demo/events/**/*.avro'   # {sample.files} files")
+        print("Serving until Ctrl-C.", flush=True)
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+def run_tour(say: Say | None = None) -> None:
+    """Take the tour against an endpoint that ends with the call; it measures every figure it shows.
 
     Parameters
     ----------
-    say: called with the kind of a text ("title", "code" or "text") and the text
+    say: called with the kind of a text ("title", "code" or "text") and the text; prints by default
 
     Raises
     ------
-    MissingExtraError: moto's server or pandas is not installed
+    ImportError: moto's server or pandas is not installed
     """
+    from fsspec_avroglob.cli.demo import DemoServer, user_aws_settings_hidden
+
+    say = say or _print_part
+    logger = logging.getLogger("fsspec_avroglob")
+
+    def show(record: logging.LogRecord) -> bool:
+        say("text", f"log: {record.getMessage()}")
+        return False  # no other handler prints it again
+
+    logger.addFilter(show)
     try:
-        import pandas  # noqa: F401
-    except ImportError as exc:
-        raise missing_extra("pandas") from exc
-    with user_aws_settings_hidden(), DemoServer() as server:
-        options = {**server.storage_options, "skip_instance_cache": True}
-        _show_setup(say, server, options)
-        _show_glob(say, server, options)
-        _show_pandas(say, server)
-        _show_retry(say, server, options)
-        _show_next_steps(say)
+        with user_aws_settings_hidden(), DemoServer() as server:
+            _tour(server, say)
+    finally:
+        logger.removeFilter(show)
 
 
-def _show_setup(say: Say, server: DemoServer, options: dict[str, Any]) -> None:
-    started = time.perf_counter()
+def _tour(server: DemoServer, say: Say) -> None:
+    from fsspec_avroglob.cli.demo import write_sample_events
+
+    options = {**server.storage_options, "skip_instance_cache": True}
     sample = write_sample_events(options)
-    elapsed_s = time.perf_counter() - started
     say("title", "An S3 endpoint in this process, with Avro files in it")
     say(
         "text",
-        f"moto answers at {server.endpoint_url} until the tour ends. Your own AWS settings are not "
-        f"read.\nWrote {sample.files} files, {sample.rows:,} rows, {sample.size_bytes / 1024:,.0f} "
-        f"KiB in {elapsed_s:.1f} s:\n"
-        f"  avroglob://{BUCKET}/events/year=YYYY/month=MM/day=DD/part-N.avro",
+        f"moto answers at {server.endpoint_url} until the tour ends. The tour does not read your "
+        f"AWS settings.\nIt wrote {sample.files} files, {sample.rows:,} rows, "
+        f"{human_size(sample.size_bytes)}B:\n"
+        "  avroglob://demo/events/year=YYYY/month=MM/day=DD/part-N.avro",
     )
+    shown = {name: options[name] for name in ("endpoint_url", "key", "secret")}
+    say("code", f"storage_options = {shown!r}")
+    names = {"server": server, "storage_options": options}
+    names["print"] = lambda *values: say("text", " ".join(map(str, values)))
+    for title, code in _STEPS:
+        say("title", title)
+        say("code", code)
+        _, cost = _measured(server, exec, code, names)
+        say("text", cost)
+    say("title", "Compare it with s3fs")
+    _compare(server, options, say)
+    say("title", "On your own data")
+    say("code", _OWN_DATA)
+    say("text", "\nand in a shell")
+    say("code", _SHELL)
+    say("text", "\n`avroglob demo --serve` keeps this endpoint running for the README's examples.")
 
 
-def _show_glob(say: Say, server: DemoServer, options: dict[str, Any]) -> None:
-    import fsspec
+def _compare(server: DemoServer, options: dict[str, Any], say: Say) -> None:
     from s3fs import S3FileSystem
 
-    say("title", "Glob it")
-    say(
-        "code",
-        "import fsspec\n"
-        f"storage_options = {server.storage_options!r}\n"
-        'fs = fsspec.filesystem("avroglob", **storage_options)\n'
-        f'paths = fs.glob("{TOUR_PATTERN}")',
-    )
-    systems = {
-        "avroglob": fsspec.filesystem("avroglob", **options),
-        "s3fs": S3FileSystem(**options),
-    }
+    from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
+
     for pattern in COMPARED_PATTERNS:
         say("text", pattern)
-        results = []
-        for name, fs in systems.items():
-            server.forget_requests()
-            fs.invalidate_cache()
-            started = time.perf_counter()
-            results.append(fs.glob(pattern))
-            elapsed_ms = (time.perf_counter() - started) * 1000
-            requests = _requests(server.requests)
-            found = f"{len(results[-1])} paths"
-            say("text", f"  {name:<9} {found:<9} {requests:<18} {elapsed_ms:5.0f} ms")
-        if results[0] != results[1]:
+        found = []
+        for name, system in (("avroglob", AvroGlobFileSystem), ("s3fs", S3FileSystem)):
+            paths, cost = _measured(server, system(**options).glob, pattern)
+            found.append(paths)
+            say("text", f"  {name:<9} {len(paths)} paths   {cost}")
+        if found[0] != found[1]:
             raise RuntimeError(f"avroglob and s3fs disagree about {pattern}")
     say("text", "Both find the same paths. Every request is a round trip to the server.")
 
 
-def _show_pandas(say: Say, server: DemoServer) -> None:
-    from fsspec_avroglob.readers.read import read_avro
-
-    say("title", "Read it into pandas")
-    say(
-        "code",
-        "from fsspec_avroglob import read_avro\n"
-        f'df = read_avro("{TOUR_PATTERN}",\n'
-        "               storage_options=storage_options)\n"
-        'df.groupby("kind")["amount"].agg(["size", "sum"])',
-    )
-    server.forget_requests()
+def _measured(server: DemoServer, call: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
+    """Call a function; return its result, and its requests and time as text."""
+    server.requests.clear()
     started = time.perf_counter()
-    frame = read_avro(TOUR_PATTERN, storage_options=server.storage_options)
+    result = call(*arguments)
     elapsed_ms = (time.perf_counter() - started) * 1000
-    say("text", str(frame.groupby("kind")["amount"].agg(["size", "sum"])))
-    say(
-        "text",
-        f"{len(frame):,} rows x {len(frame.columns)} columns, {_requests(server.requests)}, "
-        f"{elapsed_ms:.0f} ms. The first rows:",
-    )
-    say("text", frame.head(3).to_string())
+    requests = " + ".join(f"{n} {name}" for name, n in sorted(server.requests.items()))
+    return result, f"{requests or 'no request'} {elapsed_ms:.0f} ms"
 
 
-def _show_retry(say: Say, server: DemoServer, options: dict[str, Any]) -> None:
-    import fsspec
-
-    say("title", "Retry what is worth retrying")
-    say(
-        "text",
-        "The endpoint answers the next LIST with 503 SlowDown, once. The default policy waits up\n"
-        "to 1 s before the first retry and 2 s before the second; here it waits less:",
-    )
-    say(
-        "code",
-        'fs = fsspec.filesystem("avroglob", **storage_options,\n'
-        '                       retry={"base_delay": 0.25, "jitter": 0})\n'
-        f'fs.glob("{TOUR_PATTERN}")',
-    )
-    fs = fsspec.filesystem("avroglob", **options, retry={"base_delay": 0.25, "jitter": 0})
-    server.fail("ListObjectsV2")
-    server.forget_requests()
-    with _captured_log() as messages:
-        paths = fs.glob(TOUR_PATTERN)
-    refused, retried = server.arrivals[:2]
-    for message in messages:
-        say("text", f"  log: {message}")
-    say(
-        "text",
-        f"{len(paths)} paths, {_requests(server.requests)}; the second arrived "
-        f"{retried.at_s - refused.at_s:.2f} s after the first.",
-    )
-
-
-def _show_next_steps(say: Say) -> None:
-    say("title", "On your own data")
-    say(
-        "code",
-        "from fsspec_avroglob import read_avro\n"
-        'df = read_avro("s3://my-bucket/events/year=2025/month={01..06}/**/*.avro")\n'
-        "\n"
-        "import pandas as pd\n"
-        'pd.read_csv("avroglob://my-bucket/table.csv")   # any fsspec-aware library',
-    )
-    say("text", "\nand in a shell")
-    say("code", "avroglob ls -l 's3://my-bucket/events/year=2025/month=0[1-3]/*/*.avro'")
-    say(
-        "text",
-        "\n`avroglob demo --serve` keeps this endpoint running, to try the README's examples.",
-    )
-
-
-def _requests(counts: Mapping[str, int]) -> str:
-    return " + ".join(f"{n} {operation}" for operation, n in sorted(counts.items())) or "no request"
-
-
-@contextmanager
-def _captured_log() -> Iterator[list[str]]:
-    """Collect what the package logs instead of passing it on to the log's usual handlers."""
-    messages: list[str] = []
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            messages.append(record.getMessage())
-
-    logger = logging.getLogger("fsspec_avroglob")
-    collector, level, propagate = Collector(), logger.level, logger.propagate
-    logger.addHandler(collector)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        yield messages
-    finally:
-        logger.removeHandler(collector)
-        logger.setLevel(level)
-        logger.propagate = propagate
+def _print_part(kind: Kind, text: str) -> None:
+    part = Text(text)
+    if kind == "title":
+        part = Text(f"\n{text}\n{'-' * len(text)}", style="bold cyan")
+    elif kind == "code":
+        text = textwrap.indent(text, "    ")
+        part = Syntax(text, "python", theme="ansi_dark").highlight(text)
+        part.rstrip()
+    Console(highlight=False, soft_wrap=True).print(part)

@@ -24,8 +24,8 @@ def test_any_range_of_repeated_bytes_is_theirs(
     first, last = sorted(min(bound, len(whole)) for bound in bounds)
     content = Repeated(start, unit, count)
 
-    assert content.size(0) == len(whole)
-    assert content.read(0, first, last) == whole[first:last]
+    assert content.size == len(whole)
+    assert content.read(first, last) == whole[first:last]
 
 
 def test_buckets_hold_the_avro_files_that_their_specs_ask_for() -> None:
@@ -38,5 +38,5 @@ def test_buckets_hold_the_avro_files_that_their_specs_ask_for() -> None:
 
 
 def test_unknown_content_is_refused() -> None:
-    with pytest.raises(ValueError, match="is not one of pattern, csv, avro"):
+    with pytest.raises(ValueError, match="is neither pattern nor avro"):
         from_name("parquet")

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.endpoint import SyntheticEndpoint
-from benchmarks.keyspace import KINDS, Counters, Keyspace, Listing, from_spec
+from benchmarks.keyspace import KINDS, Keyspace, Listing, counters, from_spec
 from tests.support.servers import Endpoint
 
 # Neighbours in byte order, keys inside keys, empty segments, every kind of character that an
@@ -37,7 +37,7 @@ PARTS = sorted({key[:end] for key in KEYS for end in range(len(key) + 1)} | {"zz
 @pytest.fixture(scope="module")
 def synthetic() -> Iterator[SyntheticEndpoint]:
     buckets = {"keys": KEYS, "controls": CONTROLS, "many": "counters:2500"}
-    with SyntheticEndpoint(buckets, content="csv") as running:
+    with SyntheticEndpoint(buckets, content="pattern") as running:
         yield running
 
 
@@ -175,7 +175,7 @@ def test_the_event_tree_has_the_documented_size() -> None:
 
 
 def test_numbered_keys_are_the_same_one_by_one_and_sliced() -> None:
-    keys = Counters(30)
+    keys = counters(30)
 
     assert keys[3:30:9] == [keys[3], keys[12], keys[21]] == ["data/000000003.avro", *keys[12:30:9]]
 
@@ -199,10 +199,9 @@ def test_requests_are_counted_by_operation_without_control_requests(
 
     pages(client, "many", {})
     client.head_bucket(Bucket="many")
-    client.list_buckets()
     synthetic.stats()
 
-    assert synthetic.stats()["requests"] == {"ListObjectsV2": 3, "HeadBucket": 1, "ListBuckets": 1}
+    assert synthetic.stats()["requests"] == {"ListObjectsV2": 3, "HeadBucket": 1}
 
 
 def test_throttled_requests_fail_with_slow_down(synthetic: SyntheticEndpoint, client: Any) -> None:
@@ -238,7 +237,7 @@ def test_head_and_get_agree_with_the_listing(client: Any, key: str) -> None:
         ("list_objects_v2", {"Bucket": "none"}, "NoSuchBucket"),
         ("get_object", {"Bucket": "keys", "Key": "none"}, "NoSuchKey"),
         ("head_object", {"Bucket": "keys", "Key": "none"}, "404"),
-        ("get_object", {"Bucket": "keys", "Key": "a", "Range": "bytes=99999-"}, "InvalidRange"),
+        ("get_object", {"Bucket": "keys", "Key": "a", "Range": "bytes=9999999-"}, "InvalidRange"),
         ("list_objects_v2", {"Bucket": "keys", "ContinuationToken": "a"}, "InvalidArgument"),
     ],
 )

@@ -44,23 +44,13 @@ def server_threads() -> list[str]:
 @pytest.mark.parametrize(
     ("request_line", "operation"),
     [
-        ("GET /", "ListBuckets"),
-        ("PUT /b", "CreateBucket"),
-        ("HEAD /b", "HeadBucket"),
         ("GET /b?list-type=2&prefix=a%2F", "ListObjectsV2"),
         ("GET /b/?list-type=2", "ListObjectsV2"),
-        ("GET /b", "ListObjects"),
-        ("GET /b?location", "GET ?location"),
-        ("POST /b?delete", "DeleteObjects"),
+        ("PUT /b", "PutBucket"),
         ("GET /b/k", "GetObject"),
-        ("GET /b/list-type=2", "GetObject"),
         ("HEAD /b/k", "HeadObject"),
         ("PUT /b/k/l", "PutObject"),
         ("DELETE /b/k", "DeleteObject"),
-        ("POST /b/k?uploads", "CreateMultipartUpload"),
-        ("PUT /b/k?partNumber=1&uploadId=u", "UploadPart"),
-        ("POST /b/k?uploadId=u", "CompleteMultipartUpload"),
-        ("DELETE /b/k?uploadId=u", "AbortMultipartUpload"),
     ],
 )
 def test_requests_are_named_as_in_the_s3_api(request_line: str, operation: str) -> None:
@@ -75,7 +65,7 @@ class TestDemoServer:
             fs = filesystem(server)
             fs.mkdir("counted")
             fs.pipe("counted/a/x", b"1")
-            server.forget_requests()
+            server.requests.clear()
             assert fs.glob("counted/a/*") == ["counted/a/x"]
             fs.cat_file("counted/a/x")
             assert server.requests == {"ListObjectsV2": 1, "GetObject": 1}
@@ -87,8 +77,8 @@ class TestDemoServer:
             fs.mkdir("slow")
             fs.pipe("slow/x", b"1")
             fs.invalidate_cache()
-            server.fail(operation)
-            server.forget_requests()
+            server.failures[operation] += 1
+            server.requests.clear()
             assert fs.cat_file("slow/x") if operation == "GetObject" else fs.info("slow/x")
             assert server.requests[operation] == 2
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 
 from fsspec_avroglob.cli.app import app
-from fsspec_avroglob.cli.exits import UsageProblem
-from fsspec_avroglob.cli.settings import Settings
+from fsspec_avroglob.cli.command import Settings
 from tests.support.command import Cli
 
 
@@ -105,5 +105,5 @@ def test_the_region_comes_from_aws_region_too(monkeypatch: pytest.MonkeyPatch) -
 def test_an_option_repeated_with_the_same_value_is_no_contradiction() -> None:
     settings = Settings.from_parameters(region="r", option=["region=r", "region=r"])
     assert settings.storage_options("s3://b") == {"region": "r"}
-    with pytest.raises(UsageProblem):
+    with pytest.raises(click.UsageError):
         Settings.from_parameters(option=["=x"])

@@ -54,7 +54,7 @@ def test_the_comparison_is_what_the_endpoint_counts(server: DemoServer) -> None:
         counted = []
         for kind in (AvroGlobFileSystem, S3FileSystem):
             fs = kind(**server.storage_options, skip_instance_cache=True)
-            server.forget_requests()
+            server.requests.clear()
             assert fs.glob(pattern)
             counted.append(server.requests["ListObjectsV2"])
         assert counted == [int(ours), int(theirs)], pattern

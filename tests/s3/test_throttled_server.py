@@ -53,7 +53,7 @@ def total(fs: AvroGlobFileSystem) -> int:
 def test_glob_of_two_thousand_lists_completes(endpoint: SyntheticEndpoint, limit: int) -> None:
     events: list[RetryEvent] = []
     fs = instance(endpoint, events)
-    endpoint.configure(max_in_flight=limit, max_rate=None, latency_s=LATENCY_S, page_size=1)
+    endpoint.configure(max_in_flight=limit, latency_s=LATENCY_S, page_size=1)
 
     found = fs.glob("keys/**/*.avro")
 
@@ -69,7 +69,7 @@ def test_glob_of_two_thousand_lists_completes(endpoint: SyntheticEndpoint, limit
 def test_read_of_five_hundred_files_completes(endpoint: SyntheticEndpoint, limit: int) -> None:
     events: list[RetryEvent] = []
     fs = instance(endpoint, events)
-    endpoint.configure(max_in_flight=limit, max_rate=None, latency_s=LATENCY_S, page_size=1000)
+    endpoint.configure(max_in_flight=limit, latency_s=LATENCY_S, page_size=1000)
     paths = [f"files/{number:03}" for number in range(FILES)]
 
     contents = fs.cat_ranges(paths, 0, 10)

@@ -1,4 +1,4 @@
-"""`avroglob explain` and `bench`."""
+"""`avroglob explain`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-import pytest
-
-from tests.conftest import PutObjects
 from tests.support.command import Cli
 from tests.support.proxy import FaultProxy
 
@@ -53,9 +50,8 @@ def test_explain_draws(cli: Cli, bucket: str, tmp_path: Path) -> None:
     assert cli("explain", "--mermaid", f"s3://{bucket}/*/x").out.startswith("flowchart ")
 
 
-@pytest.mark.parametrize("command", ["explain", "bench"])
-def test_plans_are_for_s3(cli: Cli, tmp_path: Path, command: str) -> None:
-    outcome = cli(command, f"{tmp_path}/*")
+def test_plans_are_for_s3(cli: Cli, tmp_path: Path) -> None:
+    outcome = cli("explain", f"{tmp_path}/*")
     assert outcome.code == 2
     assert "s3://" in outcome.err
 
@@ -64,26 +60,3 @@ def test_a_drawing_that_cannot_be_written_exits_2(cli: Cli, bucket: str, tmp_pat
     outcome = cli("explain", "--svg", tmp_path / "no" / "x.svg", f"s3://{bucket}/*")
     assert outcome.code == 2
     assert "x.svg" in outcome.err
-
-
-def test_bench_counts_the_requests_of_both(
-    cli: Cli, bucket: str, put: PutObjects, proxy: FaultProxy
-) -> None:
-    put({f"{a}/{b}/x": b"" for a in "abc" for b in "de"})
-    outcome = cli(
-        "bench", "--json", "--repeat", 2, "--endpoint-url", proxy.url, f"s3://{bucket}/*/{{d,e}}/x"
-    )
-    ours, theirs = [json.loads(line) for line in outcome.lines]
-    assert outcome.code == 0
-    assert (ours["tool"], theirs["tool"]) == ("avroglob", "s3fs")
-    assert ours["matches"] == theirs["matches"] == 6
-    sent = sum(int(one["requests"].split()[0]) for one in (ours, theirs))
-    assert proxy.count("ListObjectsV2") == 2 * sent
-
-
-def test_bench_gives_up_in_time(cli: Cli, tree: str) -> None:
-    outcome = cli("bench", "--json", "--timeout", "0.000001", f"s3://{tree}/*/*")
-    ours, theirs = [json.loads(line) for line in outcome.lines]
-    assert outcome.code == 0
-    assert ours["matches"] is theirs["matches"] is None
-    assert "cut off" in ours["requests"]

@@ -1,0 +1,112 @@
+"""`cat`: the records of many files as JSON lines, CSV or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from fsspec_avroglob.cli import output
+from fsspec_avroglob.cli.command import Settings, command, patterns_argument
+from fsspec_avroglob.cli.exits import EXIT_OK
+
+_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+
+
+@command(
+    "avroglob cat 's3://bucket/events/year=2025/**/*.avro' | jq .user",
+    "avroglob cat --to events.parquet 's3://bucket/events/**/*.avro'",
+    "avroglob cat -f csv --columns id,user data.avro > users.csv",
+)
+@patterns_argument
+@click.option("-f", "--format", "form", type=click.Choice(["jsonl", "csv", "parquet"]),
+    help="Output format.  [default: from the suffix of FILE; jsonl without --to]")  # fmt: skip
+@click.option("--to", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Write to FILE, which appears when it is complete.")  # fmt: skip
+@click.option("--columns", metavar="A,B", help="Only these, in this order.")
+@click.option("-n", "--number", type=click.IntRange(min=0), metavar="N", help="How many records.")
+@click.option("--ignore-errors", is_flag=True, help="Skip corrupt blocks and report them.")
+@click.pass_obj
+def cat(
+    settings: Settings, /, patterns: tuple[str, ...], form: str | None, target: Path | None,
+    columns: str | None, number: int | None, ignore_errors: bool,
+) -> int:  # fmt: skip
+    """Write all records of the files that match each PATTERN, in order.
+
+    JSON lines and CSV have nested values as JSON. Parquet needs the extra arrow.
+    """
+    form = form or _format_of(target)
+    arguments: dict[str, Any] = {
+        "urlpath": list(patterns),
+        "storage_options": settings.storage_options(patterns[0]),
+        "columns": columns.split(",") if columns else None,
+        "n_rows": number,
+        "ignore_errors": ignore_errors,
+    }
+    if target is None:
+        if form == "parquet":
+            raise click.UsageError("Parquet is written to a file; name it with --to")
+        skipped = _write_lines(sys.stdout, form, arguments, lambda amount: None)
+    else:
+        with output.whole_file(target) as partial, output.progress("reading", "records") as advance:
+            if form == "parquet":
+                skipped = _write_parquet(partial, arguments, advance)
+            else:
+                with partial.open("w", encoding="utf-8", newline="") as file:
+                    skipped = _write_lines(file, form, arguments, advance)
+    for one in skipped:
+        print(f"avroglob: {one}", file=sys.stderr)
+    return EXIT_OK
+
+
+def _format_of(target: Path | None) -> str:
+    if target is None:
+        return "jsonl"
+    if target.suffix not in _SUFFIXES:
+        known = ", ".join(_SUFFIXES)
+        raise click.UsageError(f"{target} ends with none of {known}; name a --format")
+    return _SUFFIXES[target.suffix]
+
+
+def _write_lines(
+    file: TextIO, form: str, arguments: Mapping[str, Any], advance: output.Advance
+) -> Iterable[object]:
+    """Write records as JSON lines or CSV; return the blocks that were skipped."""
+    from fsspec_avroglob.readers.read import iter_avro_records
+
+    writer = csv.writer(file, lineterminator="\n")
+    with iter_avro_records(**arguments) as records:
+        for number, record in enumerate(records):
+            if form == "jsonl":
+                file.write(output.json_line(record) + "\n")
+            else:
+                row = record if isinstance(record, Mapping) else {"value": record}
+                if not number:
+                    writer.writerow(row)
+                writer.writerow(map(output.plain_text, row.values()))
+            advance(1)
+        return list(records.errors)
+
+
+def _write_parquet(
+    path: Path, arguments: Mapping[str, Any], advance: output.Advance
+) -> Iterable[object]:
+    """Write records as Parquet; return the blocks that were skipped."""
+    from fsspec_avroglob.readers.read import iter_avro_batches
+
+    with iter_avro_batches(**arguments) as batches:
+        import pyarrow
+        import pyarrow.parquet
+
+        try:
+            with pyarrow.parquet.ParquetWriter(path, batches.schema) as writer:
+                for batch in batches:
+                    writer.write_batch(batch)
+                    advance(batch.num_rows)
+        except pyarrow.ArrowNotImplementedError as error:
+            raise click.UsageError(f"Parquet cannot hold these records: {error}") from error
+        return list(batches.errors)

@@ -1,0 +1,213 @@
+"""`cp`: copy many files to a local directory; each appears only when complete and checked."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from fsspec.callbacks import Callback
+
+from fsspec_avroglob.aio.blocking import blocking
+from fsspec_avroglob.aio.tasks import collect
+from fsspec_avroglob.cli import output
+from fsspec_avroglob.cli.arguments import Info, PathArgument, below
+from fsspec_avroglob.cli.command import Settings, command, json_option
+from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, EXIT_OK, EXIT_REFUSED, fail, no_match
+from fsspec_avroglob.filesystem.download import Targets
+from fsspec_avroglob.glob.explain import counted
+from fsspec_avroglob.glob.magic import literal_directory
+
+_AT_ONCE = 16
+_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
+
+
+class Copy(NamedTuple):
+    """A file to copy: its argument, fsspec's info, and the local path that its name gives."""
+
+    argument: PathArgument
+    info: Info
+    local: str
+
+    @property
+    def source(self) -> str:
+        """The path on its filesystem."""
+        return str(self.info["name"])
+
+    @property
+    def shown(self) -> str:
+        """The path as the user would write it."""
+        return self.argument.shown(self.source)
+
+    @property
+    def size_bytes(self) -> int | None:
+        """The listed size, None if the filesystem does not state it."""
+        return self.info.get("size")
+
+
+@command(
+    "avroglob cp 's3://bucket/events/year=2025/**/*.avro' data/",
+    "avroglob cp s3://bucket/events/part-0.avro part.avro",
+    "avroglob cp -r s3://bucket/events data/",
+)
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.argument("target", metavar="TARGET")
+@click.option("-r", "--recursive", is_flag=True, help="Also copy the files below directories.")
+@click.option("--flat", is_flag=True, help="Put all files into TARGET itself, by their names.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only print what would be copied.")
+@click.option("--skip-existing", is_flag=True, help="Skip files that exist with the same size.")
+@json_option
+@click.pass_obj
+def cp(
+    settings: Settings, /, sources: tuple[str, ...], target: str, recursive: bool, flat: bool,
+    dry_run: bool, skip_existing: bool, as_json: bool,
+) -> int:  # fmt: skip
+    """Copy the files that match each SOURCE to the local TARGET.
+
+    If SOURCE names one file without wildcards, TARGET is the new file, unless TARGET is a directory
+    or ends with a slash. Otherwise TARGET is a directory, created if missing, and keeps the
+    directories below the literal part of SOURCE. cp writes nothing outside of TARGET: it skips keys
+    that TARGET cannot hold, names them and exits with 1. A file appears, and replaces an existing
+    one, when it is complete and has the listed size; if the ETag is an MD5 sum, cp compares it too.
+    """
+    if "://" in target and not target.startswith(("file://", "local://")):
+        raise click.UsageError(f"cp copies to local files, and {target} is not local")
+    target = re.sub(r"^(file|local)://", "", target)
+    found: dict[str, Copy] = {}
+    for source in sources:
+        copies = list(_copies(PathArgument.of(settings, source), target, recursive, flat))
+        if not copies:
+            return fail(EXIT_NO_MATCH, no_match(source))
+        found |= {copy.shown: copy for copy in copies}
+    targets = Targets.on_disk(_root(target), {name: copy.local for name, copy in found.items()})
+    if not dry_run:
+        targets.make_directories()
+    copies = [found[name] for name in targets.files]
+    if skip_existing:
+        copies = [copy for copy in copies if not _exists(copy)]
+    if dry_run:
+        _print(copies, as_json)
+    else:
+        size_bytes = sum(copy.size_bytes or 0 for copy in copies)
+        what = f"copying {counted(len(copies), 'file')}"
+        with output.progress(what, "bytes", total=size_bytes) as advance:
+            checked = blocking(_copy_all, copies, advance)
+        if as_json:
+            _print(copies, as_json, checked)
+        else:
+            size = output.human_size(size_bytes)
+            print(f"{counted(len(copies), 'file')}, {size}, checked", file=sys.stderr)
+    for name, reason in targets.refused.items():
+        fail(EXIT_REFUSED, f"not copied: {name!r}: {reason}")
+    return EXIT_REFUSED if targets.refused else EXIT_OK
+
+
+def _print(copies: list[Copy], as_json: bool, checked: list[str] | None = None) -> None:
+    for number, copy in enumerate(copies):
+        fields = {"source": copy.shown, "target": str(Path(copy.local))}
+        if as_json:
+            print(output.json_line(fields | ({"checked": checked[number]} if checked else {})))
+        else:
+            print(f"{fields['source']} -> {fields['target']}")
+
+
+# --- what to copy where --------------------------------------------------------------------------
+
+
+def _copies(argument: PathArgument, target: str, recursive: bool, flat: bool) -> Iterator[Copy]:
+    root = _root(target)
+    if not argument.is_pattern:
+        info = argument.fs.info(argument.path)
+        if info["type"] != "directory":
+            inside = target.endswith(("/", os.sep)) or os.path.isdir(target)
+            name = info["name"].rpartition("/")[2]
+            yield Copy(argument, info, f"{root}/{name}" if inside else root)
+            return
+        if not recursive:
+            raise click.UsageError(f"{argument.typed} is a directory; copy its files with -r")
+    if os.path.exists(target) and not os.path.isdir(target):
+        raise click.UsageError(f"{target} is a file; several files need a directory")
+    pattern = below(argument.path) if recursive else argument.path
+    path = argument.path
+    start = len(literal_directory(path) if argument.is_pattern else path.rstrip("/") + "/")
+    for info in sorted(argument.matches(pattern, directories=False), key=itemgetter("name")):
+        name = info["name"]
+        if not name.endswith("/"):  # the marker object of a directory
+            relative = name.rpartition("/")[2] if flat else name[start:]
+            yield Copy(argument, info, f"{root}/{relative}")
+
+
+def _root(target: str) -> str:
+    return Path(target).as_posix().rstrip("/")
+
+
+def _exists(copy: Copy) -> bool:
+    return os.path.isfile(copy.local) and os.path.getsize(copy.local) == copy.size_bytes
+
+
+# --- copying -------------------------------------------------------------------------------------
+
+
+class _Forward(Callback):  # type: ignore[misc]  # fsspec has no types
+    """Passes the bytes of one file on to the bar for all files."""
+
+    def __init__(self, advance: output.Advance) -> None:
+        super().__init__()
+        self.relative_update = advance
+
+
+async def _copy_all(copies: list[Copy], advance: output.Advance) -> list[str]:
+    """Copy files concurrently; return what was checked of each. Leaves no partial file behind."""
+
+    async def one(copy: Copy) -> str:
+        fs, callback = copy.argument.fs, _Forward(advance)
+        with output.whole_file(Path(copy.local)) as partial:
+            if fs.async_impl:
+                await fs._get_file(copy.source, str(partial), callback=callback)
+            else:
+                await asyncio.to_thread(fs.get_file, copy.source, str(partial), callback=callback)
+            return await _check(fs, copy, partial)
+
+    return await collect(copies, one, _AT_ONCE)
+
+
+async def _check(fs: Any, copy: Copy, partial: Path) -> str:
+    """Compare a copy with the listing; return what was compared. Raises OSError if they differ."""
+    size = partial.stat().st_size
+    if copy.size_bytes is None:
+        return "nothing"
+    if size != copy.size_bytes:
+        raise OSError(
+            errno.EIO,
+            f"got {size:,} bytes instead of the {copy.size_bytes:,} that were listed; the file has "
+            "changed, copy it again",
+            copy.source,
+        )
+    md5 = _MD5.fullmatch(copy.info.get("ETag") or "") if copy.argument.is_s3 else None
+    if md5 is None:
+        return "size"
+    with partial.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+    if digest.hexdigest() == md5[1]:
+        return "size, md5"
+    if await _has_other_etag(fs, copy):
+        return "size"
+    raise OSError(
+        errno.EIO, f"the copy does not have the listed MD5 sum {md5[1]}; copy it again", copy.source
+    )
+
+
+async def _has_other_etag(fs: Any, copy: Copy) -> bool:
+    """Whether the object's encryption makes its ETag something else than an MD5 sum."""
+    bucket, key, _ = fs.split_path(copy.source)
+    head = await fs._call_s3("head_object", Bucket=bucket, Key=key)
+    encrypted = str(head.get("ServerSideEncryption", "")).startswith("aws:kms")
+    return head.get("ETag") == copy.info["ETag"] and (encrypted or "SSECustomerAlgorithm" in head)
