@@ -77,6 +77,11 @@ class Area:
         """How many of the sorted *keys* are not after the area."""
         return len(keys) if self.until is None else bisect_right(keys, self.until)
 
+    def start(self, first: str) -> str | None:
+        """The ``StartAfter`` to list from; *first*: one before the first possible match."""
+        start = first if self.after is None else self.after
+        return start if start and start >= self.base else None
+
 
 class Fetcher:
     """Fetches pages and emits the matches on them.
@@ -165,26 +170,21 @@ class Fetcher:
         )
 
     async def emit_matches(
-        self,
-        step: type[Step],
-        area: Area,
-        page: Page,
-        count: int,
-        condition: Callable[[str], bool] | None = None,
+        self, step: type[Step], area: Area, page: Page, count: int, *, below_only: bool = False
     ) -> None:
         """Emit the matches among the first *count* keys of a page, and their directories.
 
-        condition: if given, a matching key is emitted only if this is true.
+        below_only: whether to leave out the keys directly in *area.directory*.
         """
         keys = page.keys if count == len(page.keys) else page.keys[:count]
-        below = any_below(keys, area)
-        indices: Sequence[int] | None = self._matching(keys, area, below)
-        if condition is not None:
+        indices = self._matching(keys, area)
+        if below_only:
+            start = len(area.directory)
             among = range(count) if indices is None else indices
-            indices = [index for index in among if condition(keys[index])]
+            indices = [index for index in among if "/" in keys[index][start:]]
         directories: list[str] = []
-        if self.plan.with_directories and below:
-            directories = self._new_directories(directories_of(keys, area))
+        if self.plan.with_directories and not area.level_only:
+            directories = self._new_directories(directories_of(keys, area.directory))
         kept = count if indices is None else len(indices)
         self.plan.cost(step, area.state).keys_kept += kept
         if indices is None and count < len(page.keys):
@@ -192,28 +192,18 @@ class Fetcher:
         if kept or directories:
             await self._emit(Found(page, indices, directories))
 
-    def _matching(self, keys: Sequence[str], area: Area, below: bool) -> Sequence[int] | None:
-        """Indices of the keys that match, or None for all; below: as :func:`any_below` says."""
-        excludes = area.level_only and below
+    def _matching(self, keys: Sequence[str], area: Area) -> Sequence[int] | None:
+        """Indices of the keys that match, or None for all."""
         plan = self.plan
-        every = plan.keeps_all(area.state)
-        if not excludes:
-            level = area.level_only and plan.keeps_level(area.state)
-            if every or (level and keys and keys[0] > area.directory):
-                return None
-        if every:
-            indices = list(range(len(keys)))
-        else:
-            matches = plan.keeps_file if plan.limited else plan.file_pattern.fullmatch
-            few = _ending_in(plan.file_suffix, keys)
-            if few is None:
-                indices = list(compress(range(len(keys)), map(matches, keys)))
-            else:
-                indices = [index for index in few if matches(keys[index])]
-        if excludes:
-            start = len(area.directory)
-            indices = [index for index in indices if "/" not in keys[index][start:]]
-        return indices
+        level = area.level_only and plan.keeps_level(area.state)
+        # The first key of a level may be the marker object of its directory, which is no match.
+        if plan.keeps_all(area.state) or (level and keys and keys[0] > area.directory):
+            return None
+        matches = plan.keeps_file if plan.limited else plan.file_pattern.fullmatch
+        few = _ending_in(plan.file_suffix, keys)
+        if few is None:
+            return list(compress(range(len(keys)), map(matches, keys)))
+        return [index for index in few if matches(keys[index])]
 
     def _new_directories(self, paths: Iterable[str]) -> list[str]:
         """Those of *paths* ("" or ending in "/") that match and were not found before."""
@@ -247,27 +237,8 @@ def _ending_in(suffix: str, keys: Sequence[str]) -> list[int] | None:
     return indices
 
 
-def any_below(keys: Sequence[str], area: Area) -> bool:
-    """Whether *keys* lie in directories to emit: for one level, whether any lies below it."""
-    if not area.level_only:
-        return bool(keys)
-    return "\n".join(keys).count("/") > len(keys) * area.directory.count("/")
-
-
-def directories_of(keys: Sequence[str], area: Area) -> Iterator[str]:
-    """The directories (ending in "/") that contain *keys*, from *area.directory* down, each once.
-
-    For one level, only its subdirectories.
-    """
-    floor = len(area.directory)
-    if area.level_only:
-        previous = None
-        for key in keys:
-            end = key.find("/", floor)
-            if end >= 0 and key[: end + 1] != previous:
-                previous = key[: end + 1]
-                yield previous
-        return
+def directories_of(keys: Sequence[str], top: str) -> Iterator[str]:
+    """The directories (ending in "/") that contain *keys*, from directory *top* down, each once."""
     seen: set[str] = set()
     previous = None
     for key in keys:
@@ -275,7 +246,7 @@ def directories_of(keys: Sequence[str], area: Area) -> Iterator[str]:
         if path == previous:
             continue
         previous = path
-        while len(path) >= floor and path and path not in seen:
+        while len(path) >= len(top) and path and path not in seen:
             seen.add(path)
             yield path
             path = path[: path.rfind("/", 0, -1) + 1]

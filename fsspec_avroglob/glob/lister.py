@@ -14,7 +14,7 @@ a walk starts after the last key that was scanned.
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from fsspec_avroglob.aio.tasks import for_each
@@ -34,7 +34,7 @@ from fsspec_avroglob.glob.plan import (
 )
 from fsspec_avroglob.glob.scan import Allowance, Scan
 from fsspec_avroglob.glob.tokens import common_prefix
-from fsspec_avroglob.glob.walk import LevelListing, Target, Walk, targets_below
+from fsspec_avroglob.glob.walk import Target, Walk, list_level, targets_below
 
 __all__ = ["FetchPage", "Found", "Lister"]
 
@@ -108,11 +108,7 @@ class Lister:
         ordered = isinstance(steps[0], OrderedRange)
         if ordered or not self._allowance.guess(len(pieces)):
             base = directory + common_prefix(pieces)
-            start = after
-            if final and after is None:
-                start = self.plan.first(state, directory)
-                start = None if start < base else start
-            area = Area(directory, state, base, start, until, level_only=final)
+            area = Area(directory, state, base, after, until, level_only=final)
             await (self._walk if final or walks else self._scan)(type(steps[-1]), area)
             return
         jobs: list[Callable[[], Awaitable[None]]] = []
@@ -168,29 +164,13 @@ class Lister:
 
     async def _walk(self, step: type[Step], area: Area) -> None:
         """List an area with a delimiter, then the subdirectories in which matches may be."""
-        level = LevelListing(self._fetcher, self._allowance, area, step)
-        await level.run()
-        if area.level_only:
-            return
+        targets = await list_level(self._fetcher, self._allowance, area, step)
 
         async def visit(target: Target, walks: bool) -> None:
-            await self._visit(target, target.start if target.begun else None, area.until, walks)
+            await self._visit(target, target.after, area.until, walks)
 
-        targets = self._resumed(area, sorted(level.targets))
-        await Walk(self._fetcher, self._allowance, area, targets, visit).run()
-
-    def _resumed(self, area: Area, targets: Sequence[Target]) -> list[Target]:
-        """The targets after *area.after*; the one that contains it starts there."""
-        after = area.after
-        if after is None:
-            return list(targets)
-        left = [target for target in targets if target.directory > after]
-        name, slash, _ = after[len(area.directory) :].partition("/")
-        if slash:
-            for target in targets_below(self.plan, area.directory, area.state, [name]):
-                if (bound := self.plan.seek(target.state, target.directory, after)) is not None:
-                    left.insert(0, target._replace(start=bound, begun=True))
-        return left
+        if targets:
+            await Walk(self._fetcher, self._allowance, area, targets, visit).run()
 
 
 def _outside(base: str, after: str | None, until: str | None) -> bool:

@@ -128,14 +128,12 @@ def sample(keys: Sequence[str]) -> list[str]:
 class Part:
     """A part (position, until] of a range that one worker lists.
 
-    last: the last key that was read in it; before the first page, where the part starts. fresh:
-    whether nothing was read in it yet. stride: the length of a page in key space; 0 prevents the
-    part from being divided.
+    fresh: whether it was divided off and nothing was read in it yet. stride: the length of a page
+    in key space; 0 prevents the part from being divided.
     """
 
     position: str | None
     until: str | None
-    last: str = ""
     fresh: bool = False
     stride: int = 0
 
@@ -159,8 +157,7 @@ class Partition:
     busy: Callable[[], bool]
     work: Callable[[Partition, Part], Awaitable[None]]
     place: Callable[[str], str] = str
-    parts: list[Part] = field(default_factory=list)
-    _starting: int = 0
+    _parts: list[Part] = field(default_factory=list)
     _pages: int = 0
     _wasted: float = 0.0
     _full: int = 0
@@ -170,14 +167,15 @@ class Partition:
         """List (*after*, *until*]. Raises what the first worker that failed raised."""
         self._space = KeySpace(self.base)
         async with task_group() as self._group:
-            self._starting = 1
-            await self._list(Part(after, until))
+            self._start(Part(after, until))
+
+    def _start(self, part: Part) -> None:
+        self._parts.append(part)
+        self._group.create_task(self._list(part))
 
     async def _list(self, part: Part) -> None:
-        self._starting -= 1
-        self.parts.append(part)
         await self.work(self, part)
-        self.parts.remove(part)
+        self._parts.remove(part)
         self._divide()
 
     def advance(self, part: Part, keys: Sequence[str], position: str) -> None:
@@ -187,7 +185,7 @@ class Partition:
         self._space.observe(sample(keys))
         start = keys[0] if part.position is None else max(part.position, self.base)
         part.stride = max(1, self._space.position(keys[-1]) - self._space.position(start))
-        part.position, part.last = position, keys[-1]
+        part.position = position
         self._divide()
 
     def end(self, part: Part, count: int) -> None:
@@ -206,13 +204,13 @@ class Partition:
 
     def _affordable(self) -> bool:
         """Whether another part keeps the expected waste within its share."""
-        expected = sum(1 if part.fresh else EXPECTED_WASTE for part in self.parts)
-        return self._wasted + self._starting + expected <= WASTE_SHARE * self._pages
+        expected = sum(1 if part.fresh else EXPECTED_WASTE for part in self._parts)
+        return self._wasted + expected <= WASTE_SHARE * self._pages
 
     def _divide(self) -> None:
         """Start workers on new parts, divided from the longest ones."""
-        while len(self.parts) + self._starting < self.concurrency and self._affordable():
-            candidates = [part for part in self.parts if part.stride and part.position]
+        while len(self._parts) < self.concurrency and self._affordable():
+            candidates = [part for part in self._parts if part.stride and part.position]
             if not candidates or self.busy():
                 return
             part = max(candidates, key=self._pages_left)
@@ -223,10 +221,8 @@ class Partition:
             if key is None or key <= position or (part.until is not None and key >= part.until):
                 part.close()
                 continue
-            self._starting += 1
-            new = Part(key, part.until, key, fresh=True)
+            self._start(Part(key, part.until, fresh=True))
             part.until = key
-            self._group.create_task(self._list(new))
 
     def _pages_left(self, part: Part) -> float:
         """Pages that the part still needs, estimated."""

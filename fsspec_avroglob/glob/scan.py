@@ -74,26 +74,24 @@ class Scan:
     async def run(self) -> None:
         """Find every match in the area. Raises what the first request that failed raised."""
         area, fetcher = self.area, self.fetcher
-        start = area.after
-        if start is None and self.step is not Flat:
-            start = fetcher.plan.first(area.state, area.directory)
-        if start is not None and start < area.base:
-            start = None
+        start = area.start(fetcher.plan.first(area.state, area.directory))
         partition = Partition(area.base, fetcher.concurrency, fetcher.busy, self._work)
         await partition.run(start, area.until)
 
     async def _work(self, partition: Partition, part: Part) -> None:
         fetcher, area = self.fetcher, self.area
-        paid = False
+        paid, previous = False, (part.position if part.fresh else area.after) or ""
         while True:
             page = await fetcher.page(self.step, area.state, area.base, start_after=part.position)
             own = replace(area, after=part.position, until=part.until)
             count = own.count(page.keys)
             self.allowance.earn(page, count)
             bound = self._bound(page, own, count)
-            before, previous = paid, part.last or area.after or ""
-            paid = self.step is Flat or pays(fetcher.plan, area, page.keys, previous)
-            scans_on = bound is not None and (paid or before)
+            scans_on = False
+            if bound is not None:
+                paid_before, paid = paid, pays(fetcher.plan, area, page.keys, previous)
+                scans_on = paid or paid_before or self.step is Flat
+                previous = page.keys[-1]
             # Emitting may take long. Until it ends, other workers divide what is left of the part.
             if bound is None:
                 partition.end(part, count)
@@ -126,7 +124,7 @@ def pays(plan: ListingPlan, area: Area, keys: Sequence[str], previous: str) -> b
     listed = 0
     # Directories of which the pattern states the subdirectories: a walk asks for one at least.
     stated: set[str] = set()
-    for path in directories_of(keys, area):
+    for path in directories_of(keys, area.directory):
         chain = [path]
         while chain[-1] not in states:
             chain.append(chain[-1][: chain[-1].rfind("/", 0, -1) + 1])

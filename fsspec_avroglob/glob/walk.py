@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from fsspec_avroglob.aio.tasks import task_group
@@ -14,18 +14,19 @@ from fsspec_avroglob.glob.plan import LAST, Level, ListingPlan, State, Step, bef
 from fsspec_avroglob.glob.scan import Allowance
 from fsspec_avroglob.s3.page import Page
 
+AFTER_SLASH = chr(ord("/") + 1)
+"""A name with this appended sorts after everything in the directory of that name."""
+
+SHARED_FROM = 1.5
+"""Targets that a page answers for, on average, from which on neighbours share pages."""
+
 
 class Target(NamedTuple):
-    """A directory to list, and its state.
-
-    start: the ``StartAfter`` to list it from. begun: whether keys in it up to *start* were read
-    before; if not, *start* is before its first possible match.
-    """
+    """A directory to list, and its state; *after*: what was read of it before ends here."""
 
     directory: str
     state: State
-    start: str
-    begun: bool = False
+    after: str | None = None
 
 
 def targets_below(
@@ -35,35 +36,50 @@ def targets_below(
     depth = directory.count("/") + 1
     for name in names:
         if inner := plan.enter(state, name, depth):
-            child = f"{directory}{name}/"
-            yield Target(child, inner, plan.first(inner, child))
+            yield Target(f"{directory}{name}/", inner)
 
 
-class LevelListing:
-    """Finds the files and subdirectories of one level in (*area.after*, *area.until*].
+async def list_level(
+    fetcher: Fetcher, allowance: Allowance, area: Area, step: type[Step]
+) -> list[Target]:
+    """Emit the files and subdirectories of a level that match; the targets in it, sorted.
 
-    targets: the subdirectories found so far in which matches may be, in no particular order; none
-    if *area.level_only*.
+    There are no targets if *area.level_only*. The target that contains *area.after* starts there.
     """
+    listing = _LevelListing(fetcher, allowance, area, step)
+    await listing.run()
+    after = area.after
+    if after is None:
+        return sorted(listing.targets)
+    left = sorted(target for target in listing.targets if target.directory > after)
+    name, slash, _ = after[len(area.directory) :].partition("/")
+    if slash and not area.level_only:
+        for target in targets_below(fetcher.plan, area.directory, area.state, [name]):
+            if (bound := fetcher.plan.seek(target.state, target.directory, after)) is not None:
+                left.insert(0, target._replace(after=bound))
+    return left
 
-    def __init__(
-        self, fetcher: Fetcher, allowance: Allowance, area: Area, step: type[Step]
-    ) -> None:
-        self.fetcher = fetcher
-        self.allowance = allowance
-        self.area = area
-        self.step = step
-        self.targets: list[Target] = []
-        # A file or a subdirectory of the level matches the first segment of a tail.
-        self._heads = tuple(tail[:1] for tail in area.state)
+
+@dataclass
+class _LevelListing:
+    """Lists one level in (*area.after*, *area.until*]; collects its targets in no given order."""
+
+    fetcher: Fetcher
+    allowance: Allowance
+    area: Area
+    step: type[Step]
+    targets: list[Target] = field(default_factory=list)
 
     async def run(self) -> None:
         """List the level; several workers share a long one."""
         area, fetcher = self.area, self.fetcher
+        # A file or a subdirectory of the level matches the first segment of a tail.
+        self._heads = tuple(tail[:1] for tail in area.state)
+        start = area.start(fetcher.plan.first(self._heads, area.directory))
         partition = Partition(
             area.base, fetcher.concurrency, fetcher.busy, self._work, self._between_names
         )
-        await partition.run(area.after, area.until)
+        await partition.run(start, area.until)
 
     async def _work(self, partition: Partition, part: Part) -> None:
         area, fetcher = self.area, self.fetcher
@@ -123,13 +139,13 @@ class LevelListing:
 
         Servers disagree on whether a subdirectory that contains ``StartAfter`` is listed.
         """
-        start = len(self.area.directory)
-        return self.area.directory + key[start:].partition("/")[0] + LAST
+        end = key.find("/", len(self.area.directory))
+        return key if end < 0 else key[:end] + AFTER_SLASH
 
 
 @dataclass
 class _Run:
-    """Neighbouring targets from index *start* to *stop* that one worker lists."""
+    """Neighbouring targets, from index *start* to before *stop*, that one worker lists."""
 
     start: int
     stop: int
@@ -138,36 +154,28 @@ class _Run:
         return self.stop - self.start
 
 
+@dataclass
 class Walk:
-    """Finds what matches in sorted targets, the subdirectories of *area.directory*.
+    """Finds what matches in *targets*, sorted subdirectories of *area.directory*.
 
-    A target is visited, or a page without a delimiter is shared by neighbours. Pages are shared if
-    they answer for two or more targets on average, or if the allowance has too few visits.
+    Each target is visited, or neighbours share pages that are listed without a delimiter. They
+    share if a page answers for several of them on average, or if the allowance is used up.
 
-    visit: lists one target; its second argument says whether a page of it was read and did not pay.
+    visit: lists one target. Its second argument says whether a page of the target was read that did
+    not pay for scanning on.
     """
 
-    def __init__(
-        self,
-        fetcher: Fetcher,
-        allowance: Allowance,
-        area: Area,
-        targets: list[Target],
-        visit: Callable[[Target, bool], Awaitable[None]],
-    ) -> None:
-        self.fetcher = fetcher
-        self.allowance = allowance
-        self.area = area
-        self.targets = targets
-        self._visit = visit
-        self._runs: list[_Run] = []
-        self._pages = 0
-        self._answered = 0.0
+    fetcher: Fetcher
+    allowance: Allowance
+    area: Area
+    targets: list[Target]
+    visit: Callable[[Target, bool], Awaitable[None]]
+    _runs: list[_Run] = field(default_factory=list)
+    _pages: int = 0
+    _answered: float = 0.0
 
     async def run(self) -> None:
         """List all targets. Raises what the first request that failed raised."""
-        if not self.targets:
-            return
         async with task_group() as self._group:
             self._start(_Run(0, len(self.targets)))
             self._divide()
@@ -176,10 +184,30 @@ class Walk:
         self._runs.append(run)
         self._group.create_task(self._work(run))
 
+    async def _work(self, run: _Run) -> None:
+        while run:
+            if len(run) == 1 or self._visits():
+                run.start += 1
+                await self.visit(self.targets[run.start - 1], False)
+            else:
+                await self._share(run)
+            self._divide()
+        self._runs.remove(run)
+        self._divide()
+
     @property
     def _per_page(self) -> float:
         """Targets that a page answers for, on average."""
         return self._answered / self._pages if self._pages else 1.0
+
+    def _visits(self) -> bool:
+        """Whether to visit the next target of a run, as the allowance suffices for all targets."""
+        waiting = sum(map(len, self._runs))
+        return (
+            self._per_page < SHARED_FROM
+            and self.allowance.affords(waiting)
+            and self.allowance.visit()
+        )
 
     def _divide(self) -> None:
         """Start workers on halves of the longest runs, as far as the allowance permits."""
@@ -193,64 +221,47 @@ class Walk:
             self._start(_Run(middle, longest.stop))
             longest.stop = middle
 
-    async def _work(self, run: _Run) -> None:
-        while run:
-            if len(run) == 1 or self._visits():
-                run.start += 1
-                await self._visit(self.targets[run.start - 1], False)
-            else:
-                await self._share(run)
-            self._divide()
-        self._runs.remove(run)
-        self._divide()
-
-    def _visits(self) -> bool:
-        """Whether to visit the next target of a run; else it shares a page with neighbours."""
-        waiting = sum(map(len, self._runs))
-        return self._per_page < 1.5 and self.allowance.affords(waiting) and self.allowance.visit()
-
     async def _share(self, run: _Run) -> None:
         """Read a page from the first target on; visit that target if it is larger than the page."""
-        fetcher, area, first = self.fetcher, self.area, run.start
-        start = self.targets[first].start
-        page = await fetcher.page(Level, area.state, area.base, start_after=start)
+        plan, area, first = self.fetcher.plan, self.area, run.start
+        target = self.targets[first]
+        start = target.after or plan.first(target.state, target.directory)
+        page = await self.fetcher.page(Level, area.state, area.base, start_after=start)
         until = area.until
         if run.stop < len(self.targets):
             until = before(self.targets[run.stop].directory)
-        own = Area(area.directory, area.state, area.base, start, until)
+        own = replace(area, until=until)
         count = own.count(page.keys)
         self.allowance.earn(page, count)
-        rest = self._skip_answered(run, page, count)
+        self._skip_answered(run, page, count)
         large = None
-        if rest is not None and run.start == first:
+        if run and run.start == first and page.keys[-1].startswith(target.directory):
+            large = self.targets[first]
             run.start += 1
-            large = rest
         # Files of the level itself were emitted when it was listed.
-        floor = len(area.directory)
-        await fetcher.emit_matches(
-            Level, own, page, count, lambda key: "/" in key[floor:] and key > start
-        )
+        await self.fetcher.emit_matches(Level, own, page, count, below_only=True)
         if large is not None:
-            await self._visit(large, True)
+            await self.visit(large, True)
 
-    def _skip_answered(self, run: _Run, page: Page, count: int) -> Target | None:
-        """Drop the targets that a page answers for; the rest of the target that it ends in."""
-        first, rest = run.start, None
+    def _skip_answered(self, run: _Run, page: Page, count: int) -> None:
+        """Skip the targets that a page answers for; the one that it ends in starts there."""
+        first, part = run.start, 0.0
         if page.next_token is None or count < len(page.keys):
             run.start = run.stop
         else:
             last = page.keys[-1]
             run.start = bisect_right(self.targets, last, first, run.stop, key=_directory)
-            target = self.targets[run.start - 1]
-            if run.start > first and last.startswith(target.directory):
+            index = max(run.start - 1, first)
+            target, bound = self.targets[index], None
+            if last < target.directory:
+                bound = last
+            elif last.startswith(target.directory):
                 bound = self.fetcher.plan.seek(target.state, target.directory, last)
-                if bound is not None:
-                    run.start -= 1
-                    rest = target._replace(start=max(target.start, bound), begun=True)
-                    self.targets[run.start] = rest
+            if bound is not None:
+                run.start, part = index, 0.5
+                self.targets[index] = target._replace(after=bound)
         self._pages += 1
-        self._answered += run.start - first + (rest is not None) / 2
-        return rest
+        self._answered += run.start - first + part
 
 
 def _directory(target: Target) -> str:
