@@ -34,7 +34,7 @@ from fsspec_avroglob.glob.plan import (
 )
 from fsspec_avroglob.glob.scan import Allowance, Scan
 from fsspec_avroglob.glob.tokens import common_prefix
-from fsspec_avroglob.glob.walk import Target, Walk, list_level, targets_below
+from fsspec_avroglob.glob.walk import Walk, list_level, targets_below
 
 __all__ = ["FetchPage", "Found", "Lister"]
 
@@ -93,28 +93,23 @@ class Lister:
         state: State,
         after: str | None = None,
         until: str | None = None,
-        *,
-        walks: bool = False,
     ) -> None:
-        """Find what matches below *directory*, which is in *state*, in (*after*, *until*].
-
-        walks: whether to walk at once, as a page of the directory did not pay for scanning on.
-        """
+        """Find what matches below *directory*, which is in *state*, in (*after*, *until*]."""
         steps = self.plan.steps(state)
-        if not steps:
+        if not steps or _outside(directory, after, until):
             return
+        after, until = _inside(directory, after), _inside(directory, until)
         pieces = [piece for step in steps for piece in stems_of(step)]
         final = all(isinstance(step, Exact | Match | OrderedRange) for step in steps)
         ordered = isinstance(steps[0], OrderedRange)
         if ordered or not self._allowance.guess(len(pieces)):
             base = directory + common_prefix(pieces)
             area = Area(directory, state, base, after, until, level_only=final)
-            await (self._walk if final or walks else self._scan)(type(steps[-1]), area)
+            await (self._walk if final else self._scan)(type(steps[-1]), area)
             return
         jobs: list[Callable[[], Awaitable[None]]] = []
         for step in steps:
             kind = type(step)
-            list_area = self._walk if walks and kind is not Flat else self._scan
             for piece in stems_of(step):
                 base = directory + piece
                 if _outside(base, after, until):
@@ -122,24 +117,16 @@ class Lister:
                 area = Area(directory, state, base, _inside(base, after), until)
                 match step:
                     case Descend():
-                        targets = targets_below(self.plan, directory, state, [piece])
-                        jobs += [partial(self._visit, target, after, until) for target in targets]
+                        for child, inner, _ in targets_below(self.plan, directory, state, [piece]):
+                            jobs.append(partial(self._explore, child, inner, after, until))
                     case Exact():
                         jobs.append(partial(self._exact, state, base, after, until))
                     case Match() | OrderedRange():
                         area.level_only = True
                         jobs.append(partial(self._walk, kind, area))
                     case Level() | Flat():
-                        jobs.append(partial(list_area, kind, area))
+                        jobs.append(partial(self._scan, kind, area))
         await for_each(jobs, lambda job: job(), len(jobs))
-
-    async def _visit(
-        self, target: Target, after: str | None, until: str | None, walks: bool = False
-    ) -> None:
-        directory = target.directory
-        if not _outside(directory, after, until):
-            start, stop = _inside(directory, after), _inside(directory, until)
-            await self._explore(directory, target.state, start, stop, walks=walks)
 
     async def _exact(self, state: State, path: str, after: str | None, until: str | None) -> None:
         """Look for an object and a directory with exactly this name."""
@@ -165,12 +152,8 @@ class Lister:
     async def _walk(self, step: type[Step], area: Area) -> None:
         """List an area with a delimiter, then the subdirectories in which matches may be."""
         targets = await list_level(self._fetcher, self._allowance, area, step)
-
-        async def visit(target: Target, walks: bool) -> None:
-            await self._visit(target, target.after, area.until, walks)
-
         if targets:
-            await Walk(self._fetcher, self._allowance, area, targets, visit).run()
+            await Walk(self._fetcher, self._allowance, area, targets, self._explore).run()
 
 
 def _outside(base: str, after: str | None, until: str | None) -> bool:

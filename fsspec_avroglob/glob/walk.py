@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from fsspec_avroglob.aio.tasks import task_group
 from fsspec_avroglob.glob.fetch import REPEATED_TOKEN, Area, Fetcher
@@ -19,6 +19,9 @@ AFTER_SLASH = chr(ord("/") + 1)
 
 SHARED_FROM = 1.5
 """Targets that a page answers for, on average, from which on neighbours share pages."""
+
+
+Explore: TypeAlias = Callable[[str, State, str | None, str | None], Awaitable[None]]
 
 
 class Target(NamedTuple):
@@ -161,15 +164,14 @@ class Walk:
     Each target is visited, or neighbours share pages that are listed without a delimiter. They
     share if a page answers for several of them on average, or if the allowance is used up.
 
-    visit: lists one target. Its second argument says whether a page of the target was read that did
-    not pay for scanning on.
+    explore: lists what matches below a directory in a state, in a range of keys.
     """
 
     fetcher: Fetcher
     allowance: Allowance
     area: Area
     targets: list[Target]
-    visit: Callable[[Target, bool], Awaitable[None]]
+    explore: Explore
     _runs: list[_Run] = field(default_factory=list)
     _pages: int = 0
     _answered: float = 0.0
@@ -188,12 +190,15 @@ class Walk:
         while run:
             if len(run) == 1 or self._visits():
                 run.start += 1
-                await self.visit(self.targets[run.start - 1], False)
+                await self._visit(self.targets[run.start - 1])
             else:
                 await self._share(run)
             self._divide()
         self._runs.remove(run)
         self._divide()
+
+    async def _visit(self, target: Target) -> None:
+        await self.explore(target.directory, target.state, target.after, self.area.until)
 
     @property
     def _per_page(self) -> float:
@@ -241,7 +246,7 @@ class Walk:
         # Files of the level itself were emitted when it was listed.
         await self.fetcher.emit_matches(Level, own, page, count, below_only=True)
         if large is not None:
-            await self.visit(large, True)
+            await self._visit(large)
 
     def _skip_answered(self, run: _Run, page: Page, count: int) -> None:
         """Skip the targets that a page answers for; the one that it ends in starts there."""
