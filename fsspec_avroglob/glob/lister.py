@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 
 from fsspec_avroglob.aio.tasks import for_each
@@ -34,7 +35,7 @@ from fsspec_avroglob.glob.plan import (
 )
 from fsspec_avroglob.glob.scan import Allowance, Scan
 from fsspec_avroglob.glob.tokens import common_prefix
-from fsspec_avroglob.glob.walk import Walk, list_level, targets_below
+from fsspec_avroglob.glob.walk import LevelListing, Walk, targets_below
 
 __all__ = ["FetchPage", "Found", "Lister"]
 
@@ -88,11 +89,7 @@ class Lister:
         await self._scan(Flat, Area(directory, self.plan.root, directory + prefix))
 
     async def _explore(
-        self,
-        directory: str,
-        state: State,
-        after: str | None = None,
-        until: str | None = None,
+        self, directory: str, state: State, after: str | None = None, until: str | None = None
     ) -> None:
         """Find what matches below *directory*, which is in *state*, in (*after*, *until*]."""
         steps = self.plan.steps(state)
@@ -109,37 +106,38 @@ class Lister:
             return
         jobs: list[Callable[[], Awaitable[None]]] = []
         for step in steps:
-            kind = type(step)
             for piece in stems_of(step):
                 base = directory + piece
-                if _outside(base, after, until):
-                    continue
-                area = Area(directory, state, base, _inside(base, after), until)
-                match step:
-                    case Descend():
-                        for child, inner, _ in targets_below(self.plan, directory, state, [piece]):
-                            jobs.append(partial(self._explore, child, inner, after, until))
-                    case Exact():
-                        jobs.append(partial(self._exact, state, base, after, until))
-                    case Match() | OrderedRange():
-                        area.level_only = True
-                        jobs.append(partial(self._walk, kind, area))
-                    case Level() | Flat():
-                        jobs.append(partial(self._scan, kind, area))
+                if not _outside(base, after, until):
+                    area = Area(directory, state, base, _inside(base, after), until)
+                    jobs.append(partial(self._carry_out, step, piece, area))
         await for_each(jobs, lambda job: job(), len(jobs))
 
-    async def _exact(self, state: State, path: str, after: str | None, until: str | None) -> None:
-        """Look for an object and a directory with exactly this name."""
-        page = await self._fetcher.page(Exact, state, path, delimiter="/")
-        if page.keys[:1] == [path] and (after is None or path > after):
-            await self._fetcher.emit_matches(Exact, Area("", state, path), page, 1)
-        directory = path + "/"
-        if not self.plan.with_directories or (until is not None and directory > until):
+    async def _carry_out(self, step: Step, piece: str, area: Area) -> None:
+        """Carry out a step for one of the names or prefixes that it states."""
+        match step:
+            case Descend():
+                for target in targets_below(self.plan, area.directory, area.state, [piece]):
+                    await self._explore(*target[:2], area.after, area.until)
+            case Exact():
+                await self._exact(area)
+            case Match() | OrderedRange():
+                await self._walk(type(step), replace(area, level_only=True))
+            case Level() | Flat():
+                await self._scan(type(step), area)
+
+    async def _exact(self, area: Area) -> None:
+        """Look for an object and a directory whose path is *area.base*."""
+        path, directory = area.base, area.base + "/"
+        page = await self._fetcher.page(Exact, area.state, path, delimiter="/")
+        if page.keys[:1] == [path] and (area.after is None or path > area.after):
+            await self._fetcher.emit_matches(Exact, Area("", area.state, path), page, 1)
+        if not self.plan.with_directories or (area.until is not None and directory > area.until):
             return
         last = max(page.keys[-1:] + page.prefixes[-1:], default="")
         if page.next_token is not None and last < directory:
             page = await self._fetcher.page(
-                Exact, state, path, delimiter="/", start_after=before(directory)
+                Exact, area.state, path, delimiter="/", start_after=before(directory)
             )
         if directory in page.prefixes:
             await self._fetcher.emit_directories([directory])
@@ -151,7 +149,7 @@ class Lister:
 
     async def _walk(self, step: type[Step], area: Area) -> None:
         """List an area with a delimiter, then the subdirectories in which matches may be."""
-        targets = await list_level(self._fetcher, self._allowance, area, step)
+        targets = await LevelListing(self._fetcher, self._allowance, area, step).run()
         if targets:
             await Walk(self._fetcher, self._allowance, area, targets, self._explore).run()
 

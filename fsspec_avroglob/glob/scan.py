@@ -1,8 +1,8 @@
 """List the keys of an area in order, without a delimiter, and decide when a walk is cheaper.
 
-The rule: a page that answers for two or more directories that a walk would list pays for scanning
-on. After any other page, the rest of the area is walked. :class:`Allowance` limits the requests
-that the rule does not pay for.
+The rule: a page that answers for two or more directories that a walk would list pays for reading
+the next two pages. Where no page pays, the rest of the area is walked. :class:`Allowance` limits
+the requests that this rule does not cover.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from fsspec_avroglob.s3.page import Page
 SLACK = 4
 """Requests that may be speculative, in addition to one for each segment of the pattern."""
 
-VISITS_PER_PAGE = 1
-"""Speculative requests that a full page of keys pays for."""
-
 
 class Allowance:
     """Limits the requests that may turn out useless, for one run of a pattern of *depth* segments.
@@ -35,10 +32,10 @@ class Allowance:
         self._page_size = 1
 
     def earn(self, page: Page, count: int) -> None:
-        """Add the visits that *count* new keys on a page pay for."""
+        """Allow one more visit for each full page of new keys; *page* has *count* of them."""
         if page.next_token is not None:
             self._page_size = max(self._page_size, page.key_count)
-        self._visits += VISITS_PER_PAGE * count / max(self._page_size, page.key_count)
+        self._visits += count / max(self._page_size, page.key_count)
 
     def affords(self, visits: int) -> bool:
         """Whether *visits* more directories may be visited."""

@@ -42,40 +42,22 @@ def targets_below(
             yield Target(f"{directory}{name}/", inner)
 
 
-async def list_level(
-    fetcher: Fetcher, allowance: Allowance, area: Area, step: type[Step]
-) -> list[Target]:
-    """Emit the files and subdirectories of a level that match; the targets in it, sorted.
-
-    There are no targets if *area.level_only*. The target that contains *area.after* starts there.
-    """
-    listing = _LevelListing(fetcher, allowance, area, step)
-    await listing.run()
-    after = area.after
-    if after is None:
-        return sorted(listing.targets)
-    left = sorted(target for target in listing.targets if target.directory > after)
-    name, slash, _ = after[len(area.directory) :].partition("/")
-    if slash and not area.level_only:
-        for target in targets_below(fetcher.plan, area.directory, area.state, [name]):
-            if (bound := fetcher.plan.seek(target.state, target.directory, after)) is not None:
-                left.insert(0, target._replace(after=bound))
-    return left
-
-
 @dataclass
-class _LevelListing:
-    """Lists one level in (*area.after*, *area.until*]; collects its targets in no given order."""
+class LevelListing:
+    """Lists one level in (*area.after*, *area.until*]."""
 
     fetcher: Fetcher
     allowance: Allowance
     area: Area
     step: type[Step]
-    targets: list[Target] = field(default_factory=list)
+    _targets: list[Target] = field(default_factory=list)
 
-    async def run(self) -> None:
-        """List the level; several workers share a long one."""
-        area, fetcher = self.area, self.fetcher
+    async def run(self) -> list[Target]:
+        """Emit the matches of the level; the targets in it, sorted, none if *area.level_only*.
+
+        The target that contains *area.after* starts there. Several workers share a long level.
+        """
+        area, fetcher, after = self.area, self.fetcher, self.area.after
         # A file or a subdirectory of the level matches the first segment of a tail.
         self._heads = tuple(tail[:1] for tail in area.state)
         start = area.start(fetcher.plan.first(self._heads, area.directory))
@@ -83,6 +65,15 @@ class _LevelListing:
             area.base, fetcher.concurrency, fetcher.busy, self._work, self._between_names
         )
         await partition.run(start, area.until)
+        if after is None or area.level_only:
+            return sorted(self._targets)
+        left = sorted(target for target in self._targets if target.directory > after)
+        name, slash, _ = after[len(area.directory) :].partition("/")
+        begun = [name] if slash else []
+        for target in targets_below(fetcher.plan, area.directory, area.state, begun):
+            if (bound := fetcher.plan.seek(target.state, target.directory, after)) is not None:
+                left.insert(0, target._replace(after=bound))
+        return left
 
     async def _work(self, partition: Partition, part: Part) -> None:
         area, fetcher = self.area, self.fetcher
@@ -131,7 +122,7 @@ class _LevelListing:
         self.allowance.earn(page, count)
         if not area.level_only:
             names = (prefix[len(area.directory) : -1] for prefix in prefixes)
-            self.targets += targets_below(fetcher.plan, area.directory, area.state, names)
+            self._targets += targets_below(fetcher.plan, area.directory, area.state, names)
         await fetcher.emit_matches(self.step, own, page, count)
         await fetcher.emit_directories(prefixes)
         if fetcher.plan.limited and (page.keys or page.prefixes):
