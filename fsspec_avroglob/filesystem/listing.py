@@ -338,8 +338,8 @@ class ObjectLists(S3Connection):
     def _lister(
         self, plan: ListingPlan, emit: Callable[[Found], Awaitable[None]], detail: bool
     ) -> Lister:
+        from fsspec_avroglob.glob.fetch import ThreadLoad
         from fsspec_avroglob.glob.lister import Lister
-        from fsspec_avroglob.glob.load import ThreadLoad
 
         fetch = partial(self._fetch_page, plan.bucket, detail=detail)
         return Lister(plan, fetch, emit, self.config.listing_concurrency, ThreadLoad().busy)

@@ -1,9 +1,10 @@
-"""From pages to matches: asks for pages of one bucket and keeps what the plan is after."""
+"""Fetch pages of one bucket's listing, check them, and emit the matches on them."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import time
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,35 +12,43 @@ from itertools import compress, islice
 from operator import ge
 from typing import NamedTuple, Protocol
 
-from fsspec_avroglob.glob.ledger import Ledger
 from fsspec_avroglob.glob.plan import ListingPlan, State, Step
 from fsspec_avroglob.s3.page import Page
 
-FEW = 8
-"""One key in so many, or fewer, are found through their common end."""
+SUFFIX_SHARE = 8
+"""If at most 1 in 8 keys has the pattern's suffix, the suffix is searched for first."""
 
 MOST_EMPTY_PAGES = 1000
-"""More pages without an entry, one after another, are taken for an endless listing."""
+"""Empty pages in a row after which a listing is considered endless."""
 
-TOKEN_AGAIN = "gives the same continuation token again"
+REPEATED_TOKEN = "gives the same continuation token again"
+
+BUSY = 0.9
+"""Share of an interval from which on a thread is busy."""
+
+INTERVAL_S = 0.05
+"""Length of the intervals, in seconds."""
 
 
 class FetchPage(Protocol):
-    """Fetches one page of a bucket's listing; every retry is its business."""
+    """Fetches one page of a bucket's listing, with retries."""
 
     def __call__(
         self, prefix: str, *, delimiter: str, start_after: str | None, token: str | None
     ) -> Awaitable[Page]:
-        """The page of what starts with *prefix*, from *token* on or else after *start_after*."""
+        """The page of keys with *prefix* that follows *token* or, without one, *start_after*."""
         ...
 
 
 class Found(NamedTuple):
-    """Matches that a page brought.
+    """Matches on a page.
 
-    page: the page, None where only directories are told; indices: which of its keys match, None for
-    all; directories: matching directories that had not been found before, as paths in the bucket
-    without a trailing slash ("" is the bucket).
+    Attributes
+    ----------
+    page : the page, or None if there are only directories.
+    indices : indices of the page's keys that match, or None for all.
+    directories : matching directories that were not found before, as paths in the bucket without a
+        trailing slash. The bucket itself is "".
     """
 
     page: Page | None
@@ -49,10 +58,12 @@ class Found(NamedTuple):
 
 @dataclass
 class Area:
-    """What one scan or walk is about: the keys below *base* in (*after*, *until*].
+    """The keys with prefix *base* in (*after*, *until*], which one scan or walk lists.
 
-    directory: the directory in *state* that *base*, a prefix, belongs to. level_only: whether keys
-    in subdirectories are somebody else's business.
+    Attributes
+    ----------
+    directory, state : the directory that *base* starts in, and its state.
+    level_only : whether keys in subdirectories are excluded.
     """
 
     directory: str
@@ -62,16 +73,25 @@ class Area:
     until: str | None = None
     level_only: bool = False
 
-    def upto(self, keys: Sequence[str]) -> int:
-        """How many of the sorted *keys* lie in the area."""
+    def count(self, keys: Sequence[str]) -> int:
+        """How many of the sorted *keys* are not after the area."""
         return len(keys) if self.until is None else bisect_right(keys, self.until)
 
+    def start(self, first: str) -> str | None:
+        """The ``StartAfter`` to list from; *first*: one before the first possible match."""
+        start = first if self.after is None else self.after
+        return start if start and start >= self.base else None
 
-class Harvest:
+
+class Fetcher:
     """Fetches pages and emits the matches on them.
 
-    fetch: gets a page. emit: receives the matches of a page; awaiting it may hold the listing back.
-    concurrency: most requests in flight at once. busy: tells when more of them would be of no use.
+    Parameters
+    ----------
+    fetch : gets a page.
+    emit : receives the matches of a page. Awaiting it may delay the listing.
+    concurrency : maximum number of requests in flight.
+    busy : whether more concurrent requests are of no use now.
     """
 
     def __init__(
@@ -85,7 +105,6 @@ class Harvest:
         self.plan = plan
         self.concurrency = concurrency
         self.busy = busy
-        self.ledger = Ledger(max(map(len, plan.branches)))
         self._fetch = fetch
         self._emit = emit
         self._slots = asyncio.Semaphore(concurrency)
@@ -101,20 +120,17 @@ class Harvest:
         start_after: str | None = None,
         token: str | None = None,
     ) -> Page:
-        """One page below *prefix*, its cost put down to *step* in *state*.
+        """One page of keys with *prefix* after *start_after*; its cost is added to *step*.
 
-        start_after: what is listed must lie behind it. token: where the server is to go on, if it
-        has told.
+        token: where the server continues; then *start_after* is only checked.
 
-        Where the server has looked at much that it does not list (keys deleted in a bucket with
-        versions, another tenant's shards), it sends a page without an entry and says that more
-        follow: this is the first page that has one, or the last.
+        A server sends an empty page and a token when it has passed many entries that it does not
+        list (deleted keys in a versioned bucket, for example). Such pages are skipped.
 
         Raises OSError for a page that would make the listing wrong or endless.
         """
         cost = self.plan.cost(step, state)
         tokens = {token}
-        self.ledger.sends()
         while True:
             async with self._slots:
                 page = await self._fetch(
@@ -124,10 +140,9 @@ class Harvest:
             cost.keys_seen += len(page.keys)
             if page.key_count or page.next_token is None:
                 self._check(page, prefix, start_after, token)
-                self.ledger.receives(page)
                 return page
             if page.next_token in tokens:
-                raise self.fault(prefix, TOKEN_AGAIN)
+                raise self.fault(prefix, REPEATED_TOKEN)
             if len(tokens) > MOST_EMPTY_PAGES:
                 empty = f"gives more than {MOST_EMPTY_PAGES:,} empty pages in a row"
                 raise self.fault(prefix, empty)
@@ -135,17 +150,17 @@ class Harvest:
             tokens.add(token)
 
     def _check(self, page: Page, prefix: str, start_after: str | None, token: str | None) -> None:
-        """Refuse a page that would make the listing wrong or endless."""
+        """Raise for a page that would make the listing wrong or endless."""
         for entries in (page.keys, page.prefixes):
             if any(map(ge, entries, islice(entries, 1, None))):
                 raise self.fault(prefix, "does not list keys in order, each once")
         if start_after is None:
             return
         for entry in page.keys[:1] + page.prefixes[:1]:
-            # Some servers list the directory that StartAfter lies in; none does so behind a token.
+            # Some servers list the directory that contains StartAfter; after a token, none does.
             within = token is None and entry in page.prefixes[:1] and start_after.startswith(entry)
             if entry <= start_after and not within:
-                raise self.fault(prefix, "lists again what it has listed, or was to leave out")
+                raise self.fault(prefix, "lists keys again that it listed or had to leave out")
 
     def fault(self, prefix: str, what: str) -> OSError:
         """The error for a server that does *what* the S3 API rules out."""
@@ -154,26 +169,22 @@ class Harvest:
             f"cannot list {self.plan.bucket}/{prefix}: the server {what}, against the S3 API",
         )
 
-    async def keep(
-        self,
-        step: type[Step],
-        area: Area,
-        page: Page,
-        count: int,
-        within: Callable[[str], bool] | None = None,
+    async def emit_matches(
+        self, step: type[Step], area: Area, page: Page, count: int, *, below_only: bool = False
     ) -> None:
         """Emit the matches among the first *count* keys of a page, and their directories.
 
-        within: if given, says of a matching key whether it is to be kept.
+        below_only: whether to leave out the keys directly in *area.directory*.
         """
         keys = page.keys if count == len(page.keys) else page.keys[:count]
-        spread = any_below(keys, area)
-        indices: Sequence[int] | None = self._matching(keys, area, spread)
-        if within is not None and indices:
-            indices = [i for i in indices if within(keys[i])]
+        indices = self._matching(keys, area)
+        if below_only:
+            start = len(area.directory)
+            among = range(count) if indices is None else indices
+            indices = [index for index in among if "/" in keys[index][start:]]
         directories: list[str] = []
-        if self.plan.with_directories and spread:
-            directories = self._new_directories(directories_of(keys, area))
+        if self.plan.with_directories and not area.level_only:
+            directories = self._new_directories(directories_of(keys, area.directory))
         kept = count if indices is None else len(indices)
         self.plan.cost(step, area.state).keys_kept += kept
         if indices is None and count < len(page.keys):
@@ -181,30 +192,18 @@ class Harvest:
         if kept or directories:
             await self._emit(Found(page, indices, directories))
 
-    def _matching(self, keys: Sequence[str], area: Area, spread: bool) -> Sequence[int] | None:
-        own = not (area.level_only and spread)
-        if own and self._keeps_every(keys, area):
+    def _matching(self, keys: Sequence[str], area: Area) -> Sequence[int] | None:
+        """Indices of the keys that match, or None for all."""
+        plan = self.plan
+        level = area.level_only and plan.keeps_level(area.state)
+        # The first key of a level may be the marker object of its directory, which is no match.
+        if plan.keeps_all(area.state) or (level and keys and keys[0] > area.directory):
             return None
-        if self.plan.keeps_all(area.state):
-            indices = list(range(len(keys)))
-        else:
-            keeps = self.plan.keeps_file if self.plan.limited else self.plan.file_pattern.fullmatch
-            few = _ending_in(self.plan.file_suffix, keys)
-            if few is None:
-                indices = list(compress(range(len(keys)), map(keeps, keys)))
-            else:
-                indices = [i for i in few if keeps(keys[i])]
-        if not own:
-            start = len(area.directory)
-            indices = [i for i in indices if "/" not in keys[i][start:]]
-        return indices
-
-    def _keeps_every(self, keys: Sequence[str], area: Area) -> bool:
-        """Whether all *keys* match, as is plain without a look at each."""
-        if self.plan.keeps_all(area.state):
-            return True
-        level = area.level_only and self.plan.keeps_level(area.state)
-        return level and bool(keys) and keys[0] > area.directory
+        matches = plan.keeps_file if plan.limited else plan.file_pattern.fullmatch
+        few = _ending_in(plan.file_suffix, keys)
+        if few is None:
+            return list(compress(range(len(keys)), map(matches, keys)))
+        return [index for index in few if matches(keys[index])]
 
     def _new_directories(self, paths: Iterable[str]) -> list[str]:
         """Those of *paths* ("" or ending in "/") that match and were not found before."""
@@ -215,19 +214,19 @@ class Harvest:
                 new.append(path[:-1])
         return new
 
-    async def tell_directories(self, paths: Sequence[str]) -> None:
-        """Emit those of *paths*, "" or ending in "/", that match and were not found before."""
+    async def emit_directories(self, paths: Sequence[str]) -> None:
+        """Emit those of *paths* ("" or ending in "/") that match and were not found before."""
         if self.plan.with_directories and (found := self._new_directories(paths)):
             await self._emit(Found(None, (), found))
 
 
 def _ending_in(suffix: str, keys: Sequence[str]) -> list[int] | None:
-    """Which keys end in *suffix*, when they are few; None otherwise.
+    """Indices of the keys that end in *suffix* if these are few, else None.
 
-    All keys are searched as one text, in a fraction of the time that a look at each takes.
+    All keys are searched as one text, which is much faster than a test of each key.
     """
     text, wanted = "\n".join(keys) + "\n", suffix + "\n"
-    if not suffix or text.count("\n") > len(keys) or text.count(wanted) * FEW > len(keys):
+    if not suffix or text.count("\n") > len(keys) or text.count(wanted) * SUFFIX_SHARE > len(keys):
         return None
     indices = []
     index = position = 0
@@ -238,25 +237,8 @@ def _ending_in(suffix: str, keys: Sequence[str]) -> list[int] | None:
     return indices
 
 
-def any_below(keys: Sequence[str], area: Area) -> bool:
-    """Whether the keys tell of directories: at a level, of any below it."""
-    if not area.level_only:
-        return bool(keys)
-    return "\n".join(keys).count("/") > len(keys) * area.directory.count("/")
-
-
-def directories_of(keys: Sequence[str], area: Area) -> Iterator[str]:
-    """The directories (ending in "/") that *keys* lie in, from *area.directory* down, once each."""
-    floor = len(area.directory)
-    if area.level_only:
-        # Only the level's own subdirectories are this listing's business.
-        previous = None
-        for key in keys:
-            end = key.find("/", floor)
-            if end >= 0 and key[: end + 1] != previous:
-                previous = key[: end + 1]
-                yield previous
-        return
+def directories_of(keys: Sequence[str], top: str) -> Iterator[str]:
+    """The directories (ending in "/") that contain *keys*, from directory *top* down, each once."""
     seen: set[str] = set()
     previous = None
     for key in keys:
@@ -264,7 +246,34 @@ def directories_of(keys: Sequence[str], area: Area) -> Iterator[str]:
         if path == previous:
             continue
         previous = path
-        while len(path) >= floor and path and path not in seen:
+        while len(path) >= len(top) and path and path not in seen:
             seen.add(path)
             yield path
             path = path[: path.rfind("/", 0, -1) + 1]
+
+
+class ThreadLoad:
+    """Measures how busy the thread of an event loop is. Call it from one thread only.
+
+    Parameters
+    ----------
+    wall, cpu : clocks, in seconds: elapsed time, and CPU time of the thread.
+    """
+
+    def __init__(
+        self,
+        wall: Callable[[], float] = time.monotonic,
+        cpu: Callable[[], float] = time.thread_time,
+    ) -> None:
+        self._wall, self._cpu = wall, cpu
+        self._since = wall(), cpu()
+        self._busy = False
+
+    def busy(self) -> bool:
+        """Whether the thread was at least 90 % busy over the last interval."""
+        now = self._wall(), self._cpu()
+        wall_s, cpu_s = (end - start for end, start in zip(now, self._since, strict=True))
+        if wall_s >= INTERVAL_S:
+            self._busy = cpu_s >= BUSY * wall_s
+            self._since = now
+        return self._busy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsspec_avroglob.glob.fetch import FEW, _ending_in
+from fsspec_avroglob.glob.fetch import SUFFIX_SHARE, _ending_in
 
 _key = st.text("ab\n/", max_size=4)
 
@@ -19,7 +19,7 @@ def test_keys_found_by_their_end_are_those_that_end_so(keys: list[str], suffix: 
 
 
 def test_few_keys_are_found_by_their_end() -> None:
-    keys = [f"{number:03}.avro" for number in range(10 * FEW)]
+    keys = [f"{number:03}.avro" for number in range(10 * SUFFIX_SHARE)]
 
     assert _ending_in(".avro", keys) is None
     assert _ending_in("77.avro", keys) == [77]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsspec_avroglob.glob.load import BUSY, INTERVAL_S, ThreadLoad
+from fsspec_avroglob.glob.fetch import BUSY, INTERVAL_S, ThreadLoad
 from tests.support.keyspace import Keyspace
 from tests.support.plans import plan_for
 

@@ -214,3 +214,21 @@ def _generalised(segment: str, draw: random.Random) -> str:
             return segment[:-1] + "[0-4]"
         case _:
             return segment[:-1] + "{1,2," + segment[-1] + "}"
+
+
+def uneven_tree(seed: int, *, limit: int = 3_000) -> list[str]:
+    """A tree in which neighbouring directories differ greatly in size and depth."""
+    draw = random.Random(seed)
+    keys: list[str] = []
+    counts = draw.sample([0, 1, 2, 9, 30, 200], 3)
+
+    def fill(directory: str, depth: int) -> None:
+        for number in range(draw.choice(counts)):
+            keys.append(f"{directory}f{number:03}")
+        for number in range(draw.choice(counts) if depth else 0):
+            if len(keys) < limit:
+                fill(f"{directory}d{number:03}/", depth - draw.randint(1, depth))
+
+    while not keys:
+        fill("a/", draw.randint(2, 4))
+    return keys
