@@ -177,7 +177,7 @@ The keys are `{Events(1)[0]}` and so on: ten years of
 
 _READING = f"""## Reading the files
 
-The cost of reading the files of one day, in addition to the glob. Each file has {FILE_BYTES >> 20} MiB
+Reading the files of one day costs this on top of the glob. Each file has {FILE_BYTES >> 20} MiB
 and takes at most two GET requests, one for its header and one for the rest. 1,000 GET requests cost
 $0.0004. The link transfers {LINK_BYTES_PER_S / 1e6:.0f} MB/s.
 """
