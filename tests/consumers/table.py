@@ -42,7 +42,7 @@ def _section(library: Library) -> Iterator[str]:
     if library.remark:
         yield f"{library.remark}\n"
     yield f"```python\n{library.setup}\n```\n"
-    yield "| call | gives | LIST | HEAD | GET | PUT |"
+    yield "| call | result | LIST | HEAD | GET | PUT |"
     yield "|---|---|---|---|---|---|"
     yield from map(_row, library.calls)
     yield ""
