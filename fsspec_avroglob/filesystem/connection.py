@@ -171,7 +171,7 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     def _forget_written(self, arguments: dict[str, Any]) -> None:
         """Forget what listings returned for the keys that a request writes, and their parents."""
         keys = [item["Key"] for item in arguments.get("Delete", {}).get("Objects", ())]
-        if "Key" in arguments:
+        if arguments.get("Key") is not None:
             keys.append(arguments["Key"])
         for key in keys:
             path = f"{arguments['Bucket']}/{key}"
