@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import aiobotocore.session  # noqa: F401  # not by s3fs, from a deeper stack: see architecture.md
 from s3fs import S3FileSystem
 
 from fsspec_avroglob.glob.cache import ListingCache
