@@ -206,19 +206,14 @@ class _ReadAvro(FromMapProjectable):  # type: ignore[misc]  # dask has no types
     def _condition(self, predicate: ex.Expr) -> tuple[str, Callable[[Any], bool]] | None:
         """Return the ``key=value`` column of a comparison and its test, else None."""
         compare = _COMPARISONS.get(type(predicate))
-        if compare is None:
-            return None
-        key = self._directory(predicate.left, predicate.right)
-        return None if key is None else (key, lambda value: compare(value, predicate.right))
-
-    def _directory(self, column: Any, literal: Any) -> str | None:
-        """Return the name of a ``key=value`` column that compares with *literal*; else None."""
+        column = None if compare is None else predicate.left
         if not isinstance(column, ex.Projection) or column.frame._name != self._name:
             return None
         (key,) = column.columns
         kind = self.operand("func").layout.hive.get(key)
-        comparable = kind is not None and type(literal) is _LITERALS[kind]
-        return key if comparable else None
+        if compare is None or kind is None or type(predicate.right) is not _LITERALS[kind]:
+            return None
+        return key, lambda value: compare(value, predicate.right)
 
 
 def to_avro(

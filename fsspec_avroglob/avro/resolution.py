@@ -288,8 +288,8 @@ class _Resolution:
             return different
         return UnionStep(writer, reader, branches)
 
-    def _keys(self, schema: ParsedSchema, branches: list[AvroSchema]) -> set[tuple[str, str]]:
-        return {branch_key(schema.definition(branch)) for branch in branches}
+    def _keys(self, schema: ParsedSchema, branches: list[AvroSchema]) -> list[tuple[str, str]]:
+        return sorted(branch_key(schema.definition(branch)) for branch in branches)
 
     def _branch(self, field: str, source: AvroSchema, targets: list[AvroSchema]) -> Branch:
         writer = self._writer.definition(source)
