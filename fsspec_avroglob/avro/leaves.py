@@ -55,24 +55,19 @@ def enum(writer: Any, reader: Any, positions: tuple[int | None, ...]) -> Leaf:
     """The conversion of an enum, whose raw values are indexes of the writer's symbols."""
     symbols = pa.array(reader["symbols"], pa.string())
     as_read = pa.array(positions, pa.int32())
-    unchanged = positions == tuple(range(len(positions)))
 
     def convert(array: pa.Array) -> pa.Array:
-        if len(array) and array.null_count < len(array):
-            bounds = pc.min_max(array)
-            for bound in (bounds["min"].as_py(), bounds["max"].as_py()):
-                if not 0 <= bound < len(positions):
-                    raise ValueError(f"{bound} is no symbol of an enum of {len(positions)}")
-        if not unchanged:
+        try:
             taken = as_read.take(array)
-            if taken.null_count > array.null_count:
-                lost = pc.and_(taken.is_null(), array.is_valid())
-                symbol = writer["symbols"][array.filter(lost)[0].as_py()]
-                raise ValueError(
-                    f"the symbol {symbol!r} is not in the reader schema, which has no default"
-                )
-            array = taken
-        return pa.DictionaryArray.from_arrays(array, symbols)
+        except pa.ArrowIndexError as error:
+            reason = f"a value is no symbol of an enum of {len(positions)}: {error}"
+            raise ValueError(reason) from error
+        if taken.null_count > array.null_count:
+            lost = pc.and_(taken.is_null(), array.is_valid())
+            symbol = writer["symbols"][array.filter(lost)[0].as_py()]
+            reason = f"the symbol {symbol!r} is not in the reader schema, which has no default"
+            raise ValueError(reason)
+        return pa.DictionaryArray.from_arrays(taken, symbols)
 
     return Leaf(pa.int32(), convert)
 
@@ -83,7 +78,7 @@ def _promoted(array: pa.Array, target: pa.DataType) -> pa.Array:
     if pa.types.is_integer(array.type) and pa.types.is_floating(target):
         converted = array.cast(target, safe=False)
         same = pc.equal(converted.cast(array.type, safe=False), array)
-        if not pc.all(same, skip_nulls=True).as_py():
+        if not pc.all(same, min_count=0).as_py():
             value = array.filter(pc.invert(same))[0]
             raise ValueError(f"{value} is not exact as {target}")
         return converted

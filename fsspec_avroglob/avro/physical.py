@@ -17,6 +17,7 @@ from fsspec_avroglob.avro.schema import (
     ParsedSchema,
     branches_of,
     children_of,
+    describe_type,
     kind_of,
 )
 
@@ -50,11 +51,16 @@ def physical_schema(schema: ParsedSchema) -> AvroSchema:
     return {"type": "record", "name": "top", "fields": _fields([physical.of(schema.root)])}
 
 
-def endless_array(schema: ParsedSchema) -> AvroSchema | None:
-    """An array in *schema* that may have any number of items in no bytes, or None."""
+def endless_array(schema: ParsedSchema) -> str | None:
+    """Why *schema* is refused: an array of it may have any number of items in no bytes; or None."""
     empty = _Empty(schema)
-    arrays = (part for part in _parts(schema) if kind_of(part) == "array")
-    return next((array for array in arrays if empty(array["items"])), None)
+    for part in _parts(schema):
+        if kind_of(part) == "array" and empty(part["items"]):
+            name = describe_type(part)
+            return (
+                f"the items of {name} take no bytes, so corrupt data may claim any number of them"
+            )
+    return None
 
 
 def zero_width(schema: ParsedSchema) -> bool:
