@@ -25,7 +25,6 @@ from fsspec_avroglob.avro.physical import (
 )
 from fsspec_avroglob.avro.resolution import (
     Branch,
-    Difference,
     EnumStep,
     FieldStep,
     LeafStep,
@@ -38,7 +37,7 @@ from fsspec_avroglob.avro.resolution import (
     identity,
 )
 from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, branches_of, kind_of
-from fsspec_avroglob.errors import ConversionError, InvalidSchemaError
+from fsspec_avroglob.errors import ConversionError, InvalidSchemaError, SchemaMismatchError
 
 
 class Conversion(NamedTuple):
@@ -110,22 +109,25 @@ class _Compiler:
 
     def _record(self, path: str, step: RecordStep, type_: Any, target: pa.DataType) -> Conversion:
         physical: dict[str, pa.DataType] = {}
-        makers: list[Callable[[pa.Array], pa.Array]] = []
+        # For each field the name of the raw column, None for a default, and its conversion.
+        sources: list[tuple[str | None, Callable[[pa.Array], pa.Array]]] = []
         for index, field in enumerate(step.fields):
             inner = f"{path}.{field.name}" if path else field.name
             field_type = target.field(index).type
             if field.step is None or field.position is None:
-                makers.append(self._constant(inner, field, field_type))
+                sources.append((None, self._constant(inner, field, field_type)))
                 continue
             conversion = self.compile(inner, field.step, field.reader, field_type)
             name = field_name(field.position)
             # Through aliases, two fields may read different parts of one field of the writer.
             physical[name] = _both(physical.get(name), conversion.physical)
-            makers.append(_field(name, conversion))
+            sources.append((name, conversion.convert))
 
         def convert(array: pa.Array) -> pa.Array:
             array = _unsliced(array)
-            children = [make(array) for make in makers]
+            children = [
+                make(array if name is None else array.field(name)) for name, make in sources
+            ]
             return pa.Array.from_buffers(target, len(array), [None], children=children)
 
         return Conversion(pa.struct(list(physical.items())), convert)
@@ -197,9 +199,9 @@ class _Compiler:
         self, path: str, branch: Branch, reader: AvroSchema, target: pa.DataType
     ) -> _Member:
         if branch.position is None:
-            assert isinstance(branch.step, Difference)
-            return _Member(None, None, None, f"{branch.step.writer} is not {branch.step.reader}")
-        assert not isinstance(branch.step, Difference)
+            assert isinstance(branch.step, SchemaMismatchError)
+            return _Member(None, None, None, f"{branch.step.type} is not {branch.step.first_type}")
+        assert not isinstance(branch.step, SchemaMismatchError)
         taken = branches_of(reader)[branch.position]
         kept = non_null(reader)
         if branch.position not in kept:
@@ -250,10 +252,6 @@ def _joined(parts: list[_Part], length: int, target: pa.DataType) -> pa.Array:
     missing = numpy.ones(length, bool)
     missing[rows] = False
     return pa.concat_arrays([array for _, array in parts]).take(pa.array(source, mask=missing))
-
-
-def _field(name: str, conversion: Conversion) -> Callable[[pa.Array], pa.Array]:
-    return lambda array: conversion.convert(array.field(name))
 
 
 def _list(items: Conversion, target: pa.DataType) -> Callable[[pa.Array], pa.Array]:
