@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy
 import pyarrow as pa
 
 from fsspec_avroglob.avro import leaves
+from fsspec_avroglob.avro.leaves import Conversion
 from fsspec_avroglob.avro.physical import (
     KEY,
     VALUE,
@@ -27,9 +28,8 @@ from fsspec_avroglob.avro.resolution import (
     Branch,
     EnumStep,
     FieldStep,
+    ItemStep,
     LeafStep,
-    ListStep,
-    MapStep,
     RecordStep,
     RecursionStep,
     Step,
@@ -40,32 +40,11 @@ from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, branches_of, k
 from fsspec_avroglob.errors import ConversionError, InvalidSchemaError, SchemaMismatchError
 
 
-class Conversion(NamedTuple):
-    """How one type is converted.
-
-    - ``physical``: the Arrow type of the input; records may have further fields.
-    - ``convert``: turns an array of that type into one of the table's type, of equal length. An
-      array of records has no nulls.
-    """
-
-    physical: pa.DataType
-    convert: Callable[[pa.Array], pa.Array]
-
-
 def compile_step(
     step: Step, reader: ParsedSchema, type_: AvroSchema, target: pa.DataType
 ) -> Conversion:
     """The conversion that follows *step* to *type_* of *reader*; *target* is its Arrow type."""
     return _Compiler(reader).compile("", step, type_, target)
-
-
-class _Member(NamedTuple):
-    """A branch of the writer's union: the reader's branch for its values, or why there is none."""
-
-    position: int | None
-    physical: pa.DataType | None
-    convert: Callable[[pa.Array], pa.Array] | None
-    problem: str
 
 
 @dataclass(frozen=True)
@@ -79,11 +58,10 @@ class _Compiler:
                 return _guarded(path, leaves.leaf(step.writer, step.reader, target))
             case EnumStep():
                 return _guarded(path, leaves.enum(step.writer, step.reader, step.positions))
-            case ListStep():
-                items = self.compile(f"{path}[]", step.items, type_["items"], target.value_type)
-                return Conversion(pa.list_(items.physical), _list(items, target))
-            case MapStep():
+            case ItemStep() if kind_of(type_) == "map":
                 return self._map(path, step, type_, target)
+            case ItemStep():
+                return self._list(path, step, type_, target)
             case RecordStep():
                 return self._record(path, step, type_, target)
             case UnionStep():
@@ -91,9 +69,19 @@ class _Compiler:
             case RecursionStep():
                 raise RecursionError(f"field {path!r}: record {step.reader_name} contains itself")
 
-    def _map(self, path: str, step: MapStep, type_: Any, target: pa.DataType) -> Conversion:
+    def _list(self, path: str, step: ItemStep, type_: Any, target: pa.DataType) -> Conversion:
+        items = self.compile(f"{path}[]", step.item, type_["items"], target.value_type)
+
+        def convert(array: pa.Array) -> pa.Array:
+            array = _unsliced(array)
+            children = [items.convert(_values(array))]
+            return pa.Array.from_buffers(target, len(array), array.buffers()[:2], children=children)
+
+        return Conversion(pa.list_(items.physical), convert)
+
+    def _map(self, path: str, step: ItemStep, type_: Any, target: pa.DataType) -> Conversion:
         keys = _guarded(f"{path}{{}}", leaves.leaf("string", "string", pa.string()))
-        values = self.compile(f"{path}{{}}", step.values, type_["values"], target.item_type)
+        values = self.compile(f"{path}{{}}", step.item, type_["values"], target.item_type)
         entry = pa.struct([(KEY, keys.physical), (VALUE, values.physical)])
 
         def convert(array: pa.Array) -> pa.Array:
@@ -149,19 +137,19 @@ class _Compiler:
         return lambda array: one.take(pa.array(numpy.zeros(len(array), numpy.int32)))
 
     def _union(self, path: str, step: UnionStep, target: pa.DataType) -> Conversion:
-        members = [self._member(path, branch, step.reader, target) for branch in step.branches]
+        members = [self._branch(path, branch, step.reader, target) for branch in step.branches]
         kept, taken = non_null(step.writer), non_null(step.reader)
         general = is_general_union(step.writer)
-        types = [(field_name(i), members[i].physical) for i in kept]
+        types = [(i, member.physical) for i, member in enumerate(members) if member is not None]
         if general:
-            physical = pa.struct([(name, type_) for name, type_ in types if type_ is not None])
+            physical = pa.struct([(field_name(i), type_) for i, type_ in types])
         else:
-            physical = next((type_ for _, type_ in types if type_ is not None), pa.null())
+            physical = types[0][1] if types else pa.null()
         nullable = any(kind_of(branch) == "null" for branch in branches_of(step.reader))
         # Most columns are of one type or null. Only records have fields, which must not be null.
         only = None
         if not general and len(kept) == len(taken) == 1 and not pa.types.is_struct(physical):
-            only = members[kept[0]].convert
+            only = members[kept[0]]
 
         def convert(array: pa.Array) -> pa.Array:
             array = _unsliced(array)
@@ -170,16 +158,17 @@ class _Compiler:
                 reason = "a value is null, which the reader schema does not allow"
                 raise ConversionError(path, reason)
             if only is not None:
-                return only(array)
+                return only.convert(array)
             converted: dict[int | None, list[_Part]] = {}
             for i, (rows, values) in parts.items():
-                member = members[i]
-                if member.convert is not None:
+                if (member := members[i]) is not None:
                     part = rows, member.convert(values)
-                    converted.setdefault(member.position, []).append(part)
+                    converted.setdefault(step.branches[i].position, []).append(part)
             read = [part for of_branch in converted.values() for part in of_branch]
             if nulls + sum(len(rows) for rows, _ in read) < len(array):
-                problem = next(member.problem for member in members if member.position is None)
+                steps = [branch.step for branch in step.branches]
+                why = next(one for one in steps if isinstance(one, SchemaMismatchError))
+                problem = f"{why.type} is not {why.first_type}"
                 raise ConversionError(path, f"a value is of a type that is not read: {problem}")
             if len(taken) <= 1:
                 return _joined(read, len(array), target)
@@ -195,20 +184,15 @@ class _Compiler:
 
         return Conversion(physical, convert)
 
-    def _member(
+    def _branch(
         self, path: str, branch: Branch, reader: AvroSchema, target: pa.DataType
-    ) -> _Member:
-        if branch.position is None:
-            assert isinstance(branch.step, SchemaMismatchError)
-            return _Member(None, None, None, f"{branch.step.type} is not {branch.step.first_type}")
-        assert not isinstance(branch.step, SchemaMismatchError)
-        taken = branches_of(reader)[branch.position]
-        kept = non_null(reader)
-        if branch.position not in kept:
-            return _Member(branch.position, pa.null(), None, "")
-        inner = target.field(kept.index(branch.position)).type if len(kept) > 1 else target
-        conversion = self.compile(path, branch.step, taken, inner)
-        return _Member(branch.position, conversion.physical, conversion.convert, "")
+    ) -> Conversion | None:
+        """The conversion of a branch of the writer; None for null, and if the reader lacks it."""
+        position, step, taken = branch.position, branch.step, non_null(reader)
+        if position not in taken or isinstance(step, SchemaMismatchError):
+            return None
+        inner = target.field(taken.index(position)).type if len(taken) > 1 else target
+        return self.compile(path, step, branches_of(reader)[position], inner)
 
 
 _Part: TypeAlias = tuple[Any, pa.Array]
@@ -254,15 +238,6 @@ def _joined(parts: list[_Part], length: int, target: pa.DataType) -> pa.Array:
     return pa.concat_arrays([array for _, array in parts]).take(pa.array(source, mask=missing))
 
 
-def _list(items: Conversion, target: pa.DataType) -> Callable[[pa.Array], pa.Array]:
-    def convert(array: pa.Array) -> pa.Array:
-        array = _unsliced(array)
-        children = [items.convert(_values(array))]
-        return pa.Array.from_buffers(target, len(array), array.buffers()[:2], children=children)
-
-    return convert
-
-
 def _unsliced(array: pa.Array) -> pa.Array:
     """The array with buffers that begin at its first row, for code that uses the buffers."""
     return array.take(pa.array(numpy.arange(len(array)))) if array.offset else array
@@ -285,7 +260,7 @@ def _both(first: pa.DataType | None, second: pa.DataType) -> pa.DataType:
     return pa.struct(list(fields.items()))
 
 
-def _guarded(path: str, leaf: leaves.Leaf) -> Conversion:
+def _guarded(path: str, leaf: Conversion) -> Conversion:
     def convert(array: pa.Array) -> pa.Array:
         try:
             return leaf.convert(_unsliced(array))

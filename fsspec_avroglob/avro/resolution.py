@@ -64,17 +64,10 @@ class EnumStep:
 
 
 @dataclass(frozen=True)
-class ListStep:
-    """An array, by its items."""
+class ItemStep:
+    """An array or a map, by its items or values."""
 
-    items: Step
-
-
-@dataclass(frozen=True)
-class MapStep:
-    """A map, by its values."""
-
-    values: Step
+    item: Step
 
 
 @dataclass(frozen=True)
@@ -123,7 +116,7 @@ class RecursionStep:
     reader_name: str
 
 
-Step: TypeAlias = LeafStep | EnumStep | ListStep | MapStep | RecordStep | UnionStep | RecursionStep
+Step: TypeAlias = LeafStep | EnumStep | ItemStep | RecordStep | UnionStep | RecursionStep
 
 
 def resolve(
@@ -165,16 +158,13 @@ def same_order(step: Step) -> bool:
         seen.add(id(step))
         positions: tuple[int | None, ...] = ()
         match step:
-            case RecordStep(fields):
-                positions = tuple(field.position for field in fields)
-                waiting += [field.step for field in fields]
-            case UnionStep(branches=branches):
-                positions = tuple(branch.position for branch in branches)
-                waiting += [branch.step for branch in branches]
+            case RecordStep(parts) | UnionStep(branches=parts):
+                positions = tuple(part.position for part in parts)
+                waiting += [part.step for part in parts]
             case EnumStep(positions=positions):
                 pass
-            case ListStep(inner) | MapStep(inner):
-                waiting.append(inner)
+            case ItemStep(item):
+                waiting.append(item)
         if positions != tuple(range(len(positions))):
             return False
     return True
@@ -212,9 +202,9 @@ class _Resolution:
             case "record" | "error":
                 return self._record(field, writer, reader)
             case "array":
-                return ListStep(self.step(f"{field}[]", writer["items"], reader["items"]))
+                return ItemStep(self.step(f"{field}[]", writer["items"], reader["items"]))
             case "map":
-                return MapStep(self.step(f"{field}{{}}", writer["values"], reader["values"]))
+                return ItemStep(self.step(f"{field}{{}}", writer["values"], reader["values"]))
             case "enum":
                 return _enum(writer, reader)
         return LeafStep(writer, reader)

@@ -6,6 +6,7 @@ Each field gets the type that holds the values of all files exactly.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 from typing import Any
 
 from fsspec_avroglob.avro.resolution import PROMOTIONS, finer
@@ -200,7 +201,12 @@ def _primitives(first: AvroSchema, second: AvroSchema) -> AvroSchema | None:
     if old == new and kinds[0] == kinds[1]:
         return first
     if old is None and new is None:
-        return _wider(*kinds)
+        if set(kinds) == {"string", "bytes"}:
+            return "bytes"
+        if "float" in kinds and not {"int", "long"}.isdisjoint(kinds):
+            return "double"
+        wider = [two for one, two in permutations(kinds) if two in PROMOTIONS.get(one, ())]
+        return wider[0] if wider else None
     if old is not None and new is not None:
         if kinds == ("bytes", "bytes") and old.name == new.name == "decimal":
             scale = max(old.scale, new.scale)
@@ -210,16 +216,3 @@ def _primitives(first: AvroSchema, second: AvroSchema) -> AvroSchema | None:
         if both is not None:
             return first if both == old.name else second
     return "string" if kinds == ("string", "string") else None  # one of them is a uuid
-
-
-def _wider(first: str, second: str) -> str | None:
-    if first == second:
-        return first
-    kinds = {first, second}
-    if kinds == {"string", "bytes"}:
-        return "bytes"
-    if "float" in kinds and kinds & {"int", "long"}:
-        return "double"
-    if second in PROMOTIONS.get(first, ()):
-        return second
-    return first if first in PROMOTIONS.get(second, ()) else None

@@ -14,10 +14,11 @@ import pyarrow as pa
 from fsspec_avroglob.avro.arrow import VALUE_COLUMN, TableSchema
 from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, decompress
 from fsspec_avroglob.avro.container import ContainerHeader
-from fsspec_avroglob.avro.convert import Conversion, compile_step
+from fsspec_avroglob.avro.convert import compile_step
 from fsspec_avroglob.avro.engines.base import RawEngine
 from fsspec_avroglob.avro.engines.fastavro import FastavroEngine
 from fsspec_avroglob.avro.engines.polars import PolarsAvroEngine
+from fsspec_avroglob.avro.leaves import Conversion
 from fsspec_avroglob.avro.physical import endless_array, is_recursive, physical_schema, zero_width
 from fsspec_avroglob.avro.resolution import FieldStep, RecordStep, resolve
 from fsspec_avroglob.avro.schema import ParsedSchema, parse_schema
