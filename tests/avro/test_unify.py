@@ -93,6 +93,7 @@ def test_union_takes_the_type_that_holds_both(types: tuple[Any, ...], expected: 
     [
         (("int", "string"), "1.avro does not fit 0.avro: field 'x' is string; it is int"),
         (("int", "int", "string"), "2.avro does not fit 0.avro"),
+        (("int", "double", "string"), "field 'x' is string; it is int in 0.avro"),
         ((["null", "int"], "boolean"), "field 'x' is boolean; it is int"),
         (("int", logical("int", "date")), "field 'x'"),
         ((logical("int", "date"), logical("int", "time-millis")), "field 'x'"),
