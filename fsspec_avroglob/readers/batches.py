@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from itertools import accumulate
+from operator import attrgetter
 
 import pyarrow as pa
 
@@ -25,8 +26,8 @@ class TableReading:
     """A reading as record batches of ``layout.arrow``."""
 
     def __init__(self, reading: Reading, layout: TableLayout) -> None:
-        self.reading = reading
-        self.layout = layout
+        self.reading, self.layout = reading, layout
+        self.errors: list[Dropped] = reading.errors
 
     @classmethod
     async def open(
@@ -40,11 +41,6 @@ class TableReading:
             await reading.aclose()
             raise
         return cls(reading, layout)
-
-    @property
-    def errors(self) -> list[Dropped]:
-        """What was skipped so far."""
-        return self.reading.errors
 
     async def table(self) -> pa.Table:
         """Read all rows."""
@@ -91,7 +87,7 @@ class TableReading:
         if stop == 0:
             await self.reading.aclose()
             return
-        async with aclosing(self.reading.results(self.decoding, _nbytes)) as results:
+        async with aclosing(self.reading.results(self.decoding, attrgetter("nbytes"))) as results:
             async for file, held in results:
                 if stop is not None:
                     held = held.slice(0, stop - row)
@@ -153,7 +149,3 @@ class _Waiting:
         if len(found) > 1:
             found = pa.Table.from_batches(found, self._schema).combine_chunks().to_batches()
         return found
-
-
-def _nbytes(batch: pa.RecordBatch) -> int:
-    return int(batch.nbytes)

@@ -95,14 +95,14 @@ class FrameBuilder:
 
 def _column(
     field: pa.Field, backend: DtypeBackend | None, symbols: Sequence[str] | None
-) -> _Chunks | _Integers | _Numbers:
+) -> _Chunks | _Numbers:
     """Choose how to build a column, by its dtype."""
     dtype = dtype_of(field, backend)
     if isinstance(dtype, pandas.Int32Dtype | pandas.Int64Dtype):
-        return _Integers(field.type)
+        return _Numbers(field.type, masked=True)
     numeric = types.is_floating(field.type) or (types.is_integer(field.type) and not field.nullable)
     if dtype is None and numeric:
-        return _Numbers(field.type)
+        return _Numbers(field.type, masked=False)
     return _Chunks(field, dtype, None if backend == "pyarrow" else symbols)
 
 
@@ -130,35 +130,26 @@ class _Growing:
 
 
 class _Numbers:
-    """NumPy numbers: null floats are NaN, and integers are never null."""
+    """Numbers as pandas stores them.
 
-    def __init__(self, type_: pa.DataType) -> None:
+    With *masked* integers and a mask; else null floats are NaN, and integers are never null.
+    """
+
+    def __init__(self, type_: pa.DataType, *, masked: bool) -> None:
         self._values = _Growing(type_.to_pandas_dtype())
+        self._mask = _Growing(bool) if masked else None
 
     def add(self, part: pa.Array) -> None:
+        if self._mask is not None:
+            self._mask.extend(part.is_null().to_numpy(zero_copy_only=False))
+            part = part.fill_null(0)
         self._values.extend(part.to_numpy(zero_copy_only=False))
 
     def finished(self) -> Any:
-        return self._values.taken()
-
-
-class _Integers:
-    """Integers and a mask, as pandas' nullable dtypes store them."""
-
-    def __init__(self, type_: pa.DataType) -> None:
-        self._values = _Growing(type_.to_pandas_dtype())
-        self._mask = _Growing(bool)
-
-    def add(self, part: pa.Array) -> None:
-        if part.null_count:
-            self._mask.extend(part.is_null().to_numpy(zero_copy_only=False))
-            part = part.fill_null(0)
-        else:
-            self._mask.extend(numpy.zeros(len(part), bool))
-        self._values.extend(part.to_numpy())
-
-    def finished(self) -> Any:
-        return pandas.arrays.IntegerArray(self._values.taken(), self._mask.taken())
+        values = self._values.taken()
+        if self._mask is None:
+            return values
+        return pandas.arrays.IntegerArray(values, self._mask.taken())
 
 
 class _Chunks:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from typing import Generic, NamedTuple, TypeVar
 
@@ -151,7 +151,8 @@ class Pipeline(Generic[R]):
         self._dropped = dropped
         self._on_bytes, self._on_file_end = on_bytes, on_file_end
         self._budget = Budget(options.max_bytes)
-        self._threads = _Threads()
+        self._cpus = usable_cpus()
+        self._pool: ThreadPoolExecutor | None = None
         self._run_bytes = _DECODED_BYTES // 4
         self._joined_bytes = _FIRST_JOINED_BYTES
 
@@ -164,7 +165,7 @@ class Pipeline(Generic[R]):
         """
         # With errors skipped, only decoded rows tell whether more are needed.
         one_by_one = self._demand.limited and self._dropped is not None
-        ahead = 0 if one_by_one else self._threads.count
+        ahead = 0 if one_by_one else self._cpus
         try:
             jobs = self._jobs(ordered(self._chunks(files), self._fetch, self._demand.chunks_ahead))
             async with aclosing(
@@ -179,7 +180,8 @@ class Pipeline(Generic[R]):
                     finally:
                         del failure  # its traceback refers to this frame: a cycle
         finally:
-            await self._threads.end()
+            if self._pool is not None:  # waits for the running calls
+                await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
     async def _chunks(self, files: AsyncGenerator[OpenedFile, None]) -> AsyncGenerator[Chunk, None]:
         async with aclosing(files):
@@ -289,7 +291,10 @@ class Pipeline(Generic[R]):
     async def _decode(self, jobs: list[_Job[R]]) -> _Decoded[R]:
         parts: list[tuple[OpenedFile, R]] = []
         try:
-            await self._threads.run(jobs[0].decode.parallel, _decode_into, parts, jobs)
+            if self._pool is None:
+                workers = self._cpus if jobs[0].decode.parallel else 1
+                self._pool = ThreadPoolExecutor(workers, thread_name_prefix="avroglob-decode")
+            await asyncio.get_running_loop().run_in_executor(self._pool, _decode_into, parts, jobs)
         except Exception as error:
             return _Decoded(parts, error)
         decoded = sum(self._size_of(part) for _, part in parts)
@@ -310,34 +315,3 @@ def _decode_into(parts: list[tuple[OpenedFile, R]], jobs: Sequence[_Job[R]]) -> 
     for job in jobs:
         for part in job.decode(job.run, job.rows):
             parts.append((job.file, part))
-
-
-class _Threads:
-    """The threads that decode, started on first use."""
-
-    def __init__(self) -> None:
-        self.count = usable_cpus()
-        self._pool: ThreadPoolExecutor | None = None
-        self._running: set[Future[object]] = set()
-
-    async def run(self, parallel: bool, function: Callable[..., R], *args: object) -> R:
-        """Run a function in the only thread, or in one of several if *parallel*."""
-        if self._pool is None:
-            workers = self.count if parallel else 1
-            self._pool = ThreadPoolExecutor(workers, thread_name_prefix="avroglob-decode")
-        future = self._pool.submit(function, *args)
-        self._running.add(future)  # type: ignore[arg-type]  # a set of any futures
-        future.add_done_callback(self._running.discard)
-        try:
-            return await asyncio.wrap_future(future)
-        finally:
-            del future  # it refers to the failure, whose traceback refers to this frame
-
-    async def end(self) -> None:
-        """Wait for the running calls and stop the threads."""
-        if self._pool is None:
-            return
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        running = [asyncio.wrap_future(future) for future in list(self._running)]
-        await asyncio.gather(*running, return_exceptions=True)
-        self._pool.shutdown(wait=True)  # all idle

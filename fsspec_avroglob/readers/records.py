@@ -25,6 +25,8 @@ class RecordReading:
     def __init__(self, reading: Reading, fit: SchemaFit) -> None:
         columns = reading.options.columns
         self._reading, self._fit = reading, fit
+        self.schema: AvroSchema = fit.table.source
+        self.errors: list[Dropped] = reading.errors
         self._names = None if columns is None else _fields(fit.table, columns)
         self._reader = fit.table if self._names is None else _projected(fit.table, self._names)
         self._functions: dict[tuple[str, str], Callable[[Run, int | None], list[Any]]] = {}
@@ -38,16 +40,6 @@ class RecordReading:
         except BaseException:
             await reading.aclose()
             raise
-
-    @property
-    def schema(self) -> AvroSchema:
-        """The schema that the files have together."""
-        return self._fit.table.source
-
-    @property
-    def errors(self) -> list[Dropped]:
-        """What was skipped so far."""
-        return self._reading.errors
 
     async def lists(self) -> AsyncGenerator[list[Any], None]:
         """Yield lists of values, in order."""

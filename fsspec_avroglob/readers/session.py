@@ -25,6 +25,7 @@ from fsspec_avroglob.readers.sources import (
     OpenedFile,
     ResolvedSources,
     SchemaFit,
+    each,
     find_files,
     open_files,
     open_table,
@@ -109,7 +110,7 @@ class Reading:
             errors += located.resolved.skipped
             locations, fit = located.locations, SchemaFit.of_resolved(located.resolved)
             numbered = enumerate(zip(located.resolved.files, locations, strict=True))
-            opened = _each([OpenedFile(*pair, number) for number, pair in numbered])
+            opened = each([OpenedFile(*pair, number) for number, pair in numbered])
         else:
             locations = await find_files(
                 located.locations, glob=options.glob, filters=options.filters
@@ -126,7 +127,7 @@ class Reading:
             )
             fit, opened = await open_table(files, options.schema, skip)
             if check_first:
-                opened = _each(await opened_files(opened))
+                opened = each(await opened_files(opened))
         partitions = [partition_of(location.path) for location in locations]
         progress = Progress(options.progress, [location.size for location in locations])
         return cls(options, opened, partitions, errors, demand, progress), fit
@@ -137,7 +138,7 @@ class Reading:
     ) -> Reading:
         """Make a reading of opened files that fit the table."""
         progress = Progress(options.progress, [file.source.size for file in files])
-        return cls(options, _each(files), partitions, [], Demand(options), progress)
+        return cls(options, each(files), partitions, [], Demand(options), progress)
 
     async def results(
         self,
@@ -184,8 +185,3 @@ class Reading:
         """End a reading without results."""
         await self.files.aclose()
         self._progress.close()
-
-
-async def _each(files: Sequence[OpenedFile]) -> AsyncGenerator[OpenedFile, None]:
-    for file in files:
-        yield file
