@@ -22,6 +22,7 @@ from fsspec_avroglob.cli import output
 from fsspec_avroglob.cli.arguments import Info, PathArgument, below
 from fsspec_avroglob.cli.command import Settings, command, json_option
 from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, EXIT_OK, EXIT_REFUSED, fail, no_match
+from fsspec_avroglob.filesystem.atomic import atomic_path
 from fsspec_avroglob.filesystem.download import Targets
 from fsspec_avroglob.glob.explain import counted
 from fsspec_avroglob.glob.magic import literal_directory
@@ -67,9 +68,16 @@ class Copy(NamedTuple):
 @json_option
 @click.pass_obj
 def cp(
-    settings: Settings, /, sources: tuple[str, ...], target: str, recursive: bool, flat: bool,
-    dry_run: bool, skip_existing: bool, as_json: bool,
-) -> int:  # fmt: skip
+    settings: Settings,
+    /,
+    sources: tuple[str, ...],
+    target: str,
+    recursive: bool,
+    flat: bool,
+    dry_run: bool,
+    skip_existing: bool,
+    as_json: bool,
+) -> int:
     """Copy the files that match each SOURCE to the local TARGET.
 
     If SOURCE names one file without wildcards, TARGET is the new file, unless TARGET is a directory
@@ -93,30 +101,19 @@ def cp(
     copies = [found[name] for name in targets.files]
     if skip_existing:
         copies = [copy for copy in copies if not _exists(copy)]
-    if dry_run:
-        _print(copies, as_json)
-    else:
-        size_bytes = sum(copy.size_bytes or 0 for copy in copies)
-        what = f"copying {counted(len(copies), 'file')}"
-        with output.progress(what, "bytes", total=size_bytes) as advance:
-            checked = blocking(_copy_all, copies, advance)
+    checked = [""] * len(copies) if dry_run else _copy_all(copies)
+    for copy, what in zip(copies, checked, strict=True):
+        fields = {"source": copy.shown, "target": str(Path(copy.local))}
         if as_json:
-            _print(copies, as_json, checked)
-        else:
-            size = output.human_size(size_bytes)
-            print(f"{counted(len(copies), 'file')}, {size}, checked", file=sys.stderr)
+            print(output.json_line(fields | ({"checked": what} if what else {})))
+        elif dry_run:
+            print("{source} -> {target}".format(**fields))
+    if not (dry_run or as_json):
+        size = output.human_size(sum(copy.size_bytes or 0 for copy in copies))
+        print(f"{counted(len(copies), 'file')}, {size}, checked", file=sys.stderr)
     for name, reason in targets.refused.items():
         fail(EXIT_REFUSED, f"not copied: {name!r}: {reason}")
     return EXIT_REFUSED if targets.refused else EXIT_OK
-
-
-def _print(copies: list[Copy], as_json: bool, checked: list[str] | None = None) -> None:
-    for number, copy in enumerate(copies):
-        fields = {"source": copy.shown, "target": str(Path(copy.local))}
-        if as_json:
-            print(output.json_line(fields | ({"checked": checked[number]} if checked else {})))
-        else:
-            print(f"{fields['source']} -> {fields['target']}")
 
 
 # --- what to copy where --------------------------------------------------------------------------
@@ -156,27 +153,22 @@ def _exists(copy: Copy) -> bool:
 # --- copying -------------------------------------------------------------------------------------
 
 
-class _Forward(Callback):  # type: ignore[misc]  # fsspec has no types
-    """Passes the bytes of one file on to the bar for all files."""
-
-    def __init__(self, advance: output.Advance) -> None:
-        super().__init__()
-        self.relative_update = advance
-
-
-async def _copy_all(copies: list[Copy], advance: output.Advance) -> list[str]:
+def _copy_all(copies: list[Copy]) -> list[str]:
     """Copy files concurrently; return what was checked of each. Leaves no partial file behind."""
+    what, total = f"copying {counted(len(copies), 'file')}", sum(c.size_bytes or 0 for c in copies)
+    with output.progress(what, "bytes", total) as advance:
 
-    async def one(copy: Copy) -> str:
-        fs, callback = copy.argument.fs, _Forward(advance)
-        with output.whole_file(Path(copy.local)) as partial:
-            if fs.async_impl:
-                await fs._get_file(copy.source, str(partial), callback=callback)
-            else:
-                await asyncio.to_thread(fs.get_file, copy.source, str(partial), callback=callback)
-            return await _check(fs, copy, partial)
+        async def one(copy: Copy) -> str:
+            fs, callback = copy.argument.fs, Callback()
+            callback.relative_update = advance  # one bar for all files
+            with atomic_path(copy.local) as partial:
+                if fs.async_impl:
+                    await fs._get_file(copy.source, partial, callback=callback)
+                else:
+                    await asyncio.to_thread(fs.get_file, copy.source, partial, callback=callback)
+                return await _check(fs, copy, Path(partial))
 
-    return await collect(copies, one, _AT_ONCE)
+        return blocking(collect, copies, one, _AT_ONCE)
 
 
 async def _check(fs: Any, copy: Copy, partial: Path) -> str:
