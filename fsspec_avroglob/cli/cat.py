@@ -19,6 +19,7 @@ from fsspec_avroglob.cli.command import (
     patterns_argument,
 )
 from fsspec_avroglob.cli.exits import EXIT_OK
+from fsspec_avroglob.readers.locate import is_s3_uri
 from fsspec_avroglob.readers.read import iter_avro_batches, iter_avro_records
 
 FORMATS = ("jsonl", "csv", "parquet")
@@ -44,8 +45,7 @@ def cat(
     form: str | None,
     target: Path | None,
     columns: str | None,
-    number: int | None,
-    ignore_errors: bool,
+    **options: Any,
 ) -> int:
     """Write all records of the files that match each PATTERN, in order.
 
@@ -53,12 +53,13 @@ def cat(
     nested values as JSON. Parquet needs the extra arrow.
     """
     form = form or _format_of(target)
-    arguments: dict[str, Any] = {
+    # Local files ignore the options of S3.
+    url = next(filter(is_s3_uri, patterns), patterns[0])
+    arguments = {
         "urlpath": list(patterns),
-        "storage_options": settings.storage_options(patterns[0]),
+        "storage_options": settings.storage_options(url),
         "columns": columns.split(",") if columns else None,
-        "n_rows": number,
-        "ignore_errors": ignore_errors,
+        **options,
     }
     if target is None:
         if form == "parquet":
@@ -77,12 +78,11 @@ def cat(
 
 
 def _format_of(target: Path | None) -> str:
-    if target is None:
-        return "jsonl"
-    if target.suffix not in _SUFFIXES:
+    suffix = ".jsonl" if target is None else target.suffix
+    if suffix not in _SUFFIXES:
         known = ", ".join(_SUFFIXES)
         raise click.UsageError(f"{target} ends with none of {known}; name a --format")
-    return _SUFFIXES[target.suffix]
+    return _SUFFIXES[suffix]
 
 
 def _write_lines(

@@ -96,9 +96,10 @@ output_file = click.Path(dir_okay=False, path_type=Path)
 
 
 def number_option(default: int | None) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """``-n``: how many records."""
+    """``-n``, as ``n_rows``."""
+    names = ("-n", "--number", "n_rows")
     return click.option(
-        *("-n", "--number"), type=_COUNT, default=default, show_default=True, help="Most records."
+        *names, type=_COUNT, default=default, show_default=True, help="Most records."
     )
 
 

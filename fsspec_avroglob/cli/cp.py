@@ -32,26 +32,18 @@ _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 
 
 class Copy(NamedTuple):
-    """A file to copy: its argument, fsspec's info, and the local path that its name gives."""
+    """A file to copy.
 
-    argument: PathArgument
-    info: Info
+    source: its path on the filesystem. shown: the path as the user would write it. etag: empty
+    except on S3. size_bytes: as listed, None if the filesystem does not state it.
+    """
+
+    fs: Any
+    source: str
+    shown: str
     local: str
-
-    @property
-    def source(self) -> str:
-        """The path on its filesystem."""
-        return str(self.info["name"])
-
-    @property
-    def shown(self) -> str:
-        """The path as the user would write it."""
-        return self.argument.shown(self.source)
-
-    @property
-    def size_bytes(self) -> int | None:
-        """The listed size, None if the filesystem does not state it."""
-        return self.info.get("size")
+    size_bytes: int | None
+    etag: str
 
 
 @command(
@@ -100,7 +92,11 @@ def cp(
         targets.make_directories()
     copies = [found[name] for name in targets.files]
     if skip_existing:
-        copies = [copy for copy in copies if not _exists(copy)]
+        copies = [
+            copy
+            for copy in copies
+            if not os.path.isfile(copy.local) or os.path.getsize(copy.local) != copy.size_bytes
+        ]
     checked = [""] * len(copies) if dry_run else _copy_all(copies)
     for copy, what in zip(copies, checked, strict=True):
         fields = {"source": copy.shown, "target": str(Path(copy.local))}
@@ -120,34 +116,31 @@ def cp(
 
 
 def _copies(argument: PathArgument, target: str, recursive: bool, flat: bool) -> Iterator[Copy]:
-    root = _root(target)
+    def copy(info: Info, local: str) -> Copy:
+        name, etag = info["name"], info.get("ETag") if argument.is_s3 else None
+        return Copy(argument.fs, name, argument.shown(name), local, info.get("size"), etag or "")
+
+    root, path = _root(target), argument.path
     if not argument.is_pattern:
-        info = argument.fs.info(argument.path)
+        info = argument.fs.info(path)
         if info["type"] != "directory":
             inside = target.endswith(("/", os.sep)) or os.path.isdir(target)
-            name = info["name"].rpartition("/")[2]
-            yield Copy(argument, info, f"{root}/{name}" if inside else root)
+            yield copy(info, f"{root}/{info['name'].rpartition('/')[2]}" if inside else root)
             return
         if not recursive:
             raise click.UsageError(f"{argument.typed} is a directory; copy its files with -r")
     if os.path.exists(target) and not os.path.isdir(target):
         raise click.UsageError(f"{target} is a file; several files need a directory")
-    pattern = below(argument.path) if recursive else argument.path
-    path = argument.path
+    pattern = below(path) if recursive else path
     start = len(literal_directory(path) if argument.is_pattern else path.rstrip("/") + "/")
     for info in sorted(argument.matches(pattern, directories=False), key=itemgetter("name")):
         name = info["name"]
         if not name.endswith("/"):  # the marker object of a directory
-            relative = name.rpartition("/")[2] if flat else name[start:]
-            yield Copy(argument, info, f"{root}/{relative}")
+            yield copy(info, f"{root}/{name.rpartition('/')[2] if flat else name[start:]}")
 
 
 def _root(target: str) -> str:
     return Path(target).as_posix().rstrip("/")
-
-
-def _exists(copy: Copy) -> bool:
-    return os.path.isfile(copy.local) and os.path.getsize(copy.local) == copy.size_bytes
 
 
 # --- copying -------------------------------------------------------------------------------------
@@ -159,19 +152,19 @@ def _copy_all(copies: list[Copy]) -> list[str]:
     with output.progress(what, "bytes", total) as advance:
 
         async def one(copy: Copy) -> str:
-            fs, callback = copy.argument.fs, Callback()
+            fs, callback = copy.fs, Callback()
             callback.relative_update = advance  # one bar for all files
             with atomic_path(copy.local) as partial:
                 if fs.async_impl:
                     await fs._get_file(copy.source, partial, callback=callback)
                 else:
                     await asyncio.to_thread(fs.get_file, copy.source, partial, callback=callback)
-                return await _check(fs, copy, Path(partial))
+                return await _check(copy, Path(partial))
 
         return blocking(collect, copies, one, _AT_ONCE)
 
 
-async def _check(fs: Any, copy: Copy, partial: Path) -> str:
+async def _check(copy: Copy, partial: Path) -> str:
     """Compare a copy with the listing; return what was compared. Raises OSError if they differ."""
     size = partial.stat().st_size
     if copy.size_bytes is None:
@@ -183,23 +176,19 @@ async def _check(fs: Any, copy: Copy, partial: Path) -> str:
             "changed, copy it again",
             copy.source,
         )
-    md5 = _MD5.fullmatch(copy.info.get("ETag") or "") if copy.argument.is_s3 else None
+    md5 = _MD5.fullmatch(copy.etag)
     if md5 is None:
         return "size"
     with partial.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
     if digest.hexdigest() == md5[1]:
         return "size, md5"
-    if await _has_other_etag(fs, copy):
+    # Encryption with keys of KMS or the customer makes an ETag that is no MD5 sum.
+    bucket, key, _ = copy.fs.split_path(copy.source)
+    head = await copy.fs._call_s3("head_object", Bucket=bucket, Key=key)
+    encrypted = str(head.get("ServerSideEncryption", "")).startswith("aws:kms")
+    if head.get("ETag") == copy.etag and (encrypted or "SSECustomerAlgorithm" in head):
         return "size"
     raise OSError(
         errno.EIO, f"the copy does not have the listed MD5 sum {md5[1]}; copy it again", copy.source
     )
-
-
-async def _has_other_etag(fs: Any, copy: Copy) -> bool:
-    """Whether the object's encryption makes its ETag something else than an MD5 sum."""
-    bucket, key, _ = fs.split_path(copy.source)
-    head = await fs._call_s3("head_object", Bucket=bucket, Key=key)
-    encrypted = str(head.get("ServerSideEncryption", "")).startswith("aws:kms")
-    return head.get("ETag") == copy.info["ETag"] and (encrypted or "SSECustomerAlgorithm" in head)

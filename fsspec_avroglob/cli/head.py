@@ -41,14 +41,14 @@ def schema(settings: Settings, /, path: str) -> int:
 @number_option(default=10)
 @json_option
 @click.pass_obj
-def head(settings: Settings, /, patterns: tuple[str, ...], number: int, as_json: bool) -> int:
+def head(settings: Settings, /, patterns: tuple[str, ...], n_rows: int, as_json: bool) -> int:
     """Print the first records of the files that match each PATTERN."""
     records: list[Any] = []
     for pattern in patterns:  # one by one, as their schemas and filesystems may differ
-        options, missing = settings.storage_options(pattern), number - len(records)
+        options, missing = settings.storage_options(pattern), n_rows - len(records)
         with iter_avro_records(pattern, storage_options=options, n_rows=missing) as found:
             records += found
-        if len(records) == number:
+        if len(records) == n_rows:
             break
     if as_json:
         for record in records:

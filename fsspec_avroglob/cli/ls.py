@@ -22,9 +22,7 @@ from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, EXIT_OK, exit_code, fail, n
 MAX_DEPTH = 32
 
 _long_option = click.option("-l", "--long", is_flag=True, help="Show size in bytes and time.")
-_short_option = click.option(
-    "-h", "--human-readable", "short", is_flag=True, help="Print 1.5K for 1536."
-)
+_short_option = click.option("-h", "--human-readable", "short", is_flag=True, help="Short sizes.")
 
 
 @command(
@@ -63,9 +61,7 @@ def ls(settings: Settings, /, patterns: tuple[str, ...], **form: bool) -> int:
 )
 @patterns_argument
 @click.option("--name", default="*", metavar="PATTERN", help="Only these names.")
-@click.option(
-    "--type", "kind", type=click.Choice(["f", "d"]), default="f", help="Files by default."
-)
+@click.option("--type", "kind", type=click.Choice(["f", "d"]), default="f", help="Default: f.")
 @click.option("--max-depth", type=click.IntRange(1, MAX_DEPTH), metavar="N", help="Levels below.")
 @click.option("--min-size", type=size_in_bytes, metavar="SIZE", help="Only files from this size.")
 @click.option("--max-size", type=size_in_bytes, metavar="SIZE", help="Only files up to this size.")
