@@ -63,11 +63,6 @@ class Page:
         """Number of keys and common prefixes: what S3 counts against max-keys."""
         return len(self.keys) + len(self.prefixes)
 
-    @property
-    def nbytes(self) -> int:
-        """Estimated memory of the page in bytes, without the decoded keys."""
-        return self.items.nbytes
-
     def paths(self, bucket: str, indices: Sequence[int] | None = None) -> tuple[str, ...]:
         """Return bucket/key for the keys at `indices`, or for all keys if it is None."""
         start, keys = bucket + "/", self.keys
