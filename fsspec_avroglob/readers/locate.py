@@ -25,8 +25,7 @@ from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from fsspec_avroglob.filesystem.objects import ObjectPart
 from fsspec_avroglob.glob.magic import is_glob_pattern, literal_directory
 from fsspec_avroglob.glob.pattern import GlobPattern
-from fsspec_avroglob.s3.config import FSSPEC_OPTIONS, known_options
-from fsspec_avroglob.s3.spelling import did_you_mean
+from fsspec_avroglob.s3.config import FSSPEC_OPTIONS, did_you_mean, known_options
 from fsspec_avroglob.s3.translation import error_code
 
 
