@@ -137,6 +137,7 @@ class _Compiler:
         return lambda array: one.take(pa.array(numpy.zeros(len(array), numpy.int32)))
 
     def _union(self, path: str, step: UnionStep, target: pa.DataType) -> Conversion:
+        """Convert the values branch by branch, and join them by the reader's branches."""
         members = [self._branch(path, branch, step.reader, target) for branch in step.branches]
         kept, taken = non_null(step.writer), non_null(step.reader)
         general = is_general_union(step.writer)

@@ -56,10 +56,8 @@ def endless_array(schema: ParsedSchema) -> str | None:
     empty = _Empty(schema)
     for part in _parts(schema):
         if kind_of(part) == "array" and empty(part["items"]):
-            name = describe_type(part)
-            return (
-                f"the items of {name} take no bytes, so corrupt data may claim any number of them"
-            )
+            it = describe_type(part)
+            return f"the items of {it} take no bytes, so corrupt data may claim any number of them"
     return None
 
 

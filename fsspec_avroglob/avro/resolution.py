@@ -256,9 +256,6 @@ class _Resolution:
         if self._strict and self._keys(self._writer, sources) != self._keys(self._reader, targets):
             raise self._mismatch(field, writer, reader)
         branches = tuple(self._branch(field, source, targets) for source in sources)
-        for branch in branches:
-            if self._strict and isinstance(branch.step, SchemaMismatchError):
-                raise branch.step
         usable = [sources[i] for i, branch in enumerate(branches) if branch.position is not None]
         # Null alone in common is no column of values: ["null", "int"] is not ["null", "string"].
         if not usable or (len(sources) > 1 and usable == ["null"] and targets != ["null"]):
@@ -280,16 +277,17 @@ class _Resolution:
             except SchemaMismatchError as error:
                 if position in same:
                     mismatch = error.with_traceback(None)  # it would keep this walk alive
+        if self._strict:
+            raise mismatch
         return Branch(None, mismatch)
 
     def _same_branch(self, writer: AvroSchema, reader: AvroSchema) -> bool:
         """Whether two types are the same branch of a union."""
         if self._strict:
             return branch_key(writer) == branch_key(reader)
-        kind = kind_of(writer)
-        if kind != kind_of(reader):
+        if kind_of(writer) != kind_of(reader):
             return False
-        if kind in NAMED_TYPES:
+        if kind_of(writer) in NAMED_TYPES:
             return _names_match(writer, reader)
         return logical_type(writer) == logical_type(reader)
 

@@ -191,6 +191,14 @@ def _renamed(first: ParsedSchema, second: ParsedSchema) -> dict[str, str]:
     for name in second.names:
         # Two types of one unqualified name stay apart.
         renamed[name] = name if name in first.names else simple.pop(unqualified(name), name)
+    # A type within a namespace cannot use one without. So types leave their namespace together.
+    left = {name.rpartition(".")[0] for name, new in renamed.items() if "." not in new}
+    taken = {*first.names, *renamed.values()}
+    for name in second.names:
+        namespace, _, short = name.rpartition(".")
+        if namespace in left and name not in first.names and short not in taken:
+            renamed[name] = short
+            taken.add(short)
     return renamed
 
 

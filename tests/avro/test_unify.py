@@ -128,6 +128,17 @@ def test_union_merges_a_named_type_wherever_it_is_used() -> None:
     assert symbols[1] == symbols[0]["name"] == symbols[2]["items"] == "one.E"
 
 
+def test_types_of_a_namespace_leave_it_together() -> None:
+    detail = record_schema({"e": "E"}, "Detail")
+
+    found = unified(
+        record_schema({"e": enum("A")}), record_schema({"e": enum("B"), "d": detail}, namespace="n")
+    )
+
+    assert found["fields"][0]["type"] == enum("A", "B")
+    assert found["fields"][1]["type"][1]["name"] == "Detail"
+
+
 def test_union_merges_recursive_types() -> None:
     def tree(**more: Any) -> Any:
         return record_schema({"children": {"type": "array", "items": "Tree"}, **more}, "Tree")
