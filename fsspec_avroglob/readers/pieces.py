@@ -158,18 +158,17 @@ async def _read(
         OpenedFile(span.file, location, number)
         for number, (span, location) in enumerate(zip(piece.spans, locations, strict=True))
     ]
-    partitions = [span.partition for span in piece.spans]
-    reading = TableReading(Reading.of_files(files, partitions, options), layout)
+    reading = TableReading(Reading.of_files(files, options), layout)
     if piece.spans[0].blocks is None:
         table = await reading.table()
     else:
-        batches = await _range_batches(reading, files[0], piece.spans[0].blocks, partitions[0])
+        batches = await _range_batches(reading, files[0], piece.spans[0].blocks)
         table = pa.Table.from_batches(batches, layout.arrow)
     return table, reading.errors
 
 
 async def _range_batches(
-    reading: TableReading, file: OpenedFile, blocks: ByteRange, partition: Partition
+    reading: TableReading, file: OpenedFile, blocks: ByteRange
 ) -> list[pa.RecordBatch]:
     """Decode the blocks that start in a range of *file*."""
     options, errors = reading.reading.options, reading.errors
@@ -178,9 +177,7 @@ async def _range_batches(
         decode = reading.decoding(file)
         parts = (part for run in runs for part in run.split(CHUNK_BYTES))
         return [
-            reading.layout.batch(held, file.source.path, partition, 0)
-            for part in parts
-            for held in decode(part, None)
+            reading.layout.batch(held, file, 0) for part in parts for held in decode(part, None)
         ]
 
     with suppress(CorruptBlockError, AvroDecodeError):

@@ -44,9 +44,6 @@ class RecordReading:
     async def lists(self) -> AsyncGenerator[list[Any], None]:
         """Yield lists of values, in order."""
         left = self._reading.options.n_rows
-        if left == 0:
-            await self._reading.aclose()
-            return
         async with aclosing(self._reading.results(self._decoding)) as results:
             async for _, values in results:
                 yield values if left is None else values[:left]

@@ -84,7 +84,7 @@ def resolved_sources(
 class Reading:
     """An open reading: the files still to read, and what was skipped so far (``errors``).
 
-    ``partitions`` are the ``key=value`` directories of all files, by the files' numbers.
+    ``partitions`` are the ``key=value`` directories of all files.
     """
 
     options: ReadOptions
@@ -133,11 +133,10 @@ class Reading:
         return cls(options, opened, partitions, errors, demand, progress), fit
 
     @classmethod
-    def of_files(
-        cls, files: Sequence[OpenedFile], partitions: Sequence[Partition], options: ReadOptions
-    ) -> Reading:
+    def of_files(cls, files: Sequence[OpenedFile], options: ReadOptions) -> Reading:
         """Make a reading of opened files that fit the table."""
         progress = Progress(options.progress, [file.source.size for file in files])
+        partitions = [partition_of(file.location.path) for file in files]
         return cls(options, each(files), partitions, [], Demand(options), progress)
 
     async def results(
@@ -149,6 +148,9 @@ class Reading:
 
         Raises AvroDecodeError for a corrupt block, after all rows before it.
         """
+        if self.options.n_rows == 0:
+            await self.aclose()
+            return
         pipeline = Pipeline(
             decoding,
             self.options,
