@@ -171,7 +171,7 @@ async def _range_batches(
     reading: TableReading, file: OpenedFile, blocks: ByteRange
 ) -> list[pa.RecordBatch]:
     """Decode the blocks that start in a range of *file*."""
-    options, errors = reading.reading.options, reading.errors
+    max_block_bytes, dropped = reading.reading.options.max_block_size, reading.reading.dropped
 
     def decoded(runs: Sequence[Run]) -> list[pa.RecordBatch]:
         decode = reading.decoding(file)
@@ -181,15 +181,14 @@ async def _range_batches(
         ]
 
     with suppress(CorruptBlockError, AvroDecodeError):
-        runs = await _range_runs(file, blocks, options.max_block_size)
+        runs = await _range_runs(file, blocks, max_block_bytes)
         batches = await asyncio.to_thread(decoded, runs)
-        if not errors:
+        if not dropped:
             return batches
     # Corrupt data, or a sync marker in it: the blocks before it show which.
-    errors.clear()
-    dropped = errors if options.ignore_errors else None
+    reading.errors.clear()
     try:
-        runs = await _followed_runs(file, blocks, dropped, options.max_block_size)
+        runs = await _followed_runs(file, blocks, dropped, max_block_bytes)
     except CorruptBlockError as error:
         raise AvroDecodeError.of(error, file.source.path) from error
     return await asyncio.to_thread(decoded, runs)

@@ -139,6 +139,11 @@ class Reading:
         partitions = [partition_of(file.location.path) for file in files]
         return cls(options, each(files), partitions, [], Demand(options), progress)
 
+    @property
+    def dropped(self) -> list[Dropped] | None:
+        """Receives what ``ignore_errors`` skips; None raises instead."""
+        return self.errors if self.options.ignore_errors else None
+
     async def results(
         self,
         decoding: Callable[[OpenedFile], RunDecoder[R]],
@@ -156,7 +161,7 @@ class Reading:
             self.options,
             demand=self._demand,
             size_of=size_of,
-            dropped=self.errors if self.options.ignore_errors else None,
+            dropped=self.dropped,
             on_bytes=self._progress.add,
             on_file_end=self._progress.end_file,
         )
@@ -178,9 +183,8 @@ class Reading:
         several: Together[R] | None = None,
     ) -> RunDecoder[R]:
         """Make a decoder of the file's runs that reports corrupt blocks to this reading."""
-        dropped = self.errors if self.options.ignore_errors else None
         return RunDecoder(
-            file.source.path, function, parallel=parallel, dropped=dropped, several=several
+            file.source.path, function, parallel=parallel, dropped=self.dropped, several=several
         )
 
     async def aclose(self) -> None:
