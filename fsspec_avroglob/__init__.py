@@ -66,10 +66,7 @@ __all__ = [*_MODULES]
 _DEPRECATED = {
     "expand_s3_glob": ("readers.expand", "expand_path"),
     "expand_s3_glob_async": ("readers.expand", "expand_path_async"),
-    "is_glob_pattern": (
-        "glob.magic",
-        "expand_path, which takes both paths and globs",
-    ),
+    "is_glob_pattern": ("glob.magic", "expand_path, which takes both paths and globs"),
     "is_s3_uri": ("readers.locate", "parse_s3_glob_uri, which raises ValueError for other URIs"),
 }
 

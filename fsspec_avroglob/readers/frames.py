@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy
@@ -12,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from fsspec_avroglob.aio.tasks import usable_cpus
 from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.readers.options import DtypeBackend
 
@@ -31,10 +29,6 @@ _NUMPY_NULLABLE: dict[pa.DataType, Any] = {
 _TEXT = pandas.Series(["text"]).dtype
 if not isinstance(_TEXT, pandas.StringDtype):
     _TEXT = None
-_CELLS_FOR_THREADS = 1_000_000
-
-# Arrays double up to this many rows, then grow by one eighth.
-_MAX_DOUBLED = 1 << 22
 
 # pandas has dtypes for these types; all others keep their Arrow type, which loses nothing.
 _PANDAS_HAS: tuple[Callable[[pa.DataType], bool], ...] = (
@@ -77,14 +71,9 @@ class FrameBuilder:
 
         Raises ValueError for a value that the pandas dtype cannot hold.
         """
-        names, columns = list(self._columns), list(self._columns.values())
-        self._columns = {}
-        if self._rows * len(columns) < _CELLS_FOR_THREADS:
-            converted = [column.finished() for column in columns]
-        else:  # Arrow releases the GIL while it copies
-            with ThreadPoolExecutor(usable_cpus(), thread_name_prefix="avroglob-frame") as pool:
-                converted = list(pool.map(lambda column: column.finished(), columns))
-        data = dict(zip(names, converted, strict=True))
+        columns, self._columns = self._columns, {}
+        names = list(columns)
+        data = {name: columns.pop(name).finished() for name in names}
         result = pandas.DataFrame(data, index=pandas.RangeIndex(self._rows), copy=False)
         if not names:
             result.columns = pandas.Index([], dtype=object)
@@ -116,7 +105,7 @@ class _Growing:
     def extend(self, part: numpy.ndarray[Any, Any]) -> None:
         stop = self._length + len(part)
         if stop > len(self._values):
-            self._resize(stop + min(stop, max(stop // 8, _MAX_DOUBLED)))
+            self._resize(stop + max(stop // 8, 1024))
         self._values[self._length : stop] = part
         self._length = stop
 

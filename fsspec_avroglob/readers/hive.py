@@ -35,7 +35,6 @@ Operators: ``= == != < <= > >= in``, ``not in``."""
 
 _INTEGER = re.compile(r"-?[0-9]+")
 _INT64 = re.compile(r"-?[0-9]{1,18}")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _OPEN_SEGMENT = re.compile(r"([^=/]+)=\*")
 # Numbers with fewer digits may have leading zeros (month=03). Others may not, so that a pattern can
 # name their directory.
@@ -94,13 +93,10 @@ def _kind(texts: set[str]) -> Kind:
 
 
 def _is_date(text: str) -> bool:
-    if not _DATE.fullmatch(text):
-        return False
     try:
-        datetime.date.fromisoformat(text)
+        return datetime.date.fromisoformat(text).isoformat() == text
     except ValueError:
         return False
-    return True
 
 
 @dataclass(frozen=True)

@@ -158,41 +158,37 @@ async def _read(
         OpenedFile(span.file, location, number)
         for number, (span, location) in enumerate(zip(piece.spans, locations, strict=True))
     ]
-    partitions = [span.partition for span in piece.spans]
-    reading = TableReading(Reading.of_files(files, partitions, options), layout)
+    reading = TableReading(Reading.of_files(files, options), layout)
     if piece.spans[0].blocks is None:
         table = await reading.table()
     else:
-        batches = await _range_batches(reading, files[0], piece.spans[0].blocks, partitions[0])
+        batches = await _range_batches(reading, files[0], piece.spans[0].blocks)
         table = pa.Table.from_batches(batches, layout.arrow)
     return table, reading.errors
 
 
 async def _range_batches(
-    reading: TableReading, file: OpenedFile, blocks: ByteRange, partition: Partition
+    reading: TableReading, file: OpenedFile, blocks: ByteRange
 ) -> list[pa.RecordBatch]:
     """Decode the blocks that start in a range of *file*."""
-    options, errors = reading.reading.options, reading.errors
+    max_block_bytes, dropped = reading.reading.options.max_block_size, reading.reading.dropped
 
     def decoded(runs: Sequence[Run]) -> list[pa.RecordBatch]:
         decode = reading.decoding(file)
         parts = (part for run in runs for part in run.split(CHUNK_BYTES))
         return [
-            reading.layout.batch(held, file.source.path, partition, 0)
-            for part in parts
-            for held in decode(part, None)
+            reading.layout.batch(held, file, 0) for part in parts for held in decode(part, None)
         ]
 
     with suppress(CorruptBlockError, AvroDecodeError):
-        runs = await _range_runs(file, blocks, options.max_block_size)
+        runs = await _range_runs(file, blocks, max_block_bytes)
         batches = await asyncio.to_thread(decoded, runs)
-        if not errors:
+        if not dropped:
             return batches
     # Corrupt data, or a sync marker in it: the blocks before it show which.
-    errors.clear()
-    dropped = errors if options.ignore_errors else None
+    reading.errors.clear()
     try:
-        runs = await _followed_runs(file, blocks, dropped, options.max_block_size)
+        runs = await _followed_runs(file, blocks, dropped, max_block_bytes)
     except CorruptBlockError as error:
         raise AvroDecodeError.of(error, file.source.path) from error
     return await asyncio.to_thread(decoded, runs)

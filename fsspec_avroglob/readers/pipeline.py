@@ -71,8 +71,7 @@ class Demand:
             return self._options.max_concurrency - 1
         if not self._files:
             return 0
-        needed = self.rows_left * self._files // max(self._rows, 1)
-        return max(0, min(needed, self._options.max_concurrency) - 1)
+        return self._ahead(self.rows_left * self._files // max(self._rows, 1))
 
     def chunk_bytes(self) -> int:
         """Size of the next chunk."""
@@ -90,7 +89,9 @@ class Demand:
             return self._options.max_concurrency - 1
         if not self._rows:
             return 0
-        needed = -(-self._bytes_left() // CHUNK_BYTES)
+        return self._ahead(-(-self._bytes_left() // CHUNK_BYTES))
+
+    def _ahead(self, needed: int) -> int:
         return max(0, min(needed, self._options.max_concurrency) - 1)
 
     def _bytes_left(self) -> int:
@@ -149,6 +150,9 @@ class Pipeline(Generic[R]):
         self._demand = Demand(options) if demand is None else demand
         self._size_of = size_of
         self._dropped = dropped
+        # With errors skipped, a block may have fewer rows than its count: only decoded rows tell
+        # whether more are needed.
+        self._counts_rows = self._demand.limited and dropped is None
         self._on_bytes, self._on_file_end = on_bytes, on_file_end
         self._budget = Budget(options.max_bytes)
         self._cpus = usable_cpus()
@@ -163,9 +167,7 @@ class Pipeline(Generic[R]):
 
         A failure is raised after all results that precede it.
         """
-        # With errors skipped, only decoded rows tell whether more are needed.
-        one_by_one = self._demand.limited and self._dropped is not None
-        ahead = 0 if one_by_one else self._cpus
+        ahead = 0 if self._demand.limited and not self._counts_rows else self._cpus
         try:
             jobs = self._jobs(ordered(self._chunks(files), self._fetch, self._demand.chunks_ahead))
             async with aclosing(
@@ -226,7 +228,7 @@ class Pipeline(Generic[R]):
                 for run in stream.feed(data, last=chunk.last):
                     for job in self._split(chunk.file, run, decode):
                         yield job
-                    if self._enough():
+                    if self._counts_rows and self._demand.rows_left <= 0:
                         return
                 if chunk.last:
                     stream = None
@@ -247,7 +249,7 @@ class Pipeline(Generic[R]):
     def _split(self, file: OpenedFile, run: Run, decode: RunDecoder[R]) -> list[_Job[R]]:
         """Split a run into jobs of about equal size, up to the last row that is needed."""
         rows = None
-        if self._demand.limited and self._dropped is None:
+        if self._counts_rows:
             left = self._demand.rows_left
             run, rows = run.first_values(left), left if run.value_count > left else None
         self._demand.add(run.value_count, len(run.data))
@@ -257,10 +259,6 @@ class Pipeline(Generic[R]):
             before = sum(part.value_count for part in parts[:-1])
             jobs[-1] = jobs[-1]._replace(rows=rows - before)
         return jobs
-
-    def _enough(self) -> bool:
-        # With errors skipped, a block may have fewer rows than its count.
-        return self._demand.limited and self._dropped is None and self._demand.rows_left <= 0
 
     async def _joined(
         self, jobs: AsyncGenerator[_Job[R], None]

@@ -84,7 +84,7 @@ def resolved_sources(
 class Reading:
     """An open reading: the files still to read, and what was skipped so far (``errors``).
 
-    ``partitions`` are the ``key=value`` directories of all files, by the files' numbers.
+    ``partitions`` are the ``key=value`` directories of all files.
     """
 
     options: ReadOptions
@@ -133,12 +133,16 @@ class Reading:
         return cls(options, opened, partitions, errors, demand, progress), fit
 
     @classmethod
-    def of_files(
-        cls, files: Sequence[OpenedFile], partitions: Sequence[Partition], options: ReadOptions
-    ) -> Reading:
+    def of_files(cls, files: Sequence[OpenedFile], options: ReadOptions) -> Reading:
         """Make a reading of opened files that fit the table."""
         progress = Progress(options.progress, [file.source.size for file in files])
+        partitions = [partition_of(file.location.path) for file in files]
         return cls(options, each(files), partitions, [], Demand(options), progress)
+
+    @property
+    def dropped(self) -> list[Dropped] | None:
+        """Receives what ``ignore_errors`` skips; None raises instead."""
+        return self.errors if self.options.ignore_errors else None
 
     async def results(
         self,
@@ -149,12 +153,15 @@ class Reading:
 
         Raises AvroDecodeError for a corrupt block, after all rows before it.
         """
+        if self.options.n_rows == 0:
+            await self.aclose()
+            return
         pipeline = Pipeline(
             decoding,
             self.options,
             demand=self._demand,
             size_of=size_of,
-            dropped=self.errors if self.options.ignore_errors else None,
+            dropped=self.dropped,
             on_bytes=self._progress.add,
             on_file_end=self._progress.end_file,
         )
@@ -176,9 +183,8 @@ class Reading:
         several: Together[R] | None = None,
     ) -> RunDecoder[R]:
         """Make a decoder of the file's runs that reports corrupt blocks to this reading."""
-        dropped = self.errors if self.options.ignore_errors else None
         return RunDecoder(
-            file.source.path, function, parallel=parallel, dropped=dropped, several=several
+            file.source.path, function, parallel=parallel, dropped=self.dropped, several=several
         )
 
     async def aclose(self) -> None:

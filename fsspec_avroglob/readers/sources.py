@@ -297,18 +297,17 @@ class SchemaFit:
         Raises InvalidSchemaError, and SchemaMismatchError with both names.
         """
         text = file.header.schema_text
-        if text not in self._mappings:
-            self._mappings[text] = self._compare(file_schema(file.path, file.header), file.path)
-        return self._mappings[text]
-
-    def _compare(self, other: ParsedSchema, path: str) -> tuple[int | None, ...] | None:
-        if other.source == self.table.source:
-            return None
-        paths = {"writer_path": path, "reader_path": self._table_path}
-        step = resolve(other, self.table, **paths, strict=self._exact)
-        if not isinstance(step, RecordStep) or (self._exact and same_order(step)):
-            return None
-        return tuple(field.position for field in step.fields)
+        if text in self._mappings:
+            return self._mappings[text]
+        found: tuple[int | None, ...] | None = None
+        writer = file_schema(file.path, file.header)
+        if writer.source != self.table.source:
+            paths = {"writer_path": file.path, "reader_path": self._table_path}
+            step = resolve(writer, self.table, **paths, strict=self._exact)
+            if isinstance(step, RecordStep) and not (self._exact and same_order(step)):
+                found = tuple(field.position for field in step.fields)
+        self._mappings[text] = found
+        return found
 
 
 async def open_table(

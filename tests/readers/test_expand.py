@@ -91,7 +91,7 @@ def test_an_s3_uri_is_split_into_bucket_prefix_and_pattern(
 @pytest.mark.parametrize(
     "uri", ["b/*.avro", "gs://b/*.avro", "s3://", "s3:///key", "s3://b", "s3://b/", "s3://b*/key"]
 )
-def test_what_is_no_s3_uri_of_one_bucket_and_a_key_is_refused(uri: str) -> None:
+def test_other_uris_are_refused(uri: str) -> None:
     with pytest.raises(ValueError, match=r"not an S3 URI|names no|pattern for its bucket"):
         parse_s3_glob_uri(uri)
 
@@ -107,11 +107,11 @@ def test_what_is_no_s3_uri_of_one_bucket_and_a_key_is_refused(uri: str) -> None:
         (Path("s3"), False),
     ],
 )
-def test_s3_uris_are_told_by_their_scheme(path: str | Path, expected: bool) -> None:
+def test_s3_uris_are_recognized_by_their_scheme(path: str | Path, expected: bool) -> None:
     assert is_s3_uri(path) is expected
 
 
-def test_globs_are_told_by_their_magic_characters() -> None:
+def test_globs_are_recognized_by_their_magic_characters() -> None:
     assert is_glob_pattern("s3://b/*.avro")
     assert not is_glob_pattern("s3://b/a.avro")
 
@@ -340,7 +340,7 @@ def test_one_object_in_s3_costs_one_request(s3_tree: str, proxy: FaultProxy) -> 
     assert [request.operation for request in proxy.requests] == ["HeadObject"]
 
 
-def test_what_s3_has_not_is_an_error_that_names_it(s3_tree: str, endpoint: Endpoint) -> None:
+def test_a_missing_object_is_an_error_that_names_it(s3_tree: str, endpoint: Endpoint) -> None:
     for name in (f"{s3_tree}/none.avro", f"{s3_tree}/none/*.avro"):
         with pytest.raises(FileNotFoundError) as caught:
             expand_path(name, endpoint.storage_options)
@@ -404,7 +404,7 @@ def test_coroutines_work_in_one_loop_after_another(s3_tree: str, endpoint: Endpo
         assert found == [f"{s3_tree}/top.avro"]
 
 
-# --- what cannot be ---
+# --- errors ---
 
 
 @pytest.mark.parametrize(
@@ -417,7 +417,7 @@ def test_coroutines_work_in_one_loop_after_another(s3_tree: str, endpoint: Endpo
         ("nosuchthing://a.avro", r"serves nosuchthing:// \(S3 is s3://, s3a:// and avroglob://;"),
     ],
 )
-def test_an_unknown_scheme_is_told_with_those_that_work(url: str, hint: str) -> None:
+def test_an_unknown_scheme_is_an_error_that_names_known_ones(url: str, hint: str) -> None:
     with pytest.raises(ValueError, match=hint) as error:
         expand_path(url)
     assert url in str(error.value)

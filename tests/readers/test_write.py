@@ -130,7 +130,7 @@ def test_records_that_do_not_fit_the_schema_are_refused(
         ({"storage_options": "demo"}, TypeError, "storage_options is a dict .* not a str"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused(
+def test_contradictory_arguments_are_refused(
     arguments: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
