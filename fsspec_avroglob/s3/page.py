@@ -82,7 +82,7 @@ class Page:
         indices
             Indices into `keys`; None for all keys.
         """
-        return self.items.infos(paths, range(len(self.keys)) if indices is None else indices)
+        return self.items.infos(paths, indices)
 
     def thinned(self, indices: Sequence[int] | None) -> tuple[Page, Sequence[int] | None]:
         """Return a page that holds the keys at `indices`, and their indices in that page.
@@ -204,8 +204,6 @@ _Columns: TypeAlias = Mapping[str, Sequence[Any]]
 
 def _chosen(columns: _Columns, indices: Sequence[int]) -> _Columns:
     """Return the columns of the keys at `indices` only."""
-    if indices == range(len(columns.get("Size", ()))):
-        return columns
     return {name: tuple([column[i] for i in indices]) for name, column in columns.items()}
 
 
@@ -243,12 +241,13 @@ class Items:
         self._source = source
         self.nbytes = nbytes
 
-    def infos(self, paths: Sequence[str], indices: Sequence[int]) -> list[dict[str, Any]]:
-        """Return new info dicts of the keys at `indices`, whose paths are `paths`."""
+    def infos(self, paths: Sequence[str], indices: Sequence[int] | None) -> list[dict[str, Any]]:
+        """Return new info dicts of the keys at `indices`, or of all, whose paths are `paths`."""
         if isinstance(self._source, tuple):
             text, form = self._source
             self._source = _columns(split_entries(form, text, detail=True)[0])
-        return _infos(_chosen(self._source, indices), paths)
+        columns = self._source
+        return _infos(columns if indices is None else _chosen(columns, indices), paths)
 
     def only(self, indices: Sequence[int]) -> Items:
         """Return the items at `indices`, without the memory of the others."""

@@ -142,6 +142,5 @@ class _Operation:
             raise
         finally:
             window.release(slot, accepted=accepted, throttled=throttled)
-            if logger.isEnabledFor(logging.DEBUG):
-                elapsed_s = self.requests.clock() - slot.started
-                logger.debug("%s: %s in %.3f s", self.request, outcome, elapsed_s)
+            elapsed_s = self.requests.clock() - slot.started
+            logger.debug("%s: %s in %.3f s", self.request, outcome, elapsed_s)
