@@ -14,7 +14,6 @@ from s3fs.core import MANAGED_COPY_THRESHOLD, MAX_UPLOAD_PARTS, calculate_chunks
 
 from fsspec_avroglob.aio.tasks import cancels_its_tasks, for_each, gather, in_scope
 from fsspec_avroglob.filesystem.connection import S3Connection
-from fsspec_avroglob.s3.translation import translated_error
 
 T = TypeVar("T")
 
@@ -326,32 +325,11 @@ class ObjectWrites(S3Connection):
 
     async def _bulk_delete(self, pathlist: Sequence[str], **kwargs: Any) -> list[str]:
         """Remove at most 1,000 objects of one bucket. Raises an error that names what remains."""
-        if not pathlist:
-            return []
-        located = [self.split_path(path) for path in pathlist]
-        buckets = {bucket for bucket, _, _ in located}
-        if len(buckets) > 1:
-            raise ValueError("Bulk delete files should refer to only one bucket")
-        if len(pathlist) > MAX_DELETE_KEYS:
-            raise ValueError(f"Max number of files to delete in one call is {MAX_DELETE_KEYS}")
-        for path in pathlist:
-            self.invalidate_cache(self._parent(path))
-        bucket = buckets.pop()
-        keys = [key for _, key, _ in located]
-        odd = [f"{bucket}/{key}" for key in keys if _NOT_IN_XML.search(key)]
-        await for_each(odd, self._rm_file, self.max_concurrency)
-        plain = [{"Key": key} for key in keys if not _NOT_IN_XML.search(key)]
-        if not plain:
-            return []
-        answer = await self._call_s3(
-            "delete_objects", kwargs, Bucket=bucket, Delete={"Objects": plain, "Quiet": True}
-        )
-        if failed := answer.get("Errors"):
-            from fsspec_avroglob.filesystem.recovery import deletion_error
-
-            error = deletion_error(bucket, failed)
-            raise translated_error(error) from error
-        return [f"{bucket}/{item['Key']}" for item in answer.get("Deleted", ())]
+        alone = [path for path in pathlist if _NOT_IN_XML.search(path)]
+        await for_each(alone, self._rm_file, self.max_concurrency)
+        together = [path for path in pathlist if not _NOT_IN_XML.search(path)]
+        removed: list[str] = await super()._bulk_delete(together, **kwargs)
+        return removed
 
     async def _rmdir(self, path: str) -> None:
         """Remove an empty bucket. s3fs's method takes no URL."""
