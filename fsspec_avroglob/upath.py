@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Iterator
-from typing import Self
+from typing import Any, Self
 
 from fsspec import register_implementation
 
@@ -76,17 +76,9 @@ class AvroGlobPath(CloudPath):
         directory = base.path.rstrip("/") + "/"
         return base._at(base.fs.glob(escape(directory) + pattern))
 
-    def rglob(
-        self,
-        pattern: str,
-        *,
-        case_sensitive: bool | None = None,
-        recurse_symlinks: bool = False,
-    ) -> Iterator[Self]:
+    def rglob(self, pattern: str, **options: Any) -> Iterator[Self]:
         """As :meth:`glob` with ``**/`` before *pattern*."""
-        return self.glob(
-            f"**/{pattern}", case_sensitive=case_sensitive, recurse_symlinks=recurse_symlinks
-        )
+        return self.glob(f"**/{pattern}", **options)
 
     def iterdir(self) -> Iterator[Self]:
         """Yield the paths of the directory's entries, sorted, from one listing.

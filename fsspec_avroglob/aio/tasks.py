@@ -55,7 +55,9 @@ async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
         async with asyncio.TaskGroup() as group:
             yield group
     except BaseExceptionGroup as failures:
-        error = _first_error(failures)
+        error = failures
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
         failures.__traceback__ = None
     if error is not None:
         try:
@@ -216,20 +218,10 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first failure in a group of groups."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-class _Scope:
+class _Scope(set[asyncio.Task[Any]]):
     """The tasks that work for one call and are :func:`in_scope`."""
 
-    def __init__(self) -> None:
-        self.tasks: set[asyncio.Task[Any]] = set()
-        self.cancelled = False
+    cancelled = False
 
 
 _scope: ContextVar[_Scope | None] = ContextVar("scope", default=None)
@@ -250,7 +242,7 @@ def cancels_its_tasks(method: F) -> F:
             return await method(*args, **kwargs)
         except asyncio.CancelledError:
             scope.cancelled = True
-            tasks = scope.tasks - {asyncio.current_task()}
+            tasks = scope - {asyncio.current_task()}
             for task in tasks:
                 task.cancel()
             if tasks:
@@ -270,13 +262,13 @@ def in_scope() -> Iterator[None]:
     may clean up.
     """
     scope, task = _scope.get(), asyncio.current_task()
-    if scope is None or task is None or task in scope.tasks:
+    if scope is None or task is None or task in scope:
         yield
         return
     if scope.cancelled:
         raise asyncio.CancelledError
-    scope.tasks.add(task)
+    scope.add(task)
     try:
         yield
     finally:
-        scope.tasks.discard(task)
+        scope.discard(task)

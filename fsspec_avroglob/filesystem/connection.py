@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -22,11 +22,7 @@ from fsspec_avroglob.s3.retry import RetryPolicy
 from fsspec_avroglob.s3.stats import Stats
 from fsspec_avroglob.s3.translation import is_precondition
 
-_PARAMETERS = tuple(
-    name
-    for name, parameter in inspect.signature(S3FileSystem.__init__).parameters.items()
-    if name != "self" and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-)
+_SIGNATURE = inspect.signature(S3FileSystem.__init__)
 
 
 class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
@@ -49,9 +45,11 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     _sleep: Callable[[float], Awaitable[object]] = staticmethod(asyncio.sleep)
 
     def __init__(self, *args: Any, **storage_options: Any) -> None:
-        options = _by_name(args, storage_options)
+        positional = _SIGNATURE.bind_partial(None, *args).arguments
+        del positional["self"]
+        options = dict(**positional, **storage_options)  # TypeError if an option is given twice
         loop, session = options.pop("loop", None), options.pop("session", None)
-        self._positional = frozenset(_PARAMETERS[: len(args)])
+        self._positional = frozenset(positional)
         self._effective = over_configuration(type(self), options)
         self.config = S3Config.from_storage_options(self._effective)
         super().__init__(loop=loop, session=session, **self.config.s3fs_options())
@@ -191,15 +189,3 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             S3FileSystem.close_session(None, s3)
         else:
             asyncio.run_coroutine_threadsafe(s3.__aexit__(None, None, None), loop)
-
-
-def _by_name(args: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Return positional arguments, in s3fs's order, and named ones as one mapping."""
-    if len(args) > len(_PARAMETERS):
-        raise TypeError(
-            f"expected at most {len(_PARAMETERS)} positional arguments, got {len(args)}"
-        )
-    positional = dict(zip(_PARAMETERS, args, strict=False))
-    if twice := sorted(positional.keys() & options.keys()):
-        raise TypeError(f"options given both by position and by name: {', '.join(twice)}")
-    return {**positional, **options}

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+_MAX_NAME_BYTES = 255  # of the file systems in use
+
 _WINDOWS_CHARACTERS = frozenset('\\:*?"<>|') | frozenset(map(chr, range(32)))
 _WINDOWS_DEVICES = frozenset(
     ["CON", "PRN", "AUX", "NUL"] + [f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10)]
@@ -37,7 +39,7 @@ class Targets:
             directory = os.path.dirname(directory) or "."
         fold = may_collide_on_case(paths.values()) and folds_case(directory)
         targets = cls(root)
-        targets.add(paths, _longest_name(directory), fold)
+        targets.add(paths, fold)
         targets._refuse_links()
         return targets
 
@@ -56,15 +58,13 @@ class Targets:
             except OSError as error:
                 self._refuse(path, str(error))
 
-    def add(self, paths: Mapping[str, str], name_bytes: int = 255, fold: bool = False) -> None:
+    def add(self, paths: Mapping[str, str], fold: bool = False) -> None:
         """Add local paths at or below the root, by object. No two objects get the same file.
 
-        Names may have *name_bytes* bytes. With *fold*, the file system ignores the case of names.
+        With *fold*, the file system ignores the case of names.
         """
         key = _folded if fold else str
-        reasons = {
-            path: self._reason(local[len(self.root) :], name_bytes) for path, local in paths.items()
-        }
+        reasons = {path: self._reason(local[len(self.root) :]) for path, local in paths.items()}
         accepted = [os.path.normpath(paths[path]) for path in paths if reasons[path] is None]
         parents = set(map(key, with_ancestors(map(os.path.dirname, accepted))))
         owners: dict[str, str] = {}
@@ -94,15 +94,15 @@ class Targets:
             if local != self.root and is_outside(os.path.dirname(local)):
                 self._refuse(path, f"{os.path.dirname(local)!r} is a link to another directory")
 
-    def _reason(self, relative: str, name_bytes: int) -> str | None:
+    def _reason(self, relative: str) -> str | None:
         """Return why a path below the root is refused, None if it is allowed."""
         names = relative.split("/")
         if "\0" in relative:
             return "it holds a NUL"
         if ".." in names or "." in names:
             return "it has '.' or '..' as a name"
-        if any(len(os.fsencode(name)) > name_bytes for name in names):
-            return f"a name is longer than {name_bytes} bytes"
+        if any(len(os.fsencode(name)) > _MAX_NAME_BYTES for name in names):
+            return f"a name is longer than {_MAX_NAME_BYTES} bytes"
         if self.windows and not all(map(_is_windows_name, names)):
             return "Windows does not allow a name in it"
         return None
@@ -133,14 +133,6 @@ def with_ancestors(paths: Iterable[str]) -> set[str]:
             found.add(path)
             path = path.rpartition("/")[0]
     return found
-
-
-def _longest_name(directory: str) -> int:
-    """Return the length of the longest name that *directory* may hold, in bytes."""
-    try:
-        return os.pathconf(directory, "PC_NAME_MAX")
-    except (AttributeError, OSError, ValueError):
-        return 255
 
 
 def _is_windows_name(name: str) -> bool:

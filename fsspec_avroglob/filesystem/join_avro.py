@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from fsspec_avroglob.aio.tasks import gather
@@ -20,16 +19,13 @@ from fsspec_avroglob.avro.container import (
     ContainerHeader,
     NeedMoreBytes,
     claimed_block,
-    find_block,
     header_of,
-    walk_blocks,
 )
 from fsspec_avroglob.avro.resolution import resolve, same_order
 from fsspec_avroglob.avro.schema import file_schema
 from fsspec_avroglob.errors import (
     CorruptBlockError,
     FilesDifferError,
-    UncertainBlockError,
 )
 from fsspec_avroglob.filesystem.joined import RangeReader, Source, Stretch, Tail
 
@@ -90,9 +86,8 @@ def _must_be_alike(
 class RemarkedBlocks:
     """The blocks of a file with another sync marker.
 
-    Only markers at the end of a block are replaced. Their positions are known for blocks that were
-    read from the start of the file on. For a range elsewhere, :func:`find_block` searches them. If
-    the search is uncertain, the chain of blocks is read up to the range. *other* replaces *own*.
+    Only markers at the end of a block are replaced: *other* replaces *own*. Data may hold the bytes
+    of a marker too, so the blocks before a range are followed first, from the last known one on.
     """
 
     def __init__(self, source: Source, start: int, own: bytes, other: bytes) -> None:
@@ -114,27 +109,22 @@ class RemarkedBlocks:
         # Markers and block headers that are only partly in the range are read whole.
         base = start - SYNC_MARKER_BYTES + 1
         end = min(stop + BLOCK_HEADER_BYTES, self._source.size_bytes)
-        data = bytearray(await self._source.read(reader, base, end))
-        for marker in await self._markers_in(reader, bytes(data), base, stop):
+        await self._follow_to(reader, base)
+        stored = await self._source.read(reader, base, end)
+        self._follow(stored, base)
+        data = bytearray(stored)
+        first = bisect_right(self._markers, base - SYNC_MARKER_BYTES)
+        for marker in self._markers[first : bisect_left(self._markers, stop)]:
             self._replace(data, base, marker)
         return bytes(data[start - base : stop - base])
 
-    async def _markers_in(
-        self, reader: RangeReader, data: bytes, base: int, stop: int
-    ) -> list[int]:
-        self._follow(data, base)
-        if self._known < stop:
-            try:
-                return self._search(data, base)
-            except UncertainBlockError:
-                while self._known < base:
-                    known = self._known
-                    end = min(known + _WALK_BYTES, base) + BLOCK_HEADER_BYTES
-                    end = min(end, self._source.size_bytes)
-                    self._follow(await self._source.read(reader, known, end), known)
-                self._follow(data, base)
-        first = bisect_right(self._markers, base - SYNC_MARKER_BYTES)
-        return self._markers[first : bisect_left(self._markers, stop, first)]
+    async def _follow_to(self, reader: RangeReader, stop: int) -> None:
+        """Read on along the chain of blocks until the blocks before *stop* are known."""
+        while self._known < stop:
+            known = self._known
+            end = min(known + _WALK_BYTES, stop) + BLOCK_HEADER_BYTES
+            end = min(end, self._source.size_bytes)
+            self._follow(await self._source.read(reader, known, end), known)
 
     def _follow(self, data: bytes, base: int) -> None:
         """Follow the chain of blocks through *data*, the bytes from *base* on."""
@@ -148,24 +138,6 @@ class RemarkedBlocks:
                 return
             self._markers.append(block.end - SYNC_MARKER_BYTES)
             self._known = block.end
-
-    def _search(self, data: bytes, base: int) -> list[int]:
-        """Return the positions of the markers in *data*, the bytes from *base* on.
-
-        Raises UncertainBlockError.
-        """
-        size = self._source.size_bytes
-        at_or_after = base + SYNC_MARKER_BYTES
-        found = find_block(data, self._own, base=base, at_or_after=at_or_after, file_bytes=size)
-        if found is None:
-            return []
-        markers = [found - SYNC_MARKER_BYTES]
-        with suppress(NeedMoreBytes):
-            for block in walk_blocks(
-                data, self._own, base=base, start=found - base, file_bytes=size
-            ):
-                markers.append(block.end - SYNC_MARKER_BYTES)
-        return markers
 
     def _replace(self, data: bytearray, base: int, marker: int) -> None:
         """Replace the part of a marker that is in *data*, the bytes from *base* on."""

@@ -11,19 +11,17 @@ import gzip
 import io
 import re
 import zlib
-from asyncio import run_coroutine_threadsafe
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any
 
-from fsspec_avroglob.aio.tasks import gather
+from fsspec_avroglob.aio.blocking import BlockingIterator
+from fsspec_avroglob.aio.tasks import gather, ordered
 from fsspec_avroglob.avro.blocks import zstandard
 from fsspec_avroglob.errors import HeaderLinesDifferError
-from fsspec_avroglob.filesystem.joined import Literal, RangeReader, Source, Stretch, Tail
+from fsspec_avroglob.filesystem.joined import RangeReader, Source, Stretch, Tail
 
 # The first request for a header line reads this much. Files of at most this size are read whole,
 # and kept, up to _KEPT_BYTES for all files.
@@ -35,6 +33,7 @@ _MAX_HEAD_BYTES = 16 << 20
 _CSV_LINE = re.compile(rb'(?:[^"\n]++|"[^"]*+")*+\n')
 _CSV_LAST_LINE = re.compile(rb'(?:[^"\n]++|"[^"]*+")*+(?:\n|\Z)')
 
+_NEWLINE = Tail(Source("", 1, None, b"\n"))
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 # Compressed files: the size of a request, and the number of requests in flight ahead of the reader.
@@ -67,9 +66,11 @@ async def line_stretches(
             _must_equal(sources[0], headers[0], sources[i], headers[i])
             tails[i] = Tail(sources[i], len(headers[i]))
     tails = [tail for tail in tails if tail.size_bytes]
-    newlines = await gather(_missing_newline(reader, tail) for tail in tails[:-1])
-    pairs: Iterator[tuple[Stretch, ...]] = zip(tails, [*newlines, Literal(b"")], strict=False)
-    return list(chain.from_iterable(pairs))
+    ends = await gather(_last_byte(reader, tail) for tail in tails[:-1])
+    stretches: list[Stretch] = []
+    for tail, end in zip(tails, [*ends, b"\n"], strict=False):
+        stretches += [tail] if end == b"\n" else [tail, _NEWLINE]
+    return stretches
 
 
 async def _read_small(reader: RangeReader, sources: Sequence[Source]) -> list[Source]:
@@ -89,9 +90,8 @@ async def _read_small(reader: RangeReader, sources: Sequence[Source]) -> list[So
     return result
 
 
-async def _missing_newline(reader: RangeReader, tail: Tail) -> Literal:
-    last = await tail.read(reader, tail.size_bytes - 1, tail.size_bytes)
-    return Literal(b"" if last == b"\n" else b"\n")
+async def _last_byte(reader: RangeReader, tail: Tail) -> bytes:
+    return await tail.read(reader, tail.size_bytes - 1, tail.size_bytes)
 
 
 async def _header_line(reader: RangeReader, source: Source) -> bytes:
@@ -223,50 +223,31 @@ def _recompressed(
         stream: Any = zlib.compressobj(level=0, wbits=zlib.MAX_WBITS | 16)
     else:
         stream = zstandard().ZstdCompressor(level=1)
-    stored = _read_ahead(reader, [source for source in sources if source.size_bytes])
-    try:
-        for piece in _joined_lines(stored, codec, csv):
-            if data := stream.compress(piece):
-                yield data
-        yield stream.flush()
-    finally:
-        stored.close()
+
+    async def read(part: tuple[Source, int, int]) -> bytes:
+        return await part[0].read(reader, *part[1:])
+
+    reads = ordered(_ranges(sources), read, lambda: _REQUESTS_AHEAD)
+    # Nothing closes the iterator by hand, because a file may be collected in the loop's own thread.
+    for piece in _joined_lines(BlockingIterator(reads, reader.loop), codec, csv):
+        if data := stream.compress(piece):
+            yield data
+    yield stream.flush()
 
 
-def _read_ahead(
-    reader: RangeReader, sources: Sequence[Source]
-) -> Generator[tuple[Source, bytes], None, None]:
-    """Yield the files as stored, in pieces, while the next pieces are fetched."""
-    ranges = (
-        (source, at, min(at + _REQUEST_BYTES, source.size_bytes))
-        for source in sources
-        for at in range(0, source.size_bytes, _REQUEST_BYTES)
-    )
-    ahead: deque[tuple[Source, Future[bytes]]] = deque()
-    try:
-        for source, start, stop in ranges:
-            read = run_coroutine_threadsafe(source.read(reader, start, stop), reader.loop)
-            ahead.append((source, read))
-            if len(ahead) > _REQUESTS_AHEAD:
-                yield _next_piece(ahead)
-        while ahead:
-            yield _next_piece(ahead)
-    finally:
-        for _, read in ahead:
-            read.cancel()
+async def _ranges(sources: Sequence[Source]) -> AsyncGenerator[tuple[Source, int, int], None]:
+    for source in sources:
+        for at in range(0, source.size_bytes, _REQUEST_BYTES):
+            yield source, at, min(at + _REQUEST_BYTES, source.size_bytes)
 
 
-def _next_piece(ahead: deque[tuple[Source, Future[bytes]]]) -> tuple[Source, bytes]:
-    """Return the first piece. If waiting is interrupted, its read stays in *ahead*."""
-    data = ahead[0][1].result()
-    return ahead.popleft()[0], data
-
-
-def _joined_lines(stored: Iterator[tuple[Source, bytes]], codec: str, csv: bool) -> Iterator[bytes]:
+def _joined_lines(
+    stored: Iterator[tuple[tuple[Source, int, int], bytes]], codec: str, csv: bool
+) -> Iterator[bytes]:
     """Yield the lines of all files, decompressed, in pieces of any length."""
     first: tuple[Source, bytes] | None = None
     last = b"\n"
-    for source, group in groupby(stored, key=itemgetter(0)):
+    for source, group in groupby(stored, key=lambda read: read[0][0]):
         pieces = _decompressed(source, codec, map(itemgetter(1), group))
         if csv:
             line, pieces = _split_header(pieces)

@@ -63,21 +63,6 @@ class Stretch(Protocol):
         """Return the bytes [start, stop) of the stretch."""
 
 
-class Literal(NamedTuple):
-    """A stretch of bytes that no object holds."""
-
-    data: bytes
-
-    @property
-    def size_bytes(self) -> int:
-        """The number of bytes."""
-        return len(self.data)
-
-    async def read(self, reader: RangeReader, start: int, stop: int) -> bytes:
-        """Return the bytes [start, stop)."""
-        return self.data[start:stop]
-
-
 class Tail(NamedTuple):
     """A stretch that is an object from its byte *start* to its end."""
 
@@ -140,9 +125,6 @@ class JoinedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no t
             last = min(stop - first, stretch.size_bytes)
             reads.append(stretch.read(self.fs, max(start - first, 0), last))
         return b"".join(await gather(reads))
-
-    def __hash__(self) -> int:
-        return hash((self.path, tuple(self._stretches)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         settings = (self.blocksize, *self._cache, self.loc)

@@ -321,6 +321,25 @@ class ObjectLists(S3Connection):
         found: bool = await super()._isdir(path) if remembered is None else remembered
         return found
 
+    async def _isfile(self, path: str) -> bool:
+        """Whether *path* is an object. Raises errors that leave the answer open, as 403 does."""
+        try:
+            info = await self._info(path)
+        except FileNotFoundError:
+            return False
+        return bool(info["type"] == "file")
+
+    async def _exists(self, path: str) -> bool:
+        """Whether *path* exists. Raises errors that leave the answer open, as 403 does."""
+        found: bool = await super()._exists(path)
+        if found or self.split_path(path)[1]:
+            return found
+        try:  # s3fs takes any failure for a bucket that does not exist
+            await self._info(path)
+        except FileNotFoundError:
+            return False
+        return True
+
     def _in_dircache(self, path: str) -> bool:
         """Whether s3fs's cache of whole directories knows that *path* exists."""
         try:

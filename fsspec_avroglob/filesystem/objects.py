@@ -52,16 +52,18 @@ class ObjectRead:
     arguments: Mapping[str, Any]  # of GetObject, without range and condition
     part: str | None = None  # the range: "bytes=0-99" or "bytes=-10"
     version: Version = field(default_factory=Version)
-    max_bytes: int | None = None  # a longer body is not read, and data stays empty
+    max_bytes: int | None = None  # a longer body is not read, and chunks stays empty
     local_expiry_check: bool = False  # the version is compared here only, not by the server
-    data: bytearray = field(default_factory=bytearray)
+    chunks: list[bytes] = field(default_factory=list)
+    received: int = 0  # the bytes in chunks
     size: int | None = None  # of the range, after the first response
     object_size: int | None = None  # of the whole object, if the server says so
     _start: int = 0
 
-    def progress(self) -> int:
-        """Return the number of bytes read so far."""
-        return len(self.data)
+    @property
+    def data(self) -> bytes:
+        """The bytes read so far."""
+        return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
 
     async def attempt(self) -> None:
         """Read on from where the last attempt stopped. Raises FileExpired for another version."""
@@ -73,17 +75,18 @@ class ObjectRead:
             if self.max_bytes is not None and (self.size or 0) > self.max_bytes:
                 return
             while chunk := await body.read(CHUNK_BYTES):
-                self.data += chunk
+                self.chunks.append(chunk)
+                self.received += len(chunk)
         finally:
             body.close()
-        if self.size is not None and len(self.data) != self.size:
-            raise IncompleteReadError(actual_bytes=len(self.data), expected_bytes=self.size)
+        if self.size is not None and self.received != self.size:
+            raise IncompleteReadError(actual_bytes=self.received, expected_bytes=self.size)
 
     async def _request(self) -> Any:
         arguments = dict(self.arguments)
         part = self.part
-        if self.size is not None and self.data:
-            part = f"bytes={self._start + len(self.data)}-{self._start + self.size - 1}"
+        if self.size is not None and self.received:
+            part = f"bytes={self._start + self.received}-{self._start + self.size - 1}"
         if part is not None:
             arguments["Range"] = part
         if self.version.etag is not None and not self.local_expiry_check:
@@ -135,12 +138,13 @@ class ObjectRead:
 class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
     """An S3 object as a file. All reads return bytes of one version.
 
-    A write that fails aborts the upload and closes the file, so that closing it later stores
-    nothing.
+    A write that fails, or an error within the ``with`` block, aborts the upload and closes the
+    file, so that nothing is stored.
     """
 
     read_kw: dict[str, Any]
     mpu: dict[str, Any] | None
+    buffer: Any
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         if start >= end:
@@ -155,7 +159,7 @@ class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
         read: ObjectRead = sync(self.fs.loop, self.fs._read, arguments, part, version)
         if version.etag is not None and not self.fs.local_expiry_check:
             self.read_kw = {**self.read_kw, "IfMatch": version.etag}
-        return bytes(read.data)
+        return read.data
 
     def _initiate_upload(self) -> None:
         with self._aborted_on_failure():
@@ -167,6 +171,8 @@ class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
 
     def commit(self) -> None:
         """Store the file. Raises FileExistsError for mode "xb" if the object exists."""
+        if self.buffer is None:
+            return  # stored already, or given up
         with self._aborted_on_failure():
             if "x" in self.mode and self.tell() == 0:
                 # s3fs would overwrite an object with an empty file.
@@ -180,9 +186,17 @@ class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
         try:
             yield
         except BaseException as error:
-            self.closed = True
-            upload, self.mpu = self.mpu, None
-            if upload is not None:
-                abort = self.fs._abort
-                sync(self.fs.loop, abort, self.bucket, self.key, upload["UploadId"], error)
+            self._give_up(error)
             raise
+
+    def _give_up(self, error: BaseException) -> None:
+        self.closed, self.buffer = True, None
+        upload, self.mpu = self.mpu, None
+        if upload is not None:
+            abort = self.fs._abort
+            sync(self.fs.loop, abort, self.bucket, self.key, upload["UploadId"], error)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None and self.writable():
+            self._give_up(error)
+        self.close()

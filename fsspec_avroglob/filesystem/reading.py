@@ -7,6 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from itertools import chain
 from typing import Any
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
@@ -47,8 +48,10 @@ class ObjectReads(S3Connection):
         """Read an object or a range of it (see :class:`ObjectRead`), with retries."""
         version, local = version or Version(), bool(self.local_expiry_check)
         read = ObjectRead(self._get_object, arguments, part, version, max_bytes, local)
-        await self._retried(read.attempt, S3Request.of("get_object", arguments), read.progress)
-        self.stats.bytes_read += len(read.data)
+        await self._retried(
+            read.attempt, S3Request.of("get_object", arguments), lambda: read.received
+        )
+        self.stats.bytes_read += read.received
         return read
 
     async def _read_part(
@@ -64,7 +67,7 @@ class ObjectReads(S3Connection):
         arguments = {"Bucket": bucket, "Key": key, **version_id_kw(version)}
         part = f"bytes={start}-{'' if end is None else end - 1}"
         read = await self._read(arguments, part, Version(etag))
-        return ObjectPart(bytes(read.data), read.object_size, read.version.etag)
+        return ObjectPart(read.data, read.object_size, read.version.etag)
 
     async def _read_range(self, path: str, start: int, stop: int, etag: str | None) -> bytes:
         """Read the bytes [*start*, *stop*) of an object (see ``joined.RangeReader``)."""
@@ -94,11 +97,11 @@ class ObjectReads(S3Connection):
             if end is not None and (start or 0) * end >= 0 and (start or 0) >= end:
                 return b""
             part = await self._process_limits(path, start, end)
-            return bytes((await self._read(arguments, part, one)).data)
-        pieces: dict[int, bytes | bytearray] = {}
-        take = pieces.__setitem__
+            return (await self._read(arguments, part, one)).data
+        found: dict[int, list[bytes]] = {}
+        take = found.__setitem__
         await self._read_whole(arguments, chunksize, max_concurrency, take, version=one)
-        return b"".join(pieces[offset] for offset in sorted(pieces))
+        return b"".join(chain.from_iterable(found[offset] for offset in sorted(found)))
 
     _cat = cancels_its_tasks(S3Connection._cat)
 
@@ -114,26 +117,26 @@ class ObjectReads(S3Connection):
         arguments: Mapping[str, Any],
         chunksize: int | None,
         max_concurrency: int | None,
-        take: Callable[[int, bytes | bytearray], object],
+        take: Callable[[int, list[bytes]], object],
         sized: Callable[[int], object] = lambda size: None,
         version: Version | None = None,
     ) -> None:
         """Read an object, a large one by concurrent ranges.
 
-        Calls ``sized(size)`` with the object's size, then ``take(offset, data)`` for its bytes.
+        Calls ``sized(size)`` with the object's size, then ``take(offset, chunks)`` for its bytes.
         """
         chunksize = chunksize or self.default_block_size
         concurrency = max_concurrency or self.max_concurrency
         whole = await self._read(arguments, None, version, chunksize)
-        size = len(whole.data) if whole.size is None else whole.size
+        size = whole.received if whole.size is None else whole.size
         sized(size)
         if size <= chunksize:
-            take(0, whole.data)
+            take(0, whole.chunks)
             return
 
         async def read_part(start: int) -> None:
             part = f"bytes={start}-{min(start + chunksize, size) - 1}"
-            take(start, (await self._read(arguments, part, whole.version)).data)
+            take(start, (await self._read(arguments, part, whole.version)).chunks)
 
         await for_each(range(0, size, chunksize), read_part, concurrency)
 
@@ -161,11 +164,11 @@ class ObjectReads(S3Connection):
             open(path, "wb") as file,
         ):
 
-            def take(offset: int, data: bytes | bytearray) -> None:
+            def take(offset: int, chunks: list[bytes]) -> None:
                 if not special:
                     file.seek(offset)
-                file.write(data)
-                callback.relative_update(len(data))
+                file.writelines(chunks)
+                callback.relative_update(sum(map(len, chunks)))
 
             concurrency = 1 if special else max_concurrency
             await self._read_whole(arguments, chunksize, concurrency, take, callback.set_size)

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from botocore.exceptions import (
     ClientError,
@@ -45,15 +45,11 @@ ANSWER_S = STOP_S - 1
 Only the response says which upload to abort. The abort has one more second.
 """
 
+Send = Callable[..., Awaitable[Any]]
+"""``send(method, **arguments)`` sends one request of the S3 client. Raises what botocore raises."""
+
 # Errors for an upload that was completed or aborted. Ceph's RGW answers NoSuchKey.
 _UPLOAD_GONE = ("NoSuchUpload", "NoSuchKey")
-
-
-class Send(Protocol):
-    """Sends one request with a method of the S3 client. Raises what botocore raises."""
-
-    def __call__(self, method: str, **arguments: Any) -> Any:
-        """Return an awaitable of the response."""
 
 
 def repeatable(
@@ -260,9 +256,9 @@ class Deletion(_Operation):
         self._refused: list[dict[str, Any]] = []
 
     async def attempt(self) -> dict[str, Any]:
-        """Delete the remaining keys. Raises ClientError if some may succeed later.
+        """Delete the remaining keys. Raises ClientError that names the keys that failed.
 
-        Returns the response with ``Deleted`` and final ``Errors`` of all attempts.
+        Returns the response, with ``Deleted`` of all attempts.
         """
         delete = {**self.arguments["Delete"], "Objects": self._remaining}
         answer = await self.send(self.method, **{**self.arguments, "Delete": delete})
@@ -272,12 +268,12 @@ class Deletion(_Operation):
         self._refused += [item for item in failed if item not in transient]
         again = {_identity(item) for item in transient}
         self._remaining = [item for item in self._remaining if _identity(item) in again]
-        if transient:
-            raise deletion_error(self.arguments["Bucket"], [*transient, *self._refused])
-        return {**answer, "Deleted": self._deleted, "Errors": self._refused}
+        if transient or self._refused:
+            raise _deletion_error(self.arguments["Bucket"], [*transient, *self._refused])
+        return {**answer, "Deleted": self._deleted}
 
 
-def deletion_error(bucket: str, failed: Sequence[Mapping[str, Any]]) -> ClientError:
+def _deletion_error(bucket: str, failed: Sequence[Mapping[str, Any]]) -> ClientError:
     """Return an error that names the keys of *failed*, entries of DeleteObjects' ``Errors``."""
     shown = ", ".join(
         f"{bucket}/{item['Key']} ({item.get('Code', 'unknown')})" for item in failed[:_SHOWN_KEYS]

@@ -5,16 +5,18 @@ from __future__ import annotations
 import mimetypes
 import os
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from s3fs.core import MANAGED_COPY_THRESHOLD, MAX_UPLOAD_PARTS, calculate_chunksize
 
+from fsspec_avroglob.aio.blocking import sync
 from fsspec_avroglob.aio.tasks import cancels_its_tasks, for_each, gather, in_scope
 from fsspec_avroglob.filesystem.connection import S3Connection
-from fsspec_avroglob.s3.translation import translated_error
 
 T = TypeVar("T")
 
@@ -26,6 +28,8 @@ MAX_DELETE_KEYS = 1_000
 
 # Characters that XML cannot hold, or that XML parsers change.
 _NOT_IN_XML = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
+
+_makes_buckets: ContextVar[bool] = ContextVar("makes_buckets", default=True)
 
 _CONCURRENT_DELETES = 3
 _COPY_BLOCK_BYTES = 50 * 2**20
@@ -47,7 +51,28 @@ class ObjectWrites(S3Connection):
 
     _copy = cancels_its_tasks(S3Connection._copy)
     _pipe = cancels_its_tasks(S3Connection._pipe)
-    _put = cancels_its_tasks(S3Connection._put)
+
+    @cancels_its_tasks
+    async def _put(self, *args: Any, **kwargs: Any) -> Any:
+        """As fsspec's. Makes no bucket."""
+        token = _makes_buckets.set(False)
+        try:
+            return await super()._put(*args, **kwargs)
+        finally:
+            _makes_buckets.reset(token)
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """Make a bucket, as s3fs does. ``fsspec.open`` calls it for every file, and makes none."""
+        if sys._getframe(1).f_globals.get("__name__") != "fsspec.core":
+            sync(self.loop, self._makedirs, path, exist_ok)
+
+    async def _mkdir(
+        self, path: str, acl: str | bool = False, create_parents: bool = True, **kwargs: Any
+    ) -> None:
+        """Make the bucket *path*, as s3fs does. S3 has no directories, so others are not made."""
+        _, key, _ = self.split_path(path)
+        if _makes_buckets.get() and not (key and create_parents):
+            await super()._mkdir(path, acl, create_parents, **kwargs)
 
     async def _pipe_file(
         self,
@@ -75,11 +100,8 @@ class ObjectWrites(S3Connection):
         mode: str = "overwrite",
         **kwargs: Any,
     ) -> None:
-        """Store a local file as an object. A directory makes the bucket *rpath*, or nothing."""
-        bucket, key, _ = self.split_path(rpath)
+        """Store a local file as an object. A directory is left out."""
         if os.path.isdir(lpath):
-            if not key:
-                await self._makedirs(bucket, exist_ok=True)
             return
         if max_concurrency is not None and max_concurrency < 1:
             raise ValueError(f"max_concurrency={max_concurrency!r} must be at least 1")
@@ -143,20 +165,10 @@ class ObjectWrites(S3Connection):
         create: Mapping[str, Any] | None = None,
         complete: Mapping[str, Any] | None = None,
     ) -> None:
-        """Make an object of parts, which are sent concurrently. A failure aborts the upload.
+        """Make an object of a part for each item, sent concurrently. A failure aborts the upload.
 
-        Parameters
-        ----------
-        path : str
-        items : sequence
-            What each part is made of.
-        send : callable
-            Sends a part: ``send(arguments, item)`` adds its own arguments to those of UploadPart or
-            UploadPartCopy, and returns the response.
-        concurrency : int, optional
-            The most parts in flight.
-        create, complete : mapping, optional
-            More arguments of CreateMultipartUpload and of CompleteMultipartUpload.
+        ``send(arguments, item)`` adds its own arguments to those of the part's request, and returns
+        the response. *create* and *complete* are more arguments of the first and last request.
         """
         bucket, key, version = self.split_path(path)
         if version:
@@ -197,15 +209,43 @@ class ObjectWrites(S3Connection):
 
     # -- copies --
 
+    def mv(
+        self,
+        path1: Any,
+        path2: Any,
+        recursive: bool = False,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Move objects. Only what was copied to another name is removed."""
+        moved: list[str] = []
+        self.copy(path1, path2, recursive, maxdepth=maxdepth, on_error="raise", moved=moved)
+        if moved:
+            self.rm(moved)
+
+    async def _mv_file(self, path1: str, path2: str) -> None:
+        moved: list[str] = []
+        await self._cp_file(path1, path2, moved=moved)
+        for path in moved:
+            await self._rm_file(path)
+
     async def _cp_file(
-        self, path1: str, path2: str, preserve_etag: bool | None = None, **kwargs: Any
+        self,
+        path1: str,
+        path2: str,
+        preserve_etag: bool | None = None,
+        moved: list[str] | None = None,
+        **kwargs: Any,
     ) -> None:
         """Copy an object on the server, a large one by parts with its metadata but no tags.
 
-        With *preserve_etag*, the parts are those of the source, and the ETag is the same.
+        With *preserve_etag*, the parts are those of the source, and the ETag is the same. With
+        *moved*, the copied path is added to it, and a copy onto itself does nothing.
         """
         path1 = self._strip_protocol(path1)
         bucket, key, version = self.split_path(path1)
+        if moved is not None and self.split_path(path2)[:2] == (bucket, key):
+            return
         info = await self._info(path1, bucket, key, version_id=version)
         size = info["size"]
         _, _, parts = info.get("ETag", "").strip('"').partition("-")
@@ -215,6 +255,8 @@ class ObjectWrites(S3Connection):
             await self._copy_basic(path1, path2, **kwargs)
         else:
             await self._copy_managed(path1, path2, size, **kwargs)
+        if moved is not None:
+            moved.append(path1)
 
     async def _copy_managed(
         self, path1: str, path2: str, size: int, block: int = _COPY_BLOCK_BYTES, **kwargs: Any
@@ -326,32 +368,11 @@ class ObjectWrites(S3Connection):
 
     async def _bulk_delete(self, pathlist: Sequence[str], **kwargs: Any) -> list[str]:
         """Remove at most 1,000 objects of one bucket. Raises an error that names what remains."""
-        if not pathlist:
-            return []
-        located = [self.split_path(path) for path in pathlist]
-        buckets = {bucket for bucket, _, _ in located}
-        if len(buckets) > 1:
-            raise ValueError("Bulk delete files should refer to only one bucket")
-        if len(pathlist) > MAX_DELETE_KEYS:
-            raise ValueError(f"Max number of files to delete in one call is {MAX_DELETE_KEYS}")
-        for path in pathlist:
-            self.invalidate_cache(self._parent(path))
-        bucket = buckets.pop()
-        keys = [key for _, key, _ in located]
-        odd = [f"{bucket}/{key}" for key in keys if _NOT_IN_XML.search(key)]
-        await for_each(odd, self._rm_file, self.max_concurrency)
-        plain = [{"Key": key} for key in keys if not _NOT_IN_XML.search(key)]
-        if not plain:
-            return []
-        answer = await self._call_s3(
-            "delete_objects", kwargs, Bucket=bucket, Delete={"Objects": plain, "Quiet": True}
-        )
-        if failed := answer.get("Errors"):
-            from fsspec_avroglob.filesystem.recovery import deletion_error
-
-            error = deletion_error(bucket, failed)
-            raise translated_error(error) from error
-        return [f"{bucket}/{item['Key']}" for item in answer.get("Deleted", ())]
+        alone = [path for path in pathlist if _NOT_IN_XML.search(path)]
+        await for_each(alone, self._rm_file, self.max_concurrency)
+        together = [path for path in pathlist if not _NOT_IN_XML.search(path)]
+        removed: list[str] = await super()._bulk_delete(together, **kwargs)
+        return removed
 
     async def _rmdir(self, path: str) -> None:
         """Remove an empty bucket. s3fs's method takes no URL."""

@@ -455,3 +455,29 @@ def test_the_errors_added_to_those_of_s3fs_are_retried(
     fs.info(path)
 
     assert proxy.count("HeadObject") == 3
+
+
+@pytest.mark.parametrize("method", ["isfile", "isdir", "exists"])
+@pytest.mark.parametrize("key", ["", "/key"])
+@pytest.mark.parametrize("status", [403, 503])
+def test_a_failure_is_not_taken_for_no(
+    proxy: FaultProxy, make_fs: MakeFs, bucket: str, method: str, key: str, status: int
+) -> None:
+    fs = make_fs(proxy.storage_options, max_retries=0)
+    code = "AccessDenied" if status == 403 else "SlowDown"
+    for operation in ("HeadObject", "HeadBucket", "GetBucketLocation", "ListObjectsV2"):
+        proxy.fail(operation, status, code)
+
+    with pytest.raises(OSError, match=r"HeadObject|HeadBucket|ListObjectsV2|denied") as caught:
+        getattr(fs, method)(bucket + key)
+
+    assert not isinstance(caught.value, FileNotFoundError)
+
+
+@pytest.mark.parametrize("method", ["isfile", "isdir", "exists"])
+@pytest.mark.parametrize("path", ["bucket", "bucket/key"])
+def test_a_refused_connection_is_not_taken_for_no(make_fs: MakeFs, method: str, path: str) -> None:
+    fs = make_fs({"endpoint_url": "http://127.0.0.1:1"}, max_retries=0)
+
+    with pytest.raises(Exception, match=r"[Cc]onnect"):
+        getattr(fs, method)(path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
+import fsspec
 import pytest
 from fsspec.asyn import sync
 
@@ -213,6 +215,39 @@ def test_a_file_whose_upload_failed_is_closed_and_stores_nothing_later(
     assert file.closed
     assert proxy.count("PutObject") == 1
     assert not counted.exists(f"{bucket}/key")
+
+
+def leave_open(fs: AvroGlobFileSystem, path: str, content: bytes) -> None:
+    with fs.open(path, "wb", block_size=5 * MB) as file:
+        file.write(content)
+        raise RuntimeError("half written")
+
+
+def leave_open_in_a_transaction(fs: AvroGlobFileSystem, path: str, content: bytes) -> None:
+    with fs.transaction:
+        try:
+            leave_open(fs, path, content)
+        except RuntimeError as error:
+            failure = error
+    raise failure
+
+
+@pytest.mark.parametrize("content", [b"half", PART + PART], ids=["small", "parts"])
+@pytest.mark.parametrize("write_half", [leave_open, leave_open_in_a_transaction])
+def test_an_error_while_writing_stores_nothing(
+    fs: AvroGlobFileSystem,
+    endpoint: Endpoint,
+    bucket: str,
+    write_half: Callable[[AvroGlobFileSystem, str, bytes], None],
+    content: bytes,
+) -> None:
+    endpoint.client().put_object(Bucket=bucket, Key="key", Body=b"precious")
+
+    with pytest.raises(RuntimeError, match="half written"):
+        write_half(fs, f"{bucket}/key", content)
+
+    assert stored(endpoint, f"{bucket}/key") == b"precious"
+    assert uploads(endpoint, bucket) == []
 
 
 # --- exclusive creation ---------------------------------------------------------------------------
@@ -439,3 +474,83 @@ def test_a_large_copy_keeps_content_and_metadata(
     head = endpoint.client().head_object(Bucket=bucket, Key="to")
     assert (head["ContentType"], head["Metadata"]) == ("text/x", {"a": "b"})
     assert proxy.count("UploadPartCopy") == 3
+
+
+# --- moves ----------------------------------------------------------------------------------------
+
+
+SPELLINGS = {
+    "protocol": ("s3://{}/d/x", "{}/d/x"),
+    "slash": ("{}/d/x", "/{}/d/x"),
+    "protocols": ("avroglob://{}/d/x", "s3://{}/d/x"),
+    "directory": ("{}/d/x", "{}/d/"),
+    "glob": ("{}/d/*", "{}/d/"),
+}
+
+
+@pytest.mark.parametrize(("source", "target"), SPELLINGS.values(), ids=list(SPELLINGS))
+def test_a_move_of_an_object_onto_itself_does_nothing(
+    counted: AvroGlobFileSystem,
+    proxy: FaultProxy,
+    endpoint: Endpoint,
+    bucket: str,
+    source: str,
+    target: str,
+) -> None:
+    endpoint.client().put_object(Bucket=bucket, Key="d/x", Body=b"precious")
+
+    counted.mv(source.format(bucket), target.format(bucket))
+    counted.mv([f"{bucket}/d/x"], [f"/{bucket}/d/x"])
+    sync(counted.loop, counted._mv_file, f"s3://{bucket}/d/x", f"{bucket}/d/x")
+
+    assert stored(endpoint, f"{bucket}/d/x") == b"precious"
+    assert proxy.count("CopyObject") == proxy.count("DeleteObjects") == 0
+
+
+def test_a_move_removes_only_what_it_copied(
+    fs: AvroGlobFileSystem, endpoint: Endpoint, bucket: str
+) -> None:
+    for key in ("d/x", "d/deep/y"):
+        endpoint.client().put_object(Bucket=bucket, Key=key, Body=b"precious")
+
+    fs.mv(f"{bucket}/d/*", f"{bucket}/to/")
+    sync(fs.loop, fs._mv_file, f"{bucket}/to/x", f"{bucket}/z")
+
+    assert fs.find(bucket) == [f"{bucket}/d/deep/y", f"{bucket}/z"]
+
+
+# --- buckets --------------------------------------------------------------------------------------
+
+
+def put_directory(fs: AvroGlobFileSystem, bucket: str, local: Path) -> None:
+    fs.put(str(local), bucket, recursive=True)
+
+
+def open_by_url(fs: AvroGlobFileSystem, bucket: str, local: Path) -> None:
+    with fsspec.open(f"avroglob://{bucket}/x", "wb", **fs.storage_options) as file:
+        file.write(b"content")
+
+
+def make_directories(fs: AvroGlobFileSystem, bucket: str, local: Path) -> None:
+    fs.makedirs(f"{bucket}/a/b", exist_ok=True)
+    fs.mkdir(f"{bucket}/a/b")
+    raise FileNotFoundError  # as the others do
+
+
+@pytest.mark.parametrize("run", [put_directory, open_by_url, make_directories])
+def test_only_the_name_of_a_bucket_makes_a_bucket(
+    counted: AvroGlobFileSystem,
+    proxy: FaultProxy,
+    bucket: str,
+    tmp_path: Path,
+    run: Callable[[AvroGlobFileSystem, str, Path], None],
+) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+
+    with pytest.raises(FileNotFoundError):
+        run(counted, f"{bucket}-misspelt", tmp_path)
+
+    assert proxy.count("CreateBucket") == 0
+    counted.makedirs(f"{bucket}-new", exist_ok=True)
+    assert proxy.count("CreateBucket") == 1
+    counted.rmdir(f"{bucket}-new")
