@@ -154,6 +154,9 @@ class Fetcher:
         for entries in (page.keys, page.prefixes):
             if any(map(ge, entries, islice(entries, 1, None))):
                 raise self.fault(prefix, "does not list keys in order, each once")
+            # The entries are sorted: if the first and the last have the prefix, all have it.
+            if not all(entry.startswith(prefix) for entry in (*entries[:1], *entries[-1:])):
+                raise self.fault(prefix, "lists keys that do not start with the prefix")
         if start_after is None:
             return
         for entry in page.keys[:1] + page.prefixes[:1]:
