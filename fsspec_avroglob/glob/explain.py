@@ -21,7 +21,7 @@ from fsspec_avroglob.glob.plan import (
     Flat,
     Level,
     ListingPlan,
-    OrderedRange,
+    Range,
     State,
     Step,
     segments,
@@ -56,7 +56,7 @@ class Node:
     @property
     def where(self) -> str:
         """The prefixes that the step lists or enters, as a pattern."""
-        if isinstance(self.step, OrderedRange):
+        if isinstance(self.step, Range):
             return self.template + self.step.stems[0][:-1]
         slash = "/" if isinstance(self.step, Descend) else ""
         return self.template + braced(self.step.stems) + slash
@@ -89,7 +89,7 @@ class Node:
         match self.step:
             case Descend():
                 return "not listed" if self.cost is None else "found by a scan"
-            case OrderedRange(stems):
+            case Range(stems):
                 return f"from {stems[0]!r} to {stems[-1]!r}"
             case Exact() | Flat():
                 return ""
@@ -148,7 +148,7 @@ def costed(plan: ListingPlan) -> tuple[list[Node], Cost | None]:
     """
     left = dict(plan.costs)
     nodes = [
-        replace(node, cost=left.pop((node.state, node.step.kind), None)) for node in outline(plan)
+        replace(node, cost=left.pop((node.state, type(node.step)), None)) for node in outline(plan)
     ]
     return nodes, total(left.values()) if left else None
 

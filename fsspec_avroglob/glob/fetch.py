@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import time
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,12 +21,6 @@ MOST_EMPTY_PAGES = 1000
 """Empty pages in a row after which a listing is considered endless."""
 
 REPEATED_TOKEN = "gives the same continuation token again"
-
-BUSY = 0.9
-"""Share of an interval from which on a thread is busy."""
-
-INTERVAL_S = 0.05
-"""Length of the intervals, in seconds."""
 
 
 class FetchPage(Protocol):
@@ -91,7 +84,6 @@ class Fetcher:
     fetch : gets a page.
     emit : receives the matches of a page. Awaiting it may delay the listing.
     concurrency : maximum number of requests in flight.
-    busy : whether more concurrent requests are of no use now.
     """
 
     def __init__(
@@ -100,11 +92,9 @@ class Fetcher:
         fetch: FetchPage,
         emit: Callable[[Found], Awaitable[None]],
         concurrency: int,
-        busy: Callable[[], bool],
     ) -> None:
         self.plan = plan
         self.concurrency = concurrency
-        self.busy = busy
         self._fetch = fetch
         self._emit = emit
         self._slots = asyncio.Semaphore(concurrency)
@@ -253,30 +243,3 @@ def directories_of(keys: Sequence[str], top: str) -> Iterator[str]:
             seen.add(path)
             yield path
             path = path[: path.rfind("/", 0, -1) + 1]
-
-
-class ThreadLoad:
-    """Measures how busy the thread of an event loop is. Call it from one thread only.
-
-    Parameters
-    ----------
-    wall, cpu : clocks, in seconds: elapsed time, and CPU time of the thread.
-    """
-
-    def __init__(
-        self,
-        wall: Callable[[], float] = time.monotonic,
-        cpu: Callable[[], float] = time.thread_time,
-    ) -> None:
-        self._wall, self._cpu = wall, cpu
-        self._since = wall(), cpu()
-        self._busy = False
-
-    def busy(self) -> bool:
-        """Whether the thread was at least 90 % busy over the last interval."""
-        now = self._wall(), self._cpu()
-        wall_s, cpu_s = (end - start for end, start in zip(now, self._since, strict=True))
-        if wall_s >= INTERVAL_S:
-            self._busy = cpu_s >= BUSY * wall_s
-            self._since = now
-        return self._busy
