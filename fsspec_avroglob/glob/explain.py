@@ -12,7 +12,7 @@ bucket/events/*/part-*.avro in bucket
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 from fsspec_avroglob.glob.plan import (
     Cost,
@@ -155,12 +155,7 @@ def costed(plan: ListingPlan) -> tuple[list[Node], Cost | None]:
 
 def total(costs: Iterable[Cost]) -> Cost:
     """The sum of costs."""
-    summed = Cost()
-    for cost in costs:
-        summed.requests += cost.requests
-        summed.keys_seen += cost.keys_seen
-        summed.keys_kept += cost.keys_kept
-    return summed
+    return Cost(*map(sum, zip(*map(astuple, costs), strict=True)))
 
 
 def lines(plan: ListingPlan) -> Iterator[str]:

@@ -169,29 +169,26 @@ class Fetcher:
 
         below_only: whether to leave out the keys directly in *area.directory*.
         """
-        keys = page.keys if count == len(page.keys) else page.keys[:count]
+        keys = page.keys[:count]
         indices = self._matching(keys, area)
         if below_only:
             start = len(area.directory)
-            among = range(count) if indices is None else indices
-            indices = [index for index in among if "/" in keys[index][start:]]
+            indices = [index for index in indices if "/" in keys[index][start:]]
         directories: list[str] = []
         if self.plan.with_directories and not area.level_only:
             directories = self._new_directories(directories_of(keys, area.directory))
-        kept = count if indices is None else len(indices)
-        self.plan.cost(step, area.state).keys_kept += kept
-        if indices is None and count < len(page.keys):
-            indices = range(count)
-        if kept or directories:
-            await self._emit(Found(page, indices, directories))
+        self.plan.cost(step, area.state).keys_kept += len(indices)
+        if indices or directories:
+            everything = len(indices) == len(page.keys)
+            await self._emit(Found(page, None if everything else indices, directories))
 
-    def _matching(self, keys: Sequence[str], area: Area) -> Sequence[int] | None:
-        """Indices of the keys that match, or None for all."""
+    def _matching(self, keys: Sequence[str], area: Area) -> Sequence[int]:
+        """Indices of the keys that match."""
         plan = self.plan
         level = area.level_only and plan.keeps_level(area.state)
         # The first key of a level may be the marker object of its directory, which is no match.
         if plan.keeps_all(area.state) or (level and keys and keys[0] > area.directory):
-            return None
+            return range(len(keys))
         matches = plan.keeps_file if plan.limited else plan.file_pattern.fullmatch
         few = _ending_in(plan.file_suffix, keys)
         if few is None:

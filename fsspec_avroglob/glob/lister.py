@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
-from fsspec_avroglob.aio.tasks import for_each
+from fsspec_avroglob.aio.tasks import gather
 from fsspec_avroglob.glob.fetch import Area, Fetcher, FetchPage, Found
 from fsspec_avroglob.glob.plan import (
     Descend,
@@ -101,14 +101,12 @@ class Lister:
             area = Area(directory, state, base, after, until, level_only=final)
             await (self._walk if final else self._scan)(type(steps[-1]), area)
             return
-        jobs: list[Callable[[], Awaitable[None]]] = []
-        for step in steps:
-            for piece in step.stems:
-                base = directory + piece
-                if not _outside(base, after, until):
-                    area = Area(directory, state, base, _inside(base, after), until)
-                    jobs.append(partial(self._carry_out, step, piece, area))
-        await for_each(jobs, lambda job: job(), len(jobs))
+        await gather(
+            self._carry_out(step, piece, Area(directory, state, base, _inside(base, after), until))
+            for step in steps
+            for piece in step.stems
+            if not _outside(base := directory + piece, after, until)
+        )
 
     async def _carry_out(self, step: Step, piece: str, area: Area) -> None:
         """Carry out a step for one of the names or prefixes that it states."""

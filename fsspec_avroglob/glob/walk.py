@@ -180,15 +180,12 @@ class Walk:
         while run:
             if len(run) == 1 or self._visits():
                 run.start += 1
-                await self._visit(self.targets[run.start - 1])
+                await self.explore(*self.targets[run.start - 1], self.area.until)
             else:
                 await self._share(run)
             self._divide()
         self._runs.remove(run)
         self._divide()
-
-    async def _visit(self, target: Target) -> None:
-        await self.explore(target.directory, target.state, target.after, self.area.until)
 
     @property
     def _per_page(self) -> float:
@@ -236,7 +233,7 @@ class Walk:
         # Files of the level itself were emitted when it was listed.
         await self.fetcher.emit_matches(Level, own, page, count, below_only=True)
         if large is not None:
-            await self._visit(large)
+            await self.explore(*large, area.until)
 
     def _skip_answered(self, run: _Run, page: Page, count: int) -> None:
         """Skip the targets that a page answers for; the one that it ends in starts there."""
