@@ -357,11 +357,10 @@ class ObjectLists(S3Connection):
     def _lister(
         self, plan: ListingPlan, emit: Callable[[Found], Awaitable[None]], detail: bool
     ) -> Lister:
-        from fsspec_avroglob.glob.fetch import ThreadLoad
         from fsspec_avroglob.glob.lister import Lister
 
         fetch = partial(self._fetch_page, plan.bucket, detail=detail)
-        return Lister(plan, fetch, emit, self.config.listing_concurrency, ThreadLoad().busy)
+        return Lister(plan, fetch, emit, self.config.listing_concurrency)
 
     def _matches(
         self, plan: ListingPlan, detail: bool, callback: Callback, *, remembered: bool = True

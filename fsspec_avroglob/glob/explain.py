@@ -12,7 +12,7 @@ bucket/events/*/part-*.avro in bucket
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 from fsspec_avroglob.glob.plan import (
     Cost,
@@ -21,7 +21,7 @@ from fsspec_avroglob.glob.plan import (
     Flat,
     Level,
     ListingPlan,
-    OrderedRange,
+    Range,
     State,
     Step,
     segments,
@@ -56,7 +56,7 @@ class Node:
     @property
     def where(self) -> str:
         """The prefixes that the step lists or enters, as a pattern."""
-        if isinstance(self.step, OrderedRange):
+        if isinstance(self.step, Range):
             return self.template + self.step.stems[0][:-1]
         slash = "/" if isinstance(self.step, Descend) else ""
         return self.template + braced(self.step.stems) + slash
@@ -89,7 +89,7 @@ class Node:
         match self.step:
             case Descend():
                 return "not listed" if self.cost is None else "found by a scan"
-            case OrderedRange(stems):
+            case Range(stems):
                 return f"from {stems[0]!r} to {stems[-1]!r}"
             case Exact() | Flat():
                 return ""
@@ -148,19 +148,14 @@ def costed(plan: ListingPlan) -> tuple[list[Node], Cost | None]:
     """
     left = dict(plan.costs)
     nodes = [
-        replace(node, cost=left.pop((node.state, node.step.kind), None)) for node in outline(plan)
+        replace(node, cost=left.pop((node.state, type(node.step)), None)) for node in outline(plan)
     ]
     return nodes, total(left.values()) if left else None
 
 
 def total(costs: Iterable[Cost]) -> Cost:
     """The sum of costs."""
-    summed = Cost()
-    for cost in costs:
-        summed.requests += cost.requests
-        summed.keys_seen += cost.keys_seen
-        summed.keys_kept += cost.keys_kept
-    return summed
+    return Cost(*map(sum, zip(*map(astuple, costs), strict=True)))
 
 
 def lines(plan: ListingPlan) -> Iterator[str]:

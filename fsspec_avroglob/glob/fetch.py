@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import time
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,12 +21,6 @@ MOST_EMPTY_PAGES = 1000
 """Empty pages in a row after which a listing is considered endless."""
 
 REPEATED_TOKEN = "gives the same continuation token again"
-
-BUSY = 0.9
-"""Share of an interval from which on a thread is busy."""
-
-INTERVAL_S = 0.05
-"""Length of the intervals, in seconds."""
 
 
 class FetchPage(Protocol):
@@ -91,7 +84,6 @@ class Fetcher:
     fetch : gets a page.
     emit : receives the matches of a page. Awaiting it may delay the listing.
     concurrency : maximum number of requests in flight.
-    busy : whether more concurrent requests are of no use now.
     """
 
     def __init__(
@@ -100,11 +92,9 @@ class Fetcher:
         fetch: FetchPage,
         emit: Callable[[Found], Awaitable[None]],
         concurrency: int,
-        busy: Callable[[], bool],
     ) -> None:
         self.plan = plan
         self.concurrency = concurrency
-        self.busy = busy
         self._fetch = fetch
         self._emit = emit
         self._slots = asyncio.Semaphore(concurrency)
@@ -154,6 +144,9 @@ class Fetcher:
         for entries in (page.keys, page.prefixes):
             if any(map(ge, entries, islice(entries, 1, None))):
                 raise self.fault(prefix, "does not list keys in order, each once")
+            # The entries are sorted: if the first and the last have the prefix, all have it.
+            if not all(entry.startswith(prefix) for entry in (*entries[:1], *entries[-1:])):
+                raise self.fault(prefix, "lists keys that do not start with the prefix")
         if start_after is None:
             return
         for entry in page.keys[:1] + page.prefixes[:1]:
@@ -176,29 +169,26 @@ class Fetcher:
 
         below_only: whether to leave out the keys directly in *area.directory*.
         """
-        keys = page.keys if count == len(page.keys) else page.keys[:count]
+        keys = page.keys[:count]
         indices = self._matching(keys, area)
         if below_only:
             start = len(area.directory)
-            among = range(count) if indices is None else indices
-            indices = [index for index in among if "/" in keys[index][start:]]
+            indices = [index for index in indices if "/" in keys[index][start:]]
         directories: list[str] = []
         if self.plan.with_directories and not area.level_only:
             directories = self._new_directories(directories_of(keys, area.directory))
-        kept = count if indices is None else len(indices)
-        self.plan.cost(step, area.state).keys_kept += kept
-        if indices is None and count < len(page.keys):
-            indices = range(count)
-        if kept or directories:
-            await self._emit(Found(page, indices, directories))
+        self.plan.cost(step, area.state).keys_kept += len(indices)
+        if indices or directories:
+            everything = len(indices) == len(page.keys)
+            await self._emit(Found(page, None if everything else indices, directories))
 
-    def _matching(self, keys: Sequence[str], area: Area) -> Sequence[int] | None:
-        """Indices of the keys that match, or None for all."""
+    def _matching(self, keys: Sequence[str], area: Area) -> Sequence[int]:
+        """Indices of the keys that match."""
         plan = self.plan
         level = area.level_only and plan.keeps_level(area.state)
         # The first key of a level may be the marker object of its directory, which is no match.
         if plan.keeps_all(area.state) or (level and keys and keys[0] > area.directory):
-            return None
+            return range(len(keys))
         matches = plan.keeps_file if plan.limited else plan.file_pattern.fullmatch
         few = _ending_in(plan.file_suffix, keys)
         if few is None:
@@ -250,30 +240,3 @@ def directories_of(keys: Sequence[str], top: str) -> Iterator[str]:
             seen.add(path)
             yield path
             path = path[: path.rfind("/", 0, -1) + 1]
-
-
-class ThreadLoad:
-    """Measures how busy the thread of an event loop is. Call it from one thread only.
-
-    Parameters
-    ----------
-    wall, cpu : clocks, in seconds: elapsed time, and CPU time of the thread.
-    """
-
-    def __init__(
-        self,
-        wall: Callable[[], float] = time.monotonic,
-        cpu: Callable[[], float] = time.thread_time,
-    ) -> None:
-        self._wall, self._cpu = wall, cpu
-        self._since = wall(), cpu()
-        self._busy = False
-
-    def busy(self) -> bool:
-        """Whether the thread was at least 90 % busy over the last interval."""
-        now = self._wall(), self._cpu()
-        wall_s, cpu_s = (end - start for end, start in zip(now, self._since, strict=True))
-        if wall_s >= INTERVAL_S:
-            self._busy = cpu_s >= BUSY * wall_s
-            self._since = now
-        return self._busy

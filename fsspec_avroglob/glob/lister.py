@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
-from fsspec_avroglob.aio.tasks import for_each
+from fsspec_avroglob.aio.tasks import gather
 from fsspec_avroglob.glob.fetch import Area, Fetcher, FetchPage, Found
 from fsspec_avroglob.glob.plan import (
     Descend,
@@ -27,11 +27,10 @@ from fsspec_avroglob.glob.plan import (
     Level,
     ListingPlan,
     Match,
-    OrderedRange,
+    Range,
     State,
     Step,
     before,
-    stems_of,
 )
 from fsspec_avroglob.glob.scan import Allowance, Scan
 from fsspec_avroglob.glob.tokens import common_prefix
@@ -48,7 +47,6 @@ class Lister:
     fetch : gets a page.
     emit : receives the matches of a page. Awaiting it may delay the listing.
     concurrency : maximum number of requests in flight.
-    busy : whether more concurrent requests are of no use now; never, by default.
     """
 
     def __init__(
@@ -57,10 +55,9 @@ class Lister:
         fetch: FetchPage,
         emit: Callable[[Found], Awaitable[None]],
         concurrency: int = 64,
-        busy: Callable[[], bool] = bool,
     ) -> None:
         self.plan = plan
-        self._fetcher = Fetcher(plan, fetch, emit, concurrency, busy)
+        self._fetcher = Fetcher(plan, fetch, emit, concurrency)
         self._allowance = Allowance(max(map(len, plan.branches)))
 
     async def run(self) -> None:
@@ -96,22 +93,20 @@ class Lister:
         if not steps or _outside(directory, after, until):
             return
         after, until = _inside(directory, after), _inside(directory, until)
-        pieces = [piece for step in steps for piece in stems_of(step)]
-        final = all(isinstance(step, Exact | Match | OrderedRange) for step in steps)
-        ordered = isinstance(steps[0], OrderedRange)
+        pieces = [piece for step in steps for piece in step.stems]
+        final = all(isinstance(step, Exact | Match | Range) for step in steps)
+        ordered = isinstance(steps[0], Range)
         if ordered or not self._allowance.guess(len(pieces)):
             base = directory + common_prefix(pieces)
             area = Area(directory, state, base, after, until, level_only=final)
             await (self._walk if final else self._scan)(type(steps[-1]), area)
             return
-        jobs: list[Callable[[], Awaitable[None]]] = []
-        for step in steps:
-            for piece in stems_of(step):
-                base = directory + piece
-                if not _outside(base, after, until):
-                    area = Area(directory, state, base, _inside(base, after), until)
-                    jobs.append(partial(self._carry_out, step, piece, area))
-        await for_each(jobs, lambda job: job(), len(jobs))
+        await gather(
+            self._carry_out(step, piece, Area(directory, state, base, _inside(base, after), until))
+            for step in steps
+            for piece in step.stems
+            if not _outside(base := directory + piece, after, until)
+        )
 
     async def _carry_out(self, step: Step, piece: str, area: Area) -> None:
         """Carry out a step for one of the names or prefixes that it states."""
@@ -121,7 +116,7 @@ class Lister:
                     await self._explore(*target[:2], area.after, area.until)
             case Exact():
                 await self._exact(area)
-            case Match() | OrderedRange():
+            case Match() | Range():
                 await self._walk(type(step), replace(area, level_only=True))
             case Level() | Flat():
                 await self._scan(type(step), area)

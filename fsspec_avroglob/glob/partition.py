@@ -137,24 +137,19 @@ class Part:
     fresh: bool = False
     stride: int = 0
 
-    def close(self) -> None:
-        """Prevent other workers from taking more of the part."""
-        self.stride = 0
-
 
 @dataclass
 class Partition:
     """Shares a range of keys that start with *base* among at most *concurrency* workers.
 
-    busy: whether more requests are of no use now. work: lists a part page by page. For each page it
-    calls :meth:`advance` or :meth:`end`, or closes the part, before it awaits anything; and it
-    stops at the part's ``until``, which may decrease while the worker waits. place: turns a guessed
-    key into a key at which the range may be divided.
+    work: lists a part page by page. For each page it calls :meth:`advance` or :meth:`end`, or sets
+    the part's stride to 0, before it awaits anything. It stops at the part's ``until``, which may
+    decrease while the worker waits. place: turns a guessed key into one at which the range may be
+    divided.
     """
 
     base: str
     concurrency: int
-    busy: Callable[[], bool]
     work: Callable[[Partition, Part], Awaitable[None]]
     place: Callable[[str], str] = str
     _parts: list[Part] = field(default_factory=list)
@@ -190,7 +185,7 @@ class Partition:
 
     def end(self, part: Part, count: int) -> None:
         """Record the last page of *part*; *count* of its entries lie in the part."""
-        part.close()
+        part.stride = 0
         self._record(part, count)
         if part.until is not None and count < self._full:
             self._wasted += 1 - count / self._full
@@ -211,7 +206,7 @@ class Partition:
         """Start workers on new parts, divided from the longest ones."""
         while len(self._parts) < self.concurrency and self._affordable():
             candidates = [part for part in self._parts if part.stride and part.position]
-            if not candidates or self.busy():
+            if not candidates:
                 return
             part = max(candidates, key=self._pages_left)
             position = part.position or ""
@@ -219,7 +214,7 @@ class Partition:
             if key is not None:
                 key = self.place(key)
             if key is None or key <= position or (part.until is not None and key >= part.until):
-                part.close()
+                part.stride = 0
                 continue
             self._start(Part(key, part.until, fresh=True))
             part.until = key

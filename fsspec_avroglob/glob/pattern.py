@@ -28,10 +28,11 @@ True
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TypeAlias
 
 from fsspec_avroglob.errors import PatternError
@@ -46,6 +47,7 @@ from fsspec_avroglob.glob.tokens import (
     char_set,
     choice_forms,
     choiceless,
+    count_forms,
     disjoint_prefixes,
     expand,
     join_text,
@@ -127,7 +129,11 @@ class Segment:
 
     def matches(self, name: str) -> bool:
         """Whether the segment matches *name*, a path component."""
-        return self.recursive or _compile(self.regex).fullmatch(name) is not None
+        return self.recursive or self._compiled.fullmatch(name) is not None
+
+    @cached_property
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile(self.regex)
 
     def __str__(self) -> str:
         return "**" if self.recursive else "".join(map(token_text, self.tokens))
@@ -176,22 +182,19 @@ class GlobPattern:
     def brace_free(self) -> tuple[str, ...]:
         """Sorted patterns without braces that together match the same, for other glob engines."""
         end = "/" if self.directories_only else ""
-        texts: dict[str, None] = {}
-        for branch in self.branches:
-            forms = [list(_brace_free(segment)) for segment in branch]
-            for combination in itertools.product(*forms):
-                texts["/".join(combination) + end] = None
-                if len(texts) > MAX_VALUES:
-                    raise PatternError(self.text, 0, f"it has more than {MAX_VALUES} alternatives")
-        return tuple(sorted(texts))
+        counts = (math.prod(count_forms(s.tokens) for s in branch) for branch in self.branches)
+        if sum(counts) > MAX_VALUES:
+            raise PatternError(self.text, 0, f"it has more than {MAX_VALUES} alternatives")
+        paths = (itertools.product(*map(_brace_free, branch)) for branch in self.branches)
+        return tuple(sorted({"/".join(names) + end for names in itertools.chain(*paths)}))
 
     @cached_property
     def _file_regex(self) -> re.Pattern[str]:
-        return _compile(path_regex(self.branches, directories_only=self.directories_only))
+        return re.compile(path_regex(self.branches, directories_only=self.directories_only))
 
     @cached_property
     def _directory_regex(self) -> re.Pattern[str]:
-        return _compile(directory_regex(self.branches, directories_only=self.directories_only))
+        return re.compile(directory_regex(self.branches, directories_only=self.directories_only))
 
     def matches(self, path: str, is_dir: bool = False) -> bool:
         """Whether the pattern matches *path*, a file or directory, without a trailing ``/``."""
@@ -412,8 +415,3 @@ def _brace_free(segment: Segment) -> Iterator[str]:
         yield "**"
     for tokens in () if segment.recursive else choiceless(segment.tokens):
         yield "".join(token_text(token, magic="*?[") for token in tokens)
-
-
-@lru_cache(maxsize=1024)
-def _compile(regex: str) -> re.Pattern[str]:
-    return re.compile(regex)

@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 from fsspec_avroglob.glob.pattern import (
     Branch,
@@ -55,43 +55,35 @@ class Step:
     """
 
     stems: tuple[str, ...]
-    kind: ClassVar[str] = ""
+
+    @property
+    def kind(self) -> str:
+        """The name of the kind, in lower case."""
+        return type(self).__name__.lower()
 
 
 class Descend(Step):
     """Enter subdirectories that the pattern names, without a request."""
 
-    kind = "descend"
-
 
 class Exact(Step):
     """Look up names that the pattern states, with one LIST each."""
-
-    kind = "exact"
 
 
 class Match(Step):
     """List the directory below each stem, with a delimiter, for matches of the last segment."""
 
-    kind = "match"
 
-
-class OrderedRange(Step):
+class Range(Step):
     """List the keys from the first stem to the last, which differ only in the last character."""
-
-    kind = "range"
 
 
 class Level(Step):
     """Find subdirectories to enter below each stem, with or without a delimiter."""
 
-    kind = "level"
-
 
 class Flat(Step):
     """List everything below each stem without a delimiter, for ``**``."""
-
-    kind = "flat"
 
 
 @dataclass
@@ -141,7 +133,7 @@ class ListingPlan:
     with_directories: bool = True
     directories_only: bool = False
     unfiltered: bool = False
-    costs: dict[tuple[State, str], Cost] = field(default_factory=dict)
+    costs: dict[tuple[State, type[Step]], Cost] = field(default_factory=dict)
 
     @classmethod
     def for_pattern(
@@ -337,7 +329,7 @@ class ListingPlan:
 
     def cost(self, step: type[Step], state: State) -> Cost:
         """The cost of the step in directories in *state*; the caller adds to it."""
-        return self.costs.setdefault((state, step.kind), Cost())
+        return self.costs.setdefault((state, step), Cost())
 
 
 def segments(state: State) -> tuple[list[Segment], list[Segment]]:
@@ -356,11 +348,6 @@ def segments(state: State) -> tuple[list[Segment], list[Segment]]:
     return list(inner), list(final)
 
 
-def stems_of(step: Step) -> tuple[str, ...]:
-    """The names or prefixes of the step."""
-    return step.stems
-
-
 def _final_steps(final: list[Segment]) -> list[Step]:
     """The steps that find matches of the last segment."""
     names = sorted({name for segment in final for name in segment.values or ()})
@@ -368,7 +355,7 @@ def _final_steps(final: list[Segment]) -> list[Step]:
     if not open_final:
         return [Exact(tuple(names))] if names else []
     stems = disjoint_prefixes([*names, *(stem for s in open_final for stem in s.stems)])
-    return [OrderedRange(stems) if _are_consecutive(stems) else Match(stems)]
+    return [Range(stems) if _are_consecutive(stems) else Match(stems)]
 
 
 def _are_consecutive(stems: tuple[str, ...]) -> bool:

@@ -72,7 +72,7 @@ class Scan:
         """Find every match in the area. Raises what the first request that failed raised."""
         area, fetcher = self.area, self.fetcher
         start = area.start(fetcher.plan.first(area.state, area.directory))
-        partition = Partition(area.base, fetcher.concurrency, fetcher.busy, self._work)
+        partition = Partition(area.base, fetcher.concurrency, self._work)
         await partition.run(start, area.until)
 
     async def _work(self, partition: Partition, part: Part) -> None:
@@ -95,7 +95,7 @@ class Scan:
             elif scans_on:
                 partition.advance(part, page.keys, bound)
             else:
-                part.close()
+                part.stride = 0
             await fetcher.emit_matches(self.step, own, page, count)
             if bound is not None and not scans_on:
                 await self.walk(replace(own, after=bound))

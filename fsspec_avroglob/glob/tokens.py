@@ -203,12 +203,13 @@ def tokens_regex(tokens: Sequence[Token]) -> str:
 def choice_forms(tokens: Sequence[Token]) -> int:
     """Number of alternatives that :func:`tokens_regex` expands choices into; 1 if it does not."""
     choices = any(isinstance(token, Choice) for token in tokens)
-    return _count_forms(tokens) if choices and count_runs(tokens) > 1 else 1
+    return count_forms(tokens) if choices and count_runs(tokens) > 1 else 1
 
 
-def _count_forms(tokens: Iterable[Token]) -> int:
+def count_forms(tokens: Iterable[Token]) -> int:
+    """Number of sequences that :func:`choiceless` makes, repeats included."""
     return math.prod(
-        sum(map(_count_forms, token.options)) for token in tokens if isinstance(token, Choice)
+        sum(map(count_forms, token.options)) for token in tokens if isinstance(token, Choice)
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 from fsspec_avroglob.aio.tasks import task_group
@@ -61,9 +62,7 @@ class LevelListing:
         # A file or a subdirectory of the level matches the first segment of a tail.
         self._heads = tuple(tail[:1] for tail in area.state)
         start = area.start(fetcher.plan.first(self._heads, area.directory))
-        partition = Partition(
-            area.base, fetcher.concurrency, fetcher.busy, self._work, self._between_names
-        )
+        partition = Partition(area.base, fetcher.concurrency, self._work, self._between_names)
         await partition.run(start, area.until)
         if after is None or area.level_only:
             return sorted(self._targets)
@@ -181,15 +180,12 @@ class Walk:
         while run:
             if len(run) == 1 or self._visits():
                 run.start += 1
-                await self._visit(self.targets[run.start - 1])
+                await self.explore(*self.targets[run.start - 1], self.area.until)
             else:
                 await self._share(run)
             self._divide()
         self._runs.remove(run)
         self._divide()
-
-    async def _visit(self, target: Target) -> None:
-        await self.explore(target.directory, target.state, target.after, self.area.until)
 
     @property
     def _per_page(self) -> float:
@@ -207,7 +203,7 @@ class Walk:
 
     def _divide(self) -> None:
         """Start workers on halves of the longest runs, as far as the allowance permits."""
-        while len(self._runs) < self.fetcher.concurrency and not self.fetcher.busy():
+        while len(self._runs) < self.fetcher.concurrency:
             longest = max(self._runs, key=len, default=None)
             if longest is None or len(longest) < max(2.0, 2 * self._per_page):
                 return
@@ -237,7 +233,7 @@ class Walk:
         # Files of the level itself were emitted when it was listed.
         await self.fetcher.emit_matches(Level, own, page, count, below_only=True)
         if large is not None:
-            await self._visit(large)
+            await self.explore(*large, area.until)
 
     def _skip_answered(self, run: _Run, page: Page, count: int) -> None:
         """Skip the targets that a page answers for; the one that it ends in starts there."""
@@ -246,7 +242,7 @@ class Walk:
             run.start = run.stop
         else:
             last = page.keys[-1]
-            run.start = bisect_right(self.targets, last, first, run.stop, key=_directory)
+            run.start = bisect_right(self.targets, last, first, run.stop, key=itemgetter(0))
             index = max(run.start - 1, first)
             target, bound = self.targets[index], None
             if last < target.directory:
@@ -258,7 +254,3 @@ class Walk:
                 self.targets[index] = target._replace(after=bound)
         self._pages += 1
         self._answered += run.start - first + part
-
-
-def _directory(target: Target) -> str:
-    return target.directory

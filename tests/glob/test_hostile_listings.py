@@ -47,6 +47,9 @@ HOSTILE: dict[str, Callable[[], Iterator[bytes]]] = {
     "keys out of order": lambda: itertools.repeat(page(["d/b", "d/a"], None)),
     "pages out of order": lambda: iter([page(["d/b"], "t"), *[page(["d/a"], None)] * 9]),
     "a key twice on a page": lambda: itertools.repeat(page(["d/a", "d/a"], None)),
+    "a key before the prefix": lambda: itertools.repeat(page(["a", "d/a"], None)),
+    "a key after the prefix": lambda: itertools.repeat(page(["d/a", "keep"], None)),
+    "a directory outside the prefix": lambda: itertools.repeat(page(["d/a"], None, ["e/"])),
     "a key on two pages": lambda: iter([page(["d/a"], "t"), *[page(["d/a"], None)] * 9]),
 }
 RUNS: dict[str, Callable[[AvroGlobFileSystem], object]] = {
@@ -97,6 +100,18 @@ def test_directories_that_break_the_api_are_an_error_too(
         RUNS[run](make_fs(proxy.storage_options))
 
     assert proxy.count() < MOST_REQUESTS
+
+
+def test_rm_deletes_nothing_if_the_server_ignores_the_prefix(
+    proxy: FaultProxy, make_fs: MakeFs
+) -> None:
+    proxy.fail("ListObjectsV2", 200, body=page(["d/a", "d/b", "keep"], None))
+    fs = make_fs(proxy.storage_options)
+
+    with pytest.raises(OSError, match=r"cannot list b/d.*do not start with the prefix"):
+        fs.rm("b/d", recursive=True)
+
+    assert proxy.count() == proxy.count("ListObjectsV2")
 
 
 # --- empty pages that are legal -------------------------------------------------------------------

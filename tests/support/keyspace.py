@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from fsspec_avroglob.glob.lister import Found, Lister
-from fsspec_avroglob.glob.plan import Descend, Flat, ListingPlan, State, stems_of
+from fsspec_avroglob.glob.plan import Descend, Flat, ListingPlan, State
 from fsspec_avroglob.s3.page import Page, page_from_response
 
 
@@ -16,7 +16,6 @@ class Keyspace:
     """Sorted keys; ``requests`` counts the pages that were requested.
 
     slow_reader: whether the receiver of matches delays the listing, each time for a different time.
-    busy: whether more concurrent requests are of no use now.
     """
 
     def __init__(
@@ -24,12 +23,10 @@ class Keyspace:
         keys: Iterable[str],
         page_size: int = 1000,
         slow_reader: bool = False,
-        busy: Callable[[], bool] = bool,
     ) -> None:
         self.keys = sorted(set(keys))
         self.page_size = page_size
         self.slow_reader = slow_reader
-        self.busy = busy
         self.requests = 0
         self.in_flight = 0
         self.peak_in_flight = 0
@@ -96,7 +93,7 @@ class Keyspace:
             for _ in range(7 * len(files) % 11 if self.slow_reader else 0):
                 await asyncio.sleep(0)
 
-        asyncio.run(start(Lister(plan, self.fetch, emit, concurrency, self.busy)))
+        asyncio.run(start(Lister(plan, self.fetch, emit, concurrency)))
         return sorted(files), sorted(directories)
 
 
@@ -144,7 +141,7 @@ def _walk(space: Keyspace, plan: ListingPlan, directory: str, state: State) -> i
         else _level_pages(space, directory + stem)
         for step in steps
         if not isinstance(step, Descend)
-        for stem in stems_of(step)
+        for stem in step.stems
     )
     if any(isinstance(step, Flat) for step in steps):
         return pages
