@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 
     from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 
-# Examples are the same each time, so that what fails was changed; others are looked for with
-# --hypothesis-profile=explore.
-hypothesis.settings.register_profile("repeat", derandomize=True)
-hypothesis.settings.register_profile("explore", derandomize=False)
+# The same examples each time, so that a new failure has a new cause. --hypothesis-profile=explore
+# tries others. A busy machine may take any time for one of them.
+PATIENT = hypothesis.settings(
+    deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile("repeat", PATIENT, derandomize=True)
+hypothesis.settings.register_profile("explore", PATIENT, derandomize=False)
 hypothesis.settings.load_profile("repeat")
 
 PutObjects = Callable[[Mapping[str, bytes]], None]
@@ -97,6 +100,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="leave out the tests that ask no S3 server anything",
     )
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Say how many workers `-n auto`, the default, starts: None leaves it to xdist.
+
+    Suites of other projects and the slow consumers run in one process, as do single tests.
+    """
+    alone = config.option.markexpr in ("upstream", "consumers")
+    return 0 if alone or any("::" in argument for argument in config.args) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

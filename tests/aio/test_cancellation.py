@@ -189,6 +189,7 @@ async def test_cancelled_while_it_waits_for_leave(
     slots = [await window.acquire("other") for _ in range(window.congestion.slots)]
     task = asyncio.ensure_future(fs._cat_file(f"{bucket_of_nine}/a/1"))
     while not fs.stats.waiting:
+        assert not task.done()
         await asyncio.sleep(0)
 
     task.cancel()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from fsspec.asyn import get_loop
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fsspec_avroglob.aio.blocking import BlockingIterator, blocking
@@ -30,7 +30,6 @@ async def numbers(count: int, log: list[object]) -> AsyncGenerator[int, None]:
         log.append("closed")
 
 
-@settings(deadline=None)
 @given(delays=st.lists(st.integers(0, 3), max_size=12), ahead=st.integers(0, 5))
 def test_results_come_in_order_whatever_is_done_first(delays: list[int], ahead: int) -> None:
     running = most = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fsspec_avroglob.avro.blocks import Dropped
@@ -41,7 +41,6 @@ def feed(
     return runs
 
 
-@settings(deadline=None)
 @given(cuts=CUTS, known_size=st.booleans())
 def test_every_block_appears_once_with_its_number(cuts: list[int], known_size: bool) -> None:
     runs = feed(BODY, cuts, known_size=known_size)
@@ -52,7 +51,6 @@ def test_every_block_appears_once_with_its_number(cuts: list[int], known_size: b
     assert numbers == list(range(len(BLOCKS)))
 
 
-@settings(deadline=None)
 @given(cuts=CUTS, position=st.integers(0, len(BODY) - 1), salvage=st.booleans())
 def test_damage_costs_the_blocks_that_it_touches(
     cuts: list[int], position: int, salvage: bool
@@ -80,7 +78,6 @@ def test_damage_costs_the_blocks_that_it_touches(
     )
 
 
-@settings(deadline=None)
 @given(
     cuts=CUTS,
     damage=st.lists(st.tuples(st.integers(0, len(BODY) - 1), st.binary(max_size=40)), max_size=3),
@@ -127,7 +124,6 @@ def test_a_long_corrupt_part_is_one_report() -> None:
     assert peak < 10 * len(zeros)
 
 
-@settings(deadline=None)
 @given(cuts=CUTS)
 def test_reports_of_others_cost_no_block(cuts: list[int]) -> None:
     dropped: list[Dropped] = []
@@ -142,7 +138,6 @@ def test_reports_of_others_cost_no_block(cuts: list[int]) -> None:
     assert found == BLOCKS
 
 
-@settings(deadline=None)
 @given(cuts=CUTS, length=st.integers(0, len(BODY)))
 def test_a_file_that_is_cut_short_ends_with_an_error(cuts: list[int], length: int) -> None:
     body = BODY[:length]
@@ -180,7 +175,6 @@ def test_a_false_size_is_skipped() -> None:
     assert sum(one.size_bytes for one in dropped) == len(lie)
 
 
-@settings(deadline=None)
 @given(stored=st.integers(1, 3000))
 def test_a_split_run_has_the_same_blocks(stored: int) -> None:
     (run,) = feed(BODY, [0])
@@ -192,7 +186,6 @@ def test_a_split_run_has_the_same_blocks(stored: int) -> None:
     assert all(len(part.data) >= stored for part in parts[:-1])
 
 
-@settings(deadline=None)
 @given(count=st.integers(1, 61))
 def test_the_first_values_of_a_run_are_its_first_blocks(count: int) -> None:
     (run,) = feed(BODY, [0])

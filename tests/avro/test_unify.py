@@ -152,7 +152,7 @@ FIELD_TYPES = {
 SCHEMAS = st.fixed_dictionaries({}, optional=FIELD_TYPES).map(record_schema)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(SCHEMAS, min_size=1, max_size=4))
 def test_every_file_is_readable_with_the_union(schemas: list[Any]) -> None:
     reader = parse_schema(unified(*schemas))

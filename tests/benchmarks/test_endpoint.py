@@ -96,7 +96,7 @@ queries = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(query=queries)
 def test_lists_the_same_pages_as_a_real_server(
     real: tuple[Any, str], client: Any, query: dict[str, Any]
@@ -143,7 +143,7 @@ def naive_page(
 texts = st.text("ab/é\ud7ff\ue000\uffff\U0010ffff", max_size=6)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     keys=st.sets(texts.filter(bool), max_size=30),
     prefix=texts,

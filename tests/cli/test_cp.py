@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 from pathlib import Path
@@ -220,10 +219,9 @@ def test_ctrl_c_ends_a_copy_and_leaves_nothing_half_written(
     }
     arguments = ["cp", "-r", f"{source}/d", str(tmp_path / "out")]
     with popen(*arguments, stdout=subprocess.PIPE, env=environment) as process:
-        while not proxy.count("GetObject"):
-            os.sched_yield()
+        proxy.wait_for("GetObject", process)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate()
+        _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert errors.strip().endswith("avroglob: interrupted")
     assert "Traceback" not in errors

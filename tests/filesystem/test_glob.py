@@ -75,7 +75,7 @@ def test_random_globs_equal_those_of_s3fs(
     tree = random_tree(seed)
     put(dict.fromkeys(tree, b""))
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
     @given(
         brace_free_patterns.filter(is_glob_pattern).filter(
             # In fsspec's regular expressions these sets match a slash, which no name holds.

@@ -179,7 +179,7 @@ class Sparse(Keyspace):
         return str(len(self._places) - 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(trees(), patterns, st.integers(1, 20), st.integers(1, 3))
 def test_every_match_is_found_once_amid_empty_pages(
     keys: set[str], text: str, page_size: int, empty: int

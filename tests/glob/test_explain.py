@@ -76,14 +76,14 @@ def test_a_plan_that_was_run_prints_what_its_steps_cost() -> None:
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(patterns, st.none() | st.integers(1, 3))
 def test_every_plan_can_be_printed(text: str, maxdepth: int | None) -> None:
     plan = parsed(text, maxdepth)
     assert printed(plan).startswith("bucket/")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(trees(empty_segments=True), patterns, st.none() | st.integers(1, 3))
 def test_every_request_of_a_run_is_counted_once(
     tree: set[str], text: str, maxdepth: int | None

@@ -31,7 +31,7 @@ PLAIN = (False, 1, None, False, 1, False)
 # --- results -------------------------------------------------------------------------------------
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     trees(empty_segments=True),
     patterns,
@@ -117,7 +117,7 @@ def test_nothing_is_found_twice(keys: list[str], text: str, page_size: int) -> N
         assert_finds_all(Keyspace(keys, page_size), plan_for(text), concurrency)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(trees(empty_segments=True), st.integers(1, 10), st.data())
 def test_a_level_and_what_is_below_hold_what_starts_with_their_prefix(
     keys: set[str], page_size: int, data: st.DataObject
@@ -142,7 +142,7 @@ def test_a_level_and_what_is_below_hold_what_starts_with_their_prefix(
 LAST_NAMES = ["a", "b", "\U0010fffd", "\U0010ffff", "\U0010ffff\U0010ffff", "a\U0010ffff"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sets(
         st.lists(st.sampled_from(LAST_NAMES), min_size=1, max_size=4).map("/".join), min_size=1
@@ -329,7 +329,7 @@ def test_a_divided_scan_takes_far_fewer_rounds_than_pages(
     assert space.requests <= 1.15 * pages + 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sets(
         st.text(st.sampled_from("ab0-9é日本語\U0001f600\U0010ffff!~"), min_size=1), min_size=100

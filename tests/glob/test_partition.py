@@ -23,7 +23,7 @@ def space_of(prefix: str, seen: list[str]) -> KeySpace:
     return space
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(prefixes, st.lists(texts, max_size=8), st.lists(texts, min_size=2, max_size=8))
 def test_positions_keep_the_order_of_any_keys(
     prefix: str, seen: list[str], others: list[str]
@@ -34,7 +34,7 @@ def test_positions_keep_the_order_of_any_keys(
     assert all(0 <= position < space.size for position in positions)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(prefixes, st.lists(texts, min_size=1, max_size=8), st.data())
 def test_a_key_made_for_a_position_is_not_beyond_it(
     prefix: str, seen: list[str], data: st.DataObject
@@ -47,7 +47,7 @@ def test_a_key_made_for_a_position_is_not_beyond_it(
     assert space.key(space.position(key)) == key
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(prefixes, st.lists(texts, min_size=1, max_size=8))
 def test_keys_that_were_seen_are_found_at_their_positions(prefix: str, seen: list[str]) -> None:
     space = space_of(prefix, seen)
@@ -55,7 +55,7 @@ def test_keys_that_were_seen_are_found_at_their_positions(prefix: str, seen: lis
         assert space.key(space.position(prefix + text)) == prefix + text[:WIDTH]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     prefixes,
     st.lists(texts, min_size=1, max_size=8),

@@ -289,7 +289,7 @@ _agreed_patterns = (
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(_agreed_patterns, st.lists(keys(), max_size=10), st.integers())
 @example("*[z-a]*", ["a"], 0)
 def test_brace_free_patterns_match_what_fsspec_matches(
@@ -300,7 +300,7 @@ def test_brace_free_patterns_match_what_fsspec_matches(
         assert glob.matches(path) == fsspec_matches(pattern, path), path
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.text(st.sampled_from("ab-!]^[&|~\\{,}z"), min_size=1, max_size=6),
     st.lists(st.text(st.sampled_from("ab-!]^[&|~\\{,}zx"), min_size=1, max_size=3), max_size=30),
@@ -320,7 +320,7 @@ def test_sets_match_what_fsspec_matches(body: str, others: list[str]) -> None:
         assert glob.matches(path) == fsspec_matches(pattern, path), path
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(patterns, st.lists(keys(), max_size=10), st.booleans(), st.booleans(), st.integers())
 @example("{a,*}*", ["a", "b"], False, False, 0)
 @example("{a,[[{]}", ["["], False, False, 0)
@@ -338,7 +338,7 @@ def test_a_pattern_is_the_union_of_its_brace_free_forms(
         assert glob.matches(path, is_dir) == expected, path
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(brace_free_patterns)
 def test_a_brace_free_pattern_is_its_own_form(pattern: str) -> None:
     [form] = GlobPattern.parse(pattern).brace_free
@@ -346,7 +346,7 @@ def test_a_brace_free_pattern_is_its_own_form(pattern: str) -> None:
     assert GlobPattern.parse(pattern).branches == (branch,)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(wide_names)
 def test_escaped_text_matches_itself_alone(name: str) -> None:
     escaped = re.sub(r"[*?\[{]", r"[\g<0>]", name)
@@ -360,7 +360,7 @@ def test_escaped_text_matches_itself_alone(name: str) -> None:
 # --- what is derived from a segment --------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(patterns, st.lists(names, max_size=20), st.integers())
 def test_stems_and_values_cover_every_match(pattern: str, others: list[str], seed: int) -> None:
     glob = parsed(pattern)
@@ -378,7 +378,7 @@ def test_stems_and_values_cover_every_match(pattern: str, others: list[str], see
                 assert seg.values is None or name in seg.values
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.text(st.sampled_from("ab"), max_size=4)))
 def test_disjoint_prefixes_cover_all_prefixes(prefixes: list[str]) -> None:
     kept = disjoint_prefixes(prefixes)

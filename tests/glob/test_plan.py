@@ -57,7 +57,7 @@ def test_a_pattern_becomes_the_cheapest_steps(text: str, steps: list[object]) ->
     assert list(plan.steps(plan.root)) == steps
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(trees(empty_segments=True), patterns, st.none() | st.integers(1, 3))
 def test_every_match_is_in_a_directory_that_the_plan_enters(
     tree: set[str], text: str, maxdepth: int | None
@@ -72,7 +72,7 @@ def test_every_match_is_in_a_directory_that_the_plan_enters(
             assert plan.state_at(ancestor + "/"), path
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(patterns)
 def test_stems_of_a_step_are_sorted_and_disjoint(text: str) -> None:
     plan = parsed(text)
@@ -85,7 +85,7 @@ def test_stems_of_a_step_are_sorted_and_disjoint(text: str) -> None:
 # --- order ---------------------------------------------------------------------------------------
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(trees(empty_segments=True, max_size=25), patterns, st.data())
 @example({"a", "a-", "a/b", "a0"}, "{a,b}", None)
 @example({"a/b", "a-/b", "a/b/c"}, "[a-b]/b", None)
@@ -123,7 +123,7 @@ def test_seek_never_goes_back(text: str) -> None:
     assert place >= key
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(trees(empty_segments=True), patterns)
 def test_first_skips_no_match(tree: set[str], text: str) -> None:
     plan = parsed(text)
@@ -137,7 +137,7 @@ def test_first_skips_no_match(tree: set[str], text: str) -> None:
                 assert key > first
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(keys())
 def test_before_is_just_before(text: str) -> None:
     place = before(text)

@@ -32,7 +32,7 @@ def texts(svg: str) -> list[str]:
     return ["".join(node.itertext()) for node in ET.fromstring(svg).iter(f"{SVG}text")]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(patterns, st.none() | st.integers(1, 3))
 def test_every_step_is_drawn(text: str, maxdepth: int | None) -> None:
     plan = parsed(text, maxdepth)

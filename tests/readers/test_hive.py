@@ -6,7 +6,7 @@ import datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fsspec_avroglob.glob.pattern import GlobPattern
@@ -111,7 +111,6 @@ VALUES = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(value=VALUES, more=VALUES, text=st.text(alphabet="0123ab-{}[],*?=% ", max_size=5))
 def test_a_narrowed_pattern_loses_nothing_that_the_filter_keeps(
     value: Any, more: Any, text: str

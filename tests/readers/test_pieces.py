@@ -38,7 +38,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"{directory}/y=*/x.avro"
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(blocksize=st.integers(40, 20_000) | st.none())
 def test_all_pieces_have_every_row_once(files: str, blocksize: int | None) -> None:
     resolved = ResolvedSources.resolve(files)
@@ -47,9 +47,7 @@ def test_all_pieces_have_every_row_once(files: str, blocksize: int | None) -> No
     assert read_all(found, resolved) == read_avro_table(files, include_file_paths="file")
 
 
-@settings(
-    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(blocksize=st.integers(20, 400))
 def test_sync_markers_in_data_do_not_cost_or_double_a_row(tmp_path: Path, blocksize: int) -> None:
     schema = record_schema({"raw": "bytes"})
@@ -70,9 +68,7 @@ def test_sync_markers_in_data_do_not_cost_or_double_a_row(tmp_path: Path, blocks
         assert not errors
 
 
-@settings(
-    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 2000), change=st.integers(1, 255), blocksize=st.integers(20, 900))
 def test_pieces_of_a_damaged_file_lose_what_the_whole_file_loses(
     tmp_path: Path, place: int, change: int, blocksize: int
@@ -145,7 +141,7 @@ def test_what_is_too_little_for_all_readers_is_divided_evenly(
     assert [piece.size_bytes >> 20 for piece in found] == pieces_of_bytes
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     sizes=st.lists(st.integers(0, 100 << 20), max_size=30),
     readers=st.integers(1, 40),

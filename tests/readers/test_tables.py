@@ -167,9 +167,7 @@ def test_batches_have_the_size_asked_for(lake: str, batch_size: int | None) -> N
         assert 1 <= found[-1].num_rows <= batch_size
 
 
-@settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
 @given(
     rows=st.lists(st.integers(0, 40), min_size=1, max_size=6),
     block_bytes=st.integers(1, 2000),

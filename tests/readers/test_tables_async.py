@@ -108,7 +108,8 @@ async def test_a_cancelled_reading_ends(put: PutObjects, bucket: str, proxy: Fau
 
     reading = asyncio.create_task(read_avro_table_async(f"s3://{bucket}/x.avro", options))
     while not proxy.count("GetObject"):
-        await asyncio.sleep(0.01)
+        assert not reading.done()
+        await asyncio.sleep(0)
     reading.cancel()
 
     with pytest.raises(asyncio.CancelledError):

@@ -323,7 +323,7 @@ def values_of(type_: pa.DataType) -> st.SearchStrategy[Any]:
     return st.none() | found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_any_table_is_encoded_as_it_is_read(data: st.DataObject) -> None:
     type_ = data.draw(TYPES)

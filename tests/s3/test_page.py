@@ -42,8 +42,8 @@ SHAPE = (
     .output_shape
 )
 
-many = settings(max_examples=150, deadline=None)
-some = settings(max_examples=60, deadline=None)
+many = settings(max_examples=150)
+some = settings(max_examples=60)
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 
 

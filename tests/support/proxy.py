@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -43,6 +44,7 @@ class FaultProxy:
         self._endpoint = endpoint
         self._upstream = urlsplit(endpoint.url)
         self._lock = threading.RLock()
+        self._arrived = threading.Condition(self._lock)
         self._requests: list[Request] = []
         self._rules: list[Rule] = []
         self._connections: set[asyncio.Task[None]] = set()
@@ -81,6 +83,20 @@ class FaultProxy:
     def count(self, operation: str | None = None) -> int:
         """Return how many requests arrived: all, or those of one operation."""
         return sum(operation in (None, request.operation) for request in self.requests)
+
+    def wait_for(self, operation: str, sender: subprocess.Popen[str]) -> None:
+        """Wait for the first request of an operation.
+
+        Raises RuntimeError if the process that shall send it ends first, TimeoutError after two
+        minutes.
+        """
+        for _ in range(1200):
+            with self._arrived:
+                if self._arrived.wait_for(lambda: self.count(operation) > 0, timeout=0.1):
+                    return
+            if sender.poll() is not None:
+                raise RuntimeError(f"the process ended with status {sender.returncode}")
+        raise TimeoutError(f"no {operation} arrived")
 
     def clear(self) -> None:
         """Forget the requests that arrived, all rules and the limit."""
@@ -196,6 +212,7 @@ class FaultProxy:
     def _record(self, request: Request) -> Rule | None:
         with self._lock:
             self._requests.append(request)
+            self._arrived.notify_all()
             identity = request.identity
             nth = self._seen[identity]
             self._seen[identity] += 1
