@@ -110,7 +110,7 @@ def interrupt(main: int) -> Callable[[Request], bool]:
 
 
 @pytest.mark.parametrize("run", BLOCKING.values(), ids=list(BLOCKING))
-def test_ctrl_c_ends_a_request_in_flight(
+def test_ctrl_c_ends_a_request(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, run: Operation
 ) -> None:
     fs = make_fs(proxy.storage_options)
@@ -132,7 +132,7 @@ def test_ctrl_c_ends_a_request_in_flight(
 
 
 @pytest.mark.parametrize("run", BLOCKING.values(), ids=list(BLOCKING))
-def test_ctrl_c_ends_a_wait_before_a_retry(
+def test_ctrl_c_ends_a_retry_wait(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, run: Operation
 ) -> None:
     fs = make_fs(proxy.storage_options, retry={"base_delay": 3600, "max_delay": 3600})
@@ -157,7 +157,7 @@ def test_ctrl_c_ends_a_wait_before_a_retry(
 
 
 @pytest.mark.parametrize("start", COROUTINES.values(), ids=list(COROUTINES))
-async def test_a_cancelled_coroutine_ends_at_once(
+async def test_cancelling_ends_a_coroutine(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, start: Callable[..., Any]
 ) -> None:
     fs = make_fs(proxy.storage_options, asynchronous=True)
@@ -181,7 +181,7 @@ async def test_a_cancelled_coroutine_ends_at_once(
     await session.close()
 
 
-async def test_cancelled_while_it_waits_for_leave(
+async def test_cancelling_ends_a_queued_request(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
 ) -> None:
     fs = make_fs(proxy.storage_options, asynchronous=True)
@@ -202,7 +202,7 @@ async def test_cancelled_while_it_waits_for_leave(
     await (await fs.set_session()).close()
 
 
-def test_closing_iglob_ends_the_listing(
+def test_closing_iglob_ends_listing(
     proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects
 ) -> None:
     put({f"{letter}/1": b"" for letter in "abc"})
@@ -216,7 +216,7 @@ def test_closing_iglob_ends_the_listing(
     assert left_by(fs) == ([], 0, 0)
 
 
-def test_a_generator_that_is_dropped_ends_the_listing(make_fs: MakeFs, bucket_of_nine: str) -> None:
+def test_dropped_generator_ends_listing(make_fs: MakeFs, bucket_of_nine: str) -> None:
     fs = make_fs()
     next(fs.iglob(f"{bucket_of_nine}/*/*"))
     gc.collect()
@@ -224,7 +224,7 @@ def test_a_generator_that_is_dropped_ends_the_listing(make_fs: MakeFs, bucket_of
     assert left_by(fs) == ([], 0, 0)
 
 
-def test_the_first_failure_of_many_reads_ends_the_others(
+def test_first_failure_ends_other_reads(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
 ) -> None:
     fs = make_fs(proxy.storage_options)
@@ -240,7 +240,7 @@ def test_the_first_failure_of_many_reads_ends_the_others(
     assert left_by(fs) == ([], 0, 0)
 
 
-def test_a_glob_that_cannot_be_opened_leaves_no_listing(
+def test_failed_open_leaves_no_listing(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
 ) -> None:
     fs = make_fs(proxy.storage_options)
@@ -254,7 +254,7 @@ def test_a_glob_that_cannot_be_opened_leaves_no_listing(
     assert left_by(fs) == ([], 0, 0)
 
 
-def test_ctrl_c_ends_the_reads_ahead_of_compressed_lines(
+def test_ctrl_c_ends_reads_ahead(
     proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects
 ) -> None:
     put({f"{n}.jsonl.gz": gzip.compress(b"{}") for n in range(3)})
@@ -288,7 +288,7 @@ file.write(b"content")
     [(LEAVES_IGLOB, ""), (LEAVES_FILE, "close files before")],
     ids=["iglob", "file"],
 )
-def test_an_interpreter_ends_with_an_iterator_or_a_file_left_open(
+def test_exit_with_open_iterator_or_file(
     make_fs: MakeFs, bucket_of_nine: str, code: str, told: str
 ) -> None:
     start = "import sys, fsspec\nfs = fsspec.AbstractFileSystem.from_json(sys.argv[1])\n"
@@ -306,7 +306,7 @@ def test_an_interpreter_ends_with_an_iterator_or_a_file_left_open(
     assert bool(told) == bool(ended.stderr)
 
 
-def test_ctrl_c_while_an_upload_is_begun_closes_the_file(
+def test_ctrl_c_during_upload_closes_file(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
 ) -> None:
     fs = make_fs(proxy.storage_options)
@@ -331,7 +331,7 @@ BEGINNINGS: dict[str, Operation] = {
 
 
 @pytest.mark.parametrize("run", BEGINNINGS.values(), ids=list(BEGINNINGS))
-def test_an_upload_begun_during_ctrl_c_is_aborted(
+def test_ctrl_c_aborts_a_new_upload(
     proxy: FaultProxy,
     make_fs: MakeFs,
     bucket_of_nine: str,
@@ -353,7 +353,7 @@ def test_an_upload_begun_during_ctrl_c_is_aborted(
     assert fs.stats.requests["AbortMultipartUpload"] == 1
 
 
-async def test_uploads_of_a_cancelled_call_are_aborted(
+async def test_cancelling_aborts_uploads(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
 ) -> None:
     fs = make_fs(proxy.storage_options, asynchronous=True)
@@ -379,7 +379,7 @@ async def test_uploads_of_a_cancelled_call_are_aborted(
     await session.close()
 
 
-async def test_an_upload_that_cannot_be_aborted_is_named(
+async def test_failed_abort_is_named(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fsspec_avroglob.filesystem.recovery.ANSWER_S", 4.0)
@@ -405,9 +405,7 @@ async def test_an_upload_that_cannot_be_aborted_is_named(
     assert any(f"of {bucket_of_nine}/new remain" in note for note in caught.value.__notes__)
 
 
-def test_an_instance_whose_event_loop_is_closed_says_so_at_once(
-    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
-) -> None:
+def test_closed_loop_is_an_error(proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str) -> None:
     fs = make_fs(proxy.storage_options, asynchronous=True, retry=None)
 
     async def read_one(*, close: bool) -> object:
@@ -433,7 +431,7 @@ def test_an_instance_whose_event_loop_is_closed_says_so_at_once(
         gc.collect()
 
 
-def test_an_instance_collected_in_another_event_loop_closes_in_its_own() -> None:
+def test_collected_instance_closes() -> None:
     # An endpoint that keeps connections open, which not all servers of the tests do.
     with SyntheticEndpoint({"bucket": ["a"]}) as endpoint:
         fs = AvroGlobFileSystem(**endpoint.storage_options, skip_instance_cache=True)
