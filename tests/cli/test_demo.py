@@ -53,7 +53,7 @@ def server_threads() -> list[str]:
         ("DELETE /b/k", "DeleteObject"),
     ],
 )
-def test_requests_are_named_as_in_the_s3_api(request_line: str, operation: str) -> None:
+def test_requests_have_s3_names(request_line: str, operation: str) -> None:
     method, _, target = request_line.partition(" ")
     path, _, query = target.partition("?")
     assert s3_operation(method, path, query) == operation
@@ -71,7 +71,7 @@ class TestDemoServer:
             assert server.requests == {"ListObjectsV2": 1, "GetObject": 1}
 
     @pytest.mark.parametrize("operation", ["GetObject", "HeadObject"])
-    def test_answers_chosen_requests_with_slow_down(self, operation: str) -> None:
+    def test_answers_slow_down(self, operation: str) -> None:
         with DemoServer() as server:
             fs = filesystem(server)
             fs.mkdir("slow")
@@ -82,7 +82,7 @@ class TestDemoServer:
             assert fs.cat_file("slow/x") if operation == "GetObject" else fs.info("slow/x")
             assert server.requests[operation] == 2
 
-    def test_leaves_no_thread_no_listener_and_no_bucket(self) -> None:
+    def test_leaves_nothing_behind(self) -> None:
         with DemoServer() as server:
             write_sample_events({**server.storage_options, "skip_instance_cache": True})
             port = int(server.endpoint_url.rpartition(":")[2])
@@ -97,7 +97,7 @@ class TestDemoServer:
             raise LookupError
         assert server_threads() == []
 
-    def test_the_environment_it_names_leads_to_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_environment_leads_to_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with DemoServer() as server:
             for name, value in server.environment.items():
                 monkeypatch.setenv(name, value)
@@ -106,7 +106,7 @@ class TestDemoServer:
                 s3.list_objects_v2(Bucket="nothing-there")
             assert server.requests == {"ListObjectsV2": 1}
 
-    def test_a_taken_port_is_an_os_error(self) -> None:
+    def test_taken_port_is_os_error(self) -> None:
         with DemoServer() as server, pytest.raises(OSError, match="in use"):  # noqa: SIM117
             with DemoServer(int(server.endpoint_url.rpartition(":")[2])):
                 pass
@@ -155,9 +155,7 @@ def told() -> list[tuple[str, str]]:
 
 
 class TestTour:
-    def test_compares_requests_with_s3fs_for_the_same_result(
-        self, told: list[tuple[str, str]]
-    ) -> None:
+    def test_compares_requests_with_s3fs(self, told: list[tuple[str, str]]) -> None:
         text = "\n".join(text for _, text in told)
         ours, theirs = (
             re.search(rf"{name} +(\d+) paths +(\d+) ListObjectsV2 ", text)
@@ -169,7 +167,7 @@ class TestTour:
         assert int(ours[2]) < int(theirs[2])
         assert all(pattern in text for pattern in COMPARED_PATTERNS)
 
-    def test_shows_a_frame_and_a_retry_with_its_wait(self, told: list[tuple[str, str]]) -> None:
+    def test_shows_a_frame_and_a_retry(self, told: list[tuple[str, str]]) -> None:
         text = "\n".join(text for _, text in told)
         assert "1,200 rows x 8 columns" in text
         assert "purchase" in text
@@ -184,7 +182,7 @@ class TestTour:
         assert told
         assert server_threads() == []
 
-    def test_the_command_prints_it_and_exits_0(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_command_prints_it(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["demo"]) == 0
         captured = capsys.readouterr()
         assert "Glob it\n-------" in captured.out
@@ -198,7 +196,7 @@ def test_serve_refuses_a_taken_port(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.startswith(f"avroglob: --port {port}: ")
 
 
-def test_settings_are_back_after_the_block_that_hides_them(
+def test_hidden_settings_come_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "mine")
@@ -208,7 +206,7 @@ def test_settings_are_back_after_the_block_that_hides_them(
 
 
 @pytest.mark.parametrize("missing", ["moto", "flask", "pandas"])
-def test_without_its_extra_the_demo_names_the_extra_and_exits_2(missing: str) -> None:
+def test_missing_extra_is_named(missing: str) -> None:
     code = (
         f"import sys; sys.modules[{missing!r}] = None\n"
         "from fsspec_avroglob.cli import main; sys.exit(main(['demo']))"
@@ -225,7 +223,7 @@ def test_without_its_extra_the_demo_names_the_extra_and_exits_2(missing: str) ->
     assert "pip install 'fsspec-avroglob[demo]'" in ended.stderr
 
 
-def test_serve_keeps_the_endpoint_until_ctrl_c() -> None:
+def test_serve_runs_until_ctrl_c() -> None:
     code = "import sys; from fsspec_avroglob.cli import main; sys.exit(main(['demo', '--serve']))"
     with subprocess.Popen(
         [sys.executable, "-c", code],
