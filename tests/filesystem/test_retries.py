@@ -140,7 +140,7 @@ USUAL = ("status 503", "status 404", "access denied", "dropped", "nothing for an
         *((*OPERATIONS[f"write: {name}"], tuple(FAULTS)) for name in ("cp_file", "rm")),
     ],
 )
-def test_requests_at_the_server_for_every_fault(
+def test_faults_cost_stated_requests(
     fs: AvroGlobFileSystem,
     proxy: FaultProxy,
     path: str,
@@ -173,7 +173,7 @@ def test_requests_at_the_server_for_every_fault(
 
 
 @head_get_list_put
-def test_what_is_always_unavailable_says_so(
+def test_lasting_503_says_so(
     fs: AvroGlobFileSystem, proxy: FaultProxy, path: str, operation: str, run: Operation
 ) -> None:
     proxy.fail(operation, 503)
@@ -200,7 +200,7 @@ SINGLE_FAILURES = {
 
 
 @pytest.mark.parametrize(("operation", "run"), SINGLE_FAILURES.values(), ids=list(SINGLE_FAILURES))
-def test_a_single_failure_goes_unnoticed(
+def test_single_failure_is_hidden(
     fs: AvroGlobFileSystem,
     proxy: FaultProxy,
     path: str,
@@ -217,7 +217,7 @@ def test_a_single_failure_goes_unnoticed(
 
 
 @head_get_list_put
-def test_without_retries_everything_is_tried_once(
+def test_no_retries_try_once(
     proxy: FaultProxy, make_fs: MakeFs, path: str, operation: str, run: Operation
 ) -> None:
     fs = make_fs(proxy.storage_options, session=SESSION, max_retries=0)
@@ -230,7 +230,7 @@ def test_without_retries_everything_is_tried_once(
 
 
 @head_get_list_put
-def test_a_dropped_connection_is_tried_three_times_new_or_used(
+def test_dropped_connection_tries_thrice(
     fs: AvroGlobFileSystem,
     proxy: FaultProxy,
     path: str,
@@ -257,7 +257,7 @@ def test_a_dropped_connection_is_tried_three_times_new_or_used(
 
 @pytest.mark.parametrize("after", [0, 30])
 @pytest.mark.parametrize("run", [READS["ls"][1], READS["find"][1], READS["glob"][1]])
-def test_a_listing_cut_short_is_tried_three_times(
+def test_cut_listing_tries_thrice(
     fs: AvroGlobFileSystem,
     proxy: FaultProxy,
     path: str,
@@ -275,7 +275,7 @@ def test_a_listing_cut_short_is_tried_three_times(
 
 
 @pytest.mark.parametrize("run", [READS["cat_file"][1], READS["open"][1]])
-def test_a_body_that_never_begins_is_tried_three_times(
+def test_missing_body_tries_thrice(
     fs: AvroGlobFileSystem, proxy: FaultProxy, path: str, waits: Waits, run: Operation
 ) -> None:
     proxy.cut("GetObject", after=0)
@@ -287,7 +287,7 @@ def test_a_body_that_never_begins_is_tried_three_times(
     assert waits == [1.0, 2.0]
 
 
-def test_an_upload_whose_completion_fails_is_tried_three_times_and_taken_back(
+def test_failed_completion_is_taken_back(
     fs: AvroGlobFileSystem, proxy: FaultProxy, path: str
 ) -> None:
     proxy.fail("CompleteMultipartUpload", 200, "InternalError")
@@ -300,7 +300,7 @@ def test_an_upload_whose_completion_fails_is_tried_three_times_and_taken_back(
     assert fs.list_multipart_uploads(bucket_of(path)) == []
 
 
-def test_each_page_of_a_versioned_listing_is_tried_three_times(
+def test_version_pages_try_thrice(
     proxy: FaultProxy, make_fs: MakeFs, path: str, waits: Waits
 ) -> None:
     fs = make_fs(proxy.storage_options, session=SESSION, version_aware=True, retry={"jitter": 0})
@@ -315,7 +315,7 @@ def test_each_page_of_a_versioned_listing_is_tried_three_times(
 
 
 @pytest.mark.parametrize("mode", ["legacy", "standard", "adaptive"])
-def test_retries_asked_of_botocore_do_not_multiply(
+def test_botocore_retries_do_not_multiply(
     proxy: FaultProxy, make_fs: MakeFs, path: str, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "7")
@@ -332,7 +332,7 @@ def test_retries_asked_of_botocore_do_not_multiply(
         assert most_repeated(proxy, operation) == 3
 
 
-def test_a_server_that_is_not_there_is_tried_three_times(make_fs: MakeFs, waits: Waits) -> None:
+def test_absent_server_tries_thrice(make_fs: MakeFs, waits: Waits) -> None:
     with socket.socket() as taken:
         taken.bind((LOOPBACK, 0))  # and never listens
         fs = make_fs(
@@ -348,7 +348,7 @@ def test_a_server_that_is_not_there_is_tried_three_times(make_fs: MakeFs, waits:
 
 
 @pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("86400", 30.0), ("0", 0.0)])
-def test_the_wait_that_the_server_asks_for_is_kept(
+def test_retry_after_is_kept(
     fs: AvroGlobFileSystem,
     proxy: FaultProxy,
     path: str,
@@ -363,7 +363,7 @@ def test_the_wait_that_the_server_asks_for_is_kept(
     assert waits == [seconds, seconds]
 
 
-def test_a_timeout_bounds_an_operation(proxy: FaultProxy, make_fs: MakeFs, path: str) -> None:
+def test_timeout_bounds_an_operation(proxy: FaultProxy, make_fs: MakeFs, path: str) -> None:
     fs = make_fs(proxy.storage_options, retry={"timeout": 0.05})
     fs.connect()
     proxy.delay("HeadObject", seconds=3600)
@@ -425,7 +425,7 @@ def _s3fs_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_s3fs_settings")
 @head_get_list_put
-def test_the_error_handler_of_s3fs_is_asked(
+def test_s3fs_error_handler_is_asked(
     fs: AvroGlobFileSystem,
     proxy: FaultProxy,
     path: str,
@@ -446,7 +446,7 @@ def test_the_error_handler_of_s3fs_is_asked(
 
 
 @pytest.mark.usefixtures("_s3fs_settings")
-def test_the_errors_added_to_those_of_s3fs_are_retried(
+def test_added_s3fs_errors_are_retried(
     fs: AvroGlobFileSystem, proxy: FaultProxy, path: str, waits: Waits
 ) -> None:
     s3fs.core.add_retryable_error(ClientError)
