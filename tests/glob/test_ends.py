@@ -37,7 +37,7 @@ class Receiver:
 
 
 @pytest.mark.parametrize("text", ["**", "*/*/*", "*/", "*/*/3", "{0,1}*/**"])
-def test_what_was_told_of_matches_is_free_when_the_listing_ends(text: str) -> None:
+def test_finished_listing_keeps_no_match(text: str) -> None:
     # Results of a million dicts should not wait for the garbage collector, nor keep it busy.
     receiver = Receiver()
     gone = weakref.ref(receiver)
@@ -52,9 +52,7 @@ def test_what_was_told_of_matches_is_free_when_the_listing_ends(text: str) -> No
 
 @pytest.mark.parametrize("text", ["**", "*/*/*", "*/0[0-9]/*", "{00..39}/{00..24}/3", "*/*/3"])
 @pytest.mark.parametrize("failing", [1, 2, 5, 9])
-async def test_a_failed_request_ends_the_others_and_is_raised_itself(
-    text: str, failing: int
-) -> None:
+async def test_failed_request_ends_the_others(text: str, failing: int) -> None:
     space = Keyspace(WIDE, 20)
 
     async def fetch(
@@ -74,7 +72,7 @@ async def test_a_failed_request_ends_the_others_and_is_raised_itself(
 
 
 @pytest.mark.parametrize("text", ["**", "*/*/*", "*/*/3"])
-async def test_a_failed_receiver_ends_the_listing(text: str) -> None:
+async def test_failed_receiver_ends_listing(text: str) -> None:
     async def refuse(found: Found) -> None:
         raise RuntimeError("full")
 
@@ -84,7 +82,7 @@ async def test_a_failed_receiver_ends_the_listing(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["**", "*/*/*", "*/*/3"])
-async def test_cancelling_a_run_ends_all_its_requests(text: str) -> None:
+async def test_cancelling_ends_all_requests(text: str) -> None:
     space = Keyspace(WIDE, 20)
     reached = asyncio.Event()
     ended = 0
@@ -140,7 +138,7 @@ FAULTS = ["ignores StartAfter", "ignores tokens", "lists out of order", "repeats
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("text", ["**", "*/*/*", "*/", "*", "*/0[0-9]/*", "{0,1}*/{0*,1*}/3"])
-def test_a_server_that_breaks_the_api_is_told_or_does_no_harm(text: str, fault: str) -> None:
+def test_broken_server_does_no_harm(text: str, fault: str) -> None:
     plan = plan_for(text)
     found: object = None
     with contextlib.suppress(OSError):
@@ -149,7 +147,7 @@ def test_a_server_that_breaks_the_api_is_told_or_does_no_harm(text: str, fault: 
 
 
 @pytest.mark.parametrize("fault", ["ignores StartAfter", "lists out of order"])
-def test_a_flat_listing_from_a_server_that_breaks_the_api_is_an_error(fault: str) -> None:
+def test_broken_flat_listing_is_an_error(fault: str) -> None:
     with pytest.raises(OSError, match="against the S3 API"):
         Faulty(fault).run(plan_for("**"))
 
@@ -181,9 +179,7 @@ class Sparse(Keyspace):
 
 @settings(max_examples=60)
 @given(trees(), patterns, st.integers(1, 20), st.integers(1, 3))
-def test_every_match_is_found_once_amid_empty_pages(
-    keys: set[str], text: str, page_size: int, empty: int
-) -> None:
+def test_empty_pages_lose_nothing(keys: set[str], text: str, page_size: int, empty: int) -> None:
     try:
         plan = plan_for(text)
     except ValueError:
@@ -195,7 +191,7 @@ def test_every_match_is_found_once_amid_empty_pages(
     assert sum(cost.requests for cost in plan.costs.values()) == space.requests
 
 
-def test_so_many_empty_pages_are_followed_and_no_more() -> None:
+def test_empty_pages_are_bounded() -> None:
     most = Sparse(["d/a"], 10, MOST_EMPTY_PAGES)
     assert most.run(plan_for("d/*")) == (["d/a"], [])
 

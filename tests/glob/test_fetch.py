@@ -11,14 +11,14 @@ _key = st.text("ab\n/", max_size=4)
 
 
 @given(st.lists(_key, max_size=40), st.text("ab\n", max_size=3))
-def test_keys_found_by_their_end_are_those_that_end_so(keys: list[str], suffix: str) -> None:
+def test_suffix_search_equals_a_filter(keys: list[str], suffix: str) -> None:
     found = _ending_in(suffix, keys)
 
     expected = [index for index, key in enumerate(keys) if key.endswith(suffix)]
     assert found is None or found == expected
 
 
-def test_few_keys_are_found_by_their_end() -> None:
+def test_suffix_search_finds_few_keys() -> None:
     keys = [f"{number:03}.avro" for number in range(10 * SUFFIX_SHARE)]
 
     assert _ending_in(".avro", keys) is None

@@ -60,7 +60,7 @@ RUNS: dict[str, Callable[[AvroGlobFileSystem], object]] = {
 
 @pytest.mark.parametrize("pages", HOSTILE.values(), ids=list(HOSTILE))
 @pytest.mark.parametrize("run", RUNS.values(), ids=list(RUNS))
-def test_a_listing_that_breaks_the_api_is_an_error_that_names_its_place(
+def test_broken_listing_is_an_error(
     proxy: FaultProxy,
     make_fs: MakeFs,
     run: Callable[[AvroGlobFileSystem], object],
@@ -87,7 +87,7 @@ DIRECTORIES: dict[str, Callable[[], Iterator[bytes]]] = {
 
 @pytest.mark.parametrize("pages", DIRECTORIES.values(), ids=list(DIRECTORIES))
 @pytest.mark.parametrize("run", ["glob of a level", "ls", "iglob"])
-def test_directories_that_break_the_api_are_an_error_too(
+def test_broken_directories_are_an_error(
     proxy: FaultProxy, make_fs: MakeFs, run: str, pages: Callable[[], Iterator[bytes]]
 ) -> None:
     for body in itertools.islice(pages(), MOST_REQUESTS):
@@ -112,7 +112,7 @@ def sparse() -> Iterator[SyntheticEndpoint]:
 
 
 @pytest.mark.parametrize("run", RUNS.values(), ids=list(RUNS))
-def test_empty_pages_amid_full_ones_lose_nothing(
+def test_empty_pages_lose_nothing(
     sparse: SyntheticEndpoint, run: Callable[[AvroGlobFileSystem], object]
 ) -> None:
     sparse.configure(empty_pages=3)
@@ -126,7 +126,7 @@ def test_empty_pages_amid_full_ones_lose_nothing(
     assert requests == 4 * sparse.stats()["requests"]["ListObjectsV2"]
 
 
-def test_each_empty_page_is_counted_on_its_step(sparse: SyntheticEndpoint) -> None:
+def test_empty_pages_are_counted(sparse: SyntheticEndpoint) -> None:
     sparse.configure(empty_pages=3)
     fs = AvroGlobFileSystem(**sparse.storage_options, skip_instance_cache=True)
 

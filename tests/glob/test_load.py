@@ -29,7 +29,7 @@ class Clocks:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, BUSY - 0.01, BUSY + 0.01, 1.0])
-def test_a_thread_is_busy_that_was_at_work_nearly_all_the_time(share: float) -> None:
+def test_thread_at_work_is_busy(share: float) -> None:
     clocks = Clocks()
     load = clocks.load()
 
@@ -38,7 +38,7 @@ def test_a_thread_is_busy_that_was_at_work_nearly_all_the_time(share: float) -> 
     assert load.busy() == (share > BUSY)
 
 
-def test_only_the_last_interval_counts_and_a_shorter_one_is_waited_for() -> None:
+def test_only_last_interval_counts() -> None:
     clocks = Clocks()
     load = clocks.load()
 
@@ -51,7 +51,7 @@ def test_only_the_last_interval_counts_and_a_shorter_one_is_waited_for() -> None
 
 
 @pytest.mark.parametrize("text", ["data/*", "**"])
-def test_a_busy_thread_asks_for_one_page_after_the_other(text: str) -> None:
+def test_busy_thread_lists_in_sequence(text: str) -> None:
     busy = Keyspace(KEYS, page_size=20, busy=lambda: True)
     idle = Keyspace(KEYS, page_size=20)
 
@@ -61,7 +61,7 @@ def test_a_busy_thread_asks_for_one_page_after_the_other(text: str) -> None:
 
 
 @given(st.lists(st.booleans(), min_size=1), st.sampled_from(["data/*", "**", "*/*1"]))
-def test_however_busy_a_thread_is_everything_is_found_once(told: list[bool], text: str) -> None:
+def test_load_loses_nothing(told: list[bool], text: str) -> None:
     answers = chain(told, cycle([True, False]))
     space = Keyspace(KEYS, page_size=20, busy=lambda: next(answers))
 
