@@ -148,7 +148,7 @@ def decoded_by(engine: str, schema: Any, data: bytes) -> pa.RecordBatch:
 
 @settings(max_examples=80, suppress_health_check=list(HealthCheck))
 @given(files())
-def test_engines_agree_with_fastavro(
+def test_engines_equal_fastavro(
     file: tuple[Any, bytes],
 ) -> None:
     schema, data = file
@@ -167,9 +167,7 @@ def test_engines_agree_with_fastavro(
 
 @settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(files(), st.data())
-def test_chosen_columns_equal_those_of_the_table(
-    file: tuple[Any, bytes], data: st.DataObject
-) -> None:
+def test_chosen_columns_equal_the_table(file: tuple[Any, bytes], data: st.DataObject) -> None:
     schema, content = file
     names = data.draw(st.lists(st.sampled_from([f["name"] for f in schema["fields"]]), unique=True))
     header = parse_header(content)

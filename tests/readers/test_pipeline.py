@@ -76,7 +76,7 @@ ROWS = [(str(n), 10 + n) for n in range(5)]
         (lambda name: None, [1, 1, 1, 1, 1]),
     ],
 )
-def test_neighbours_that_are_alike_are_decoded_together(
+def test_like_neighbours_decode_together(
     five: Path, alike: Callable[[str], object], calls: list[int]
 ) -> None:
     counting = Counting()
@@ -87,7 +87,7 @@ def test_neighbours_that_are_alike_are_decoded_together(
     assert counting.found == ROWS
 
 
-def test_little_is_decoded_together_while_it_is_not_known_how_far_it_inflates(
+def test_unknown_inflation_decodes_little(
     tmp_path: Path,
 ) -> None:
     content = user_file(1_000)
@@ -102,7 +102,7 @@ def test_little_is_decoded_together_while_it_is_not_known_how_far_it_inflates(
     assert sum(count for _, count in counting.found) == 100_000
 
 
-def test_what_cannot_be_decoded_together_is_decoded_one_by_one(five: Path) -> None:
+def test_unlike_runs_decode_singly(five: Path) -> None:
     counting = Counting(fails_together=True)
 
     counting.read(five, lambda name: "all")
@@ -111,7 +111,7 @@ def test_what_cannot_be_decoded_together_is_decoded_one_by_one(five: Path) -> No
     assert counting.found == ROWS
 
 
-def test_files_before_a_failure_come_out_before_it(five: Path) -> None:
+def test_files_before_a_failure_come(five: Path) -> None:
     content = (five / "3.avro").read_bytes()
     (five / "3.avro").write_bytes(content[:-1])
     counting = Counting()
@@ -122,7 +122,7 @@ def test_files_before_a_failure_come_out_before_it(five: Path) -> None:
     assert counting.found == ROWS[:3]
 
 
-def test_nothing_waits_for_more_than_the_rows_that_are_wanted(five: Path) -> None:
+def test_no_wait_for_unwanted_rows(five: Path) -> None:
     counting = Counting(n_rows=15)
 
     counting.read(five, lambda name: "all")
