@@ -44,31 +44,31 @@ NOMINAL = RetryPolicy(jitter=0)
 # --- policy ---------------------------------------------------------------------------------------
 
 
-def test_defaults_are_two_retries_after_one_and_two_seconds() -> None:
+def test_defaults() -> None:
     policy = RetryPolicy()
 
     assert (policy.max_retries, policy.timeout) == (2, None)
     assert [policy.backoff(n) for n in range(1, policy.max_retries + 1)] == [1.0, 2.0]
 
 
-def test_nominal_waits_double_up_to_thirty_seconds() -> None:
+def test_waits_double_up_to_maximum() -> None:
     waits = [RetryPolicy().backoff(n) for n in range(1, 8)]
 
     assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
 
 
 @pytest.mark.parametrize("retry", [2000, 10**6])
-def test_wait_too_large_for_float_is_longest_wait(retry: int) -> None:
+def test_overflowing_wait_is_max_delay(retry: int) -> None:
     assert RetryPolicy().backoff(retry) == 30.0
 
 
 @pytest.mark.parametrize("retry", [1, 2, 2000])
 @pytest.mark.parametrize("multiplier", [1, 2, math.inf])
-def test_without_base_delay_no_wait_is_nominal(retry: int, multiplier: float) -> None:
+def test_no_base_delay_no_wait(retry: int, multiplier: float) -> None:
     assert RetryPolicy(base_delay=0, multiplier=multiplier).backoff(retry) == 0.0
 
 
-def test_base_delay_is_bounded_by_max_delay() -> None:
+def test_max_delay_bounds_base_delay() -> None:
     assert RetryPolicy(base_delay=5, max_delay=3).backoff(1) == 3.0
 
 
@@ -84,7 +84,7 @@ def test_retries_are_counted_from_one(retry: int) -> None:
     longest=st.floats(0, 1e6),
     retry=st.integers(1, 10_000),
 )
-def test_nominal_waits_never_shrink_and_stay_in_bounds(
+def test_waits_grow_within_bounds(
     base: float, multiplier: float, longest: float, retry: int
 ) -> None:
     policy = RetryPolicy(base_delay=base, multiplier=multiplier, max_delay=longest)
@@ -93,7 +93,7 @@ def test_nominal_waits_never_shrink_and_stay_in_bounds(
 
 
 @given(jitter=st.floats(0, 1), retry=st.integers(1, 20))
-def test_jitter_shortens_by_at_most_its_fraction(jitter: float, retry: int) -> None:
+def test_jitter_shortens_by_its_fraction(jitter: float, retry: int) -> None:
     policy = RetryPolicy(jitter=jitter)
     nominal = policy.backoff(retry)
 
@@ -104,7 +104,7 @@ def test_jitter_varies_wait() -> None:
     assert len({RetryPolicy().delay(3) for _ in range(100)}) > 1
 
 
-def test_text_and_whole_floats_are_converted() -> None:
+def test_text_and_floats_are_converted() -> None:
     policy = RetryPolicy(
         max_retries="3",  # type: ignore[arg-type]
         base_delay="0.5",  # type: ignore[arg-type]
@@ -136,7 +136,7 @@ def test_text_and_whole_floats_are_converted() -> None:
         ("timeout", "soon"),
     ],
 )
-def test_value_out_of_range_is_rejected_by_name(field: str, value: object) -> None:
+def test_value_out_of_range_is_named(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):
         RetryPolicy(**{field: value})  # type: ignore[arg-type]
 
@@ -160,7 +160,7 @@ def test_policy_is_frozen_and_hashable() -> None:
         (RetryPolicy(base_delay=3), RetryPolicy(base_delay=3)),
     ],
 )
-def test_policy_is_made_from_any_of_its_forms(value: Any, policy: RetryPolicy) -> None:
+def test_policy_from_any_form(value: Any, policy: RetryPolicy) -> None:
     assert RetryPolicy.from_value(value) == policy
 
 
@@ -170,7 +170,7 @@ def test_anything_else_is_not_policy(value: Any) -> None:
         RetryPolicy.from_value(value)
 
 
-def test_unknown_field_is_named_with_known_ones() -> None:
+def test_unknown_field_is_named() -> None:
     with pytest.raises(ValueError, match=r"max_retry.*max_retries"):
         RetryPolicy.from_value({"max_retry": 1})
 
@@ -187,7 +187,7 @@ policies = st.builds(
 
 
 @given(policies)
-def test_policy_survives_its_dict(policy: RetryPolicy) -> None:
+def test_policy_round_trips(policy: RetryPolicy) -> None:
     assert RetryPolicy.from_value(policy.to_dict()) == policy
 
 
@@ -204,7 +204,7 @@ def test_policy_survives_its_dict(policy: RetryPolicy) -> None:
         (formatdate(NOW - 12, usegmt=True), 0.0),
     ],
 )
-def test_retry_after_is_read_as_seconds_or_as_date(header: str, seconds: float) -> None:
+def test_retry_after_is_seconds_or_date(header: str, seconds: float) -> None:
     error = client_error(headers={"retry-after": header})
 
     assert retry_after(error, now=NOW) == seconds
@@ -215,17 +215,17 @@ def test_invalid_retry_after_is_ignored(header: str) -> None:
     assert retry_after(client_error(headers={"retry-after": header}), now=NOW) is None
 
 
-def test_errors_without_response_ask_for_no_wait() -> None:
+def test_no_response_no_retry_after() -> None:
     assert retry_after(ConnectionResetError()) is None
     assert retry_after(boto.HTTPClientError(error="x")) is None
 
 
 @pytest.mark.parametrize(("asked", "waited"), [(7.0, 7.0), (1e9, 30.0), (math.inf, 30.0), (-3, 0)])
-def test_retry_after_is_capped_without_jitter(asked: float, waited: float) -> None:
+def test_retry_after_is_capped(asked: float, waited: float) -> None:
     assert RetryPolicy().delay(1, asked) == waited
 
 
-async def test_retry_after_replaces_nominal_wait() -> None:
+async def test_retry_after_replaces_wait() -> None:
     operation = Script(client_error(headers={"retry-after": "11"}), client_error(), "done")
 
     await with_retry(operation, NOMINAL, sleep=(waits := Waits()))
@@ -236,14 +236,14 @@ async def test_retry_after_replaces_nominal_wait() -> None:
 # --- the loop -------------------------------------------------------------------------------------
 
 
-async def test_success_needs_one_attempt_and_no_wait() -> None:
+async def test_success_needs_one_attempt() -> None:
     operation = Script("done")
 
     assert await with_retry(operation, sleep=(waits := Waits())) == "done"
     assert (operation.attempts, waits) == (1, [])
 
 
-async def test_default_policy_retries_after_one_and_two_seconds() -> None:
+async def test_default_policy_waits() -> None:
     operation = Script(client_error())
 
     with pytest.raises(ClientError):
@@ -265,7 +265,7 @@ async def test_no_policy_is_default_policy() -> None:
 @pytest.mark.parametrize(
     "policy", [4, {"max_retries": 4, "jitter": 0}, RetryPolicy(max_retries=4)], ids=repr
 )
-async def test_every_form_of_policy_is_accepted(policy: Any) -> None:
+async def test_any_form_of_policy_works(policy: Any) -> None:
     operation = Script(TimeoutError())
 
     with pytest.raises(TimeoutError):
@@ -274,7 +274,7 @@ async def test_every_form_of_policy_is_accepted(policy: Any) -> None:
     assert operation.attempts == 5
 
 
-async def test_success_after_failures_returns_result() -> None:
+async def test_late_success_returns_result() -> None:
     operation = Script(client_error(), TimeoutError(), {"rows": 3})
 
     assert await with_retry(operation, sleep=Waits()) == {"rows": 3}
@@ -290,7 +290,7 @@ async def test_final_error_ends_it_at_once(error: Exception) -> None:
     assert (operation.attempts, waits) == (1, [])
 
 
-async def test_final_error_after_transient_one_ends_it_too() -> None:
+async def test_later_final_error_ends_it() -> None:
     operation = Script(client_error(), client_error("AccessDenied", 403))
 
     with pytest.raises(ClientError, match="AccessDenied"):
@@ -308,7 +308,7 @@ async def test_max_retries_zero_tries_once() -> None:
     assert (operation.attempts, waits) == (1, [])
 
 
-async def test_error_of_last_attempt_surfaces_itself() -> None:
+async def test_last_error_is_raised() -> None:
     errors = [client_error(), TimeoutError("second"), ConnectionResetError("third")]
 
     with pytest.raises(ConnectionResetError) as caught:
@@ -319,7 +319,7 @@ async def test_error_of_last_attempt_surfaces_itself() -> None:
     assert caught.value.__cause__ is None
 
 
-async def test_note_tells_operation_and_attempts() -> None:
+async def test_note_names_attempts() -> None:
     with pytest.raises(ClientError) as caught:
         await with_retry(Script(client_error()), name="HeadObject b/k", sleep=Waits())
 
@@ -327,7 +327,7 @@ async def test_note_tells_operation_and_attempts() -> None:
     assert note.startswith("HeadObject b/k: failed after 3 attempts in ")
 
 
-async def test_error_raised_twice_gets_one_note() -> None:
+async def test_repeated_error_gets_one_note() -> None:
     error = client_error("NoSuchKey", 404)
 
     with pytest.raises(ClientError):
@@ -337,7 +337,7 @@ async def test_error_raised_twice_gets_one_note() -> None:
     assert note.startswith("GetObject b/k: failed after 1 attempt in ")
 
 
-async def test_hooks_receive_each_retry_before_its_wait() -> None:
+async def test_hook_comes_before_the_wait() -> None:
     story: list[object] = []
     error = client_error()
 
@@ -373,7 +373,7 @@ async def test_classification_can_be_replaced() -> None:
     assert await with_retry(operation, classify=mine, sleep=Waits()) == "done"
 
 
-async def test_retries_are_counted_anew_after_progress() -> None:
+async def test_progress_resets_the_count() -> None:
     lengths = iter([0, 0, 7, 7, 9, 9, 9, 9])
     length = 0
 
@@ -396,7 +396,7 @@ async def forever(*_: object) -> None:
     await asyncio.get_running_loop().create_future()
 
 
-async def test_timeout_bounds_single_attempt() -> None:
+async def test_timeout_bounds_an_attempt() -> None:
     with pytest.raises(TimeoutError) as caught:
         await with_retry(forever, RetryPolicy(timeout=0.01), name="GetObject b/k")
 
@@ -412,7 +412,7 @@ async def test_timeout_bounds_waits_too() -> None:
     assert operation.attempts == 1
 
 
-async def test_timeout_of_operation_itself_is_retried_within_bound() -> None:
+async def test_own_timeout_is_retried() -> None:
     operation = Script(TimeoutError("socket"))
 
     with pytest.raises(TimeoutError, match="socket") as caught:
@@ -422,7 +422,7 @@ async def test_timeout_of_operation_itself_is_retried_within_bound() -> None:
     assert not any("not done within" in note for note in caught.value.__notes__)
 
 
-async def test_result_comes_back_when_there_is_time() -> None:
+async def test_result_comes_within_timeout() -> None:
     assert await with_retry(Script("done"), RetryPolicy(timeout=60)) == "done"
 
 
@@ -440,7 +440,7 @@ async def cancelled_at(
 
 
 @pytest.mark.parametrize("timeout", [None, 60])
-async def test_cancellation_ends_attempt_at_once(timeout: float | None) -> None:
+async def test_cancelling_ends_an_attempt(timeout: float | None) -> None:
     attempts = 0
 
     async def start(there: Callable[[], None]) -> None:
@@ -458,7 +458,7 @@ async def test_cancellation_ends_attempt_at_once(timeout: float | None) -> None:
 
 
 @pytest.mark.parametrize("timeout", [None, 60])
-async def test_cancellation_ends_wait_at_once(timeout: float | None) -> None:
+async def test_cancelling_ends_a_wait(timeout: float | None) -> None:
     operation = Script(client_error())
 
     async def start(there: Callable[[], None]) -> None:

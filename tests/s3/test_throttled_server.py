@@ -50,7 +50,7 @@ def total(fs: AvroGlobFileSystem) -> int:
 
 
 @pytest.mark.parametrize("limit", [2, 4])
-def test_glob_of_two_thousand_lists_completes(endpoint: SyntheticEndpoint, limit: int) -> None:
+def test_glob_completes(endpoint: SyntheticEndpoint, limit: int) -> None:
     events: list[RetryEvent] = []
     fs = instance(endpoint, events)
     endpoint.configure(max_in_flight=limit, latency_s=LATENCY_S, page_size=1)
@@ -66,7 +66,7 @@ def test_glob_of_two_thousand_lists_completes(endpoint: SyntheticEndpoint, limit
 
 
 @pytest.mark.parametrize("limit", [2, 4])
-def test_read_of_five_hundred_files_completes(endpoint: SyntheticEndpoint, limit: int) -> None:
+def test_read_completes(endpoint: SyntheticEndpoint, limit: int) -> None:
     events: list[RetryEvent] = []
     fs = instance(endpoint, events)
     endpoint.configure(max_in_flight=limit, latency_s=LATENCY_S, page_size=1000)
