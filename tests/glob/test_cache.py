@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsspec_avroglob.glob.cache import ListingCache
@@ -139,6 +139,7 @@ def test_info_dicts_are_copies() -> None:
         assert again["size"] != -1
 
 
+@settings(max_examples=40)
 @given(st.sets(st.text(min_size=1, max_size=6), min_size=1, max_size=20), st.data())
 def test_any_selection_has_its_infos(keys: set[str], data: st.DataObject) -> None:
     ordered = sorted(keys)

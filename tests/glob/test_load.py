@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain, cycle
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsspec_avroglob.glob.fetch import BUSY, INTERVAL_S, ThreadLoad
@@ -60,6 +60,7 @@ def test_busy_thread_lists_in_sequence(text: str) -> None:
     assert idle.peak_in_flight > 1
 
 
+@settings(max_examples=30)
 @given(st.lists(st.booleans(), min_size=1), st.sampled_from(["data/*", "**", "*/*1"]))
 def test_load_loses_nothing(told: list[bool], text: str) -> None:
     answers = chain(told, cycle([True, False]))

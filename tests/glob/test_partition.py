@@ -23,7 +23,7 @@ def space_of(prefix: str, seen: list[str]) -> KeySpace:
     return space
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(prefixes, st.lists(texts, max_size=8), st.lists(texts, min_size=2, max_size=8))
 def test_positions_keep_key_order(prefix: str, seen: list[str], others: list[str]) -> None:
     space = space_of(prefix, seen)
@@ -32,7 +32,7 @@ def test_positions_keep_key_order(prefix: str, seen: list[str], others: list[str
     assert all(0 <= position < space.size for position in positions)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(prefixes, st.lists(texts, min_size=1, max_size=8), st.data())
 def test_key_is_not_beyond_its_position(prefix: str, seen: list[str], data: st.DataObject) -> None:
     space = space_of(prefix, seen)
@@ -43,7 +43,7 @@ def test_key_is_not_beyond_its_position(prefix: str, seen: list[str], data: st.D
     assert space.key(space.position(key)) == key
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(prefixes, st.lists(texts, min_size=1, max_size=8))
 def test_seen_keys_keep_their_positions(prefix: str, seen: list[str]) -> None:
     space = space_of(prefix, seen)
@@ -51,7 +51,7 @@ def test_seen_keys_keep_their_positions(prefix: str, seen: list[str]) -> None:
         assert space.key(space.position(prefix + text)) == prefix + text[:WIDTH]
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(
     prefixes,
     st.lists(texts, min_size=1, max_size=8),

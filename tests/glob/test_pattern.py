@@ -283,7 +283,7 @@ _agreed_patterns = (
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(_agreed_patterns, st.lists(keys(), max_size=10), st.integers())
 @example("*[z-a]*", ["a"], 0)
 def test_plain_patterns_equal_fsspec(pattern: str, paths: list[str], seed: int) -> None:
@@ -292,7 +292,7 @@ def test_plain_patterns_equal_fsspec(pattern: str, paths: list[str], seed: int) 
         assert glob.matches(path) == fsspec_matches(pattern, path), path
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(
     st.text(st.sampled_from("ab-!]^[&|~\\{,}z"), min_size=1, max_size=6),
     st.lists(st.text(st.sampled_from("ab-!]^[&|~\\{,}zx"), min_size=1, max_size=3), max_size=30),
@@ -312,7 +312,7 @@ def test_sets_equal_fsspec(body: str, others: list[str]) -> None:
         assert glob.matches(path) == fsspec_matches(pattern, path), path
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(patterns, st.lists(keys(), max_size=10), st.booleans(), st.booleans(), st.integers())
 @example("{a,*}*", ["a", "b"], False, False, 0)
 @example("{a,[[{]}", ["["], False, False, 0)
@@ -352,7 +352,7 @@ def test_escaped_text_matches_itself(name: str) -> None:
 # --- what is derived from a segment --------------------------------------------------------------
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(patterns, st.lists(names, max_size=20), st.integers())
 def test_stems_and_values_cover_every_match(pattern: str, others: list[str], seed: int) -> None:
     glob = parsed(pattern)

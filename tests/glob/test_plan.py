@@ -83,7 +83,7 @@ def test_stems_are_sorted_and_disjoint(text: str) -> None:
 # --- order ---------------------------------------------------------------------------------------
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(trees(empty_segments=True, max_size=25), patterns, st.data())
 @example({"a", "a-", "a/b", "a0"}, "{a,b}", None)
 @example({"a/b", "a-/b", "a/b/c"}, "[a-b]/b", None)

@@ -240,9 +240,9 @@ def test_final_code_beats_the_status(code: str) -> None:
     assert not is_retryable(client_error(code, 503))
 
 
-@pytest.mark.parametrize("status", range(400, 500))
-def test_other_4xx_are_final(status: int) -> None:
-    assert is_retryable(client_error("Unheard", status)) == (status in (408, 429))
+def test_other_4xx_are_final() -> None:
+    retryable = [s for s in range(400, 500) if is_retryable(client_error("Unheard", s))]
+    assert retryable == [408, 429]
 
 
 # --- types ----------------------------------------------------------------------------------------

@@ -391,7 +391,6 @@ def test_other_documents_are_rejected(body: bytes) -> None:
         parse_page(body)
 
 
-@pytest.mark.parametrize("detail", [False, True])
 @pytest.mark.parametrize(
     "piece",
     [
@@ -400,12 +399,12 @@ def test_other_documents_are_rejected(body: bytes) -> None:
         "<Contents><Key>k</Key><Size>1</Size></Contents><Contents><Key>k</Key><Size>x</Size>",
     ],
 )
-@pytest.mark.parametrize("around", ["{}", "<Contents><Key>{}</Key></Contents>", "<Prefix>{}"])
-def test_hostile_input_is_rejected(piece: str, around: str, detail: bool) -> None:
-    inside = around.format(piece * 50_000)
-
-    with pytest.raises(UnrecognizedPage):
-        parse_page(f"<ListBucketResult>{inside}</ListBucketResult>".encode(), detail=detail)
+def test_hostile_input_is_rejected(piece: str) -> None:
+    for around in ("{}", "<Contents><Key>{}</Key></Contents>", "<Prefix>{}"):
+        inside = around.format(piece * 50_000)
+        for detail in (False, True):
+            with pytest.raises(UnrecognizedPage):
+                parse_page(f"<ListBucketResult>{inside}</ListBucketResult>".encode(), detail=detail)
 
 
 def test_many_references_are_read() -> None:

@@ -132,7 +132,12 @@ def test_unreachable_server_gets_advice(make_fs: MakeFs) -> None:
 
 
 def test_server_without_tls_fails(proxy: FaultProxy, make_fs: MakeFs) -> None:
-    fs = make_fs(endpoint_url=proxy.url.replace("http:", "https:"), max_retries=0, retry=None)
+    fs = make_fs(
+        endpoint_url=proxy.url.replace("http:", "https:"),
+        max_retries=0,
+        retry=None,
+        config_kwargs={"connect_timeout": 0.5},  # the proxy waits for more of the handshake
+    )
 
     with pytest.raises(boto.BotoCoreError) as caught:
         fs.info("b/k")
@@ -176,10 +181,12 @@ def test_errors_equal_s3fs(
     counted: AvroGlobFileSystem, proxy: FaultProxy, path: str, operation: str, run: Operation
 ) -> None:
     stock = TriesOnce(
-        **proxy.storage_options,
-        session=SESSION,
-        config_kwargs={"retries": {"total_max_attempts": 1}},
-        skip_instance_cache=True,
+        **proxy.storage_options
+        | {
+            "session": SESSION,
+            "config_kwargs": {"retries": {"total_max_attempts": 1}},
+            "skip_instance_cache": True,
+        }
     )
     for status, code in ERRORS:
         proxy.clear()
