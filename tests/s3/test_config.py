@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-import pickle
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import s3fs
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fsspec_avroglob.s3.config import ALIASES, S3Config, known_options
 from fsspec_avroglob.s3.retry import RetryPolicy
@@ -418,60 +415,3 @@ def test_error_hides_credentials(options: dict[str, Any]) -> None:
         config({**CREDENTIALS, **options})
 
     assert not any(secret in str(caught.value) for secret in CREDENTIALS.values())
-
-
-# --- properties -----------------------------------------------------------------------------------
-
-typed_options = st.fixed_dictionaries(
-    {},
-    optional={
-        "endpoint_url": st.sampled_from(["http://h:1", "https://s3.example"]),
-        "key": st.text(min_size=1, max_size=5),
-        "secret": st.text(min_size=1, max_size=5),
-        "token": st.text(min_size=1, max_size=5),
-        "region": st.sampled_from(["us-east-1", "eu-west-1"]),
-        "anon": st.booleans(),
-        "requester_pays": st.booleans(),
-        "use_ssl": st.booleans(),
-        "version_aware": st.booleans(),
-        "max_concurrency": st.integers(1, 99),
-        "max_paths": st.integers(1, 99),
-        "listing_concurrency": st.integers(1, 99),
-        "listings_expiry_time": st.floats(0, 1e6),
-        "max_retries": st.integers(0, 99),
-    },
-)
-
-
-@given(typed_options)
-def test_values_mean_same_as_text(options: dict[str, Any]) -> None:
-    as_text = {name: str(value) for name, value in options.items()}
-
-    assert observed(config(as_text)) == observed(config(options))
-
-
-@given(typed_options, st.data())
-def test_names_in_any_spelling(options: dict[str, Any], data: st.DataObject) -> None:
-    renamed = {}
-    for name, value in options.items():
-        spelling = data.draw(st.sampled_from([name, *ALIASES.get(name, ())]))
-        renamed[data.draw(st.sampled_from([spelling, spelling.upper()]))] = value
-
-    assert observed(config(renamed)) == observed(config(options))
-
-
-@given(typed_options)
-def test_s3fs_options_round_trip(options: dict[str, Any]) -> None:
-    first = config(options)
-    again = config(
-        first.s3fs_options(), retry=first.retry, listing_concurrency=first.listing_concurrency
-    )
-
-    assert again.s3fs_options() == first.s3fs_options()
-
-
-@given(typed_options)
-def test_configuration_pickles(options: dict[str, Any]) -> None:
-    first = config(options)
-
-    assert pickle.loads(pickle.dumps(first)) == first

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
-import botocore.session
 import pytest
-from botocore.compat import unquote_str
-from botocore.handlers import decode_list_object_v2
-from botocore.parsers import create_parser
-from botocore.utils import parse_timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from s3fs import S3FileSystem
 
 from fsspec_avroglob.s3.entries import UnrecognizedPage
 from fsspec_avroglob.s3.page import page_from_response, parse_page
@@ -25,71 +18,15 @@ from tests.support.dialects import (
     Dialect,
     Entry,
     Listing,
-    any_text,
-    ascii_text,
     element,
-    escape_as_go,
     infos_of,
     listings,
-    modified,
 )
-
-PARSER = create_parser("rest-xml")
-SHAPE = (
-    botocore.session.get_session()
-    .get_service_model("s3")
-    .operation_model("ListObjectsV2")
-    .output_shape
-)
+from tests.support.reference_pages import botocore_response, is_read_like_botocore, s3fs_infos
 
 many = settings(max_examples=150)
 some = settings(max_examples=60)
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
-
-
-# --- the reference: botocore and s3fs -------------------------------------------------------------
-
-
-def botocore_response(body: bytes) -> dict[str, Any]:
-    response = PARSER.parse({"body": body, "headers": {}, "status_code": 200}, SHAPE)
-    decode_list_object_v2(response, {"encoding_type_auto_set": True})
-    return response
-
-
-def s3fs_infos(response: dict[str, Any], bucket: str) -> list[dict[str, Any]]:
-    infos = []
-    for item in response.get("Contents", []):
-        info = {**item, "type": "file", "size": item["Size"]}
-        S3FileSystem._fill_info(info, bucket, versions=False)
-        infos.append(info)
-    return infos
-
-
-def is_read_like_botocore(body: bytes) -> bool:
-    """Return whether parse_page accepts the page; fail if the result is not that of botocore."""
-    try:
-        page = parse_page(body)
-    except UnrecognizedPage:
-        with pytest.raises(UnrecognizedPage):
-            parse_page(body, detail=True)
-        return False
-    response = botocore_response(body)
-    slow = page_from_response(response)
-    assert page == slow
-    assert page.keys == [item["Key"] for item in response.get("Contents", [])]
-    assert page.prefixes == [item["Prefix"] for item in response.get("CommonPrefixes", [])]
-    token = response["NextContinuationToken"] if response["IsTruncated"] else None
-    assert page.next_token == token
-    expected = s3fs_infos(response, "b")
-    assert infos_of(page, "b") == expected
-    assert infos_of(slow, "b") == expected
-    detailed = parse_page(body, detail=True)
-    assert detailed == page
-    assert infos_of(detailed, "b") == expected
-    for index in range(len(expected)):
-        assert infos_of(page, "b", [index]) == [expected[index]]
-        assert infos_of(detailed, "b", [index]) == [expected[index]]
-    return True
 
 
 # --- known dialects -------------------------------------------------------------------------------
@@ -411,97 +348,3 @@ def test_many_references_are_read() -> None:
     key = "&" * 300_000
 
     assert parse_page(AWS.render(Listing((Entry(key),), url=False))).keys == [key]
-
-
-# --- values ---------------------------------------------------------------------------------------
-
-
-def page_with_keys(raw: list[str], url: bool) -> bytes:
-    found = "".join(element("Contents", f"<Key>{key}</Key><Size>1</Size>") for key in raw)
-    encoding = "<EncodingType>url</EncodingType>" if url else ""
-    page = f"<IsTruncated>false</IsTruncated>{encoding}{found}"
-    return element("ListBucketResult", page).encode()
-
-
-@many
-@given(raw=st.lists(ascii_text | any_text.map(quote) | st.text("%0aAfFé \\x+\n"), max_size=6))
-def test_url_decoding_equals_botocore(raw: list[str]) -> None:
-    page = parse_page(page_with_keys([escape_as_go(key) for key in raw], url=True))
-
-    assert page.keys == [unquote_str(key) for key in raw]
-
-
-@pytest.mark.parametrize(
-    ("raw", "key"),
-    [
-        ("a+b%2Bc", "a b+c"),
-        ("%E2%98%83", "☃"),
-        ("%ff%C3", "��"),
-        ("100%", "100%"),
-        ("%zz%2", "%zz%2"),
-        ("%5Cx41\\x41", "\\x41\\x41"),
-        ("%2541", "%41"),
-        ("%0A%00", "\n\0"),
-        ("é%C3%A9", "éé"),
-        ("%26amp;&amp;%3B", "&amp;&;"),
-    ],
-)
-def test_url_encoded_keys_are_decoded(raw: str, key: str) -> None:
-    assert parse_page(page_with_keys(["x", raw, "y"], url=True)).keys == ["x", key, "y"]
-
-
-def test_plain_keys_keep_percent_plus() -> None:
-    page = parse_page(page_with_keys(["a+b%20c", "&lt;&#39;&#34;\n"], url=False))
-
-    assert page.keys == ["a+b%20c", "<'\"\n"]
-
-
-def test_token_is_not_url_decoded() -> None:
-    assert parse_page(AWS.render(Listing((), token="a+b%2F&="))).next_token == "a+b%2F&="
-
-
-def test_last_pages_token_is_ignored() -> None:
-    body = AWS.render(Listing((), token="t")).replace(b">true<", b">false<")
-
-    assert parse_page(body).next_token is None
-
-
-@pytest.mark.parametrize(
-    ("response", "what"),
-    [
-        ({"IsTruncated": True, "Contents": []}, "NextContinuationToken"),
-        ({"Contents": []}, "IsTruncated"),
-        ({"IsTruncated": False, "Contents": [{"Key": "k"}]}, "Size"),
-        ({"IsTruncated": False, "Contents": [{"Size": 1}]}, "Key"),
-        ({"IsTruncated": False, "CommonPrefixes": [{}]}, "Prefix"),
-    ],
-)
-def test_missing_field_is_rejected(response: dict[str, Any], what: str) -> None:
-    with pytest.raises(UnrecognizedPage, match=what):
-        page_from_response(response)
-
-
-@many
-@given(when=modified | st.from_regex(r"[12][0-9]{3}-[01]\d-[0-3]\dT[0-2]\d:00:00Z", fullmatch=True))
-def test_date_is_rejected_or_equal(when: str) -> None:
-    body = AWS.render(Listing((Entry("k", modified=when),)))
-
-    if is_read_like_botocore(body):
-        assert infos_of(parse_page(body), "b")[0]["LastModified"] == parse_timestamp(when)
-
-
-@pytest.mark.parametrize(
-    "day", ["2024-02-29", "2000-02-29", "2023-12-31", "1970-01-01", "2038-04-30", "1999-01-30"]
-)
-def test_real_dates_are_accepted(day: str) -> None:
-    assert is_read_like_botocore(
-        AWS.render(Listing((Entry("k", modified=f"{day}T23:59:59.123Z"),)))
-    )
-
-
-@pytest.mark.parametrize(
-    "day", ["2023-02-29", "2100-02-29", "2024-04-31", "2024-00-10", "0000-01-01"]
-)
-def test_impossible_dates_are_rejected(day: str) -> None:
-    with pytest.raises(UnrecognizedPage):
-        parse_page(AWS.render(Listing((Entry("k", modified=f"{day}T00:00:00Z"),))))

@@ -1,4 +1,4 @@
-"""Files divide into ranges that decode on their own and together have each block once."""
+"""Files divide into ranges. Each decodes alone; together they hold each block once."""
 
 from __future__ import annotations
 
