@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from botocore.loaders import Loader, create_loader
 
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Endpoint, Server, server_for
@@ -171,6 +172,19 @@ def _forget_aws_environment() -> None:
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         AWS_EC2_METADATA_DISABLED="true",
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _service_descriptions_read_once() -> Iterator[None]:
+    """Share botocore's descriptions of services, which take 0.1 s to read for each filesystem."""
+    shared = create_loader()
+
+    def loader(search_path: str | None = None) -> Loader:
+        return create_loader(search_path) if search_path else shared
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", loader)
+        yield
 
 
 @pytest.fixture(scope="session")
