@@ -1,7 +1,7 @@
-"""Fails where the core installation brings more than it needs, or does not do what it promises.
+"""Checks the core installation: nothing unneeded is installed, and everything promised works.
 
-That is: to read, write and open Avro files without pyarrow, and to say of everything else which
-extra it needs.
+It must read, write and open Avro files without pyarrow. Everything else must name the extra that it
+needs.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import fsspec
 
 import fsspec_avroglob
 
-# After the installation, so that its benchmarks are found and its package is not.
+# Last, so that the benchmarks come from the checkout and the package from the installation.
 sys.path.append(str(Path(__file__).parents[1]))
 from benchmarks.endpoint import SyntheticEndpoint
 
 NAMED = {"fsspec", "s3fs", "fastavro", "cramjam", "zstandard", "backports-zstd"}
-# What a new environment holds.
+# Distributions of a new environment, and this one.
 GIVEN = {"fsspec-avroglob", "pip", "setuptools"}
 
 CODECS = ("null", "deflate", "snappy", "bzip2", "xz", "zstandard")
@@ -39,19 +39,19 @@ ROWS = [{"id": number, "name": None if number % 3 else str(number)} for number i
 
 
 def normal(name: str) -> str:
-    """A distribution's name as all of its spellings have it."""
+    """The normalized name of a distribution."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def required(name: str) -> set[str]:
-    """Names of what a distribution asks for whatever extras are chosen."""
+    """Names of the distributions that *name* requires without extras."""
     requirements = distribution(name).requires or []
     names = (re.match(r"[\w.-]+", item) for item in requirements if "extra ==" not in item)
     return {normal(match[0]) for match in names if match}
 
 
 def check_distributions() -> None:
-    """Nothing is installed that the core does not need."""
+    """Check that nothing is installed that the core does not need."""
     asked = required("fsspec-avroglob")
     installed = {normal(item.metadata["Name"]) for item in distributions()}
     belonging, new = set(GIVEN), NAMED & installed
@@ -59,11 +59,11 @@ def check_distributions() -> None:
         belonging |= new
         new = {name for item in new for name in required(item)} & installed - belonging
     strange = sorted((asked - NAMED) | (installed - belonging))
-    assert not strange, f"installed, but not for fsspec, s3fs or fastavro: {strange}"
+    assert not strange, f"installed, but not needed by fsspec, s3fs or fastavro: {strange}"
 
 
 def check_local_files(directory: str) -> None:
-    """Records are written and read, whatever the codec."""
+    """Check that records can be written and read with every codec."""
     for codec in CODECS:
         pattern = f"{directory}/{codec}-*.avro"
         written = fsspec_avroglob.write_avro(iter(ROWS), pattern, SCHEMA, codec, 400)
@@ -91,7 +91,7 @@ async def _ids(pattern: str) -> list[int]:
 
 
 def check_glob_as_a_file() -> None:
-    """A glob is one file for fastavro, and several for this package."""
+    """Check that fastavro reads a glob as one file, with the records of all files."""
     bucket = "counters:3@avro:rows=100,codec=snappy,fields=4"
     with SyntheticEndpoint({"lake": bucket}) as endpoint:
         url, options = "avroglob://lake/data/*.avro", endpoint.storage_options
@@ -102,7 +102,7 @@ def check_glob_as_a_file() -> None:
 
 
 def check_errors(directory: str) -> None:
-    """What needs an extra names it."""
+    """Check that whatever needs an extra names it."""
     file = f"{directory}/null-00000.avro"
 
     def module(name: str) -> Callable[[], Any]:
@@ -133,23 +133,23 @@ def check_errors(directory: str) -> None:
 
 
 def missing(use: Callable[[], Any]) -> str:
-    """What an ImportError says, or that there was none."""
+    """The message of the ImportError that *use* raises."""
     try:
         use()
     except ImportError as error:
         return str(error)
-    return "nothing is missed"
+    return "no ImportError"
 
 
 def main() -> None:
-    """Check everything; raise AssertionError for what does not hold."""
+    """Run all checks; raise AssertionError for the first that fails."""
     check_distributions()
     with tempfile.TemporaryDirectory() as directory:
         check_local_files(directory)
         check_errors(directory)
     check_glob_as_a_file()
     absent = {"numpy", "pandas", "polars", "pyarrow"} & sys.modules.keys()
-    assert not absent, f"imported, though not of the core: {absent}"
+    assert not absent, f"imported, but not part of the core: {absent}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Prints the lower bounds of the dependencies in pyproject.toml as pip constraints."""
+"""Print the lower bounds of the dependencies in pyproject.toml as pip constraints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BOUND = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*>=\s*([0-9.]+)")
 
 
 def main() -> None:
-    """Print one `name==bound` a line for everything that the tests install."""
+    """Print a line `name==bound` for each requirement of the tests."""
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     requirements = [*project["dependencies"], *(item for name in EXTRAS for item in extras[name])]

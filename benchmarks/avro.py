@@ -17,9 +17,9 @@ PACKAGES += ("pandas", "pyarrow")
 TIMEOUT_S, QUICK_TIMEOUT_S = 120.0, 30.0
 BIG_REPEAT = 1270
 ABOUT = (
-    "{run} Each measurement has a process of its own, which has read one small file before; every "
-    "tool ends with a pandas DataFrame unless its name says otherwise. CPU is that of the tool's "
-    "process, memory its peak above the idle process."
+    "{run} Each measurement has its own process, which has read one small file before. Every tool "
+    "ends with a pandas DataFrame unless its name says otherwise. CPU is the time of the tool's "
+    "process. Memory is its peak above the idle process."
 )
 
 

@@ -1,8 +1,8 @@
-"""One measurement: a tool reads Avro files as a table, in this process, and prints the figures.
+"""One measurement: a tool reads Avro files as a table in this process and prints the figures.
 
 `python -m benchmarks.avro_peers TOOL --url URL --bucket NAME` prints one JSON object. The process
 reads one small file before the clock starts, so imports and clients are not measured. Every tool
-ends with a pandas DataFrame, the way its users get one, unless its docstring says otherwise.
+returns a pandas DataFrame as its users would make one, unless its docstring says otherwise.
 """
 
 import io
@@ -10,10 +10,11 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.process import KEY, REGION, SECRET, own_options, s3fs_options, take, tool_command
+from benchmarks.endpoint import KEY, REGION, SECRET, s3fs_options
+from benchmarks.process import own_options, take, tool_command
 
 WARM_UP = "warm-up"
-"""A bucket with one small file."""
+"""The bucket with one small file."""
 
 Read = Callable[[str], Any]
 
@@ -21,7 +22,7 @@ Read = Callable[[str], Any]
 def _own(
     function: str, convert: Callable[[Any], Any] = lambda result: result, **more: Any
 ) -> Callable[[str], Read]:
-    """A function of this package that takes a URL and storage options."""
+    """Read with a function of this package, and convert its result."""
 
     def tool(url: str) -> Read:
         import fsspec_avroglob
@@ -33,12 +34,12 @@ def _own(
 
 
 def _count_rows(batches: Any) -> range:
-    """Count and drop batches."""
+    """Count the rows of batches without keeping them."""
     return range(sum(batch.num_rows for batch in batches))
 
 
 def _resolve(url: str) -> Read:
-    """Resolve with this package: headers and schemas alone."""
+    """Read only headers and schemas, with this package."""
     from fsspec_avroglob import ResolvedSources
 
     options = own_options(url)
@@ -46,7 +47,7 @@ def _resolve(url: str) -> Read:
 
 
 def jetliner(url: str) -> Read:
-    """jetliner, which fetches by itself."""
+    """jetliner, with its own S3 client."""
     import jetliner as library
 
     options = {
@@ -65,7 +66,7 @@ def _s3fs(url: str) -> Any:
 
 
 def polars_avro(url: str) -> Read:
-    """polars-avro over files that s3fs opens."""
+    """polars-avro reads files that s3fs opens."""
     import polars_avro as library
 
     fs = _s3fs(url)
@@ -73,7 +74,7 @@ def polars_avro(url: str) -> Read:
 
 
 def fastavro(url: str) -> Read:
-    """Fastavro over files that s3fs opens."""
+    """Fastavro reads files that s3fs opens."""
     import fastavro as library
     import pandas
 
@@ -106,7 +107,7 @@ def dask(url: str) -> Read:
 
 
 def _kept(url: str, read: Callable[[bytes], Any]) -> Read:
-    """Read from memory: the first reading fetches the file, and medians leave it out."""
+    """Read from memory. The first call fetches the file; the median of the calls ignores it."""
     fs = _s3fs(url)
     known: dict[str, bytes] = {}
 
@@ -118,40 +119,35 @@ def _kept(url: str, read: Callable[[bytes], Any]) -> Read:
     return read_kept
 
 
-def _kept_as_file(url: str, read: Callable[[str], Any]) -> Read:
-    """As `_kept`, for functions that read a URL."""
-    import fsspec
-
-    memory = fsspec.filesystem("memory")
-
-    def read_file(data: bytes) -> Any:
-        memory.store.clear()
-        memory.pipe_file("/file.avro", data)
-        return read("memory://file.avro")
-
-    return _kept(url, read_file)
-
-
 def _own_memory(function: str, convert: Callable[[Any], Any]) -> Callable[[str], Read]:
-    """A function of this package over bytes in memory."""
+    """Read bytes in memory with a function of this package, and convert its result."""
 
     def tool(url: str) -> Read:
+        import fsspec
+
         import fsspec_avroglob
 
-        return _kept_as_file(url, lambda path: convert(getattr(fsspec_avroglob, function)(path)))
+        read, memory = getattr(fsspec_avroglob, function), fsspec.filesystem("memory")
+
+        def read_file(data: bytes) -> Any:
+            memory.store.clear()
+            memory.pipe_file("/file.avro", data)
+            return convert(read("memory://file.avro"))
+
+        return _kept(url, read_file)
 
     return tool
 
 
 def polars_avro_memory(url: str) -> Read:
-    """polars-avro over bytes in memory, alone."""
+    """polars-avro reads bytes in memory and returns a polars frame."""
     import polars_avro as library
 
     return _kept(url, lambda data: library.read_avro(io.BytesIO(data)))
 
 
 def fastavro_memory(url: str) -> Read:
-    """Fastavro over bytes in memory, alone."""
+    """Fastavro reads bytes in memory and returns a list of records."""
     import fastavro as library
 
     return _kept(url, lambda data: list(library.reader(io.BytesIO(data))))

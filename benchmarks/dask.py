@@ -17,12 +17,13 @@ GOAL = 10
 PACKAGES = ("fsspec-avroglob", "dask", "distributed", "pandas", "pyarrow", "fastavro", "s3fs")
 _CONTENT = "codec=snappy,fields=6"
 ABOUT = (
-    "Sums of two columns by a third, of files of 20,000 rows, on a cluster of four processes with "
-    f"one thread each: `{OWN}` is `fsspec_avroglob.dask.read_avro(...).groupby(...)`, `{PEER}` is "
+    "Each tool sums two columns grouped by a third, over files of 20,000 rows. The cluster has "
+    "four processes with one thread each. "
+    f"`{OWN}` is `fsspec_avroglob.dask.read_avro(...).groupby(...)`, `{PEER}` is "
     f"`dask.bag.read_avro(...).to_dataframe().groupby(...)`, `{REFERENCE}` is one process with "
     "fastavro and without Dask. All results are equal. {run} The endpoint takes "
-    f"{REQUEST_LATENCY_S * 1000:g} ms a request. The clusters have started and imported what they "
-    "need before. CPU and memory are those of the process that asks, without the cluster's."
+    f"{REQUEST_LATENCY_S * 1000:g} ms a request. Clusters start and import what they need before "
+    "the measurement. CPU and memory are those of the client process, without the cluster's."
 )
 
 

@@ -1,13 +1,12 @@
-"""One measurement: rows of Avro files grouped and added up by a tool on a Dask cluster.
+"""One measurement: a tool groups and sums the rows of Avro files on a Dask cluster.
 
-`python -m benchmarks.dask_peers TOOL --url URL --bucket NAME` prints one JSON object. The cluster
-has started, and each of its processes has imported what it needs and read a small file, before the
-clock starts. "pandas" is one process without Dask, for the right result.
+`python -m benchmarks.dask_peers TOOL --url URL --bucket NAME` prints one JSON object. Before the
+clock starts, the cluster runs, and each worker has imported its modules and read a small file. The
+tool "pandas" uses one process without Dask; its result is the correct one.
 """
 
 import json
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import Any
 
 import dask
@@ -15,7 +14,8 @@ import dask.bag
 from distributed import Client, LocalCluster
 
 from benchmarks.avro_peers import WARM_UP, fastavro
-from benchmarks.process import own_options, s3fs_options, take, tool_command
+from benchmarks.endpoint import s3fs_options
+from benchmarks.process import own_options, take, tool_command
 
 WORKERS = 4
 
@@ -23,12 +23,12 @@ Grouped = Callable[[str], Any]
 
 
 def sums(frame: Any) -> Any:
-    """Return the sums that every tool computes, of its data frame."""
+    """Return the sums of two columns by a third, the task of every tool."""
     return frame.groupby("kind")[["id", "value"]].sum()
 
 
 def avroglob(url: str) -> Grouped:
-    """Read with this package's dask.dataframe."""
+    """Make a dask.dataframe with this package."""
     from fsspec_avroglob.dask import read_avro
 
     options = own_options(url)
@@ -36,7 +36,7 @@ def avroglob(url: str) -> Grouped:
 
 
 def dask_bag(url: str) -> Grouped:
-    """dask.bag.read_avro over s3fs, turned into a dask.dataframe."""
+    """A dask.dataframe made of dask.bag.read_avro, which uses s3fs."""
     options = s3fs_options(url)
 
     def grouped(path: str) -> Any:
@@ -47,7 +47,7 @@ def dask_bag(url: str) -> Grouped:
 
 
 def pandas(url: str) -> Grouped:
-    """Records of fastavro in one pandas frame."""
+    """One pandas frame of fastavro's records."""
     read = fastavro(url)
     return lambda path: sums(read(path))
 
@@ -59,13 +59,8 @@ TOOLS: dict[str, Callable[[str], Grouped]] = {
 }
 
 
-def _import(modules: Sequence[str]) -> None:
-    for module in modules:
-        import_module(module)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure one tool, on a cluster of processes of this machine."""
+    """Measure one tool on a cluster of local processes."""
     options = tool_command("benchmarks.dask_peers", TOOLS).parse_args(arguments)
     grouped = TOOLS[options.tool](options.url)
     with (
@@ -77,8 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ) as cluster,
         Client(cluster) as client,
     ):
-        client.run(_import, ["pandas", "pyarrow", "fastavro", "s3fs", "fsspec_avroglob.dask"])
-        client.run(_read_alone, options.tool, options.url)
+        client.run(_warm_up, options.tool, options.url)
         grouped(f"{WARM_UP}/data/*.avro")
         path = f"{options.bucket}/data/*.avro"
         sums_by_kind, figures = take(lambda: grouped(path), options)
@@ -87,8 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(figures), flush=True)
 
 
-def _read_alone(tool: str, url: str) -> None:
-    """Read the small file within a worker, so that its clients are there."""
+def _warm_up(tool: str, url: str) -> None:
+    """Read the small file within a worker, which makes its clients and imports its modules."""
     with dask.config.set(scheduler="synchronous"):
         TOOLS[tool](url)(f"{WARM_UP}/data/*.avro")
 

@@ -35,10 +35,10 @@ MEASURES: dict[str, tuple[str, int, str]] = {
     "first_match_s": ("first match", 1, " s"),
 }
 ABOUT = (
-    "{run} Each measurement has a process of its own. CPU is that of the tool's process, the least "
-    "of a few turns where tools are compared by it; memory is its peak above the idle process. "
-    "`>`: cut off, with the figures up to then; `≈`: cut off, and extrapolated from its pace to "
-    "all the requests that it needs."
+    "{run} Each measurement has its own process. CPU is the time of the tool's process; where "
+    "tools are compared by it, the least of several runs. Memory is the peak above the idle "
+    "process. `>` means cut off, with the figures until then. `≈` means cut off, and extrapolated "
+    "from the pace until then to all requests that the tool needs."
 )
 
 

@@ -1,9 +1,9 @@
-"""One measurement: a tool lists what a pattern matches, in this process, and prints the figures.
+"""One measurement: a tool lists the matches of a pattern in this process and prints the figures.
 
 `python -m benchmarks.peers TOOL --url URL --bucket NAME --pattern PATTERN` prints one JSON object.
-Imports, client construction and a first request that finds nothing come before the clock starts, so
-only listing is measured. Tools without braces, or without patterns, get what their users write: a
-loop over the alternatives, or a listing of the literal prefix and a compiled regex.
+The process imports the tool, makes its client and sends a first request that finds nothing before
+the clock starts, so only listing is measured. A tool without braces loops over the alternatives. A
+tool without patterns lists the literal prefix and filters with a compiled regex.
 """
 
 import json
@@ -13,7 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from typing import Any
 
-from benchmarks.process import KEY, REGION, SECRET, own_options, s3fs_options, take, tool_command
+from fsspec.utils import glob_translate
+
+from benchmarks.endpoint import KEY, REGION, SECRET, s3fs_options
+from benchmarks.process import own_options, take, tool_command
+from fsspec_avroglob.glob.pattern import GlobPattern
 
 WARM_UP_PATTERN = "warm-up/*"
 MAGIC = re.compile(r"[*?\[{]")
@@ -64,8 +68,8 @@ def s3fs(url: str) -> Glob:
 
     def glob(bucket: str, pattern: str, detail: bool) -> Any:
         fs.invalidate_cache()
-        found = (fs.glob(f"{bucket}/{one}", detail=detail) for one in alternatives(pattern))
-        return [one for some in found for one in some]
+        patterns = GlobPattern.parse(f"{bucket}/{pattern}").brace_free
+        return [one for brace_free in patterns for one in fs.glob(brace_free, detail=detail)]
 
     return glob
 
@@ -164,22 +168,11 @@ def literal_prefix(pattern: str) -> str:
     return MAGIC.split(pattern, maxsplit=1)[0]
 
 
-def alternatives(pattern: str) -> list[str]:
-    """Return the patterns that `pattern` combines with braces, which may not be nested."""
-    found = re.search(r"{([^{}]*)}", pattern)
-    if not found:
-        return [pattern]
-    head, tail = pattern[: found.start()], pattern[found.end() :]
-    return [one for part in found[1].split(",") for one in alternatives(head + part + tail)]
-
-
 def keep_function(pattern: str) -> Callable[[str], object]:
-    """Return the filter of a pattern; one that keeps a whole directory is cheap."""
+    """Return the filter of a pattern; the filter of a whole directory does nothing."""
     if pattern == literal_prefix(pattern) + "*":
         return lambda key: True
-    from fsspec.utils import glob_translate
-
-    return re.compile("|".join(glob_translate(one) for one in alternatives(pattern))).match
+    return re.compile("|".join(map(glob_translate, GlobPattern.parse(pattern).brace_free))).match
 
 
 def names(bucket: str, matches: Any) -> Iterator[str]:

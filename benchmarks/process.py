@@ -17,9 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.endpoint import control
+from benchmarks.endpoint import KEY, REGION, SECRET, control
 
-KEY, SECRET, REGION = "benchmarks", "benchmarks", "us-east-1"
 OVERHEAD_S = 60.0
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -67,12 +66,6 @@ class Measurement:
 def own_options(url: str) -> dict[str, Any]:
     """Return this package's storage options for the endpoint at `url`."""
     return {"endpoint_url": url, "key": KEY, "secret": SECRET, "region": REGION}
-
-
-def s3fs_options(url: str) -> dict[str, Any]:
-    """Return those of s3fs, which has no option for the region."""
-    region = {"region_name": REGION}
-    return {"endpoint_url": url, "key": KEY, "secret": SECRET, "client_kwargs": region}
 
 
 def measure(

@@ -159,27 +159,27 @@ def _extrapolated(pattern: str, events: Events) -> Cost:
 
 _INTRODUCTION = f"""# Scale
 
-The cost of a glob as buckets grow. Made by `python -m benchmarks scale`: the planner and the lister
-run unchanged, on generated keys, without a network.
+The cost of a glob as buckets grow. `python -m benchmarks scale` writes this page: the planner and
+the lister run unchanged, on generated keys and without a network.
 
-The keys are `{Events(1)[0]}` and so on: ten years of hourly
-directories ({Events.DIRECTORIES:,} of them), filled evenly.
+The keys are `{Events(1)[0]}` and so on: ten years of
+{Events.DIRECTORIES:,} hourly directories, with equally many keys in each.
 
-- LIST: requests. They are exact, except those with `≈`: the pattern needs every page, and the
-  figures of a smaller bucket are scaled up.
-- Time: of the network alone, {LATENCY_S * 1000:.0f} ms for each round of at most
+- LIST: the number of requests. It is exact, except after `≈`: there, the pattern needs every page,
+  and the figures of a smaller bucket are scaled up.
+- Money: S3's list price in us-east-1, $0.005 for 1,000 LIST requests.
+- Time: the network's only, {LATENCY_S * 1000:.0f} ms for each round of at most
   {CONCURRENCY} requests in flight. For the client's time per key see
   [Listing](listing.md).
-- Money: at S3's list price in us-east-1, $0.005 for 1,000 LIST requests.
-- Memory: of the list of paths that `glob` returns. `iglob` holds a few pages, for any number of
+- Memory: the list of paths that `glob` returns. `iglob` holds a few pages, for any number of
   matches.
 """
 
 _READING = f"""## Reading the files
 
-The files of one day, on top of the glob, if each has {FILE_BYTES >> 20} MiB: at most two
-GET requests a file (its header, then the rest), $0.0004 for 1,000, over a link of
-{LINK_BYTES_PER_S / 1e6:.0f} MB/s. Memory is the resulting table.
+Reading the files of one day costs this on top of the glob. Each file has {FILE_BYTES >> 20} MiB
+and takes at most two GET requests, one for its header and one for the rest. 1,000 GET requests cost
+$0.0004. The link transfers {LINK_BYTES_PER_S / 1e6:.0f} MB/s.
 """
 
 

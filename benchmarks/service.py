@@ -1,89 +1,56 @@
-"""The S3 operations of the synthetic endpoint: from an HTTP request to its response."""
+"""The S3 operations of the synthetic endpoint: they turn an HTTP request into a response."""
 
-import json
 import re
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
+
+from aiohttp import web
 
 from benchmarks.content import Repeated, from_name
 from benchmarks.keyspace import Keyspace, Listing, from_spec
-from benchmarks.rendering import (
-    Objects,
-    Query,
-    error_result,
-    list_result,
-)
+from benchmarks.rendering import Objects, Query, error_result, list_result
 
 PAGE_SIZE_LIMIT = 1000
 _RANGE = re.compile(r"bytes=(?=.*\d)(\d*)-(\d*)")
 
 
-class Request(NamedTuple):
-    """An HTTP request; header names are in lower case."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes = b""
-
-
-class Response(NamedTuple):
-    """An HTTP response; a HEAD's has the Content-Length of the body that it leaves out."""
-
-    status: int
-    body: bytes = b""
-    headers: tuple[tuple[str, str], ...] = ()
-    content_type: str = "application/xml"
-
-
 class _Refusal(Exception):
-    """A request that S3 answers with an error document."""
+    """S3 would answer the request with an error document."""
 
     def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
         super().__init__(message)
         self.status, self.code = status, code
 
 
-class _Stored:
-    """The content and the metadata of the objects of a bucket."""
-
-    def __init__(self, content: Repeated) -> None:
-        self.content = content
-        self.objects = Objects(content.size)
-
-
 class Service:
     """Buckets of generated keys behind the read-only part of S3's interface, path style."""
 
     def __init__(self, content: Repeated) -> None:
-        """Start without buckets; objects of buckets that do not say otherwise hold `content`."""
+        """Start without buckets. Objects hold `content` unless the spec of their bucket has one."""
         self.page_size = PAGE_SIZE_LIMIT
         self.empty_pages = 0
         self.buckets: dict[str, Keyspace] = {}
-        self._stored = _Stored(content)
-        self._stored_in: dict[str, _Stored] = {}
+        self._default = (content, Objects(content.size))
+        self._stored: dict[str, tuple[Repeated, Objects]] = {}  # by bucket
 
     def add_buckets(self, buckets: Mapping[str, str | list[str]]) -> None:
-        """Add or replace buckets, each given as a keyspace's spec or as the list of its keys.
+        """Add or replace buckets, by name: the spec of a keyspace or the list of the keys.
 
-        A spec may say after an `@` what the objects hold: `counters:64@avro:rows=20000`.
+        The part of a spec after `@` is the content of the objects: `counters:64@avro:rows=20000`.
         """
         for name, keys in buckets.items():
             spec, _, content = keys.partition("@") if isinstance(keys, str) else ("", "", "")
             self.buckets[name] = from_spec(spec) if spec else Keyspace.of(keys)
-            self._stored_in.pop(name, None)
+            self._stored.pop(name, None)
             if content:
-                self._stored_in[name] = _Stored(from_name(content))
+                made = from_name(content)
+                self._stored[name] = (made, Objects(made.size))
 
-    def _of(self, bucket: str) -> _Stored:
-        return self._stored_in.get(bucket, self._stored)
-
-    def operation(self, request: Request) -> str:
-        """Return S3's name for what `request` asks, or its method when it is no operation here."""
-        path, _, query = request.target.partition("?")
+    def operation(self, request: web.BaseRequest) -> str:
+        """Return S3's name of the operation, or the method if this service does not know it."""
+        path, _, query = request.raw_path.partition("?")
         _, _, key = path.lstrip("/").partition("/")
         if request.method == "HEAD":
             return "HeadObject" if key else "HeadBucket"
@@ -93,9 +60,9 @@ class Service:
             return "GetObject"
         return "ListObjectsV2" if "list-type=2" in query else "ListObjects"
 
-    def respond(self, operation: str, request: Request) -> Response:
-        """Answer `request`, which asks for `operation`, with the result or an error document."""
-        path, _, query = request.target.partition("?")
+    def respond(self, operation: str, request: web.BaseRequest) -> web.Response:
+        """Answer a request for `operation` with the result or an error document."""
+        path, _, query = request.raw_path.partition("?")
         bucket, _, key = unquote(path).lstrip("/").partition("/")
         try:
             if operation not in ("ListObjectsV2", "HeadBucket", "HeadObject", "GetObject"):
@@ -105,15 +72,16 @@ class Service:
                 message = "The specified bucket does not exist"
                 raise _Refusal(HTTPStatus.NOT_FOUND, "NoSuchBucket", message)
             if operation == "ListObjectsV2":
-                return self._list(bucket, dict(parse_qsl(query, keep_blank_values=True)))
+                body = self._list(bucket, dict(parse_qsl(query, keep_blank_values=True)))
+                return web.Response(body=body, content_type="application/xml")
             if operation == "HeadBucket":
-                return Response(200, headers=(("x-amz-bucket-region", "us-east-1"),))
-            return self._read(bucket, key, request)
+                return web.Response(headers={"x-amz-bucket-region": "us-east-1"})
+            return self._read(bucket, key, request.headers.get("Range", ""))
         except _Refusal as refusal:
             body = error_result(refusal.code, str(refusal), path)
-            return Response(refusal.status, body)
+            return web.Response(body=body, status=refusal.status, content_type="application/xml")
 
-    def _list(self, bucket: str, parameters: Mapping[str, str]) -> Response:
+    def _list(self, bucket: str, parameters: Mapping[str, str]) -> bytes:
         token = parameters.get("continuation-token", "")
         requested = parameters.get("max-keys", "1000")
         if not requested.isdecimal():
@@ -128,39 +96,40 @@ class Service:
             max_keys=min(int(requested), self.page_size),
             url=parameters.get("encoding-type") == "url",
         )
-        empty, marker = _place(token) if token else (self.empty_pages, query.start_after)
+        empty, marker = _parse_token(token) if token else (self.empty_pages, query.start_after)
         if empty:
             listing = Listing([], [], truncated=True, next_marker=marker)
             next_token = _token(empty - 1, marker)
         else:
-            space = self.buckets[bucket]
-            listing = space.page(query.prefix, query.delimiter, marker, query.max_keys)
+            keyspace = self.buckets[bucket]
+            listing = keyspace.page(query.prefix, query.delimiter, marker, query.max_keys)
             following = listing.next_marker
             next_token = "" if following is None else _token(self.empty_pages, following)
-        return Response(200, list_result(query, listing, next_token, self._of(bucket).objects))
+        _, objects = self._stored.get(bucket, self._default)
+        return list_result(query, listing, next_token, objects)
 
-    def _read(self, bucket: str, key: str, request: Request) -> Response:
+    def _read(self, bucket: str, key: str, range_header: str) -> web.Response:
         if key not in self.buckets[bucket]:
             message = "The specified key does not exist."
             raise _Refusal(HTTPStatus.NOT_FOUND, "NoSuchKey", message)
-        stored = self._of(bucket)
-        metadata = stored.objects.of(key)
-        start, stop = _range(request.headers.get("range", ""), metadata.size)
-        headers = [
-            ("Accept-Ranges", "bytes"),
-            ("ETag", f'"{metadata.etag}"'),
-            ("Last-Modified", metadata.http_modified),
-        ]
+        content, objects = self._stored.get(bucket, self._default)
+        metadata = objects.of(key)
+        start, stop = _range(range_header, metadata.size)
+        headers = {
+            "Accept-Ranges": "bytes",
+            "Content-Type": "binary/octet-stream",
+            "ETag": f'"{metadata.etag}"',
+            "Last-Modified": metadata.http_modified,
+        }
         status = HTTPStatus.OK
         if stop - start != metadata.size:
             status = HTTPStatus.PARTIAL_CONTENT
-            headers.append(("Content-Range", f"bytes {start}-{stop - 1}/{metadata.size}"))
-        body = stored.content.read(start, stop)
-        return Response(status, body, tuple(headers), "binary/octet-stream")
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{metadata.size}"
+        return web.Response(body=content.read(start, stop), status=status, headers=headers)
 
 
 def _range(header: str, size: int) -> tuple[int, int]:
-    """Return the bounds that a Range header asks for; any but one of bytes is ignored."""
+    """Return the bounds of a Range header; the whole object unless it is one range of bytes."""
     asked = _RANGE.fullmatch(header)
     if asked is None:
         return 0, size
@@ -174,22 +143,17 @@ def _range(header: str, size: int) -> tuple[int, int]:
 
 
 def _token(empty: int, marker: str) -> str:
-    """Return an opaque token, as AWS's are: clients that take it for a key fail here as there.
+    """Return an opaque token, as AWS does, so that a client that uses it as a key fails.
 
-    empty: pages without entries before the one that follows `marker`.
+    empty: number of pages without entries before the page that follows `marker`.
     """
     return f"{empty}." + urlsafe_b64encode(marker.encode()).decode()
 
 
-def _place(token: str) -> tuple[int, str]:
+def _parse_token(token: str) -> tuple[int, str]:
     empty, _, marker = token.partition(".")
     try:
         return int(empty), b64decode(marker, altchars=b"-_", validate=True).decode()
     except ValueError:
         message = "The continuation token provided is incorrect"
         raise _Refusal(HTTPStatus.BAD_REQUEST, "InvalidArgument", message) from None
-
-
-def json_response(value: object) -> Response:
-    """Return the answer of a control request."""
-    return Response(200, json.dumps(value).encode(), content_type="application/json")

@@ -24,25 +24,9 @@ if TYPE_CHECKING:
     from fsspec_avroglob.filesystem.routing import S3Route as S3Route
     from fsspec_avroglob.filesystem.routing import use_for_s3 as use_for_s3
     from fsspec_avroglob.glob.pattern import GlobPattern as GlobPattern
-    from fsspec_avroglob.readers.expand import S3GlobUri as S3GlobUri
-    from fsspec_avroglob.readers.expand import expand_path as expand_path
-    from fsspec_avroglob.readers.expand import expand_path_async as expand_path_async
-    from fsspec_avroglob.readers.expand import expand_paths as expand_paths
-    from fsspec_avroglob.readers.expand import expand_paths_async as expand_paths_async
-    from fsspec_avroglob.readers.expand import parse_s3_glob_uri as parse_s3_glob_uri
+    from fsspec_avroglob.readers.expand import *  # noqa: F403
     from fsspec_avroglob.readers.lazy import scan_avro as scan_avro
-    from fsspec_avroglob.readers.read import AvroBatches as AvroBatches
-    from fsspec_avroglob.readers.read import AvroRecords as AvroRecords
-    from fsspec_avroglob.readers.read import aiter_avro_batches as aiter_avro_batches
-    from fsspec_avroglob.readers.read import aiter_avro_records as aiter_avro_records
-    from fsspec_avroglob.readers.read import iter_avro_batches as iter_avro_batches
-    from fsspec_avroglob.readers.read import iter_avro_records as iter_avro_records
-    from fsspec_avroglob.readers.read import read_avro as read_avro
-    from fsspec_avroglob.readers.read import read_avro_async as read_avro_async
-    from fsspec_avroglob.readers.read import read_avro_schema as read_avro_schema
-    from fsspec_avroglob.readers.read import read_avro_schema_async as read_avro_schema_async
-    from fsspec_avroglob.readers.read import read_avro_table as read_avro_table
-    from fsspec_avroglob.readers.read import read_avro_table_async as read_avro_table_async
+    from fsspec_avroglob.readers.read import *  # noqa: F403
     from fsspec_avroglob.readers.sources import ResolvedSources as ResolvedSources
     from fsspec_avroglob.readers.write import write_avro as write_avro
     from fsspec_avroglob.readers.write import write_avro_async as write_avro_async
@@ -82,10 +66,7 @@ __all__ = [*_MODULES]
 _DEPRECATED = {
     "expand_s3_glob": ("readers.expand", "expand_path"),
     "expand_s3_glob_async": ("readers.expand", "expand_path_async"),
-    "is_glob_pattern": (
-        "glob.magic",
-        "expand_path, which takes both paths and globs",
-    ),
+    "is_glob_pattern": ("glob.magic", "expand_path, which takes both paths and globs"),
     "is_s3_uri": ("readers.locate", "parse_s3_glob_uri, which raises ValueError for other URIs"),
 }
 

@@ -112,18 +112,14 @@ def read_avro(
         engine=engine,
     )
     reader = PieceReader(layout, storage, decoding)
-    parts = _partitions(resolved, blocksize)
-    return new_collection(_ReadAvro(reader, [parts], None, [], {}, True, reader.empty))
-
-
-def _partitions(resolved: ResolvedSources, blocksize: Blocksize) -> list[Piece]:
-    """Divide the table into at least one piece."""
     if blocksize == "auto":
-        found = pieces(resolved, readers=_threads())
+        parts = pieces(resolved, readers=_threads())
     else:
         size = parse_bytes(blocksize) if isinstance(blocksize, str) else blocksize
-        found = pieces(resolved, size)
-    return found or [_NO_PIECE]
+        parts = pieces(resolved, size)
+    parts = parts or [_NO_PIECE]  # Dask needs at least one
+    meta = reader(_NO_PIECE, layout.arrow.names)
+    return new_collection(_ReadAvro(reader, [parts], None, [], {}, True, meta))
 
 
 def _threads() -> int:
@@ -149,19 +145,11 @@ class PieceReader:
     def __call__(self, piece: Piece, columns: Sequence[str]) -> pandas.DataFrame:
         """Read these columns of *piece*."""
         layout = self.layout.select(columns)
-        if not piece.spans:
-            return self._frame(layout, layout.arrow.empty_table())
-        return self._frame(layout, read_piece(piece, layout, self.storage_options, self.options))
-
-    @property
-    def empty(self) -> pandas.DataFrame:
-        """A frame with all columns and no rows, which Dask calls meta."""
-        return self._frame(self.layout, self.layout.arrow.empty_table())
-
-    def _frame(self, layout: TableLayout, table: Any) -> pandas.DataFrame:
         builder = FrameBuilder(layout.arrow, self.options.dtype_backend, layout.categories)
-        for batch in table.to_batches():
-            builder.add(batch)
+        if piece.spans:
+            table = read_piece(piece, layout, self.storage_options, self.options)
+            for batch in table.to_batches():
+                builder.add(batch)
         return builder.frame()
 
 
@@ -206,19 +194,14 @@ class _ReadAvro(FromMapProjectable):  # type: ignore[misc]  # dask has no types
     def _condition(self, predicate: ex.Expr) -> tuple[str, Callable[[Any], bool]] | None:
         """Return the ``key=value`` column of a comparison and its test, else None."""
         compare = _COMPARISONS.get(type(predicate))
-        if compare is None:
-            return None
-        key = self._directory(predicate.left, predicate.right)
-        return None if key is None else (key, lambda value: compare(value, predicate.right))
-
-    def _directory(self, column: Any, literal: Any) -> str | None:
-        """Return the name of a ``key=value`` column that compares with *literal*; else None."""
+        column = None if compare is None else predicate.left
         if not isinstance(column, ex.Projection) or column.frame._name != self._name:
             return None
         (key,) = column.columns
         kind = self.operand("func").layout.hive.get(key)
-        comparable = kind is not None and type(literal) is _LITERALS[kind]
-        return key if comparable else None
+        if compare is None or kind is None or type(predicate.right) is not _LITERALS[kind]:
+            return None
+        return key, lambda value: compare(value, predicate.right)
 
 
 def to_avro(

@@ -84,12 +84,13 @@ class _AvroDatasource(Datasource):  # type: ignore[misc]  # Ray has no types
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
     ) -> list[ReadTask]:
-        return [self._task(part, per_task_row_limit) for part in self._parts]
-
-    def _task(self, part: Piece, row_limit: int | None) -> ReadTask:
-        files = tuple(span.file.path for span in part.spans)
-        known = BlockMetadata(None, part.size_bytes, exec_stats=None, input_files=files)
-        return ReadTask(partial(self._read, part), known, self._layout.arrow, row_limit)
+        tasks = []
+        for part in self._parts:
+            files = tuple(span.file.path for span in part.spans)
+            known = BlockMetadata(None, part.size_bytes, exec_stats=None, input_files=files)
+            read = partial(self._read, part)
+            tasks.append(ReadTask(read, known, self._layout.arrow, per_task_row_limit))
+        return tasks
 
 
 def _read(

@@ -1,4 +1,4 @@
-"""Puts the help of every command into the page that asks for it."""
+"""Insert the help of every command into the page with the mark."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ _MARK = "<!-- the help of every command -->"
 
 
 def on_page_markdown(markdown: str, **kwargs: Any) -> str:
-    """Called by MkDocs with the text of each page."""
+    """MkDocs calls this with the text of each page."""
     return markdown.replace(_MARK, "\n".join(_sections())) if _MARK in markdown else markdown
 
 

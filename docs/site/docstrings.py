@@ -1,4 +1,4 @@
-"""Makes of the docstrings' Sphinx roles and lists of arguments what Markdown shows."""
+"""Convert the Sphinx roles and lists of arguments of docstrings to Markdown."""
 
 import re
 from typing import Any
@@ -10,10 +10,10 @@ _ARGUMENT = re.compile(r"^([a-z_]\w*(?:, [a-z_]\w*)*): ", re.MULTILINE)
 
 
 class Docstrings(griffe.Extension):
-    """Rewrites each docstring once."""
+    """Convert every docstring."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
-        """Called for every object when it has been loaded."""
+        """Griffe calls this for every loaded object."""
         if obj.docstring is not None:
             text = _ROLE.sub(r"`\1`", obj.docstring.value).replace("``", "`")
             paragraphs = text.split("\n\n")

@@ -1,4 +1,4 @@
-"""Puts sections of README.md into the pages that point at them, so that both places can be read."""
+"""Insert sections of README.md into the pages that link to them."""
 
 import re
 from typing import Any
@@ -7,5 +7,5 @@ _POINTER = re.compile(r"^\[[^]]+\]\(\.\./\.\./README\.md#([\w-]+)\)$", re.MULTIL
 
 
 def on_page_markdown(markdown: str, **kwargs: Any) -> str:
-    """Called by MkDocs with the text of each page."""
+    """MkDocs calls this with the text of each page."""
     return _POINTER.sub(r'--8<-- "README.md:\1"', markdown)

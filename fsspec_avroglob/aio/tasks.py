@@ -122,27 +122,22 @@ async def ordered(
 ) -> AsyncGenerator[tuple[T, U], None]:
     """Yield each item with the result of ``work(item)``, in the order of the items.
 
-    Parameters
-    ----------
-    items : async generator
-        Closed when this generator ends.
-    work : callable
-        Runs concurrently for several items. A failure is raised when its item is due.
-    ahead : callable
-        Returns how many items to begin beyond the one that the caller waits for. It is called
-        before each item is begun. With 0, nothing begins before the caller asks for it.
+    *work* runs concurrently for several items, and a failure is raised when its item is due.
+    ``ahead()`` returns how many items to begin beyond the one that the caller waits for; it is
+    called before each item is begun. With 0, nothing begins before the caller asks for it. *items*
+    is closed when this generator ends.
     """
     begun: deque[tuple[T, asyncio.Future[U]]] = deque()
-    changed, requested = asyncio.Event(), asyncio.Event()
-    waiting = 0
+    changed = asyncio.Event()
+    waiting = False
 
     async def begin() -> None:
         try:
             async with aclosing(items) as source:
                 while True:
                     while len(begun) >= waiting + ahead():
-                        requested.clear()
-                        await requested.wait()
+                        changed.clear()
+                        await changed.wait()
                     try:
                         item = await anext(source)
                     except StopAsyncIteration:
@@ -155,8 +150,8 @@ async def ordered(
     producer = asyncio.create_task(begin())
     try:
         while True:
-            waiting = 1
-            requested.set()
+            waiting = True
+            changed.set()
             while not begun and not producer.done():
                 changed.clear()
                 await changed.wait()
@@ -165,8 +160,8 @@ async def ordered(
                 return
             item, result = begun[0][0], await begun[0][1]
             begun.popleft()
-            waiting = 0
-            requested.set()
+            waiting = False
+            changed.set()
             yield item, result
     finally:
         unfinished: list[asyncio.Future[Any]] = [producer, *(future for _, future in begun)]

@@ -92,7 +92,7 @@ class TableSchema:
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns: the fields of the record, or the one column ``value``."""
-        return tuple(self.parsed.fields) if self.parsed.is_record else (VALUE_COLUMN,)
+        return tuple(self.types)
 
     @cached_property
     def types(self) -> Mapping[str, AvroSchema]:

@@ -13,7 +13,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from fsspec_avroglob.errors import BlockTooLargeError, CodecError
 
@@ -45,16 +45,6 @@ def decompress(codec: str, data: bytes, max_bytes: int = MAX_BLOCK_BYTES) -> byt
     return data
 
 
-class _Decompressor(Protocol):
-    """What the decompressor objects of zlib, bz2, lzma and zstd have in common."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
-
-
 def _decompress_streams(codec: str, data: bytes, max_bytes: int) -> Iterator[bytes]:
     """Decompress stream by stream. Arguments and errors: :func:`decompress`."""
     new_decompressor, error_types = _codec(codec)
@@ -80,7 +70,7 @@ def _decompress_streams(codec: str, data: bytes, max_bytes: int) -> Iterator[byt
         raise CodecError(f"its data is not {codec}: {error}") from error
 
 
-def _codec(name: str) -> tuple[Callable[[], _Decompressor], tuple[type[Exception], ...]]:
+def _codec(name: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
     """What makes a decompressor for a codec, and the exceptions that the decompressor raises."""
     match name:
         case "deflate":
@@ -108,39 +98,28 @@ def zstandard() -> Any:
     return zstd
 
 
-def _snappy() -> Any:
-    try:
-        from cramjam import snappy
-    except ImportError as error:
-        raise _missing("snappy", "cramjam") from error
-    return snappy
-
-
 def _missing(codec: str, package: str) -> CodecError:
     return CodecError(
         f"its codec {codec!r} needs the package {package}: pip install 'fastavro[{codec}]'"
     )
 
 
-def _snappy_length(data: bytes) -> int:
-    """The decompressed size that snappy data claims."""
-    if len(data) <= _SNAPPY_CRC_BYTES:
+def _decompress_snappy(data: bytes, max_bytes: int) -> bytes:
+    try:
+        from cramjam import snappy
+    except ImportError as error:
+        raise _missing("snappy", "cramjam") from error
+    stored, checksum = data[:-_SNAPPY_CRC_BYTES], data[-_SNAPPY_CRC_BYTES:]
+    if not stored:
         raise CodecError(f"its {len(data)} bytes are too few for snappy data and its checksum")
     try:
-        length: int = _snappy().decompress_raw_len(data[:-_SNAPPY_CRC_BYTES])
+        too_large = snappy.decompress_raw_len(stored) > max_bytes
+        decompressed = b"" if too_large else bytes(snappy.decompress_raw(stored))
     except Exception as error:  # cramjam's exceptions have no other common base
         raise CodecError(f"its data is not snappy: {error}") from error
-    return length
-
-
-def _decompress_snappy(data: bytes, max_bytes: int) -> bytes:
-    if _snappy_length(data) > max_bytes:
+    if too_large:
         raise BlockTooLargeError("snappy", max_bytes)
-    try:
-        decompressed = bytes(_snappy().decompress_raw(data[:-_SNAPPY_CRC_BYTES]))
-    except Exception as error:
-        raise CodecError(f"its data is not snappy: {error}") from error
-    if zlib.crc32(decompressed) != int.from_bytes(data[-_SNAPPY_CRC_BYTES:], "big"):
+    if zlib.crc32(decompressed) != int.from_bytes(checksum, "big"):
         raise CodecError("its data does not match the checksum that follows")
     return decompressed
 

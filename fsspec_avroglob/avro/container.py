@@ -48,9 +48,6 @@ class NeedMoreBytes(Exception):
         super().__init__(size_bytes)
         self.size_bytes = size_bytes
 
-    def __str__(self) -> str:
-        return f"at least {self.size_bytes} bytes are needed"
-
 
 @dataclass(frozen=True)
 class ContainerHeader:
@@ -79,19 +76,6 @@ class ContainerHeader:
             return json.loads(self.schema_text)
         except (ValueError, RecursionError) as error:
             raise NotAvroError(f"its schema is not usable JSON ({error})") from error
-
-
-class BlockHeader(NamedTuple):
-    """The two numbers at the start of a block.
-
-    - ``value_count``: number of values in the block.
-    - ``size_bytes``: length of the block's data as stored, without header and sync marker.
-    - ``data_offset``: where the data starts in the parsed buffer.
-    """
-
-    value_count: int
-    size_bytes: int
-    data_offset: int
 
 
 class Block(NamedTuple):
@@ -160,32 +144,20 @@ def header_of(path: str, data: bytes, *, whole: bool) -> ContainerHeader | int:
         return min(more.size_bytes + HEAD_BYTES, 2 * MAX_HEADER_BYTES)
 
 
-def parse_block_header(data: bytes, offset: int = 0) -> BlockHeader:
-    """Parse the header of the block that starts at ``offset`` of ``data``.
-
-    Raises NeedMoreBytes if ``data`` ends within the header, and NotAvroError if count or size is
-    negative or longer than 64 bits.
-    """
-    count, after_count = _parse_long(data, offset)
-    size_bytes, data_offset = _parse_long(data, after_count)
-    if count < 0 or size_bytes < 0:
-        raise NotAvroError(f"a block cannot have {count} values in {size_bytes} bytes")
-    return BlockHeader(count, size_bytes, data_offset)
-
-
 def walk_blocks(
     data: bytes,
     sync_marker: bytes,
     *,
     base: int = 0,
     start: int = 0,
+    stop: int | None = None,
     file_bytes: int | None = None,
 ) -> Iterator[Block]:
-    """The consecutive blocks of *data*, from its byte *start* to its end.
+    """The consecutive blocks that begin in the bytes [start, stop) of *data*, None for its end.
 
     Other arguments and errors: :func:`block_at`.
     """
-    while start < len(data):
+    while start < (len(data) if stop is None else stop):
         block = block_at(data, start, sync_marker, base=base, file_bytes=file_bytes)
         yield block
         start = block.end - base
@@ -231,13 +203,16 @@ def claimed_block(
     """
     offset = base + start
     try:
-        count, size_bytes, data_start = parse_block_header(data, start)
+        count, size_start = _parse_long(data, start)
+        size_bytes, data_start = _parse_long(data, size_start)
     except NotAvroError as error:
         raise CorruptBlockError(str(error), offset) from error
     except NeedMoreBytes as more:
         if file_bytes is not None and base + more.size_bytes > file_bytes:
             raise CorruptBlockError("the file ends within its header", offset) from more
         raise
+    if count < 0 or size_bytes < 0:
+        raise CorruptBlockError(f"a block cannot have {count} values in {size_bytes} bytes", offset)
     end = base + data_start + size_bytes + SYNC_MARKER_BYTES
     if file_bytes is not None and end > file_bytes:
         reason = f"it claims {size_bytes} bytes of data, but the file ends at byte {file_bytes}"
@@ -326,12 +301,12 @@ def blocks_in_range(
         first = find_block(
             data, sync_marker, base=base, at_or_after=byte_range.start, file_bytes=file_bytes
         )
-    blocks = []
-    while first is not None and first < byte_range.stop:
-        block = block_at(data, first - base, sync_marker, base=base, file_bytes=file_bytes)
-        blocks.append(block)
-        first = block.end
-    return blocks
+        if first is None:
+            return []
+    start, stop = first - base, byte_range.stop - base
+    return list(
+        walk_blocks(data, sync_marker, base=base, start=start, stop=stop, file_bytes=file_bytes)
+    )
 
 
 def split_ranges(size_bytes: int, header_bytes: int, split_bytes: int) -> list[ByteRange]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fsspec_avroglob.avro import leaves
+from fsspec_avroglob.avro.leaves import Conversion
 from fsspec_avroglob.avro.physical import (
     KEY,
     VALUE,
@@ -26,12 +26,10 @@ from fsspec_avroglob.avro.physical import (
 )
 from fsspec_avroglob.avro.resolution import (
     Branch,
-    Difference,
     EnumStep,
     FieldStep,
+    ItemStep,
     LeafStep,
-    ListStep,
-    MapStep,
     RecordStep,
     RecursionStep,
     Step,
@@ -39,21 +37,7 @@ from fsspec_avroglob.avro.resolution import (
     identity,
 )
 from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, branches_of, kind_of
-from fsspec_avroglob.errors import ConversionError, InvalidSchemaError
-
-Live: TypeAlias = pa.BooleanArray | None
-"""Which rows have a value; the rows of a field of a null record do not. None means all rows."""
-
-
-class Conversion(NamedTuple):
-    """How one type is converted.
-
-    - ``physical``: the Arrow type of the input; records may have further fields.
-    - ``convert``: turns an array of that type into one of the table's type, of equal length.
-    """
-
-    physical: pa.DataType
-    convert: Callable[[pa.Array, Live], pa.Array]
+from fsspec_avroglob.errors import ConversionError, InvalidSchemaError, SchemaMismatchError
 
 
 def compile_step(
@@ -61,15 +45,6 @@ def compile_step(
 ) -> Conversion:
     """The conversion that follows *step* to *type_* of *reader*; *target* is its Arrow type."""
     return _Compiler(reader).compile("", step, type_, target)
-
-
-class _Member(NamedTuple):
-    """A branch of the writer's union: the reader's branch for its values, or why there is none."""
-
-    position: int | None
-    physical: pa.DataType | None
-    convert: Callable[[pa.Array, Live], pa.Array] | None
-    problem: str
 
 
 @dataclass(frozen=True)
@@ -83,11 +58,10 @@ class _Compiler:
                 return _guarded(path, leaves.leaf(step.writer, step.reader, target))
             case EnumStep():
                 return _guarded(path, leaves.enum(step.writer, step.reader, step.positions))
-            case ListStep():
-                items = self.compile(f"{path}[]", step.items, type_["items"], target.value_type)
-                return Conversion(pa.list_(items.physical), _list(items, target))
-            case MapStep():
+            case ItemStep() if kind_of(type_) == "map":
                 return self._map(path, step, type_, target)
+            case ItemStep():
+                return self._list(path, step, type_, target)
             case RecordStep():
                 return self._record(path, step, type_, target)
             case UnionStep():
@@ -95,18 +69,25 @@ class _Compiler:
             case RecursionStep():
                 raise RecursionError(f"field {path!r}: record {step.reader_name} contains itself")
 
-    def _map(self, path: str, step: MapStep, type_: Any, target: pa.DataType) -> Conversion:
+    def _list(self, path: str, step: ItemStep, type_: Any, target: pa.DataType) -> Conversion:
+        items = self.compile(f"{path}[]", step.item, type_["items"], target.value_type)
+
+        def convert(array: pa.Array) -> pa.Array:
+            array = _unsliced(array)
+            children = [items.convert(_values(array))]
+            return pa.Array.from_buffers(target, len(array), array.buffers()[:2], children=children)
+
+        return Conversion(pa.list_(items.physical), convert)
+
+    def _map(self, path: str, step: ItemStep, type_: Any, target: pa.DataType) -> Conversion:
         keys = _guarded(f"{path}{{}}", leaves.leaf("string", "string", pa.string()))
-        values = self.compile(f"{path}{{}}", step.values, type_["values"], target.item_type)
+        values = self.compile(f"{path}{{}}", step.item, type_["values"], target.item_type)
         entry = pa.struct([(KEY, keys.physical), (VALUE, values.physical)])
 
-        def convert(array: pa.Array, live: Live) -> pa.Array:
+        def convert(array: pa.Array) -> pa.Array:
             array = _unsliced(array)
             entries = _values(array)
-            columns = [
-                keys.convert(entries.field(KEY), None),
-                values.convert(entries.field(VALUE), None),
-            ]
+            columns = [keys.convert(entries.field(KEY)), values.convert(entries.field(VALUE))]
             entry_type = pa.struct([target.key_field, target.item_field])
             converted = pa.Array.from_buffers(entry_type, len(entries), [None], children=columns)
             buffers = array.buffers()[:2]
@@ -116,177 +97,146 @@ class _Compiler:
 
     def _record(self, path: str, step: RecordStep, type_: Any, target: pa.DataType) -> Conversion:
         physical: dict[str, pa.DataType] = {}
-        makers: list[Callable[[pa.Array, Live], pa.Array]] = []
+        # For each field the name of the raw column, None for a default, and its conversion.
+        sources: list[tuple[str | None, Callable[[pa.Array], pa.Array]]] = []
         for index, field in enumerate(step.fields):
             inner = f"{path}.{field.name}" if path else field.name
             field_type = target.field(index).type
             if field.step is None or field.position is None:
-                makers.append(self._constant(inner, field, field_type))
+                sources.append((None, self._constant(inner, field, field_type)))
                 continue
             conversion = self.compile(inner, field.step, field.reader, field_type)
             name = field_name(field.position)
             # Through aliases, two fields may read different parts of one field of the writer.
             physical[name] = _both(physical.get(name), conversion.physical)
-            makers.append(_field(name, conversion))
+            sources.append((name, conversion.convert))
 
-        def convert(array: pa.Array, live: Live) -> pa.Array:
+        def convert(array: pa.Array) -> pa.Array:
             array = _unsliced(array)
-            if array.null_count:
-                live = array.is_valid() if live is None else pc.and_(live, array.is_valid())
-            children = [make(array, live) for make in makers]
-            buffers = array.buffers()[:1]
-            return pa.Array.from_buffers(target, len(array), buffers, children=children)
+            children = [
+                make(array if name is None else array.field(name)) for name, make in sources
+            ]
+            return pa.Array.from_buffers(target, len(array), [None], children=children)
 
         return Conversion(pa.struct(list(physical.items())), convert)
 
     def _constant(
         self, path: str, field: FieldStep, target: pa.DataType
-    ) -> Callable[[pa.Array, Live], pa.Array]:
+    ) -> Callable[[pa.Array], pa.Array]:
         """A function that repeats a field's default for each row."""
         step = identity(self.reader, field.reader)
         conversion = self.compile(path, step, field.reader, target)
         try:
             value = _Default(self.reader).of(field.reader, field.default)
-            one = conversion.convert(pa.array([value], conversion.physical), None)
+            one = conversion.convert(pa.array([value], conversion.physical))
         except (KeyError, ValueError, OverflowError, pa.ArrowException) as error:
             raise InvalidSchemaError(
                 f"invalid Avro schema: field {path!r} has the default {field.default!r}, "
                 "which is not of its type"
             ) from error
-        return lambda array, live: one.take(pa.array(numpy.zeros(len(array), numpy.int32)))
+        return lambda array: one.take(pa.array(numpy.zeros(len(array), numpy.int32)))
 
     def _union(self, path: str, step: UnionStep, target: pa.DataType) -> Conversion:
-        members = [self._member(path, branch, step.reader, target) for branch in step.branches]
-        kept = non_null(step.writer)
+        """Convert the values branch by branch, and join them by the reader's branches."""
+        members = [self._branch(path, branch, step.reader, target) for branch in step.branches]
+        kept, taken = non_null(step.writer), non_null(step.reader)
         general = is_general_union(step.writer)
-        types = [(field_name(i), members[i].physical) for i in kept]
+        types = [(i, member.physical) for i, member in enumerate(members) if member is not None]
         if general:
-            physical = pa.struct([(name, type_) for name, type_ in types if type_ is not None])
+            physical = pa.struct([(field_name(i), type_) for i, type_ in types])
         else:
-            physical = next((type_ for _, type_ in types if type_ is not None), pa.null())
+            physical = types[0][1] if types else pa.null()
         nullable = any(kind_of(branch) == "null" for branch in branches_of(step.reader))
+        # Most columns are of one type or null. Only records have fields, which must not be null.
+        only = None
+        if not general and len(kept) == len(taken) == 1 and not pa.types.is_struct(physical):
+            only = members[kept[0]]
 
-        def convert(array: pa.Array, live: Live) -> pa.Array:
+        def convert(array: pa.Array) -> pa.Array:
             array = _unsliced(array)
-            parts, is_null = _split(array, kept, general)
-            if not nullable:
-                wrong = is_null if live is None else pc.and_(is_null, live)
-                if pc.any(wrong).as_py():
-                    reason = "a value is null, which the reader schema does not allow"
-                    raise ConversionError(path, reason)
-            _refuse_branches(path, parts, is_null, members)
-            return _join(parts, len(array), is_null, members, step.reader, target)
+            parts, nulls = _split(array, kept, general) if only is None else ({}, array.null_count)
+            if nulls and not nullable:
+                reason = "a value is null, which the reader schema does not allow"
+                raise ConversionError(path, reason)
+            if only is not None:
+                return only.convert(array)
+            converted: dict[int | None, list[_Part]] = {}
+            for i, (rows, values) in parts.items():
+                if (member := members[i]) is not None:
+                    part = rows, member.convert(values)
+                    converted.setdefault(step.branches[i].position, []).append(part)
+            read = [part for of_branch in converted.values() for part in of_branch]
+            if nulls + sum(len(rows) for rows, _ in read) < len(array):
+                steps = [branch.step for branch in step.branches]
+                why = next(one for one in steps if isinstance(one, SchemaMismatchError))
+                problem = f"{why.type} is not {why.first_type}"
+                raise ConversionError(path, f"a value is of a type that is not read: {problem}")
+            if len(taken) <= 1:
+                return _joined(read, len(array), target)
+            children = [
+                _joined(converted.get(position, []), len(array), target.field(index).type)
+                for index, position in enumerate(taken)
+            ]
+            valid = numpy.zeros(len(array), bool)
+            for rows, _ in read:
+                valid[rows] = True
+            bitmap = pa.array(valid).buffers()[1] if nulls else None
+            return pa.Array.from_buffers(target, len(array), [bitmap], children=children)
 
         return Conversion(physical, convert)
 
-    def _member(
+    def _branch(
         self, path: str, branch: Branch, reader: AvroSchema, target: pa.DataType
-    ) -> _Member:
-        if branch.position is None:
-            assert isinstance(branch.step, Difference)
-            return _Member(None, None, None, f"{branch.step.writer} is not {branch.step.reader}")
-        assert not isinstance(branch.step, Difference)
-        taken = branches_of(reader)[branch.position]
-        kept = non_null(reader)
-        if branch.position not in kept:
-            return _Member(branch.position, pa.null(), None, "")
-        inner = target.field(kept.index(branch.position)).type if len(kept) > 1 else target
-        conversion = self.compile(path, branch.step, taken, inner)
-        return _Member(branch.position, conversion.physical, conversion.convert, "")
+    ) -> Conversion | None:
+        """The conversion of a branch of the writer; None for null, and if the reader lacks it."""
+        position, step, taken = branch.position, branch.step, non_null(reader)
+        if position not in taken or isinstance(step, SchemaMismatchError):
+            return None
+        inner = target.field(taken.index(position)).type if len(taken) > 1 else target
+        return self.compile(path, step, branches_of(reader)[position], inner)
 
 
-_Parts: TypeAlias = tuple[Mapping[int, pa.Array], pa.BooleanArray]
-"""Values of a union by the writer's branch, and where the value is null or its record is null.
-
-Each array has the length of the union, and null where the value is of another branch."""
+_Part: TypeAlias = tuple[Any, pa.Array]
+"""The rows that have values of one branch, in order, and these values, of which none is null."""
 
 
-def _split(array: pa.Array, kept: list[int], general: bool) -> _Parts:
-    """The branches of a union; a general union is a struct of its branches or a dense union."""
-    if not general:
-        return dict.fromkeys(kept, array), array.is_null()
-    if pa.types.is_struct(array.type):
-        names = {field_name(i): i for i in kept}
-        columns = [(array.type.field(k).name, array.field(k)) for k in range(len(array.type))]
-        return {names[name]: column for name, column in columns}, array.is_null()
-    codes = numpy.asarray(array.type_codes)
-    offsets = numpy.asarray(array.offsets)
+def _split(array: pa.Array, kept: list[int], general: bool) -> tuple[dict[int, _Part], int]:
+    """The parts of a union by the writer's branch, and how many of its values are null.
+
+    A general union is a struct of the branches that are read, or a dense union.
+    """
+    if not pa.types.is_union(array.type):
+        columns = dict.fromkeys(kept, array)
+        if general:
+            names = {field_name(i): i for i in kept}
+            # flatten() makes the fields of null structs null; pyarrow fills them with other values.
+            fields = zip(array.type, array.flatten(), strict=True)
+            columns = {names[field.name]: column for field, column in fields}
+        parts = {
+            i: (numpy.flatnonzero(column.is_valid()), column.drop_null())
+            for i, column in columns.items()
+        }
+        return parts, array.null_count
+    codes, offsets = numpy.asarray(array.type_codes), numpy.asarray(array.offsets)
     parts = {}
     for i in kept:
-        elsewhere = codes != i
-        rows = pa.array(numpy.where(elsewhere, 0, offsets), pa.int32(), mask=elsewhere)
-        parts[i] = array.field(i).take(rows).field(0)
-    return parts, pa.array(~numpy.isin(codes, kept))
+        rows = numpy.flatnonzero(codes == i)
+        parts[i] = rows, array.field(i).take(pa.array(offsets[rows])).field(0)
+    return parts, len(array) - sum(len(rows) for rows, _ in parts.values())
 
 
-def _refuse_branches(
-    path: str, parts: Mapping[int, pa.Array], is_null: pa.BooleanArray, members: list[_Member]
-) -> None:
-    """Raise ConversionError if a value is of a branch that no branch of the reader takes."""
-    problems = [member.problem for member in members if member.position is None]
-    if not problems:
-        return
-    taken = numpy.asarray(is_null)
-    for i, part in parts.items():
-        if members[i].convert is not None:
-            taken = taken | numpy.asarray(part.is_valid())
-    if not taken.all():
-        raise ConversionError(path, f"a value is of a type that is not read: {problems[0]}")
-
-
-def _join(
-    parts: Mapping[int, pa.Array],
-    length: int,
-    is_null: pa.BooleanArray,
-    members: list[_Member],
-    reader: AvroSchema,
-    target: pa.DataType,
-) -> pa.Array:
-    """The values of all branches as one array of the reader's type."""
-    by_target: dict[int, list[pa.Array]] = {}
-    for i, part in parts.items():
-        convert, position = members[i].convert, members[i].position
-        if convert is not None and position is not None:
-            by_target.setdefault(position, []).append(convert(part, part.is_valid()))
-    kept = non_null(reader)
-    if len(kept) <= 1:
-        return _merged([a for arrays in by_target.values() for a in arrays], length, target)
-    children = [
-        _merged(by_target.get(position, []), length, target.field(index).type)
-        for index, position in enumerate(kept)
-    ]
-    valid = pc.invert(is_null)
-    bitmap = None if pc.all(valid).as_py() else _unsliced(valid).buffers()[1]
-    return pa.Array.from_buffers(target, length, [bitmap], children=children)
-
-
-def _merged(arrays: list[pa.Array], length: int, target: pa.DataType) -> pa.Array:
-    """One array from several of equal length, of which at most one has a value in each row."""
-    if not arrays:
+def _joined(parts: list[_Part], length: int, target: pa.DataType) -> pa.Array:
+    """One array of *length* from parts of different rows; the other rows are null."""
+    if not parts:
         return pa.nulls(length, target)
-    if len(arrays) == 1:
-        return arrays[0]
-    rows = numpy.arange(length)
+    if len(parts[0][0]) == length:
+        return parts[0][1]
+    rows = numpy.concatenate([rows for rows, _ in parts])
     source = numpy.zeros(length, numpy.int64)
+    source[rows] = numpy.arange(len(rows))
     missing = numpy.ones(length, bool)
-    for index, array in enumerate(arrays):
-        valid = numpy.asarray(array.is_valid())
-        source[valid] = rows[valid] + index * length
-        missing &= ~valid
-    return pa.concat_arrays(arrays).take(pa.array(source, mask=missing))
-
-
-def _field(name: str, conversion: Conversion) -> Callable[[pa.Array, Live], pa.Array]:
-    return lambda array, live: conversion.convert(array.field(name), live)
-
-
-def _list(items: Conversion, target: pa.DataType) -> Callable[[pa.Array, Live], pa.Array]:
-    def convert(array: pa.Array, live: Live) -> pa.Array:
-        array = _unsliced(array)
-        children = [items.convert(_values(array), None)]
-        return pa.Array.from_buffers(target, len(array), array.buffers()[:2], children=children)
-
-    return convert
+    missing[rows] = False
+    return pa.concat_arrays([array for _, array in parts]).take(pa.array(source, mask=missing))
 
 
 def _unsliced(array: pa.Array) -> pa.Array:
@@ -311,8 +261,8 @@ def _both(first: pa.DataType | None, second: pa.DataType) -> pa.DataType:
     return pa.struct(list(fields.items()))
 
 
-def _guarded(path: str, leaf: leaves.Leaf) -> Conversion:
-    def convert(array: pa.Array, live: Live) -> pa.Array:
+def _guarded(path: str, leaf: Conversion) -> Conversion:
+    def convert(array: pa.Array) -> pa.Array:
         try:
             return leaf.convert(_unsliced(array))
         except (pa.ArrowException, ValueError, IndexError) as error:

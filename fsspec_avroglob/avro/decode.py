@@ -17,7 +17,7 @@ import fastavro._read_py
 from fsspec_avroglob.avro.blocks import Dropped, decompress
 from fsspec_avroglob.avro.container import encode_long
 from fsspec_avroglob.avro.physical import endless_array, is_recursive
-from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, describe_type
+from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema
 from fsspec_avroglob.avro.stream import Run
 from fsspec_avroglob.errors import AvroDecodeError, BlockDecodeError, InvalidSchemaError
 
@@ -39,6 +39,7 @@ class Together(Generic[R]):
     function: Callable[[Sequence[Run]], list[R]]
 
 
+@dataclass(frozen=True)
 class RunDecoder(Generic[R]):
     """Decodes the runs of one file.
 
@@ -50,30 +51,21 @@ class RunDecoder(Generic[R]):
     - ``several``: decodes small runs of several files together, if that is faster.
     """
 
-    def __init__(
-        self,
-        path: str,
-        function: Callable[[Run, int | None], R],
-        *,
-        parallel: bool,
-        dropped: list[Dropped] | None,
-        several: Together[R] | None = None,
-    ) -> None:
-        self.parallel = parallel
-        self._path = path
-        self._function = function
-        self._dropped = dropped
-        self._several = several
+    path: str
+    function: Callable[[Run, int | None], R]
+    parallel: bool
+    dropped: list[Dropped] | None
+    several: Together[R] | None = None
 
     @property
     def alike(self) -> object | None:
         """Equal for files whose runs :meth:`together` may combine; None if that saves nothing."""
-        return None if self._several is None else self._several.alike
+        return None if self.several is None else self.several.alike
 
     def together(self, runs: Sequence[Run]) -> Sequence[R]:
         """The results of runs of files that are alike. Raises any exception."""
-        assert self._several is not None
-        return self._several.function(runs)
+        assert self.several is not None
+        return self.several.function(runs)
 
     def __call__(self, run: Run, rows: int | None) -> Iterator[R]:
         """The content of the run, or of its first *rows* values, in one or several parts.
@@ -81,7 +73,7 @@ class RunDecoder(Generic[R]):
         Raises AvroDecodeError, which names the corrupt block, after the blocks before it.
         """
         try:
-            result = self._function(run, rows)
+            result = self.function(run, rows)
         except (OSError, MemoryError):
             raise  # says nothing about the data
         except Exception as error:  # codecs, engines and types raise whatever they do
@@ -93,8 +85,7 @@ class RunDecoder(Generic[R]):
             return
         # Decode block by block to find the corrupt one.
         for position, block in enumerate(run.blocks):
-            limit = rows if rows is not None and rows < block.value_count else None
-            yield from self(run.part(position, position + 1), limit)
+            yield from self(run.part(position, position + 1), rows)
             if rows is not None:
                 rows -= block.value_count
                 if rows <= 0:
@@ -104,10 +95,10 @@ class RunDecoder(Generic[R]):
         """Raise for a corrupt block, or add it to what was dropped."""
         block = run.blocks[0]
         reason = str(error) or type(error).__name__
-        if self._dropped is None:
-            raise AvroDecodeError(self._path, reason, run.first_index, block.offset) from error
+        if self.dropped is None:
+            raise AvroDecodeError(self.path, reason, run.first_index, block.offset) from error
         size_bytes = block.end - block.offset
-        self._dropped.append(Dropped(self._path, run.first_index, block.offset, size_bytes, reason))
+        self.dropped.append(Dropped(self.path, run.first_index, block.offset, size_bytes, reason))
 
 
 class BlockReader:
@@ -173,10 +164,7 @@ def record_function(
     """
     endless = endless_array(writer)
     if endless is not None:
-        raise InvalidSchemaError(
-            f"the items of {describe_type(endless)} take no bytes, so corrupt data may claim any "
-            "number of them"
-        )
+        raise InvalidSchemaError(endless)
     blocks = BlockReader(writer.root, reader and reader.root, recursive=is_recursive(writer))
 
     def decode(run: Run, rows: int | None) -> list[Any]:

@@ -42,6 +42,8 @@ _SIMPLE: Sequence[tuple[Callable[[pa.DataType], bool], AvroSchema]] = (
     (types.is_binary_view, "bytes"),
     (types.is_date, {"type": "int", "logicalType": "date"}),
     (types.is_time32, {"type": "int", "logicalType": "time-millis"}),
+    # The writer refuses parts of microseconds.
+    (types.is_time64, {"type": "long", "logicalType": "time-micros"}),
 )
 
 
@@ -57,7 +59,7 @@ def avro_schema_of(
     instant but not a time zone other than UTC. Raises NotWritableError for the first field that has
     no Avro type.
     """
-    return _Derivation(symbols or {}).record(ROW_NAME, "", list(schema))
+    return _Derivation(symbols or {}).record("", list(schema))
 
 
 class _Derivation:
@@ -65,8 +67,8 @@ class _Derivation:
         self._symbols = symbols
         self._names: set[str] = set()
 
-    def record(self, name: str, path: str, fields: Sequence[pa.Field]) -> AvroSchema:
-        """The record *name* with the fields of a schema or struct."""
+    def record(self, path: str, fields: Sequence[pa.Field]) -> AvroSchema:
+        """The record at *path* with the fields of a schema or struct."""
         within = f"{path}." if path else ""
         seen: set[str] = set()
         for field in fields:
@@ -78,7 +80,7 @@ class _Derivation:
             seen.add(field.name)
         return {
             "type": "record",
-            "name": self._unique(name),
+            "name": self._unique(path),
             "fields": [self._field(f"{within}{field.name}", field) for field in fields],
         }
 
@@ -102,20 +104,21 @@ class _Derivation:
             digits = {"precision": type_.precision, "scale": type_.scale}
             return {"type": "bytes", "logicalType": "decimal", **digits}
         if types.is_struct(type_):
-            return self.record(_type_name(path), path, list(type_))
+            return self.record(path, list(type_))
         if types.is_dictionary(type_):
-            return self._dictionary(path, type_)
+            symbols = self._symbols.get(path, ())
+            values = self._type(path, type_.value_type)
+            if values != "string" or not symbols or not all(map(_NAME.match, symbols)):
+                return values
+            return {"type": "enum", "name": self._unique(path), "symbols": list(symbols)}
         return self._sized(path, type_)
 
     def _sized(self, path: str, type_: pa.DataType) -> AvroSchema:
-        if types.is_time64(type_):  # the writer refuses parts of microseconds
-            return {"type": "long", "logicalType": "time-micros"}
         if types.is_fixed_size_binary(type_):
-            name = self._unique(_type_name(path))
-            return {"type": "fixed", "name": name, "size": type_.byte_width}
+            return {"type": "fixed", "name": self._unique(path), "size": type_.byte_width}
         if types.is_interval(type_):
-            name = self._unique(_type_name(path))
-            return {"type": "fixed", "name": name, "size": 12, "logicalType": "duration"}
+            duration = {"size": 12, "logicalType": "duration"}
+            return {"type": "fixed", "name": self._unique(path), **duration}
         if types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_):
             items = self._optional(f"{path}[]", type_.value_field)
             if endless_array(parse_schema({"type": "array", "items": items})) is not None:
@@ -130,15 +133,9 @@ class _Derivation:
             path, f"Avro has no type for {type_}; cast the column, or leave it out"
         )
 
-    def _dictionary(self, path: str, type_: pa.DataType) -> AvroSchema:
-        symbols = self._symbols.get(path, ())
-        values = self._type(path, type_.value_type)
-        if values == "string" and symbols and all(map(_NAME.match, symbols)):
-            name = self._unique(_type_name(path))
-            return {"type": "enum", "name": name, "symbols": list(symbols)}
-        return values
-
-    def _unique(self, name: str) -> str:
+    def _unique(self, path: str) -> str:
+        """A name for the type at *path* that no other type has."""
+        name = f"{ROW_NAME}_{re.sub('[^A-Za-z0-9_]+', '_', path).strip('_')}" if path else ROW_NAME
         while name in self._names:
             name += "_"
         self._names.add(name)
@@ -148,7 +145,3 @@ class _Derivation:
 def is_uuid(type_: pa.DataType) -> bool:
     """Whether *type_* is Arrow's extension type for UUIDs, which older versions lack."""
     return getattr(type_, "extension_name", None) == "arrow.uuid"
-
-
-def _type_name(path: str) -> str:
-    return f"{ROW_NAME}_{re.sub('[^A-Za-z0-9_]+', '_', path).strip('_')}"

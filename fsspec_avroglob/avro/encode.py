@@ -59,8 +59,8 @@ def _column_encoder(schema: TableSchema, field: pa.Field) -> Callable[[pa.Array]
     """A function that turns the arrays of a column into lists of values for fastavro."""
     name, avro = field.name, schema.types[field.name]
     convert = _converter(schema.parsed, name, avro)
-    decoded = _decoded(field.type)
-    stored = _stored(decoded)
+    decoded = _replaced(field.type, _without_dictionary)
+    stored = _replaced(decoded, _stored)
 
     def encode(array: pa.Array) -> list[Any]:
         if array.null_count and not field.nullable:
@@ -105,25 +105,20 @@ def _items(type_: pa.DataType) -> list[pa.DataType]:
     return [type_.value_type] if hasattr(type_, "value_type") else []
 
 
-def _decoded(type_: pa.DataType) -> pa.DataType:
-    """*type_* with strings for dictionaries."""
-    return _replaced(type_, lambda leaf: pa.string() if types.is_dictionary(leaf) else leaf)
+def _without_dictionary(type_: pa.DataType) -> pa.DataType:
+    return pa.string() if types.is_dictionary(type_) else type_
 
 
 def _stored(type_: pa.DataType) -> pa.DataType:
-    """*type_* with the numbers that Avro stores for dates and times."""
-
-    def number(leaf: pa.DataType) -> pa.DataType:
-        if types.is_date(leaf) or types.is_time32(leaf):
-            return pa.int32()
-        if types.is_timestamp(leaf) or types.is_time64(leaf):
-            return pa.int64()
-        return leaf
-
-    return _replaced(type_, number)
+    """The numbers that Avro stores for dates and times; any other type is itself."""
+    if types.is_date(type_) or types.is_time32(type_):
+        return pa.int32()
+    return pa.int64() if types.is_timestamp(type_) or types.is_time64(type_) else type_
 
 
 def _replaced(type_: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """*type_* with what *leaf* returns for each type that has no fields."""
+
     def field(old: pa.Field) -> pa.Field:
         return old.with_type(_replaced(old.type, leaf))
 

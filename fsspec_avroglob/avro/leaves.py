@@ -13,12 +13,13 @@ from fsspec_avroglob.avro.arrow import PRIMITIVES, decimal_type
 from fsspec_avroglob.avro.schema import AvroSchema, LogicalType, kind_of, logical_type
 
 
-class Leaf(NamedTuple):
-    """How a type that consists of no others is converted.
+class Conversion(NamedTuple):
+    """How one type is converted.
 
-    - ``physical``: the Arrow type of the input.
-    - ``convert``: turns an array of that type into one of the table's type. Raises ValueError,
-      IndexError or pyarrow's errors for values that the table's type cannot hold.
+    - ``physical``: the Arrow type of the input; records may have further fields.
+    - ``convert``: turns an array of that type into one of the table's type, of equal length. An
+      array of records must have no nulls. Raises ConversionError for values that the table's type
+      cannot hold; the conversions of this module raise ValueError, IndexError or pyarrow's errors.
     """
 
     physical: pa.DataType
@@ -30,51 +31,46 @@ _PHYSICAL: Mapping[str, pa.DataType] = {**PRIMITIVES, "string": pa.binary()}
 _PER_SECOND = {"millis": 10**3, "micros": 10**6, "nanos": 10**9}
 
 
-def leaf(writer: AvroSchema, reader: AvroSchema, target: pa.DataType) -> Leaf:
+def leaf(writer: AvroSchema, reader: AvroSchema, target: pa.DataType) -> Conversion:
     """The conversion of a primitive or fixed type to *target*, the reader's Arrow type."""
     kind = kind_of(writer)
     physical = pa.binary(writer["size"]) if kind == "fixed" else _PHYSICAL[kind]
     old, new = logical_type(writer), logical_type(reader)
     if new is None:
-        return Leaf(physical, lambda array: _promoted(array, target))
+        return Conversion(physical, lambda array: _promoted(array, target))
     match new.name:
         case "decimal":
-            return Leaf(physical, lambda array: _decimals(array, old or new, new, target))
+            return Conversion(physical, lambda array: _decimals(array, old or new, new, target))
         case "uuid" if kind == "fixed":
-            return Leaf(physical, _uuid_texts)
+            return Conversion(physical, _uuid_texts)
         case "duration":
-            return Leaf(physical, _durations)
+            return Conversion(physical, _durations)
         case "uuid" | "big-decimal":
-            return Leaf(physical, lambda array: _promoted(array, target))
+            return Conversion(physical, lambda array: _promoted(array, target))
     factor = _factor(old, new)
     storage = _PHYSICAL[kind_of(reader)]
-    return Leaf(physical, lambda array: _scaled(array, storage, factor).view(target))
+    return Conversion(physical, lambda array: _scaled(array, storage, factor).view(target))
 
 
-def enum(writer: Any, reader: Any, positions: tuple[int | None, ...]) -> Leaf:
+def enum(writer: Any, reader: Any, positions: tuple[int | None, ...]) -> Conversion:
     """The conversion of an enum, whose raw values are indexes of the writer's symbols."""
     symbols = pa.array(reader["symbols"], pa.string())
     as_read = pa.array(positions, pa.int32())
-    unchanged = positions == tuple(range(len(positions)))
 
     def convert(array: pa.Array) -> pa.Array:
-        if len(array) and array.null_count < len(array):
-            bounds = pc.min_max(array)
-            for bound in (bounds["min"].as_py(), bounds["max"].as_py()):
-                if not 0 <= bound < len(positions):
-                    raise ValueError(f"{bound} is no symbol of an enum of {len(positions)}")
-        if not unchanged:
+        try:
             taken = as_read.take(array)
-            if taken.null_count > array.null_count:
-                lost = pc.and_(taken.is_null(), array.is_valid())
-                symbol = writer["symbols"][array.filter(lost)[0].as_py()]
-                raise ValueError(
-                    f"the symbol {symbol!r} is not in the reader schema, which has no default"
-                )
-            array = taken
-        return pa.DictionaryArray.from_arrays(array, symbols)
+        except pa.ArrowIndexError as error:
+            reason = f"a value is no symbol of an enum of {len(positions)}: {error}"
+            raise ValueError(reason) from error
+        if taken.null_count > array.null_count:
+            lost = pc.and_(taken.is_null(), array.is_valid())
+            symbol = writer["symbols"][array.filter(lost)[0].as_py()]
+            reason = f"the symbol {symbol!r} is not in the reader schema, which has no default"
+            raise ValueError(reason)
+        return pa.DictionaryArray.from_arrays(taken, symbols)
 
-    return Leaf(pa.int32(), convert)
+    return Conversion(pa.int32(), convert)
 
 
 def _promoted(array: pa.Array, target: pa.DataType) -> pa.Array:
@@ -83,7 +79,7 @@ def _promoted(array: pa.Array, target: pa.DataType) -> pa.Array:
     if pa.types.is_integer(array.type) and pa.types.is_floating(target):
         converted = array.cast(target, safe=False)
         same = pc.equal(converted.cast(array.type, safe=False), array)
-        if not pc.all(same, skip_nulls=True).as_py():
+        if not pc.all(same, min_count=0).as_py():
             value = array.filter(pc.invert(same))[0]
             raise ValueError(f"{value} is not exact as {target}")
         return converted

@@ -9,7 +9,7 @@ becomes a record of one field. This takes no bytes, and it shows which branch a 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from fsspec_avroglob.avro.schema import (
     RECORDS,
@@ -17,6 +17,7 @@ from fsspec_avroglob.avro.schema import (
     ParsedSchema,
     branches_of,
     children_of,
+    describe_type,
     kind_of,
 )
 
@@ -47,14 +48,17 @@ def physical_schema(schema: ParsedSchema) -> AvroSchema:
     physical = _Physical(schema)
     if schema.is_record:
         return physical.of(schema.root)
-    return {"type": "record", "name": "top", "fields": _fields([physical.of(schema.root)])}
+    return _record("top", {field_name(0): physical.of(schema.root)})
 
 
-def endless_array(schema: ParsedSchema) -> AvroSchema | None:
-    """An array in *schema* that may have any number of items in no bytes, or None."""
+def endless_array(schema: ParsedSchema) -> str | None:
+    """Why *schema* is refused: an array of it may have any number of items in no bytes; or None."""
     empty = _Empty(schema)
-    arrays = (part for part in _parts(schema) if kind_of(part) == "array")
-    return next((array for array in arrays if empty(array["items"])), None)
+    for part in _parts(schema):
+        if kind_of(part) == "array" and empty(part["items"]):
+            it = describe_type(part)
+            return f"the items of {it} take no bytes, so corrupt data may claim any number of them"
+    return None
 
 
 def zero_width(schema: ParsedSchema) -> bool:
@@ -115,8 +119,9 @@ def _parts(schema: ParsedSchema) -> list[AvroSchema]:
     return parts
 
 
-def _fields(types: list[AvroSchema]) -> list[dict[str, Any]]:
-    return [{"name": field_name(i), "type": type_} for i, type_ in enumerate(types)]
+def _record(name: str, fields: Mapping[str, AvroSchema]) -> AvroSchema:
+    types = [{"name": field, "type": type_} for field, type_ in fields.items()]
+    return {"type": "record", "name": name, "fields": types}
 
 
 class _Physical:
@@ -132,7 +137,9 @@ class _Physical:
         match kind_of(schema):
             case "union" if is_general_union(schema):
                 return [
-                    "null" if kind_of(branch) == "null" else self._wrapped(position, branch)
+                    "null"
+                    if kind_of(branch) == "null"
+                    else _record(self._name(), {field_name(position): self.of(branch)})
                     for position, branch in enumerate(schema)
                 ]
             case "union":
@@ -141,17 +148,13 @@ class _Physical:
                 if schema["name"] in self._records:
                     return self._records[schema["name"]]
                 self._records[schema["name"]] = name = self._name()
-                fields = _fields([self.of(child) for child in children_of(schema)])
-                return {"type": "record", "name": name, "fields": fields}
+                types = enumerate(children_of(schema))
+                return _record(name, {field_name(i): self.of(child) for i, child in types})
             case "array":
                 return {"type": "array", "items": self.of(schema["items"])}
             case "map":
-                entry = [
-                    {"name": KEY, "type": "bytes"},
-                    {"name": VALUE, "type": self.of(schema["values"])},
-                ]
-                items = {"type": "record", "name": self._name(), "fields": entry}
-                return {"type": "array", "items": items}
+                entry = {KEY: "bytes", VALUE: self.of(schema["values"])}
+                return {"type": "array", "items": _record(self._name(), entry)}
             case "fixed":
                 return {"type": "fixed", "name": self._name(), "size": schema["size"]}
             case "enum":
@@ -160,10 +163,6 @@ class _Physical:
                 return "bytes"
             case primitive:
                 return primitive
-
-    def _wrapped(self, position: int, branch: AvroSchema) -> AvroSchema:
-        field = {"name": field_name(position), "type": self.of(branch)}
-        return {"type": "record", "name": self._name(), "fields": [field]}
 
     def _name(self) -> str:
         self._names += 1

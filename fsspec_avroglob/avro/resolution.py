@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from fsspec_avroglob.avro.schema import (
+    NAMED_TYPES,
     RECORDS,
     AvroSchema,
     ParsedSchema,
@@ -43,19 +44,6 @@ PROMOTIONS: Mapping[str, frozenset[str]] = {
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Why one type cannot be read as another.
-
-    - ``field``: dotted name of the field, with ``[]`` for items and ``{}`` for values of maps.
-    - ``writer``, ``reader``: the types in the two schemas, None where the field is missing.
-    """
-
-    field: str
-    writer: str | None
-    reader: str | None
-
-
-@dataclass(frozen=True)
 class LeafStep:
     """A primitive or fixed type; it is promoted if the two kinds differ."""
 
@@ -76,17 +64,10 @@ class EnumStep:
 
 
 @dataclass(frozen=True)
-class ListStep:
-    """An array, by its items."""
+class ItemStep:
+    """An array or a map, by its items or values."""
 
-    items: Step
-
-
-@dataclass(frozen=True)
-class MapStep:
-    """A map, by its values."""
-
-    values: Step
+    item: Step
 
 
 @dataclass(frozen=True)
@@ -112,7 +93,7 @@ class Branch:
     """A branch of the writer: the reader's branch for its values and the step, or why none fits."""
 
     position: int | None
-    step: Step | Difference
+    step: Step | SchemaMismatchError
 
 
 @dataclass(frozen=True)
@@ -135,7 +116,7 @@ class RecursionStep:
     reader_name: str
 
 
-Step: TypeAlias = LeafStep | EnumStep | ListStep | MapStep | RecordStep | UnionStep | RecursionStep
+Step: TypeAlias = LeafStep | EnumStep | ItemStep | RecordStep | UnionStep | RecursionStep
 
 
 def resolve(
@@ -154,17 +135,13 @@ def resolve(
     Raises SchemaMismatchError if the schemas do not resolve. A branch of the writer's union that
     fits no branch of the reader is an error only in strict mode: no value may be of this branch.
     """
-    found = _Resolution(writer, reader, strict).step("", writer.root, reader.root)
-    if isinstance(found, Difference):
-        raise SchemaMismatchError(reader_path, writer_path, found.field, found.reader, found.writer)
-    return found
+    walk = _Resolution(writer, reader, (reader_path, writer_path), strict)
+    return walk.step("", writer.root, reader.root)
 
 
 def identity(schema: ParsedSchema, type_: AvroSchema) -> Step:
     """How values of a type of *schema* are read as themselves."""
-    step = _Resolution(schema, schema, strict=True).step("", type_, type_)
-    assert not isinstance(step, Difference)
-    return step
+    return _Resolution(schema, schema, ("", ""), strict=True).step("", type_, type_)
 
 
 def same_order(step: Step) -> bool:
@@ -181,74 +158,78 @@ def same_order(step: Step) -> bool:
         seen.add(id(step))
         positions: tuple[int | None, ...] = ()
         match step:
-            case RecordStep(fields):
-                positions = tuple(field.position for field in fields)
-                waiting += [field.step for field in fields]
-            case UnionStep(branches=branches):
-                positions = tuple(branch.position for branch in branches)
-                waiting += [branch.step for branch in branches]
+            case RecordStep(parts) | UnionStep(branches=parts):
+                positions = tuple(part.position for part in parts)
+                waiting += [part.step for part in parts]
             case EnumStep(positions=positions):
                 pass
-            case ListStep(inner) | MapStep(inner):
-                waiting.append(inner)
+            case ItemStep(item):
+                waiting.append(item)
         if positions != tuple(range(len(positions))):
             return False
     return True
 
 
 class _Resolution:
-    """One walk over two schemas at once."""
+    """One walk over two schemas at once. Fields have dotted names: ``a.items[].values{}``."""
 
-    def __init__(self, writer: ParsedSchema, reader: ParsedSchema, strict: bool) -> None:
+    def __init__(
+        self, writer: ParsedSchema, reader: ParsedSchema, paths: tuple[str, str], strict: bool
+    ) -> None:
         self._writer = writer
         self._reader = reader
+        self._paths = paths
         self._strict = strict
         # Pairs of records; None while the walk is inside the pair, so that it finds recursion.
         self._records: dict[tuple[str, str], RecordStep | None] = {}
 
-    def step(self, field: str, writer: AvroSchema, reader: AvroSchema) -> Step | Difference:
+    def step(self, field: str, writer: AvroSchema, reader: AvroSchema) -> Step:
+        """How values of one type are read as another. Raises SchemaMismatchError."""
         writer, reader = self._writer.definition(writer), self._reader.definition(reader)
         kinds = kind_of(writer), kind_of(reader)
-        different = Difference(field, describe_type(writer), describe_type(reader))
         if self._strict and _signature(writer) != _signature(reader):
-            return different
+            raise self._mismatch(field, writer, reader)
         if "union" in kinds:
-            return self._union(field, writer, reader, different)
-        if kinds[0] in RECORDS and kinds[1] in RECORDS:
-            same = _names_match(writer, reader)
-            return self._record(field, writer, reader) if same else different
-        if kinds[0] != kinds[1]:
-            promoted = kinds[1] in PROMOTIONS.get(kinds[0], ()) and _means_same(writer, reader)
-            return LeafStep(writer, reader) if promoted else different
+            return self._union(field, writer, reader)
+        if kinds[0] == kinds[1] or RECORDS.issuperset(kinds):
+            fits = kinds[0] not in NAMED_TYPES or _names_match(writer, reader)
+            fits = fits and (kinds[0] != "fixed" or writer["size"] == reader["size"])
+        else:
+            fits = kinds[1] in PROMOTIONS.get(kinds[0], ())
+        if not fits or not _means_same(writer, reader):
+            raise self._mismatch(field, writer, reader)
         match kinds[0]:
+            case "record" | "error":
+                return self._record(field, writer, reader)
             case "array":
-                items = self.step(f"{field}[]", writer["items"], reader["items"])
-                return items if isinstance(items, Difference) else ListStep(items)
+                return ItemStep(self.step(f"{field}[]", writer["items"], reader["items"]))
             case "map":
-                values = self.step(f"{field}{{}}", writer["values"], reader["values"])
-                return values if isinstance(values, Difference) else MapStep(values)
+                return ItemStep(self.step(f"{field}{{}}", writer["values"], reader["values"]))
             case "enum":
-                return _enum(writer, reader) if _names_match(writer, reader) else different
-            case "fixed":
-                if writer["size"] != reader["size"] or not _names_match(writer, reader):
-                    return different
-        return LeafStep(writer, reader) if _means_same(writer, reader) else different
+                return _enum(writer, reader)
+        return LeafStep(writer, reader)
 
-    def _record(self, field: str, writer: Any, reader: Any) -> Step | Difference:
+    def _mismatch(
+        self, field: str, writer: AvroSchema | None, reader: AvroSchema | None
+    ) -> SchemaMismatchError:
+        """The error for two types, None for a field that is missing."""
+        types = (None if type_ is None else describe_type(type_) for type_ in (reader, writer))
+        return SchemaMismatchError(*self._paths, field, *types)
+
+    def _record(self, field: str, writer: Any, reader: Any) -> Step:
         pair = writer["name"], reader["name"]
         if pair in self._records:
             return self._records[pair] or RecursionStep(*pair)
         self._records[pair] = None
-        steps = self._fields(field, writer["fields"], reader["fields"])
-        if isinstance(steps, Difference):
+        try:
+            record = RecordStep(self._fields(field, writer["fields"], reader["fields"]))
+        except SchemaMismatchError:
             del self._records[pair]
-            return steps
-        self._records[pair] = record = RecordStep(steps)
+            raise
+        self._records[pair] = record
         return record
 
-    def _fields(
-        self, within: str, writer: list[Any], reader: list[Any]
-    ) -> tuple[FieldStep, ...] | Difference:
+    def _fields(self, within: str, writer: list[Any], reader: list[Any]) -> tuple[FieldStep, ...]:
         positions = {field["name"]: index for index, field in enumerate(writer)}
         prefix = f"{within}." if within else ""
         steps = []
@@ -259,62 +240,54 @@ class _Resolution:
             if found is not None:
                 position = positions[found]
                 step = self.step(prefix + name, writer[position]["type"], type_)
-                if isinstance(step, Difference):
-                    return step
                 steps.append(FieldStep(name, type_, position, step))
             elif "default" in field and not self._strict:
                 steps.append(FieldStep(name, type_, None, None, field["default"]))
             else:
-                return Difference(prefix + name, None, describe_type(type_))
+                raise self._mismatch(prefix + name, None, type_)
         if self._strict and len(steps) < len(positions):
             known = {step.name for step in steps}
             extra = next(field for field in writer if field["name"] not in known)
-            return Difference(prefix + extra["name"], describe_type(extra["type"]), None)
+            raise self._mismatch(prefix + extra["name"], extra["type"], None)
         return tuple(steps)
 
-    def _union(
-        self, field: str, writer: Any, reader: Any, different: Difference
-    ) -> Step | Difference:
+    def _union(self, field: str, writer: AvroSchema, reader: AvroSchema) -> Step:
         sources, targets = branches_of(writer), branches_of(reader)
         if self._strict and self._keys(self._writer, sources) != self._keys(self._reader, targets):
-            return different
+            raise self._mismatch(field, writer, reader)
         branches = tuple(self._branch(field, source, targets) for source in sources)
-        misfits = [branch.step for branch in branches if branch.position is None]
-        if self._strict and misfits:
-            return misfits[0]
         usable = [sources[i] for i, branch in enumerate(branches) if branch.position is not None]
         # Null alone in common is no column of values: ["null", "int"] is not ["null", "string"].
         if not usable or (len(sources) > 1 and usable == ["null"] and targets != ["null"]):
-            return different
+            raise self._mismatch(field, writer, reader)
         return UnionStep(writer, reader, branches)
 
-    def _keys(self, schema: ParsedSchema, branches: list[AvroSchema]) -> set[tuple[str, str]]:
-        return {branch_key(schema.definition(branch)) for branch in branches}
+    def _keys(self, schema: ParsedSchema, branches: list[AvroSchema]) -> list[tuple[str, str]]:
+        return sorted(branch_key(schema.definition(branch)) for branch in branches)
 
     def _branch(self, field: str, source: AvroSchema, targets: list[AvroSchema]) -> Branch:
         writer = self._writer.definition(source)
         definitions = [self._reader.definition(target) for target in targets]
         same = [i for i, d in enumerate(definitions) if self._same_branch(writer, d)]
         others = [] if self._strict else [i for i in range(len(targets)) if i not in same]
-        difference = Difference(
-            field, describe_type(writer), describe_type(targets if len(targets) > 1 else targets[0])
-        )
+        mismatch = self._mismatch(field, writer, targets if len(targets) > 1 else targets[0])
         for position in same + others:
-            step = self.step(field, source, targets[position])
-            if not isinstance(step, Difference):
-                return Branch(position, step)
-            if position in same:
-                difference = step
-        return Branch(None, difference)
+            try:
+                return Branch(position, self.step(field, source, targets[position]))
+            except SchemaMismatchError as error:
+                if position in same:
+                    mismatch = error.with_traceback(None)  # it would keep this walk alive
+        if self._strict:
+            raise mismatch
+        return Branch(None, mismatch)
 
     def _same_branch(self, writer: AvroSchema, reader: AvroSchema) -> bool:
         """Whether two types are the same branch of a union."""
         if self._strict:
             return branch_key(writer) == branch_key(reader)
-        kind = kind_of(writer)
-        if kind != kind_of(reader):
+        if kind_of(writer) != kind_of(reader):
             return False
-        if kind in RECORDS or kind in ("enum", "fixed"):
+        if kind_of(writer) in NAMED_TYPES:
             return _names_match(writer, reader)
         return logical_type(writer) == logical_type(reader)
 

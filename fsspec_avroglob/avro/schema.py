@@ -30,7 +30,8 @@ MAX_NESTING = 300
 RECORDS = frozenset({"record", "error"})
 """The kinds of type that have fields."""
 
-_NAMED_TYPES = RECORDS | {"enum", "fixed"}
+NAMED_TYPES = RECORDS | {"enum", "fixed"}
+"""The kinds of type that have a name."""
 
 # The types that each logical type may annotate. Decimals and fixed types have further conditions.
 _UNDERLYING: Mapping[str, frozenset[str]] = {
@@ -195,7 +196,7 @@ def branches_of(schema: AvroSchema) -> list[AvroSchema]:
 def branch_key(schema: AvroSchema) -> tuple[str, str]:
     """What identifies a branch of a union: its kind, and the unqualified name of a named type."""
     kind = kind_of(schema)
-    return kind, unqualified(schema["name"]) if kind in _NAMED_TYPES else ""
+    return kind, unqualified(schema["name"]) if kind in NAMED_TYPES else ""
 
 
 def unqualified(name: str) -> str:
@@ -222,27 +223,20 @@ def logical_type(schema: AvroSchema) -> LogicalType | None:
     As the specification demands, an unknown or invalid logical type is ignored.
     """
     name = schema.get("logicalType") if isinstance(schema, dict) else None
-    if not isinstance(name, str) or kind_of(schema) not in _UNDERLYING.get(name, ()):
+    kind = kind_of(schema)
+    if not isinstance(name, str) or kind not in _UNDERLYING.get(name, ()):
         return None
     size = schema.get("size")
-    if kind_of(schema) == "fixed" and size != _FIXED_SIZES.get(name, size):
+    if kind == "fixed" and size != _FIXED_SIZES.get(name, size):
         return None
     if name != "decimal":
         return LogicalType(name)
     precision, scale = schema.get("precision"), schema.get("scale", 0)
-    if type(precision) is not int or type(scale) is not int or not 0 <= scale <= precision:
+    # So many digits always fit into a two's complement number of *size* bytes.
+    most = math.inf if kind == "bytes" else math.floor((8 * schema["size"] - 1) * math.log10(2))
+    if type(precision) is not int or type(scale) is not int or precision == 0:
         return None
-    if precision == 0 or precision > _max_digits(schema):
-        return None
-    return LogicalType(name, precision, scale)
-
-
-def _max_digits(schema: AvroSchema) -> float:
-    """How many decimal digits always fit into the two's complement number of a decimal's bytes."""
-    if kind_of(schema) == "bytes":
-        return math.inf
-    size: int = schema["size"]
-    return math.floor((8 * size - 1) * math.log10(2)) if size > 0 else 0
+    return LogicalType(name, precision, scale) if 0 <= scale <= precision <= most else None
 
 
 def _without_invalid_logical_types(schema: AvroSchema, depth: int = 0) -> AvroSchema:

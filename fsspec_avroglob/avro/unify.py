@@ -6,6 +6,7 @@ Each field gets the type that holds the values of all files exactly.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 from typing import Any
 
 from fsspec_avroglob.avro.resolution import PROMOTIONS, finer
@@ -39,38 +40,18 @@ def union_schema(files: Sequence[tuple[str, ParsedSchema]]) -> ParsedSchema:
 
     Raises SchemaMismatchError, which names two files, the field and its type in each.
     """
-    merged = files[0][1]
+    first_path, merged = files[0]
     for index, (path, schema) in enumerate(files[1:], start=1):
         try:
-            merged = _Merge(merged, schema).schema()
-        except _Conflict as conflict:
-            other = _first_in_conflict(files[:index], schema) or files[0][0]
-            raise SchemaMismatchError(
-                other, path, conflict.field, conflict.first, conflict.second
-            ) from None
+            merged = _Merge(first_path, merged, path, schema).schema()
+            continue
+        except SchemaMismatchError as error:
+            mismatch = error
+        # Name the first file whose own schema does not fit, if there is one.
+        for other_path, other in files[:index]:
+            _Merge(other_path, other, path, schema).schema()
+        raise mismatch
     return merged
-
-
-def _first_in_conflict(
-    earlier: Sequence[tuple[str, ParsedSchema]], schema: ParsedSchema
-) -> str | None:
-    """The path of the first file whose own schema is in conflict with *schema*."""
-    for path, other in earlier:
-        try:
-            _Merge(other, schema).schema()
-        except _Conflict:
-            return path
-    return None
-
-
-class _Conflict(Exception):
-    """Two types whose values no type holds exactly."""
-
-    def __init__(self, field: str, first: AvroSchema, second: AvroSchema) -> None:
-        super().__init__(field)
-        self.field = field
-        self.first = describe_type(first)
-        self.second = describe_type(second)
 
 
 class _Merge:
@@ -79,7 +60,10 @@ class _Merge:
     Since a name means one type in a schema, a merged type is merged wherever it is used.
     """
 
-    def __init__(self, first: ParsedSchema, second: ParsedSchema) -> None:
+    def __init__(
+        self, first_path: str, first: ParsedSchema, second_path: str, second: ParsedSchema
+    ) -> None:
+        self._paths = first_path, second_path
         self.names = {name: _definition(name, schema, {}) for name, schema in first.names.items()}
         self._first = first
         self._second = second
@@ -116,12 +100,18 @@ class _Merge:
                     return {**first, "values": values}
                 case "enum" | "fixed":
                     return self._named(field, first, second)
-        return _primitives(field, first, second)
+        merged = _primitives(first, second)
+        if merged is None:
+            raise self._mismatch(field, first, second)
+        return merged
+
+    def _mismatch(self, field: str, first: Any, second: Any) -> SchemaMismatchError:
+        return SchemaMismatchError(*self._paths, field, describe_type(first), describe_type(second))
 
     def _named(self, field: str, first: Any, second: Any) -> str:
         name: str = first["name"]
         if self._renamed.get(second["name"]) != name:
-            raise _Conflict(field, first, second)
+            raise self._mismatch(field, first, second)
         if name not in self._done:
             self._done.add(name)
             match kind_of(first):
@@ -129,11 +119,9 @@ class _Merge:
                     symbols = dict.fromkeys([*first["symbols"], *second["symbols"]])
                     self.names[name] = {**first, "symbols": list(symbols)}
                 case "fixed":
-                    if [first["size"], logical_type(first)] != [
-                        second["size"],
-                        logical_type(second),
-                    ]:
-                        raise _Conflict(field, first, second)
+                    sizes = first["size"], second["size"]
+                    if sizes[0] != sizes[1] or logical_type(first) != logical_type(second):
+                        raise self._mismatch(field, first, second)
                 case _:
                     self.names[name] = {**first, "fields": self._fields(field, first, second)}
         return name
@@ -203,19 +191,31 @@ def _renamed(first: ParsedSchema, second: ParsedSchema) -> dict[str, str]:
     for name in second.names:
         # Two types of one unqualified name stay apart.
         renamed[name] = name if name in first.names else simple.pop(unqualified(name), name)
+    # A type within a namespace cannot use one without. So types leave their namespace together.
+    left = {name.rpartition(".")[0] for name, new in renamed.items() if "." not in new}
+    taken = {*first.names, *renamed.values()}
+    for name in second.names:
+        namespace, _, short = name.rpartition(".")
+        if namespace in left and name not in first.names and short not in taken:
+            renamed[name] = short
+            taken.add(short)
     return renamed
 
 
-def _primitives(field: str, first: AvroSchema, second: AvroSchema) -> AvroSchema:
+def _primitives(first: AvroSchema, second: AvroSchema) -> AvroSchema | None:
+    """The primitive type that holds the values of both exactly, or None."""
     old, new = logical_type(first), logical_type(second)
     kinds = kind_of(first), kind_of(second)
     if old == new and kinds[0] == kinds[1]:
         return first
     if old is None and new is None:
-        wider = _wider(*kinds)
-        if wider is not None:
-            return wider
-    elif old is not None and new is not None:
+        if set(kinds) == {"string", "bytes"}:
+            return "bytes"
+        if "float" in kinds and not {"int", "long"}.isdisjoint(kinds):
+            return "double"
+        wider = [two for one, two in permutations(kinds) if two in PROMOTIONS.get(one, ())]
+        return wider[0] if wider else None
+    if old is not None and new is not None:
         if kinds == ("bytes", "bytes") and old.name == new.name == "decimal":
             scale = max(old.scale, new.scale)
             whole = max(old.precision - old.scale, new.precision - new.scale)
@@ -223,20 +223,4 @@ def _primitives(field: str, first: AvroSchema, second: AvroSchema) -> AvroSchema
         both = finer(old.name, new.name)
         if both is not None:
             return first if both == old.name else second
-    if kinds == ("string", "string"):
-        return "string"  # one of them is a uuid
-    raise _Conflict(field, first, second)
-
-
-def _wider(first: str, second: str) -> str | None:
-    """The primitive kind that holds the values of both exactly, or None."""
-    if first == second:
-        return first
-    kinds = {first, second}
-    if kinds == {"string", "bytes"}:
-        return "bytes"
-    if "float" in kinds and kinds & {"int", "long"}:
-        return "double"
-    if second in PROMOTIONS.get(first, ()):
-        return second
-    return first if first in PROMOTIONS.get(second, ()) else None
+    return "string" if kinds == ("string", "string") else None  # one of them is a uuid

@@ -11,13 +11,7 @@ from typing import Any
 import click
 
 from fsspec_avroglob.cli import cat, count, cp, head, ls, plans, tour
-from fsspec_avroglob.cli.command import (
-    broken_pipe,
-    examples,
-    log_options,
-    s3_options,
-    without_defaults,
-)
+from fsspec_avroglob.cli.command import LOG_OPTIONS, S3_OPTIONS, broken_pipe, examples
 from fsspec_avroglob.cli.exits import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, fail
 
 
@@ -53,28 +47,25 @@ Exit codes:
   4    check found damage
   130  interrupted
 """
-
-
-@click.group(
-    params=[*s3_options(), *log_options()],
-    epilog=examples(
-        "avroglob demo",
-        "avroglob ls -l 's3://bucket/events/year=2025/month=0[1-3]/*/*.avro'",
-        "avroglob head -n 5 's3://bucket/events/**/*.avro'",
-        "avroglob schema s3://bucket/events/part-0.avro",
-    )
-    + f"\n\n{_EXIT_CODES}",
+_EXAMPLES = examples(
+    "avroglob demo",
+    "avroglob ls -l 's3://bucket/events/year=2025/month=0[1-3]/*/*.avro'",
+    "avroglob head -n 5 's3://bucket/events/**/*.avro'",
+    "avroglob schema s3://bucket/events/part-0.avro",
 )
+
+
+@click.group(params=[*S3_OPTIONS, *LOG_OPTIONS], epilog=f"{_EXAMPLES}\n\n{_EXIT_CODES}")
 @click.version_option(_VERSION, message="%(version)s", help="Print versions and exit.")
 @click.pass_context
-def app(context: click.Context, /, **given: Any) -> None:
+def app(context: click.Context, /, **shared: Any) -> None:
     """List and read Avro files by glob, on S3 and on any other fsspec filesystem.
 
     Patterns know *, ?, [a-z], [!a-z], ** (any directories), {a,b} and {01..12}. Quote them, so that
     the shell leaves them alone. Credentials, region and endpoint come from the AWS CLI's sources:
     options, AWS_* variables, ~/.aws.
     """
-    context.obj = without_defaults(given)
+    context.default_map = dict.fromkeys(app.commands, shared)
 
 
 for _command in (

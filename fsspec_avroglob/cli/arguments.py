@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from fsspec_avroglob.cli.command import Settings
-from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, explain, no_match
+from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, exit_code, no_match
 from fsspec_avroglob.cli.output import entry
 from fsspec_avroglob.glob.magic import is_glob_pattern
 from fsspec_avroglob.glob.pattern import GlobPattern
@@ -63,22 +63,6 @@ class PathArgument(NamedTuple):
             infos |= self.fs.glob(form, detail=True)
         yield from (i for i in infos.values() if directories or i["type"] != "directory")
 
-    def files(self) -> list[Info]:
-        """Infos of all files that match, sorted.
-
-        Raises FileNotFoundError if there are none, IsADirectoryError for a directory.
-        """
-        if self.is_pattern:
-            found = sorted(self.matches(directories=False), key=itemgetter("name"))
-        else:
-            found = [self.fs.info(self.path)]
-            if found[0]["type"] == "directory":
-                path = self.typed.rstrip("/")
-                raise IsADirectoryError(f"{self.typed} is a directory; write {path}/*")
-        if not found:
-            raise FileNotFoundError(no_match(self.typed))
-        return found
-
     def entries(self) -> Iterator[dict[str, Any]]:
         """Yield what `ls` shows, sorted: all matches, or the file or directory's content."""
         infos = self.matches() if self.is_pattern else self._named()
@@ -93,7 +77,7 @@ class PathArgument(NamedTuple):
                 return [info]
             listed: list[Info] = self.fs.ls(self.path, detail=True)
         except FileNotFoundError as error:
-            if not is_absence(error):
+            if exit_code(error) != EXIT_NO_MATCH:
                 raise
             return []
         # A directory's marker object is listed in it, under the directory's own name.
@@ -101,27 +85,30 @@ class PathArgument(NamedTuple):
 
 
 def locations(settings: Settings, patterns: tuple[str, ...]) -> list[Location]:
-    """All files that match, as the readers take them, named as the user would name them."""
-    arguments = [PathArgument.of(settings, typed) for typed in patterns]
-    return [
-        Location(one.shown(info["name"]), one.fs, info["name"], info["size"])
-        for one in arguments
-        for info in one.files()
-    ]
+    """All files that match, sorted for each pattern, named as the user would name them.
+
+    Raises FileNotFoundError for a pattern without a match and IsADirectoryError for a directory.
+    """
+    files: list[Location] = []
+    for typed in patterns:
+        _, fs, path, shown = argument = PathArgument.of(settings, typed)
+        found = (
+            list(argument.matches(directories=False)) if argument.is_pattern else [fs.info(path)]
+        )
+        if not found:
+            raise FileNotFoundError(no_match(typed))
+        if found[0]["type"] == "directory":
+            raise IsADirectoryError(f"{typed} is a directory; write {typed.rstrip('/')}/*")
+        found.sort(key=itemgetter("name"))
+        files += [Location(shown(i["name"]), fs, i["name"], i["size"]) for i in found]
+    return files
 
 
 def below(path: str) -> str:
     """The pattern for *path* itself and everything below it."""
     path = path.rstrip("/")
-    if "/" not in path:  # a bucket, or the root directory
-        return f"{path}/**"
-    return f"{path}{{,/**}}"
-
-
-def is_absence(error: FileNotFoundError) -> bool:
-    """Whether the file is missing, rather than its bucket or the server."""
-    report = explain(error)
-    return report is not None and report.exit_code == EXIT_NO_MATCH
+    is_root = "/" not in path  # a bucket, or the root directory
+    return f"{path}/**" if is_root else f"{path}{{,/**}}"
 
 
 def _shown(typed: str, fs: Any) -> Callable[[str], str]:

@@ -11,9 +11,18 @@ from typing import Any, TextIO
 import click
 
 from fsspec_avroglob.cli import output
-from fsspec_avroglob.cli.command import Settings, command, patterns_argument
+from fsspec_avroglob.cli.command import (
+    Settings,
+    command,
+    number_option,
+    output_file,
+    patterns_argument,
+)
 from fsspec_avroglob.cli.exits import EXIT_OK
+from fsspec_avroglob.readers.locate import is_s3_uri
+from fsspec_avroglob.readers.read import iter_avro_batches, iter_avro_records
 
+FORMATS = ("jsonl", "csv", "parquet")
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 
 
@@ -23,29 +32,34 @@ _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "
     "avroglob cat -f csv --columns id,user data.avro > users.csv",
 )
 @patterns_argument
-@click.option("-f", "--format", "form", type=click.Choice(["jsonl", "csv", "parquet"]),
-    help="Output format.  [default: from the suffix of FILE; jsonl without --to]")  # fmt: skip
-@click.option("--to", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-    help="Write to FILE, which appears when it is complete.")  # fmt: skip
+@click.option("-f", "--format", "form", type=click.Choice(FORMATS), help="Default: FILE's suffix.")
+@click.option("--to", "target", type=output_file, metavar="FILE", help="Write FILE, once complete.")
 @click.option("--columns", metavar="A,B", help="Only these, in this order.")
-@click.option("-n", "--number", type=click.IntRange(min=0), metavar="N", help="How many records.")
+@number_option(default=None)
 @click.option("--ignore-errors", is_flag=True, help="Skip corrupt blocks and report them.")
 @click.pass_obj
 def cat(
-    settings: Settings, /, patterns: tuple[str, ...], form: str | None, target: Path | None,
-    columns: str | None, number: int | None, ignore_errors: bool,
-) -> int:  # fmt: skip
+    settings: Settings,
+    /,
+    patterns: tuple[str, ...],
+    form: str | None,
+    target: Path | None,
+    columns: str | None,
+    **options: Any,
+) -> int:
     """Write all records of the files that match each PATTERN, in order.
 
-    JSON lines and CSV have nested values as JSON. Parquet needs the extra arrow.
+    Writes JSON lines unless --format or the suffix of FILE says otherwise. JSON lines and CSV have
+    nested values as JSON. Parquet needs the extra arrow.
     """
     form = form or _format_of(target)
-    arguments: dict[str, Any] = {
+    # Local files ignore the options of S3.
+    url = next(filter(is_s3_uri, patterns), patterns[0])
+    arguments = {
         "urlpath": list(patterns),
-        "storage_options": settings.storage_options(patterns[0]),
+        "storage_options": settings.storage_options(url),
         "columns": columns.split(",") if columns else None,
-        "n_rows": number,
-        "ignore_errors": ignore_errors,
+        **options,
     }
     if target is None:
         if form == "parquet":
@@ -64,27 +78,24 @@ def cat(
 
 
 def _format_of(target: Path | None) -> str:
-    if target is None:
-        return "jsonl"
-    if target.suffix not in _SUFFIXES:
+    suffix = ".jsonl" if target is None else target.suffix
+    if suffix not in _SUFFIXES:
         known = ", ".join(_SUFFIXES)
         raise click.UsageError(f"{target} ends with none of {known}; name a --format")
-    return _SUFFIXES[target.suffix]
+    return _SUFFIXES[suffix]
 
 
 def _write_lines(
     file: TextIO, form: str, arguments: Mapping[str, Any], advance: output.Advance
 ) -> Iterable[object]:
     """Write records as JSON lines or CSV; return the blocks that were skipped."""
-    from fsspec_avroglob.readers.read import iter_avro_records
-
     writer = csv.writer(file, lineterminator="\n")
     with iter_avro_records(**arguments) as records:
         for number, record in enumerate(records):
             if form == "jsonl":
                 file.write(output.json_line(record) + "\n")
             else:
-                row = record if isinstance(record, Mapping) else {"value": record}
+                row = output.as_row(record)
                 if not number:
                     writer.writerow(row)
                 writer.writerow(map(output.plain_text, row.values()))
@@ -96,8 +107,6 @@ def _write_parquet(
     path: Path, arguments: Mapping[str, Any], advance: output.Advance
 ) -> Iterable[object]:
     """Write records as Parquet; return the blocks that were skipped."""
-    from fsspec_avroglob.readers.read import iter_avro_batches
-
     with iter_avro_batches(**arguments) as batches:
         import pyarrow
         import pyarrow.parquet

@@ -1,4 +1,7 @@
-"""What all commands share: options, logging, and errors that become exit codes."""
+"""What all commands share: options, logging, and errors that become exit codes.
+
+The shared options may also precede the name of a command, as with the AWS CLI.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,14 @@ import json
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 
-from fsspec_avroglob.cli.exits import EXIT_BROKEN_PIPE, EXIT_BUG, explain, fail
+from fsspec_avroglob.cli.exits import EXIT_BROKEN_PIPE, report
 from fsspec_avroglob.cli.output import UNITS
 from fsspec_avroglob.readers.locate import is_s3_uri
 
@@ -35,14 +38,10 @@ class Settings:
 
         Raises click.UsageError for an ``option`` that is not NAME=VALUE.
         """
-        named = {
-            "endpoint_url": given.get("endpoint_url"),
-            "profile": given.get("profile"),
-            # botocore reads AWS_DEFAULT_REGION; the AWS CLI reads AWS_REGION too.
-            "region": given.get("region") or os.environ.get("AWS_REGION") or None,
-            "anon": given.get("no_sign_request"),
-            "max_retries": given.get("max_retries"),
-        }
+        named = {name: given.get(name) for name in ("endpoint_url", "profile", "max_retries")}
+        # botocore reads AWS_DEFAULT_REGION; the AWS CLI reads AWS_REGION too.
+        named["region"] = given.get("region") or os.environ.get("AWS_REGION") or None
+        named["anon"] = given.get("no_sign_request") or None
         s3_options = {name: value for name, value in named.items() if value is not None}
         return cls(s3_options, _parse_assignments(given.get("option", ())))
 
@@ -90,15 +89,22 @@ def size_in_bytes(text: str) -> int:
         raise click.BadParameter(f"{text!r} is not a size such as 512, 10K or 1.5M") from None
 
 
+_COUNT = click.IntRange(min=0)
 patterns_argument = click.argument("patterns", nargs=-1, required=True, metavar="PATTERN...")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+output_file = click.Path(dir_okay=False, path_type=Path)
+
+
+def number_option(default: int | None) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """``-n``, as ``n_rows``."""
+    names = ("-n", "--number", "n_rows")
+    return click.option(
+        *names, type=_COUNT, default=default, show_default=True, help="Most records."
+    )
 
 
 def command(*lines: str, s3: bool = True) -> Callable[[Callable[..., int]], AvroglobCommand]:
-    """Make a function a command whose help ends with lines of examples.
-
-    s3: whether it takes the options for S3.
-    """
+    """Make a function a command whose help ends with lines of examples; s3: it takes S3_OPTIONS."""
     return click.command(cls=AvroglobCommand, epilog=examples(*lines), s3=s3)
 
 
@@ -107,48 +113,38 @@ def examples(*lines: str) -> str:
     return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
 
 
-def s3_options() -> list[click.Parameter]:
-    """Options of every command that reaches S3, with the AWS CLI's names."""
-    option = click.Option
-    return [
-        option(["--endpoint-url"], metavar="URL", help="S3 endpoint; or AWS_ENDPOINT_URL."),
-        option(["--profile"], metavar="NAME", help="AWS profile; or AWS_PROFILE."),
-        option(["--region"], metavar="NAME", help="AWS region; or AWS_REGION."),
-        option(["--no-sign-request"], is_flag=True, help="Send no credentials."),
-        option(["--max-retries"], type=click.IntRange(min=0), metavar="N",
-            help="Retries of a request after its first attempt.  [default: 2]"),
-        option(["-o", "--option"], multiple=True, metavar="NAME=VALUE",
-            help="Any other storage option; may be repeated."),
-    ]  # fmt: skip
-
-
-def log_options() -> list[click.Parameter]:
-    """Options of every command about its messages on stderr."""
-    return [
-        click.Option(["-v", "--verbose"], is_flag=True, help="Log more to stderr."),
-        click.Option(["--debug"], is_flag=True, help="Log everything and show tracebacks."),
-    ]
+S3_OPTIONS = (
+    click.Option(["--endpoint-url"], metavar="URL", help="S3 endpoint; or AWS_ENDPOINT_URL."),
+    click.Option(["--profile"], metavar="NAME", help="AWS profile; or AWS_PROFILE."),
+    click.Option(["--region"], metavar="NAME", help="AWS region; or AWS_REGION."),
+    click.Option(["--no-sign-request"], is_flag=True, help="Send no credentials."),
+    click.Option(
+        ["--max-retries"], type=_COUNT, metavar="N", help="Retries of a request.  [default: 2]"
+    ),
+    click.Option(
+        ["-o", "--option"], multiple=True, metavar="NAME=VALUE", help="Any other storage option."
+    ),
+)
+LOG_OPTIONS = (
+    click.Option(["-v", "--verbose"], is_flag=True, help="Log more to stderr."),
+    click.Option(["--debug"], is_flag=True, help="Log everything and show tracebacks."),
+)
 
 
 class AvroglobCommand(click.Command):
-    """A command with the shared options, which becomes `Settings`, and one way to report errors.
-
-    The shared options may also precede the command's name, as with the AWS CLI.
-    """
+    """A command with the shared options, which becomes `Settings`, and one way to report errors."""
 
     def __init__(self, *args: Any, s3: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        shared = [*(s3_options() if s3 else ()), *log_options()]
-        self._shared = [option.name for option in shared if option.name]
-        self.params.extend(shared)
+        self._shared = [*(S3_OPTIONS if s3 else ()), *LOG_OPTIONS]
+        self.params.extend(self._shared)
 
     def invoke(self, ctx: click.Context) -> int:
         """Run the command's function with the settings as the context's object."""
-        here = {name: ctx.params.pop(name) for name in self._shared}
-        given = {**(ctx.obj or {}), **without_defaults(here)}
+        given = {str(option.name): ctx.params.pop(str(option.name)) for option in self._shared}
+        ctx.obj = Settings.from_parameters(**given)
         try:
-            ctx.obj = Settings.from_parameters(**given)
-            with _logging_to_stderr(given.get("verbose", False), given.get("debug", False)):
+            with _logging_to_stderr(given["verbose"], given["debug"]):
                 code: int = super().invoke(ctx)
                 sys.stdout.flush()
                 return code
@@ -157,21 +153,7 @@ class AvroglobCommand(click.Command):
         except click.ClickException:
             raise
         except Exception as error:
-            report = explain(error)
-            if report is None or given.get("debug"):
-                traceback.print_exc()
-            if report is None:
-                return fail(EXIT_BUG, "this is a bug; please report it with the lines above")
-            return fail(report.exit_code, report.message)
-
-
-def without_defaults(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that the user gave; 0 is a value that a user gives."""
-    return {
-        name: value
-        for name, value in parameters.items()
-        if value is not None and value is not False and value != ()
-    }
+            return report(error, given["debug"])
 
 
 def broken_pipe() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 
 import click
@@ -44,8 +44,6 @@ _CHUNK_BYTES = 4 << 20
 _HOP_BYTES = 1 << 20  # skipping less than this would take longer than reading it
 _PROBE_BYTES = 4 << 10  # read after a hop
 _CHECKED_AHEAD_BYTES = 32 << 20  # inflating is slower than fetching; more would only take memory
-
-Decode = Callable[[Iterable[tuple[int, bytes]]], object]
 
 
 @command(
@@ -92,14 +90,33 @@ async def _counts(files: list[Location], advance: output.Advance) -> list[tuple[
 
 
 async def _blocks(file: OpenedFile) -> AsyncIterator[Block]:
-    """Yield all blocks of a file. Raises CorruptBlockError at the first corrupt one."""
-    source, window = file.source, _Window(file)
+    """Yield all blocks of a file.
+
+    Raises CorruptBlockError at the first corrupt one, and OSError for a file without a size.
+    """
+    source, file_bytes = file.source, file.source.size
+    if file_bytes is None:
+        raise OSError(f"the server does not state the size of {source.path}; count a copy of it")
+    data, data_start = source.head, 0
+
+    async def read(start: int, stop: int) -> bytes:
+        nonlocal data, data_start
+        data_stop = data_start + len(data)
+        if min(stop, file_bytes) > data_stop:
+            ahead = _PROBE_BYTES if start > data_stop + _HOP_BYTES else _CHUNK_BYTES
+            wanted = min(max(stop, start + ahead), file_bytes) - start
+            part = await read_part(file.location, start, start + wanted, source.etag)
+            if len(part.data) != wanted:
+                raise OSError(f"{source.path} became shorter during the count; count it again")
+            data, data_start = part.data, start
+        return data[start - data_start : stop - data_start]
+
     offset, index = source.header.size_bytes, 0
-    while offset < window.file_bytes:
+    while offset < file_bytes:
         try:
-            opening = await window.read(offset, offset + BLOCK_HEADER_BYTES)
-            block = claimed_block(opening, base=offset, file_bytes=window.file_bytes)
-            marker = await window.read(block.end - SYNC_MARKER_BYTES, block.end)
+            opening = await read(offset, offset + BLOCK_HEADER_BYTES)
+            block = claimed_block(opening, base=offset, file_bytes=file_bytes)
+            marker = await read(block.end - SYNC_MARKER_BYTES, block.end)
             check_marker(block, marker, source.header.sync_marker)
         except CorruptBlockError as error:
             raise error.at(source.path, index) from error
@@ -107,56 +124,29 @@ async def _blocks(file: OpenedFile) -> AsyncIterator[Block]:
         offset, index = block.end, index + 1
 
 
-class _Window:
-    """The bytes of a file around an offset that only grows. Raises OSError if it has no size."""
-
-    def __init__(self, file: OpenedFile) -> None:
-        if file.source.size is None:
-            path = file.source.path
-            raise OSError(f"the server does not state the size of {path}; count a copy of it")
-        self.file_bytes = file.source.size
-        self._file = file
-        self._start, self._data = 0, file.source.head
-
-    async def read(self, start: int, stop: int) -> bytes:
-        """The bytes [start, stop) of the file, fewer at its end."""
-        stop, end = min(stop, self.file_bytes), self._start + len(self._data)
-        if stop > end:
-            ahead = _PROBE_BYTES if start > end + _HOP_BYTES else _CHUNK_BYTES
-            until = min(max(stop, start + ahead), self.file_bytes)
-            source = self._file.source
-            part = await read_part(self._file.location, start, until, source.etag)
-            if len(part.data) != until - start:
-                raise OSError(f"{source.path} became shorter during the count; count it again")
-            self._start, self._data = start, part.data
-        return self._data[start - self._start : stop - self._start]
-
-
 @command(
     "avroglob check 's3://bucket/events/year=2025/**/*.avro'",
     "avroglob check --values --json data.avro",
 )
 @patterns_argument
-@click.option("--values", is_flag=True,
-    help="Also decode the values of every block, about ten times slower (extra: arrow). Uses "
-    "fastavro, which finds more errors than the faster engine.")  # fmt: skip
-@click.option("--max-block-size", type=size_in_bytes, default="256M", show_default=True,
-    metavar="SIZE", help="Report larger blocks, stored or inflated.")  # fmt: skip
+@click.option("--values", is_flag=True, help="Also decode all values, ten times slower.")
+@click.option("--max-block-size", "max_bytes", type=size_in_bytes, default="256M", metavar="SIZE")
 @json_option
 @click.pass_obj
 def check(
-    settings: Settings, /, patterns: tuple[str, ...], values: bool, max_block_size: int,
-    as_json: bool,
-) -> int:  # fmt: skip
+    settings: Settings, /, patterns: tuple[str, ...], values: bool, max_bytes: int, as_json: bool
+) -> int:
     """Read the Avro files that match each PATTERN and report corrupt blocks.
 
-    Inflates every block and compares its checksum, if its codec has one. Prints path, block, offset
-    and size in bytes, and the reason. Exits with 4 if a block is corrupt.
+    Inflates every block and compares its checksum, if its codec has one. A block above the largest
+    size, stored or inflated, is corrupt too; the default is 256M. --values needs the extra arrow;
+    it uses fastavro, which finds more errors than the faster engine. Prints path, block, offset and
+    size in bytes, and the reason. Exits with 4 if a block is corrupt.
     """
     files = locations(settings, patterns)
     size_bytes = sum(file.size or 0 for file in files)
     with output.progress(f"checking {counted(len(files), 'file')}", "bytes", size_bytes) as advance:
-        good, dropped = blocking(_examine, files, max_block_size, values, advance)
+        good, dropped = blocking(_examine, files, max_bytes, values, advance)
     names = {"block": "block_index", "offset": "offset", "size": "size_bytes", "reason": "reason"}
     rows = [
         {"path": lost.path, **{name: getattr(lost, field) for name, field in names.items()}}
@@ -176,7 +166,7 @@ async def _examine(
     """Read files as the readers do; count good blocks and values, list corrupt parts in order."""
     good: Counter[str] = Counter()
     dropped: list[Dropped] = []
-    decoders: dict[int, Decode | None] = {}
+    decoders: dict[int, RunDecoder[Run]] = {}
 
     def skip(whole: Dropped) -> None:
         dropped.append(whole)
@@ -187,24 +177,20 @@ async def _examine(
         opened = open_files(files, head_bytes=LONG_HEAD_BYTES, ahead=lambda: ahead, skipped=skip)
         async with aclosing(opened):
             async for file in opened:
-                header = file.source.header
+                path = file.source.path
                 try:
-                    decoders[file.number] = _decode(header, max_block_bytes) if values else None
+                    verify = _verify(file.source.header, max_block_bytes, values)
                 except ValueError as error:
-                    skip(Dropped(file.source.path, None, 0, file.source.size or 0, str(error)))
+                    skip(Dropped(path, None, 0, file.source.size or 0, str(error)))
                 else:
+                    decoders[file.number] = RunDecoder(
+                        path, verify, parallel=not values, dropped=dropped
+                    )
                     yield file
 
-    def decoder(file: OpenedFile) -> RunDecoder[Run]:
-        decode = decoders.pop(file.number)
-        verify = _verify(file.source.header.codec, max_block_bytes, decode)
-        return RunDecoder(file.source.path, verify, parallel=not values, dropped=dropped)
-
+    options = ReadOptions(max_bytes=_CHECKED_AHEAD_BYTES, max_block_size=max_block_bytes)
     pipeline = Pipeline(
-        decoder,
-        ReadOptions(max_bytes=_CHECKED_AHEAD_BYTES, max_block_size=max_block_bytes),
-        dropped=dropped,
-        on_bytes=advance,
+        lambda file: decoders.pop(file.number), options, dropped=dropped, on_bytes=advance
     )
     async with aclosing(pipeline.results(usable_files())) as results:
         async for _, run in results:
@@ -214,25 +200,25 @@ async def _examine(
     return good, sorted(dropped, key=lambda one: (numbers[one.path], one.offset))
 
 
-def _decode(header: ContainerHeader, max_block_bytes: int) -> Decode:
-    """A function that decodes the values of whole blocks. Raises ValueError for a bad schema."""
-    from fsspec_avroglob.avro.arrow import TableSchema
-    from fsspec_avroglob.avro.engines import decoder
-
-    # polars-avro accepts branch numbers that a union does not have; fastavro refuses them.
-    table = TableSchema.of(header.schema)
-    return decoder(header, table, "fastavro", max_block_size=max_block_bytes).decode
-
-
 def _verify(
-    codec: str, max_block_bytes: int, decode: Decode | None
+    header: ContainerHeader, max_block_bytes: int, values: bool
 ) -> Callable[[Run, int | None], Run]:
-    """A function that returns a run if all its blocks can be inflated and, if asked, decoded."""
+    """A function that returns a run if all its blocks can be inflated and, if asked, decoded.
+
+    Raises ValueError if no values can be decoded with the file's schema.
+    """
+    if values:
+        from fsspec_avroglob.avro.arrow import TableSchema
+        from fsspec_avroglob.avro.engines import decoder
+
+        # polars-avro accepts branch numbers that a union does not have; fastavro refuses them.
+        table = TableSchema.of(header.schema)
+        decode = decoder(header, table, "fastavro", max_block_size=max_block_bytes).decode
 
     def verify(run: Run, _: int | None) -> Run:
         for _, data in run.stored():
-            decompress(codec, data, max_block_bytes)
-        if decode is not None:
+            decompress(header.codec, data, max_block_bytes)
+        if values:
             try:
                 decode(run.stored())
             except ValueError as error:

@@ -22,6 +22,7 @@ from fsspec_avroglob.cli import output
 from fsspec_avroglob.cli.arguments import Info, PathArgument, below
 from fsspec_avroglob.cli.command import Settings, command, json_option
 from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, EXIT_OK, EXIT_REFUSED, fail, no_match
+from fsspec_avroglob.filesystem.atomic import atomic_path
 from fsspec_avroglob.filesystem.download import Targets
 from fsspec_avroglob.glob.explain import counted
 from fsspec_avroglob.glob.magic import literal_directory
@@ -31,26 +32,18 @@ _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 
 
 class Copy(NamedTuple):
-    """A file to copy: its argument, fsspec's info, and the local path that its name gives."""
+    """A file to copy.
 
-    argument: PathArgument
-    info: Info
+    source: its path on the filesystem. shown: the path as the user would write it. etag: empty
+    except on S3. size_bytes: as listed, None if the filesystem does not state it.
+    """
+
+    fs: Any
+    source: str
+    shown: str
     local: str
-
-    @property
-    def source(self) -> str:
-        """The path on its filesystem."""
-        return str(self.info["name"])
-
-    @property
-    def shown(self) -> str:
-        """The path as the user would write it."""
-        return self.argument.shown(self.source)
-
-    @property
-    def size_bytes(self) -> int | None:
-        """The listed size, None if the filesystem does not state it."""
-        return self.info.get("size")
+    size_bytes: int | None
+    etag: str
 
 
 @command(
@@ -67,9 +60,16 @@ class Copy(NamedTuple):
 @json_option
 @click.pass_obj
 def cp(
-    settings: Settings, /, sources: tuple[str, ...], target: str, recursive: bool, flat: bool,
-    dry_run: bool, skip_existing: bool, as_json: bool,
-) -> int:  # fmt: skip
+    settings: Settings,
+    /,
+    sources: tuple[str, ...],
+    target: str,
+    recursive: bool,
+    flat: bool,
+    dry_run: bool,
+    skip_existing: bool,
+    as_json: bool,
+) -> int:
     """Copy the files that match each SOURCE to the local TARGET.
 
     If SOURCE names one file without wildcards, TARGET is the new file, unless TARGET is a directory
@@ -92,94 +92,79 @@ def cp(
         targets.make_directories()
     copies = [found[name] for name in targets.files]
     if skip_existing:
-        copies = [copy for copy in copies if not _exists(copy)]
-    if dry_run:
-        _print(copies, as_json)
-    else:
-        size_bytes = sum(copy.size_bytes or 0 for copy in copies)
-        what = f"copying {counted(len(copies), 'file')}"
-        with output.progress(what, "bytes", total=size_bytes) as advance:
-            checked = blocking(_copy_all, copies, advance)
+        copies = [
+            copy
+            for copy in copies
+            if not os.path.isfile(copy.local) or os.path.getsize(copy.local) != copy.size_bytes
+        ]
+    checked = [""] * len(copies) if dry_run else _copy_all(copies)
+    for copy, what in zip(copies, checked, strict=True):
+        fields = {"source": copy.shown, "target": str(Path(copy.local))}
         if as_json:
-            _print(copies, as_json, checked)
-        else:
-            size = output.human_size(size_bytes)
-            print(f"{counted(len(copies), 'file')}, {size}, checked", file=sys.stderr)
+            print(output.json_line(fields | ({"checked": what} if what else {})))
+        elif dry_run:
+            print("{source} -> {target}".format(**fields))
+    if not (dry_run or as_json):
+        size = output.human_size(sum(copy.size_bytes or 0 for copy in copies))
+        print(f"{counted(len(copies), 'file')}, {size}, checked", file=sys.stderr)
     for name, reason in targets.refused.items():
         fail(EXIT_REFUSED, f"not copied: {name!r}: {reason}")
     return EXIT_REFUSED if targets.refused else EXIT_OK
-
-
-def _print(copies: list[Copy], as_json: bool, checked: list[str] | None = None) -> None:
-    for number, copy in enumerate(copies):
-        fields = {"source": copy.shown, "target": str(Path(copy.local))}
-        if as_json:
-            print(output.json_line(fields | ({"checked": checked[number]} if checked else {})))
-        else:
-            print(f"{fields['source']} -> {fields['target']}")
 
 
 # --- what to copy where --------------------------------------------------------------------------
 
 
 def _copies(argument: PathArgument, target: str, recursive: bool, flat: bool) -> Iterator[Copy]:
-    root = _root(target)
+    def copy(info: Info, local: str) -> Copy:
+        name, etag = info["name"], info.get("ETag") if argument.is_s3 else None
+        return Copy(argument.fs, name, argument.shown(name), local, info.get("size"), etag or "")
+
+    root, path = _root(target), argument.path
     if not argument.is_pattern:
-        info = argument.fs.info(argument.path)
+        info = argument.fs.info(path)
         if info["type"] != "directory":
             inside = target.endswith(("/", os.sep)) or os.path.isdir(target)
-            name = info["name"].rpartition("/")[2]
-            yield Copy(argument, info, f"{root}/{name}" if inside else root)
+            yield copy(info, f"{root}/{info['name'].rpartition('/')[2]}" if inside else root)
             return
         if not recursive:
             raise click.UsageError(f"{argument.typed} is a directory; copy its files with -r")
     if os.path.exists(target) and not os.path.isdir(target):
         raise click.UsageError(f"{target} is a file; several files need a directory")
-    pattern = below(argument.path) if recursive else argument.path
-    path = argument.path
+    pattern = below(path) if recursive else path
     start = len(literal_directory(path) if argument.is_pattern else path.rstrip("/") + "/")
     for info in sorted(argument.matches(pattern, directories=False), key=itemgetter("name")):
         name = info["name"]
         if not name.endswith("/"):  # the marker object of a directory
-            relative = name.rpartition("/")[2] if flat else name[start:]
-            yield Copy(argument, info, f"{root}/{relative}")
+            yield copy(info, f"{root}/{name.rpartition('/')[2] if flat else name[start:]}")
 
 
 def _root(target: str) -> str:
     return Path(target).as_posix().rstrip("/")
 
 
-def _exists(copy: Copy) -> bool:
-    return os.path.isfile(copy.local) and os.path.getsize(copy.local) == copy.size_bytes
-
-
 # --- copying -------------------------------------------------------------------------------------
 
 
-class _Forward(Callback):  # type: ignore[misc]  # fsspec has no types
-    """Passes the bytes of one file on to the bar for all files."""
-
-    def __init__(self, advance: output.Advance) -> None:
-        super().__init__()
-        self.relative_update = advance
-
-
-async def _copy_all(copies: list[Copy], advance: output.Advance) -> list[str]:
+def _copy_all(copies: list[Copy]) -> list[str]:
     """Copy files concurrently; return what was checked of each. Leaves no partial file behind."""
+    what, total = f"copying {counted(len(copies), 'file')}", sum(c.size_bytes or 0 for c in copies)
+    with output.progress(what, "bytes", total) as advance:
 
-    async def one(copy: Copy) -> str:
-        fs, callback = copy.argument.fs, _Forward(advance)
-        with output.whole_file(Path(copy.local)) as partial:
-            if fs.async_impl:
-                await fs._get_file(copy.source, str(partial), callback=callback)
-            else:
-                await asyncio.to_thread(fs.get_file, copy.source, str(partial), callback=callback)
-            return await _check(fs, copy, partial)
+        async def one(copy: Copy) -> str:
+            fs, callback = copy.fs, Callback()
+            callback.relative_update = advance  # one bar for all files
+            with atomic_path(copy.local) as partial:
+                if fs.async_impl:
+                    await fs._get_file(copy.source, partial, callback=callback)
+                else:
+                    await asyncio.to_thread(fs.get_file, copy.source, partial, callback=callback)
+                return await _check(copy, Path(partial))
 
-    return await collect(copies, one, _AT_ONCE)
+        return blocking(collect, copies, one, _AT_ONCE)
 
 
-async def _check(fs: Any, copy: Copy, partial: Path) -> str:
+async def _check(copy: Copy, partial: Path) -> str:
     """Compare a copy with the listing; return what was compared. Raises OSError if they differ."""
     size = partial.stat().st_size
     if copy.size_bytes is None:
@@ -191,23 +176,19 @@ async def _check(fs: Any, copy: Copy, partial: Path) -> str:
             "changed, copy it again",
             copy.source,
         )
-    md5 = _MD5.fullmatch(copy.info.get("ETag") or "") if copy.argument.is_s3 else None
+    md5 = _MD5.fullmatch(copy.etag)
     if md5 is None:
         return "size"
     with partial.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
     if digest.hexdigest() == md5[1]:
         return "size, md5"
-    if await _has_other_etag(fs, copy):
+    # Encryption with keys of KMS or the customer makes an ETag that is no MD5 sum.
+    bucket, key, _ = copy.fs.split_path(copy.source)
+    head = await copy.fs._call_s3("head_object", Bucket=bucket, Key=key)
+    encrypted = str(head.get("ServerSideEncryption", "")).startswith("aws:kms")
+    if head.get("ETag") == copy.etag and (encrypted or "SSECustomerAlgorithm" in head):
         return "size"
     raise OSError(
         errno.EIO, f"the copy does not have the listed MD5 sum {md5[1]}; copy it again", copy.source
     )
-
-
-async def _has_other_etag(fs: Any, copy: Copy) -> bool:
-    """Whether the object's encryption makes its ETag something else than an MD5 sum."""
-    bucket, key, _ = fs.split_path(copy.source)
-    head = await fs._call_s3("head_object", Bucket=bucket, Key=key)
-    encrypted = str(head.get("ServerSideEncryption", "")).startswith("aws:kms")
-    return head.get("ETag") == copy.info["ETag"] and (encrypted or "SSECustomerAlgorithm" in head)

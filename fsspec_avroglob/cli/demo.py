@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import itertools
 import os
 import random
 import socket
@@ -50,17 +51,14 @@ _FIELDS = {
 _DAYS = [dt.date(y, m, d) for y in (2024, 2025) for m in range(1, 13) for d in range(1, 4)]
 _CODECS = ("snappy", "deflate")  # one part file of each a day
 _ROWS_PER_FILE = 50
+_HALF_DAY_S = 12 * 60 * 60
 _HOST = "127.0.0.1"
 _CONNECT_TIMEOUT_S = 120  # s3fs allows 5 s, too short where client and server share a busy CPU
 _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
 
 
 def s3_operation(method: str, path: str, query: str) -> str:
-    """Name the S3 operation of a path-style request, as far as the demo counts operations.
-
-    Listings and operations on one object have their names in the S3 API, any other request is the
-    method and ``Bucket``.
-    """
+    """The S3 API's name of a path-style listing or operation on an object; else PutBucket, ..."""
     if "list-type=2" in query:
         return "ListObjectsV2"
     _, _, key = path.lstrip("/").partition("/")
@@ -158,11 +156,11 @@ class DemoServer:
             self.requests[operation] += 1
             fails = self.failures[operation] > 0
             self.failures[operation] -= fails
-        if not fails:
-            answer: Iterable[bytes] = self._app(environ, start_response)
-            return answer
-        start_response("503 Slow Down", [("Content-Type", "application/xml")])
-        return [] if method == "HEAD" else [_SLOW_DOWN]
+        if fails:
+            start_response("503 Slow Down", [("Content-Type", "application/xml")])
+            return [] if method == "HEAD" else [_SLOW_DOWN]
+        answer: Iterable[bytes] = self._app(environ, start_response)
+        return answer
 
 
 @contextmanager
@@ -206,29 +204,23 @@ def sample_objects() -> Iterator[tuple[str, bytes]]:
     """Yield the key and the content of each file that :func:`write_sample_events` writes."""
     fields = [{"name": name, "type": type_} for name, type_ in _FIELDS.items()]
     schema = {"type": "record", "name": "Event", "namespace": "demo", "fields": fields}
-    numbers = random.Random(20250101)
-    first_id = 1
+    numbers, ids = random.Random(20250101), itertools.count(1)
     for day in _DAYS:
+        midnight = dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC)
         for part, codec in enumerate(_CODECS):
+            rows = [_sample_row(numbers, midnight, part, i) for i in range(_ROWS_PER_FILE)]
             body = io.BytesIO()
-            fastavro.writer(body, schema, _sample_rows(numbers, day, part, first_id), codec=codec)
-            first_id += _ROWS_PER_FILE
+            fastavro.writer(body, schema, ({"id": next(ids), **row} for row in rows), codec=codec)
             folder = f"year={day.year}/month={day.month:02}/day={day.day:02}"
             yield f"events/{folder}/part-{part}.avro", body.getvalue()
 
 
-def _sample_rows(
-    numbers: random.Random, day: dt.date, part: int, first_id: int
-) -> Iterator[dict[str, Any]]:
-    half_day_s = 12 * 60 * 60
-    midnight = dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC)
-    for i in range(_ROWS_PER_FILE):
-        kind = numbers.choice(("view", "view", "view", "cart", "purchase"))
-        offset_s = part * half_day_s + i * half_day_s // _ROWS_PER_FILE
-        yield {
-            "id": first_id + i,
-            "time": midnight + dt.timedelta(seconds=offset_s),
-            "user": f"u{numbers.randrange(40):03}",
-            "kind": kind,
-            "amount": round(numbers.uniform(1, 200), 2) if kind == "purchase" else None,
-        }
+def _sample_row(numbers: random.Random, midnight: dt.datetime, part: int, i: int) -> dict[str, Any]:
+    kind = numbers.choice(("view", "view", "view", "cart", "purchase"))
+    offset_s = (part * _ROWS_PER_FILE + i) * _HALF_DAY_S // _ROWS_PER_FILE
+    return {
+        "time": midnight + dt.timedelta(seconds=offset_s),
+        "user": f"u{numbers.randrange(40):03}",
+        "kind": kind,
+        "amount": round(numbers.uniform(1, 200), 2) if kind == "purchase" else None,
+    }

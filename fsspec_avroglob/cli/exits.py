@@ -1,10 +1,15 @@
-"""Exit codes, and what the command line prints about a failure."""
+"""Exit codes, and what the command prints about a failure."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+import traceback
+from collections.abc import Iterator
+
+import aiohttp
+import botocore.exceptions as boto
+
+from fsspec_avroglob.s3.translation import error_code
 
 EXIT_OK = 0
 EXIT_NO_MATCH = EXIT_REFUSED = 1
@@ -15,34 +20,13 @@ EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
-# By names: of the code of an S3 error, or of an exception's class.
-_HINTS = {
-    "Check the bucket's name, and --endpoint-url if it is not on AWS.": "NoSuchBucket",
-    "Give credentials with --profile or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
-    "for a public bucket use --no-sign-request.": "AccessDenied AllAccessDisabled 403 "
-    "InvalidAccessKeyId NoCredentialsError PartialCredentialsError CredentialRetrievalError",
-    "The secret key does not belong to the access key; check both.": "SignatureDoesNotMatch",
-    "The session's credentials have expired; renew them (aws sso login).": "ExpiredToken",
-    "The session token is not valid here; renew it, or check --endpoint-url.": "InvalidToken",
-    "Give the bucket's region with --region or AWS_REGION.": "PermanentRedirect "
-    "AuthorizationHeaderMalformed",
-    "Try again later, or with a higher --max-retries.": "SlowDown ServiceUnavailable 503",
-    "Log in again: aws sso login.": "TokenRetrievalError UnauthorizedSSOTokenError "
-    "SSOTokenLoadError",
-    "Check --endpoint-url (or AWS_ENDPOINT_URL) and the network.": "EndpointConnectionError "
-    "ConnectTimeoutError ReadTimeoutError ConnectionClosedError",
-    "Name your own certificates with AWS_CA_BUNDLE.": "SSLError",
-    "List the profiles with: aws configure list-profiles.": "ProfileNotFound",
-}
-_HINT_BY_NAME = {name: hint for hint, names in _HINTS.items() for name in names.split()}
-_WRONG_VALUES = frozenset({"ProfileNotFound", "InvalidRegionError", "ParamValidationError"})
-
-
-class Report(NamedTuple):
-    """What to print about an error, and the exit code that goes with it."""
-
-    exit_code: int
-    message: str
+_WRONG_VALUES = (boto.ProfileNotFound, boto.InvalidRegionError, boto.ParamValidationError)
+_CLIENT_ERRORS = (boto.BotoCoreError, boto.ClientError, aiohttp.ClientError)
+# The advice in an error's notes speaks of storage options.
+_OPTIONS = (
+    "Storage options on the command line: --endpoint-url, --profile, --region, --no-sign-request, "
+    "--max-retries, and -o NAME=VALUE for any other."
+)
 
 
 def no_match(*patterns: str) -> str:
@@ -57,39 +41,35 @@ def fail(code: int, message: str) -> int:
     return code
 
 
-def explain(error: Exception) -> Report | None:
-    """Explain an error that the user or the storage caused; None for a bug of this package."""
-    code, kinds = _s3_error_code(error), [type(link).__name__ for link in _chain(error)]
-    exit_code = _exit_code(error, code, kinds)
-    if exit_code is None:
-        return None
-    hint = next((_HINT_BY_NAME[name] for name in [code, *kinds] if name in _HINT_BY_NAME), "")
-    lines = [_message(error), *getattr(error, "__notes__", ()), hint]
-    return Report(exit_code, "\n".join(filter(None, lines)))
+def report(error: Exception, debug: bool) -> int:
+    """Print the error that is being handled, with its advice, and return the exit code."""
+    code = exit_code(error)
+    if code is None or debug:
+        traceback.print_exc()
+    if code is None:
+        return fail(EXIT_BUG, "this is a bug; please report it with the lines above")
+    notes = dict.fromkeys(note for link in _chain(error) for note in getattr(link, "__notes__", ()))
+    options = [_OPTIONS] if notes and code == EXIT_STORAGE else []
+    return fail(code, "\n".join([_message(error), *notes, *options]))
 
 
-def _s3_error_code(error: BaseException) -> str | None:
-    """The S3 error code (``NoSuchBucket``, ``403``) of an error or one of its causes, if any."""
-    for link in _chain(error):
-        response = getattr(link, "response", None)
-        if isinstance(response, Mapping) and "Error" in response:
-            return str(response["Error"].get("Code"))
-    return None
-
-
-def _exit_code(error: Exception, s3_code: str | None, kinds: list[str]) -> int | None:
-    if not _WRONG_VALUES.isdisjoint(kinds):
+def exit_code(error: Exception) -> int | None:
+    """The exit code for an error of the user or the storage; None for a bug of this package."""
+    chain = list(_chain(error))
+    s3_codes = list(filter(None, map(error_code, chain)))
+    if any(isinstance(link, _WRONG_VALUES) for link in chain):
         return EXIT_USAGE
     if isinstance(error, FileNotFoundError):
-        return EXIT_STORAGE if s3_code == "NoSuchBucket" or _unreached(error) else EXIT_NO_MATCH
+        return EXIT_STORAGE if "NoSuchBucket" in s3_codes or _unreached(error) else EXIT_NO_MATCH
     if isinstance(error, IsADirectoryError):
         return EXIT_USAGE
-    if s3_code or isinstance(error, OSError) or _is_from_a_client(error):
+    if s3_codes or isinstance(error, (OSError, *_CLIENT_ERRORS)):
         return EXIT_STORAGE
     return EXIT_USAGE if isinstance(error, ValueError | ImportError) else None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and its causes."""
     link: BaseException | None = error
     while link is not None:
         yield link
@@ -97,16 +77,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _unreached(error: FileNotFoundError) -> OSError | None:
-    """The connection error behind a "not found", as fsspec's HTTP filesystem reports both."""
+    """The connection error behind a "not found": fsspec's HTTP filesystem raises one for both."""
     for link in _chain(error):
         if isinstance(link, OSError) and not isinstance(link, FileNotFoundError):
             return link
     return None
-
-
-def _is_from_a_client(error: BaseException) -> bool:
-    modules = ("botocore.exceptions", "aiohttp.client_exceptions")
-    return any(base.__module__ in modules for base in type(error).__mro__)
 
 
 def _message(error: Exception) -> str:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from fsspec_avroglob.cli import output
-from fsspec_avroglob.cli.command import Settings, command, json_option, patterns_argument
+from fsspec_avroglob.cli.command import (
+    Settings,
+    command,
+    json_option,
+    number_option,
+    patterns_argument,
+)
 from fsspec_avroglob.cli.exits import EXIT_OK
+from fsspec_avroglob.readers.read import iter_avro_records, read_avro_schema
 
 
 @command(
@@ -23,8 +29,6 @@ def schema(settings: Settings, /, path: str) -> int:
 
     If PATH is a pattern, compares the schemas of all its files and prints that of the first.
     """
-    from fsspec_avroglob.readers.read import read_avro_schema
-
     output.print_json(read_avro_schema(path, storage_options=settings.storage_options(path)))
     return EXIT_OK
 
@@ -34,29 +38,21 @@ def schema(settings: Settings, /, path: str) -> int:
     "avroglob head -n 100 --json data.avro | jq -c .user",
 )
 @patterns_argument
-@click.option("-n", "--number", type=click.IntRange(min=0), default=10, show_default=True,
-    metavar="N", help="How many records.")  # fmt: skip
+@number_option(default=10)
 @json_option
 @click.pass_obj
-def head(settings: Settings, /, patterns: tuple[str, ...], number: int, as_json: bool) -> int:
+def head(settings: Settings, /, patterns: tuple[str, ...], n_rows: int, as_json: bool) -> int:
     """Print the first records of the files that match each PATTERN."""
-    from fsspec_avroglob.readers.read import iter_avro_records
-
     records: list[Any] = []
     for pattern in patterns:  # one by one, as their schemas and filesystems may differ
-        options, missing = settings.storage_options(pattern), number - len(records)
+        options, missing = settings.storage_options(pattern), n_rows - len(records)
         with iter_avro_records(pattern, storage_options=options, n_rows=missing) as found:
             records += found
-        if len(records) == number:
+        if len(records) == n_rows:
             break
     if as_json:
         for record in records:
             print(output.json_line(record))
     else:
-        output.print_table([_as_row(record) for record in records])
+        output.print_table(list(map(output.as_row, records)))
     return EXIT_OK
-
-
-def _as_row(record: Any) -> Mapping[str, Any]:
-    """A record; any other value as the column ``value``."""
-    return record if isinstance(record, Mapping) else {"value": record}

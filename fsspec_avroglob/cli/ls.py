@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from typing import Any
 
 import click
 
 from fsspec_avroglob.cli import output
-from fsspec_avroglob.cli.arguments import Info, PathArgument, below, is_absence
+from fsspec_avroglob.cli.arguments import Info, PathArgument, below
 from fsspec_avroglob.cli.command import (
     Settings,
     command,
@@ -17,13 +17,12 @@ from fsspec_avroglob.cli.command import (
     patterns_argument,
     size_in_bytes,
 )
-from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, EXIT_OK, fail, no_match
+from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, EXIT_OK, exit_code, fail, no_match
 
 MAX_DEPTH = 32
 
 _long_option = click.option("-l", "--long", is_flag=True, help="Show size in bytes and time.")
-_short_option = click.option("-h", "--human-readable", is_flag=True,
-    help="Like -l, with sizes such as 1.5K.")  # fmt: skip
+_short_option = click.option("-h", "--human-readable", "short", is_flag=True, help="Short sizes.")
 
 
 @command(
@@ -62,11 +61,9 @@ def ls(settings: Settings, /, patterns: tuple[str, ...], **form: bool) -> int:
 )
 @patterns_argument
 @click.option("--name", default="*", metavar="PATTERN", help="Only these names.")
-@click.option("--type", "kind", type=click.Choice(["f", "d"]), default="f", show_default=True,
-    help="Files or directories.")  # fmt: skip
+@click.option("--type", "kind", type=click.Choice(["f", "d"]), default="f", help="Default: f.")
 @click.option("--max-depth", type=click.IntRange(1, MAX_DEPTH), metavar="N", help="Levels below.")
-@click.option("--min-size", type=size_in_bytes, default="0", metavar="SIZE",
-    help="Only files of at least this size.")  # fmt: skip
+@click.option("--min-size", type=size_in_bytes, metavar="SIZE", help="Only files from this size.")
 @click.option("--max-size", type=size_in_bytes, metavar="SIZE", help="Only files up to this size.")
 @click.option("--unsorted", is_flag=True, help="Print as pages arrive, in bounded memory.")
 @_long_option
@@ -80,7 +77,7 @@ def find(
     name: str,
     kind: str,
     max_depth: int | None,
-    min_size: int,
+    min_size: int | None,
     max_size: int | None,
     unsorted: bool,
     **form: bool,
@@ -91,18 +88,19 @@ def find(
     """
     if "/" in name:
         raise click.UsageError("--name takes no slash; put directories into PATTERN")
+    directories = kind == "d"
     largest = float("inf") if max_size is None else max_size
 
     def wanted(info: Info) -> bool:
-        if (info["type"] == "directory") != (kind == "d"):
+        if (info["type"] == "directory") != directories:
             return False
-        return kind == "d" or min_size <= (info["size"] or 0) <= largest
+        return directories or (min_size or 0) <= (info["size"] or 0) <= largest
 
     code = EXIT_NO_MATCH
     for typed in patterns:
         argument = PathArgument.of(settings, typed)
         pattern = _below(argument.path, name, max_depth)
-        found: Iterable[Info] = filter(wanted, argument.matches(pattern, directories=kind == "d"))
+        found: Iterable[Info] = filter(wanted, argument.matches(pattern, directories=directories))
         if not unsorted:
             with output.progress(f"listing {typed}", "files") as advance:
                 found = sorted(_advancing(found, advance), key=itemgetter("name"))
@@ -132,22 +130,17 @@ def _advancing(infos: Iterable[Info], advance: output.Advance) -> Iterator[Info]
     "avroglob du --depth 1 --json s3://bucket | jq -s 'sort_by(.size)'",
 )
 @patterns_argument
-@click.option("-d", "--depth", type=click.IntRange(0, MAX_DEPTH), default=0, metavar="N",
-    help="Add up directories down to N levels below separately.  [default: 0]")  # fmt: skip
-@click.option("-h", "--human-readable", is_flag=True, help="Print sizes such as 1.5K.")
+@click.option("-d", "--depth", type=click.IntRange(0, MAX_DEPTH), default=0, help="Levels below.")
+@_short_option
 @json_option
 @click.pass_obj
 def du(
-    settings: Settings,
-    /,
-    patterns: tuple[str, ...],
-    depth: int,
-    human_readable: bool,
-    as_json: bool,
+    settings: Settings, /, patterns: tuple[str, ...], depth: int, short: bool, as_json: bool
 ) -> int:
     """Add up the sizes of the files that match each PATTERN or lie below it.
 
-    Prints bytes, the number of files and the path, for every match of PATTERN.
+    Prints bytes, the number of files and the path, for every match of PATTERN. With --depth, adds
+    up each directory down to that number of levels below it separately.
     """
     totals: dict[str, list[int]] = {}
     with output.progress("listing", "files") as advance:
@@ -167,7 +160,7 @@ def du(
         {"size": size, "files": files, "path": path}
         for path, (size, files) in sorted(totals.items())
     ]
-    output.print_rows(rows, as_json, sizes=["size"] if human_readable else [], total=True)
+    output.print_rows(rows, as_json, sizes=["size"] if short else [], total=True)
     return EXIT_OK
 
 
@@ -199,7 +192,7 @@ def stat(settings: Settings, /, patterns: tuple[str, ...], as_json: bool) -> int
     """
     code = EXIT_OK
     for typed in patterns:
-        found = list(_metadata(PathArgument.of(settings, typed)))
+        found = _metadata(PathArgument.of(settings, typed))
         if not found:
             code = fail(EXIT_NO_MATCH, no_match(typed))
         for fields in found:
@@ -210,19 +203,18 @@ def stat(settings: Settings, /, patterns: tuple[str, ...], as_json: bool) -> int
     return code
 
 
-def _metadata(argument: PathArgument) -> Iterator[Mapping[str, Any]]:
+def _metadata(argument: PathArgument) -> list[dict[str, Any]]:
     if argument.is_pattern:
-        yield from argument.entries()
-        return
+        return list(argument.entries())
+    if argument.is_s3 and (fields := _head(argument)):
+        return [fields]
     try:
-        if argument.is_s3 and (fields := _head(argument)):
-            yield fields
-            return
         info = argument.fs.info(argument.path)
-        yield output.entry(argument.shown(info["name"]), info)
     except FileNotFoundError as error:
-        if not is_absence(error):
+        if exit_code(error) != EXIT_NO_MATCH:
             raise
+        return []
+    return [output.entry(argument.shown(info["name"]), info)]
 
 
 def _head(argument: PathArgument) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import math
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,14 +34,10 @@ from fsspec_avroglob.glob.explain import printable
 
 UNITS = ("", "K", "M", "G", "T", "P")
 _PIPED_WIDTH = 1_000_000  # columns; never cut or wrap what another program reads
+CONSOLE = Console(highlight=False, soft_wrap=True)
 
 Row = Mapping[str, Any]
 Advance = Callable[[int], object]
-
-
-@cache
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=True)
 
 
 # --- files and directories -----------------------------------------------------------------------
@@ -61,27 +57,27 @@ def entry(path: str, info: Row) -> dict[str, Any]:
 
 
 def print_entry(
-    fields: Row, *, long: bool = False, human_readable: bool = False, as_json: bool = False
+    fields: Row, *, long: bool = False, short: bool = False, as_json: bool = False
 ) -> None:
     """Print an :func:`entry` on one line: its path, after size and time if that is asked for."""
     if as_json:
         print(json_line(fields))
         return
-    columns = _size_and_time(fields, human_readable) if long or human_readable else ""
+    columns = _size_and_time(fields, short) if long or short else ""
     if not sys.stdout.isatty():
         print(columns + fields["path"])
         return
     line = Text(columns, style="cyan")
     style = "bold blue" if fields["type"] == "directory" else "default"
-    _console().print(line.append(printable(fields["path"]), style=style))
+    CONSOLE.print(line.append(printable(fields["path"]), style=style))
 
 
-def _size_and_time(fields: Row, human_readable: bool) -> str:
+def _size_and_time(fields: Row, short: bool) -> str:
     size = fields.get("size", "-")
-    if human_readable and size != "-":
+    if short and size != "-":
         size = human_size(size)
     when = f"{fields['modified']:%Y-%m-%dT%H:%M:%SZ}" if "modified" in fields else "-"
-    return f"{size:>{6 if human_readable else 12}}  {when:<20}  "
+    return f"{size:>{6 if short else 12}}  {when:<20}  "
 
 
 def _modified(info: Row) -> dt.datetime | None:
@@ -121,43 +117,35 @@ def print_rows(
             print(json_line(row))
         return
     if total and len(rows) > 1:
-        rows = [*rows, {name: _sum_of(name, rows) for name in rows[0]}]
+        sums = {
+            name: "total" if isinstance(first, str) else sum(row[name] for row in rows)
+            for name, first in rows[0].items()
+        }
+        rows = [*rows, sums]
     rows = [
         {name: human_size(value) if name in sizes else value for name, value in row.items()}
         for row in rows
     ]
     if sys.stdout.isatty():
-        print_table(rows, wrap=True)
+        print_table(rows)
     else:
         for row in rows:
             print(*map(cell, row.values()), sep="\t")
 
 
-def _sum_of(name: str, rows: Sequence[Row]) -> Any:
-    values = [row[name] for row in rows]
-    return "total" if isinstance(values[0], str) else sum(values)
-
-
-def print_table(rows: Sequence[Row], *, wrap: bool = False) -> None:
-    """Print rows as an aligned table, in a pipe too: numbers right, null empty.
-
-    wrap: break values that are wider than the terminal instead of cutting them.
-    """
+def print_table(rows: Sequence[Row]) -> None:
+    """Print rows as an aligned table, in a pipe too: numbers right, null empty."""
     if not rows:
         return
-    names = list(dict.fromkeys(name for row in rows for name in row))
     table = Table(box=None, pad_edge=False, header_style="bold")
+    names = dict.fromkeys(name for row in rows for name in row)
     for name in names:
         numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
         justify: Literal["left", "right"] = "right" if numeric else "left"
-        overflow: Literal["fold", "ellipsis"] = "fold" if wrap else "ellipsis"
-        table.add_column(
-            Text(printable(name)), justify=justify, overflow=overflow, no_wrap=not wrap
-        )
+        table.add_column(Text(printable(name)), justify=justify, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell(row.get(name))) for name in names))
-    width = None if sys.stdout.isatty() else _PIPED_WIDTH
-    Console(highlight=False, width=width).print(table)
+    Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
 
 
 def print_fields(fields: Row) -> None:
@@ -165,22 +153,27 @@ def print_fields(fields: Row) -> None:
     width = max(map(len, fields))
     for name, value in fields.items():
         line = Text(f"{name:>{width}}  ", style="bold cyan")
-        _console().print(line.append(cell(value), style="default"))
+        CONSOLE.print(line.append(cell(value), style="default"))
 
 
 # --- values --------------------------------------------------------------------------------------
 
 
-def json_line(value: Any, indent: int | None = None) -> str:
-    """A value, such as an Avro record, as JSON; on one line without ``indent``."""
-    return json.dumps(_to_json(value), ensure_ascii=False, indent=indent)
+def as_row(record: Any) -> Row:
+    """An Avro record; any other value as the column ``value``."""
+    return record if isinstance(record, Mapping) else {"value": record}
+
+
+def json_line(value: Any) -> str:
+    """A value, such as an Avro record, as JSON on one line."""
+    return json.dumps(_to_json(value), ensure_ascii=False)
 
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON."""
-    text = json_line(value, indent=2)
+    text = json.dumps(_to_json(value), ensure_ascii=False, indent=2)
     if sys.stdout.isatty():
-        _console().print_json(text)
+        CONSOLE.print_json(text)
     else:
         print(text)
 

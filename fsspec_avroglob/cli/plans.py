@@ -11,7 +11,7 @@ import click
 
 from fsspec_avroglob.cli import output
 from fsspec_avroglob.cli.arguments import PathArgument
-from fsspec_avroglob.cli.command import Settings, command, json_option
+from fsspec_avroglob.cli.command import Settings, command, json_option, output_file
 from fsspec_avroglob.cli.exits import EXIT_OK
 from fsspec_avroglob.glob.explain import costed, counted
 from fsspec_avroglob.glob.svg import GlobPlan
@@ -25,8 +25,7 @@ from fsspec_avroglob.readers.locate import is_s3_uri
 )
 @click.argument("pattern", metavar="PATTERN")
 @click.option("--run", is_flag=True, help="Run the plan and show the cost of each step.")
-@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-    help="Write a drawing to FILE.")  # fmt: skip
+@click.option("--svg", type=output_file, metavar="FILE", help="Write a drawing to FILE.")
 @click.option("--mermaid", is_flag=True, help="Print a Mermaid flowchart.")
 @json_option
 @click.pass_obj

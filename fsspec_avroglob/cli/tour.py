@@ -9,16 +9,17 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.syntax import Syntax
 from rich.text import Text
+from s3fs import S3FileSystem
 
 from fsspec_avroglob.cli.command import command
 from fsspec_avroglob.cli.exits import EXIT_OK
-from fsspec_avroglob.cli.output import human_size
+from fsspec_avroglob.cli.output import CONSOLE, human_size
+from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 
 if TYPE_CHECKING:
     from fsspec_avroglob.cli.demo import DemoServer
@@ -67,14 +68,10 @@ import pandas as pd
 pd.read_csv("avroglob://my-bucket/table.csv")   # any fsspec-aware library"""
 _SHELL = "avroglob ls -l 's3://my-bucket/events/year=2025/month=0[1-3]/*/*.avro'"
 
-Kind = Literal["title", "code", "text"]
-Say = Callable[[Kind, str], object]
-
 
 @command("avroglob demo", "avroglob demo --serve --port 5555", s3=False)
 @click.option("--serve", is_flag=True, help="Keep the endpoint and its data until Ctrl-C.")
-@click.option("--port", type=click.IntRange(0, 65535), metavar="PORT",
-    help="TCP port for --serve.  [default: a free one]")  # fmt: skip
+@click.option("--port", type=click.IntRange(0, 65535), help="TCP port; by default a free one.")
 def demo(serve: bool, port: int | None) -> int:
     """Take a tour on an S3 endpoint inside this process (extra: demo).
 
@@ -108,12 +105,8 @@ def _serve(port: int) -> None:
             threading.Event().wait()
 
 
-def run_tour(say: Say | None = None) -> None:
+def run_tour() -> None:
     """Take the tour against an endpoint that ends with the call; it measures every figure it shows.
-
-    Parameters
-    ----------
-    say: called with the kind of a text ("title", "code" or "text") and the text; prints by default
 
     Raises
     ------
@@ -121,67 +114,60 @@ def run_tour(say: Say | None = None) -> None:
     """
     from fsspec_avroglob.cli.demo import DemoServer, user_aws_settings_hidden
 
-    say = say or _print_part
     logger = logging.getLogger("fsspec_avroglob")
 
     def show(record: logging.LogRecord) -> bool:
-        say("text", f"log: {record.getMessage()}")
+        _say(f"log: {record.getMessage()}")
         return False  # no other handler prints it again
 
     logger.addFilter(show)
     try:
         with user_aws_settings_hidden(), DemoServer() as server:
-            _tour(server, say)
+            _tour(server)
     finally:
         logger.removeFilter(show)
 
 
-def _tour(server: DemoServer, say: Say) -> None:
+def _tour(server: DemoServer) -> None:
     from fsspec_avroglob.cli.demo import write_sample_events
 
     options = {**server.storage_options, "skip_instance_cache": True}
     sample = write_sample_events(options)
-    say("title", "An S3 endpoint in this process, with Avro files in it")
-    say(
-        "text",
+    _title("An S3 endpoint in this process, with Avro files in it")
+    _say(
         f"moto answers at {server.endpoint_url} until the tour ends. The tour does not read your "
         f"AWS settings.\nIt wrote {sample.files} files, {sample.rows:,} rows, "
         f"{human_size(sample.size_bytes)}B:\n"
-        "  avroglob://demo/events/year=YYYY/month=MM/day=DD/part-N.avro",
+        "  avroglob://demo/events/year=YYYY/month=MM/day=DD/part-N.avro"
     )
     shown = {name: options[name] for name in ("endpoint_url", "key", "secret")}
-    say("code", f"storage_options = {shown!r}")
-    names = {"server": server, "storage_options": options}
-    names["print"] = lambda *values: say("text", " ".join(map(str, values)))
+    _code(f"storage_options = {shown!r}")
+    names = {"server": server, "storage_options": options, "print": _say}
     for title, code in _STEPS:
-        say("title", title)
-        say("code", code)
+        _title(title)
+        _code(code)
         _, cost = _measured(server, exec, code, names)
-        say("text", cost)
-    say("title", "Compare it with s3fs")
-    _compare(server, options, say)
-    say("title", "On your own data")
-    say("code", _OWN_DATA)
-    say("text", "\nand in a shell")
-    say("code", _SHELL)
-    say("text", "\n`avroglob demo --serve` keeps this endpoint running for the README's examples.")
+        _say(cost)
+    _title("Compare it with s3fs")
+    _compare(server, options)
+    _title("On your own data")
+    _code(_OWN_DATA)
+    _say("\nand in a shell")
+    _code(_SHELL)
+    _say("\n`avroglob demo --serve` keeps this endpoint running for the README's examples.")
 
 
-def _compare(server: DemoServer, options: dict[str, Any], say: Say) -> None:
-    from s3fs import S3FileSystem
-
-    from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
-
+def _compare(server: DemoServer, options: dict[str, Any]) -> None:
     for pattern in COMPARED_PATTERNS:
-        say("text", pattern)
+        _say(pattern)
         found = []
         for name, system in (("avroglob", AvroGlobFileSystem), ("s3fs", S3FileSystem)):
             paths, cost = _measured(server, system(**options).glob, pattern)
             found.append(paths)
-            say("text", f"  {name:<9} {len(paths)} paths   {cost}")
+            _say(f"  {name:<9} {len(paths)} paths   {cost}")
         if found[0] != found[1]:
             raise RuntimeError(f"avroglob and s3fs disagree about {pattern}")
-    say("text", "Both find the same paths. Every request is a round trip to the server.")
+    _say("Both find the same paths. Every request is a round trip to the server.")
 
 
 def _measured(server: DemoServer, call: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
@@ -194,12 +180,16 @@ def _measured(server: DemoServer, call: Callable[..., Any], *arguments: Any) -> 
     return result, f"{requests or 'no request'} {elapsed_ms:.0f} ms"
 
 
-def _print_part(kind: Kind, text: str) -> None:
-    part = Text(text)
-    if kind == "title":
-        part = Text(f"\n{text}\n{'-' * len(text)}", style="bold cyan")
-    elif kind == "code":
-        text = textwrap.indent(text, "    ")
-        part = Syntax(text, "python", theme="ansi_dark").highlight(text)
-        part.rstrip()
-    Console(highlight=False, soft_wrap=True).print(part)
+def _title(text: str) -> None:
+    CONSOLE.print(Text(f"\n{text}\n{'-' * len(text)}", style="bold cyan"))
+
+
+def _code(text: str) -> None:
+    text = textwrap.indent(text, "    ")
+    part = Syntax(text, "python", theme="ansi_dark").highlight(text)
+    part.rstrip()
+    CONSOLE.print(part)
+
+
+def _say(*values: object) -> None:
+    CONSOLE.print(Text(" ".join(map(str, values))))

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import aiobotocore.session  # noqa: F401  # not by s3fs, from a deeper stack: see architecture.md
 from s3fs import S3FileSystem
 
 from fsspec_avroglob.glob.cache import ListingCache
@@ -171,7 +170,7 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     def _forget_written(self, arguments: dict[str, Any]) -> None:
         """Forget what listings returned for the keys that a request writes, and their parents."""
         keys = [item["Key"] for item in arguments.get("Delete", {}).get("Objects", ())]
-        if "Key" in arguments:
+        if arguments.get("Key") is not None:
             keys.append(arguments["Key"])
         for key in keys:
             path = f"{arguments['Bucket']}/{key}"

@@ -19,9 +19,9 @@ from fsspec_avroglob.avro.container import (
     SYNC_MARKER_BYTES,
     ContainerHeader,
     NeedMoreBytes,
+    claimed_block,
     find_block,
     header_of,
-    parse_block_header,
     walk_blocks,
 )
 from fsspec_avroglob.avro.resolution import resolve, same_order
@@ -29,7 +29,6 @@ from fsspec_avroglob.avro.schema import file_schema
 from fsspec_avroglob.errors import (
     CorruptBlockError,
     FilesDifferError,
-    NotAvroError,
     UncertainBlockError,
 )
 from fsspec_avroglob.filesystem.joined import RangeReader, Source, Stretch, Tail
@@ -140,19 +139,15 @@ class RemarkedBlocks:
     def _follow(self, data: bytes, base: int) -> None:
         """Follow the chain of blocks through *data*, the bytes from *base* on."""
         while base <= self._known < base + len(data):
+            start, size = self._known - base, self._source.size_bytes
             try:
-                block = parse_block_header(data, self._known - base)
-            except NotAvroError as error:
-                raise self._corrupt(str(error)) from error
-            except NeedMoreBytes as more:
-                if base + len(data) == self._source.size_bytes:
-                    raise self._corrupt("the file ends within it") from more
+                block = claimed_block(data, start, base=base, file_bytes=size)
+            except CorruptBlockError as error:
+                raise error.at(self._source.path, len(self._markers)) from error
+            except NeedMoreBytes:
                 return
-            marker = base + block.data_offset + block.size_bytes
-            if marker + SYNC_MARKER_BYTES > self._source.size_bytes:
-                raise self._corrupt(f"its {block.size_bytes} bytes extend past the end of the file")
-            self._markers.append(marker)
-            self._known = marker + SYNC_MARKER_BYTES
+            self._markers.append(block.end - SYNC_MARKER_BYTES)
+            self._known = block.end
 
     def _search(self, data: bytes, base: int) -> list[int]:
         """Return the positions of the markers in *data*, the bytes from *base* on.
@@ -182,6 +177,3 @@ class RemarkedBlocks:
             reason = f"no sync marker at byte {marker}, where its data ends"
             raise CorruptBlockError(reason, offset, self._source.path, index)
         data[start - base : stop - base] = self._other[part]
-
-    def _corrupt(self, reason: str) -> CorruptBlockError:
-        return CorruptBlockError(reason, self._known, self._source.path, len(self._markers))

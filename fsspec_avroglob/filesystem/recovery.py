@@ -30,7 +30,7 @@ from botocore.exceptions import (
 
 from fsspec_avroglob.aio.blocking import STOP_S
 from fsspec_avroglob.s3.classification import THROTTLED
-from fsspec_avroglob.s3.translation import PRECONDITION_CODES, classify, error_code
+from fsspec_avroglob.s3.translation import PRECONDITION_CODES, error_code, rule_of
 
 _NOT_SENT = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError)
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
@@ -72,7 +72,7 @@ def repeatable(
 
 def response_lost(error: Exception) -> bool:
     """Whether the server may have carried out a request that failed with *error*."""
-    return classify(error) not in (None, THROTTLED) and not isinstance(error, _NOT_SENT)
+    return rule_of(error).cause not in (None, THROTTLED) and not isinstance(error, _NOT_SENT)
 
 
 @dataclass
@@ -268,7 +268,7 @@ class Deletion(_Operation):
         answer = await self.send(self.method, **{**self.arguments, "Delete": delete})
         self._deleted += answer.get("Deleted", ())
         failed = answer.get("Errors", ())
-        transient = [item for item in failed if classify(_as_error(item)) is not None]
+        transient = [item for item in failed if rule_of(_as_error(item)).cause is not None]
         self._refused += [item for item in failed if item not in transient]
         again = {_identity(item) for item in transient}
         self._remaining = [item for item in self._remaining if _identity(item) in again]

@@ -124,7 +124,7 @@ def sample(keys: Sequence[str]) -> list[str]:
     return [*keys[:: max(1, len(keys) // SAMPLE)], keys[-1]]
 
 
-@dataclass
+@dataclass(eq=False)
 class Part:
     """A part (position, until] of a range that one worker lists.
 

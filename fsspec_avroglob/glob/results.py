@@ -30,8 +30,7 @@ class Batch(NamedTuple):
         """New info dicts of the paths."""
         if self.items is None:
             return list(map(info_of_directory, self.names))
-        indices = range(len(self.names)) if self.indices is None else self.indices
-        return self.items.infos(self.names, indices)
+        return self.items.infos(self.names, self.indices)
 
 
 class Matches:

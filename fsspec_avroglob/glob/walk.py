@@ -137,7 +137,7 @@ class LevelListing:
         return key if end < 0 else key[:end] + AFTER_SLASH
 
 
-@dataclass
+@dataclass(eq=False)
 class _Run:
     """Neighbouring targets, from index *start* to before *stop*, that one worker lists."""
 

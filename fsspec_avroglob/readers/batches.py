@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from itertools import accumulate
+from operator import attrgetter
 
 import pyarrow as pa
 
@@ -25,8 +26,8 @@ class TableReading:
     """A reading as record batches of ``layout.arrow``."""
 
     def __init__(self, reading: Reading, layout: TableLayout) -> None:
-        self.reading = reading
-        self.layout = layout
+        self.reading, self.layout = reading, layout
+        self.errors: list[Dropped] = reading.errors
 
     @classmethod
     async def open(
@@ -40,11 +41,6 @@ class TableReading:
             await reading.aclose()
             raise
         return cls(reading, layout)
-
-    @property
-    def errors(self) -> list[Dropped]:
-        """What was skipped so far."""
-        return self.reading.errors
 
     async def table(self) -> pa.Table:
         """Read all rows."""
@@ -63,45 +59,29 @@ class TableReading:
 
         What precedes a failure is yielded before it is raised.
         """
-        rows = self.reading.options.batch_size
-        waiting = _Waiting(self.layout.arrow)
+        joined = _Joined(self.layout.arrow, self.reading.options.batch_size)
         try:
             async with aclosing(self._decoded()) as batches:
                 async for batch in batches:
-                    while rows is not None and waiting.rows + batch.num_rows >= rows:
-                        count = rows - waiting.rows
-                        waiting.add(batch.slice(0, count))
-                        batch = batch.slice(count)
-                        for one in waiting.taken():
-                            yield one
-                    waiting.add(batch)
-                    if rows is None and waiting.size_bytes >= _MIN_BATCH_BYTES:
-                        for one in waiting.taken():
-                            yield one
+                    for one in joined.add(batch):
+                        yield one
         except Exception:
-            for one in waiting.taken():
+            for one in joined.taken():
                 yield one
             raise
-        for one in waiting.taken():
+        for one in joined.taken():
             yield one
 
     async def _decoded(self) -> AsyncGenerator[pa.RecordBatch, None]:
         options = self.reading.options
         row, stop = 0, options.n_rows
-        if stop == 0:
-            await self.reading.aclose()
-            return
-        async with aclosing(self.reading.results(self.decoding, _nbytes)) as results:
+        async with aclosing(self.reading.results(self.decoding, attrgetter("nbytes"))) as results:
             async for file, held in results:
                 if stop is not None:
                     held = held.slice(0, stop - row)
                 if held.num_rows:
-                    yield self.layout.batch(
-                        held,
-                        file.source.path,
-                        self.reading.partitions[file.number],
-                        options.row_index_offset + row,
-                    )
+                    first_row = options.row_index_offset + row
+                    yield self.layout.batch(held, file, first_row)
                 row += held.num_rows
                 if row == stop:
                     return
@@ -132,28 +112,32 @@ class TableReading:
         return self.reading.decoder(file, function, parallel=decode.parallel, several=together)
 
 
-class _Waiting:
-    """Batches to join."""
+class _Joined:
+    """Joins batches to batches of *rows*, or else of at least 256 KiB."""
 
-    def __init__(self, schema: pa.Schema) -> None:
-        self._schema = schema
+    def __init__(self, schema: pa.Schema, rows: int | None) -> None:
+        self._schema, self._rows = schema, rows
         self._batches: list[pa.RecordBatch] = []
-        self.rows = self.size_bytes = 0
+        self._held_rows = self._held_bytes = 0
 
-    def add(self, batch: pa.RecordBatch) -> None:
+    def add(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Add rows, and yield the batches that are complete."""
+        while self._rows is not None and self._held_rows + batch.num_rows >= self._rows:
+            missing = self._rows - self._held_rows
+            self._batches.append(batch.slice(0, missing))
+            batch = batch.slice(missing)
+            yield from self.taken()
         if batch.num_rows:
             self._batches.append(batch)
-            self.rows += batch.num_rows
-            self.size_bytes += batch.nbytes
+            self._held_rows += batch.num_rows
+            self._held_bytes += batch.nbytes
+        if self._rows is None and self._held_bytes >= _MIN_BATCH_BYTES:
+            yield from self.taken()
 
     def taken(self) -> list[pa.RecordBatch]:
         """Remove all, joined into one batch; into several where a column exceeds 2 GiB of text."""
         found, self._batches = self._batches, []
-        self.rows = self.size_bytes = 0
+        self._held_rows = self._held_bytes = 0
         if len(found) > 1:
             found = pa.Table.from_batches(found, self._schema).combine_chunks().to_batches()
         return found
-
-
-def _nbytes(batch: pa.RecordBatch) -> int:
-    return int(batch.nbytes)

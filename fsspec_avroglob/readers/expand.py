@@ -12,14 +12,13 @@ from typing import NamedTuple
 
 from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import on_io_loop
-from fsspec_avroglob.glob.magic import is_glob_pattern
+from fsspec_avroglob.glob.magic import is_glob_pattern, literal_directory
 from fsspec_avroglob.readers.locate import (
     Source,
     Sources,
     StorageOptions,
     expand,
     is_s3_uri,
-    literal_directory_end,
     locate,
 )
 
@@ -63,7 +62,7 @@ def parse_s3_glob_uri(uri: str) -> S3GlobUri:
         raise ValueError(f"{uri!r} names no {'key' if bucket else 'bucket'}")
     if is_glob_pattern(bucket):
         raise ValueError(f"{uri!r} has a pattern for its bucket; name one bucket")
-    prefix = key[: literal_directory_end(key)] if is_glob_pattern(key) else key
+    prefix = literal_directory(key) if is_glob_pattern(key) else key
     return S3GlobUri(bucket, prefix, key)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy
@@ -12,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from fsspec_avroglob.aio.tasks import usable_cpus
 from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.readers.options import DtypeBackend
 
@@ -31,10 +29,6 @@ _NUMPY_NULLABLE: dict[pa.DataType, Any] = {
 _TEXT = pandas.Series(["text"]).dtype
 if not isinstance(_TEXT, pandas.StringDtype):
     _TEXT = None
-_CELLS_FOR_THREADS = 1_000_000
-
-# Arrays double up to this many rows, then grow by one eighth.
-_MAX_DOUBLED = 1 << 22
 
 # pandas has dtypes for these types; all others keep their Arrow type, which loses nothing.
 _PANDAS_HAS: tuple[Callable[[pa.DataType], bool], ...] = (
@@ -77,14 +71,9 @@ class FrameBuilder:
 
         Raises ValueError for a value that the pandas dtype cannot hold.
         """
-        names, columns = list(self._columns), list(self._columns.values())
-        self._columns = {}
-        if self._rows * len(columns) < _CELLS_FOR_THREADS:
-            converted = [column.finished() for column in columns]
-        else:  # Arrow releases the GIL while it copies
-            with ThreadPoolExecutor(usable_cpus(), thread_name_prefix="avroglob-frame") as pool:
-                converted = list(pool.map(lambda column: column.finished(), columns))
-        data = dict(zip(names, converted, strict=True))
+        columns, self._columns = self._columns, {}
+        names = list(columns)
+        data = {name: columns.pop(name).finished() for name in names}
         result = pandas.DataFrame(data, index=pandas.RangeIndex(self._rows), copy=False)
         if not names:
             result.columns = pandas.Index([], dtype=object)
@@ -95,14 +84,14 @@ class FrameBuilder:
 
 def _column(
     field: pa.Field, backend: DtypeBackend | None, symbols: Sequence[str] | None
-) -> _Chunks | _Integers | _Numbers:
+) -> _Chunks | _Numbers:
     """Choose how to build a column, by its dtype."""
     dtype = dtype_of(field, backend)
     if isinstance(dtype, pandas.Int32Dtype | pandas.Int64Dtype):
-        return _Integers(field.type)
+        return _Numbers(field.type, masked=True)
     numeric = types.is_floating(field.type) or (types.is_integer(field.type) and not field.nullable)
     if dtype is None and numeric:
-        return _Numbers(field.type)
+        return _Numbers(field.type, masked=False)
     return _Chunks(field, dtype, None if backend == "pyarrow" else symbols)
 
 
@@ -116,7 +105,7 @@ class _Growing:
     def extend(self, part: numpy.ndarray[Any, Any]) -> None:
         stop = self._length + len(part)
         if stop > len(self._values):
-            self._resize(stop + min(stop, max(stop // 8, _MAX_DOUBLED)))
+            self._resize(stop + max(stop // 8, 1024))
         self._values[self._length : stop] = part
         self._length = stop
 
@@ -130,35 +119,26 @@ class _Growing:
 
 
 class _Numbers:
-    """NumPy numbers: null floats are NaN, and integers are never null."""
+    """Numbers as pandas stores them.
 
-    def __init__(self, type_: pa.DataType) -> None:
+    With *masked* integers and a mask; else null floats are NaN, and integers are never null.
+    """
+
+    def __init__(self, type_: pa.DataType, *, masked: bool) -> None:
         self._values = _Growing(type_.to_pandas_dtype())
+        self._mask = _Growing(bool) if masked else None
 
     def add(self, part: pa.Array) -> None:
+        if self._mask is not None:
+            self._mask.extend(part.is_null().to_numpy(zero_copy_only=False))
+            part = part.fill_null(0)
         self._values.extend(part.to_numpy(zero_copy_only=False))
 
     def finished(self) -> Any:
-        return self._values.taken()
-
-
-class _Integers:
-    """Integers and a mask, as pandas' nullable dtypes store them."""
-
-    def __init__(self, type_: pa.DataType) -> None:
-        self._values = _Growing(type_.to_pandas_dtype())
-        self._mask = _Growing(bool)
-
-    def add(self, part: pa.Array) -> None:
-        if part.null_count:
-            self._mask.extend(part.is_null().to_numpy(zero_copy_only=False))
-            part = part.fill_null(0)
-        else:
-            self._mask.extend(numpy.zeros(len(part), bool))
-        self._values.extend(part.to_numpy())
-
-    def finished(self) -> Any:
-        return pandas.arrays.IntegerArray(self._values.taken(), self._mask.taken())
+        values = self._values.taken()
+        if self._mask is None:
+            return values
+        return pandas.arrays.IntegerArray(values, self._mask.taken())
 
 
 class _Chunks:

@@ -35,7 +35,6 @@ Operators: ``= == != < <= > >= in``, ``not in``."""
 
 _INTEGER = re.compile(r"-?[0-9]+")
 _INT64 = re.compile(r"-?[0-9]{1,18}")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _OPEN_SEGMENT = re.compile(r"([^=/]+)=\*")
 # Numbers with fewer digits may have leading zeros (month=03). Others may not, so that a pattern can
 # name their directory.
@@ -94,13 +93,10 @@ def _kind(texts: set[str]) -> Kind:
 
 
 def _is_date(text: str) -> bool:
-    if not _DATE.fullmatch(text):
-        return False
     try:
-        datetime.date.fromisoformat(text)
+        return datetime.date.fromisoformat(text).isoformat() == text
     except ValueError:
         return False
-    return True
 
 
 @dataclass(frozen=True)
@@ -155,7 +151,8 @@ class PartitionFilter:
             if found and not depth and not is_glob_pattern(found[1]):
                 values = self._values(unquote(found[1]))
                 if values is not None:
-                    segments[index] = f"{found[1]}={_any_of(values)}"
+                    choice = values[0] if len(values) == 1 else "{" + ",".join(values) + "}"
+                    segments[index] = f"{found[1]}={choice}"
             depth += segment.count("{") - segment.count("}")
         return "/".join(segments)
 
@@ -236,17 +233,9 @@ def _text_patterns(value: Any) -> list[str] | None:
         return [NULL]
     if isinstance(value, str):
         forms = {value, quote(value, safe="")}
-        return sorted(map(_escaped, (form for form in forms if "/" not in form)))
+        return sorted(escape(form, MAGIC + "},") for form in forms if "/" not in form)
     if isinstance(value, int) and not isinstance(value, bool):
         return [f"{value}" if _is_long(value) else f"*{abs(value)}"]
     if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
         return [value.isoformat()]
     return None
-
-
-def _any_of(patterns: Sequence[str]) -> str:
-    return patterns[0] if len(patterns) == 1 else "{" + ",".join(patterns) + "}"
-
-
-def _escaped(text: str) -> str:
-    return escape(text, MAGIC + "},")

@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from fsspec_avroglob.avro.arrow import TableSchema
 from fsspec_avroglob.avro.columns import chosen_columns
 from fsspec_avroglob.avro.schema import AvroSchema, branches_of, kind_of
-from fsspec_avroglob.readers.hive import Kind, Partition, column_kinds, typed
+from fsspec_avroglob.readers.hive import Kind, Partition, column_kinds, partition_of, typed
 from fsspec_avroglob.readers.options import ReadOptions
+from fsspec_avroglob.readers.sources import OpenedFile
 
 _KINDS: Mapping[Kind, pa.DataType] = {
     "int64": pa.int64(),
@@ -95,10 +96,8 @@ class TableLayout:
                 found[name] = _symbols(self.table, name)
         return found
 
-    def batch(
-        self, held: pa.RecordBatch, path: str, partition: Partition, first_row: int
-    ) -> pa.RecordBatch:
-        """Make rows of the table from *held*, the decoded columns of a file.
+    def batch(self, held: pa.RecordBatch, file: OpenedFile, first_row: int) -> pa.RecordBatch:
+        """Make rows of the table from *held*, the decoded columns of *file*.
 
         *first_row* is the number of the first row.
         """
@@ -106,13 +105,14 @@ class TableLayout:
             return held
         rows = held.num_rows
         arrays: dict[str, pa.Array] = dict(zip(held.schema.names, held.columns, strict=True))
+        partition = partition_of(file.location.path)
         for name, kind in self.hive.items():
             arrays[name] = _repeated(typed(partition.get(name), kind), _KINDS[kind], rows)
         if self.row_index_name is not None:
             steps = _repeated(1, pa.int64(), rows)
             arrays[self.row_index_name] = pc.cumulative_sum(steps, start=first_row - 1)
         if self.include_file_paths is not None:
-            arrays[self.include_file_paths] = _repeated(path, pa.string(), rows)
+            arrays[self.include_file_paths] = _repeated(file.source.path, pa.string(), rows)
         if not len(self.arrow):
             return held.select([])
         return pa.RecordBatch.from_arrays(

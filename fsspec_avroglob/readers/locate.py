@@ -23,10 +23,9 @@ from fsspec_avroglob.aio.tasks import collect
 from fsspec_avroglob.errors import OptionError
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from fsspec_avroglob.filesystem.objects import ObjectPart
-from fsspec_avroglob.glob.magic import is_glob_pattern
+from fsspec_avroglob.glob.magic import is_glob_pattern, literal_directory
 from fsspec_avroglob.glob.pattern import GlobPattern
-from fsspec_avroglob.s3.config import FSSPEC_OPTIONS, known_options
-from fsspec_avroglob.s3.spelling import did_you_mean
+from fsspec_avroglob.s3.config import FSSPEC_OPTIONS, did_you_mean, known_options
 from fsspec_avroglob.s3.translation import error_code
 
 
@@ -142,32 +141,27 @@ def is_s3_uri(path: Source) -> bool:
 
 
 def filesystem_for(
-    url: Source, storage_options: StorageOptions = None, asynchronous: bool = False
+    url: Source, storage_options: StorageOptions = None
 ) -> tuple[AbstractFileSystem, str]:
     """Return the filesystem that serves *url*, and the path of *url* in it.
 
-    S3 links of chained URLs (``simplecache::s3://...``) use this package's filesystem, too. With
-    *asynchronous*, a filesystem with coroutines is a new instance for the running loop, and the
-    caller closes its session.
-
-    Raises ValueError for an unknown scheme and for S3 options with an HTTP URL.
+    S3 links of chained URLs (``simplecache::s3://...``) use this package's filesystem, too. Raises
+    ValueError for an unknown scheme and for S3 options with an HTTP URL.
     """
     (text,), storage_options = source_names(url, storage_options)
     _check_schemes(text)
     options = _options_for(text, storage_options or {})
-    mode = {"asynchronous": True, "skip_instance_cache": True} if asynchronous else {}
-    if is_s3_uri(text) and "::" not in text:
-        fs = AvroGlobFileSystem(**options, **mode)
-        return fs, fs._strip_protocol(text)
-    if "::" not in text and split_protocol(text)[0] in (None, "file", "local"):
-        fs = LocalFileSystem()
-        return fs, fs._strip_protocol(text)
+    scheme, _ = split_protocol(text)
     if "::" in text:
         text, options = _with_own_s3(text, options)
-    else:
-        cls = get_filesystem_class(split_protocol(text)[0])
-        _refuse_s3_options(text, cls, options)
-        options |= mode if getattr(cls, "async_impl", False) else {}
+    elif is_s3_uri(text):
+        fs = AvroGlobFileSystem(**options)
+        return fs, fs._strip_protocol(text)
+    elif scheme in (None, "file", "local"):
+        fs = LocalFileSystem()
+        return fs, fs._strip_protocol(text)
+    elif scheme in ("http", "https"):
+        _refuse_s3_options(text, options)
     found: tuple[AbstractFileSystem, str] = url_to_fs(text, **options)
     return found
 
@@ -203,12 +197,10 @@ def _check_schemes(text: str) -> None:
         )
 
 
-def _refuse_s3_options(url: str, cls: type[AbstractFileSystem], options: Mapping[str, Any]) -> None:
+def _refuse_s3_options(url: str, options: Mapping[str, Any]) -> None:
     """Raise OptionError for S3 options with an HTTP URL: fsspec would fail only when it reads."""
     scheme, _ = split_protocol(url)
-    if scheme not in ("http", "https"):
-        return
-    taken = signature(cls.__init__).parameters.keys() | FSSPEC_OPTIONS
+    taken = signature(get_filesystem_class(scheme).__init__).parameters.keys() | FSSPEC_OPTIONS
     if wrong := [name for name in options if name in known_options() and name not in taken]:
         raise OptionError(
             f"{url}: {', '.join(map(repr, wrong))} are storage options of S3, not of {scheme}; "
@@ -262,12 +254,6 @@ async def expand(located: Sequence[Location], *, glob: bool, check: bool) -> lis
     return list(files.values())
 
 
-def literal_directory_end(text: str) -> int:
-    """Return the length of the leading directories of *text* without magic characters."""
-    magic = next((i for i, char in enumerate(text) if is_glob_pattern(char)), len(text))
-    return text.rfind("/", 0, magic) + 1
-
-
 async def _matches(pattern: Location) -> list[Location]:
     # fsspec strips a trailing slash, which restricts the pattern to directories.
     path = pattern.path.rstrip("/") + ("/" if pattern.name.endswith("/") else "")
@@ -304,10 +290,9 @@ def _kind(location: Location) -> str:
 def _match_name(pattern: Location, path: str) -> str:
     """Return the name of a match in the form in which the user wrote the pattern."""
     before, link, after = _split_links(pattern.name)
-    directory = pattern.path[: literal_directory_end(pattern.path)]
+    directory = literal_directory(pattern.path)
     if path.startswith(directory):
-        written = link[: literal_directory_end(link)]
-        return before + written + path[len(directory) :] + after
+        return before + literal_directory(link) + path[len(directory) :] + after
     return before + str(pattern.fs.unstrip_protocol(path)) + after
 
 
@@ -322,8 +307,7 @@ def _split_links(name: str) -> tuple[str, str, str]:
     """Split a chained URL around the link that holds the path."""
     links = name.split("::")
     at = next((i for i, link in enumerate(links) if link.partition("://")[2]), len(links) - 1)
-    before, after = links[:at], links[at + 1 :]
-    return "".join(f"{x}::" for x in before), links[at], "".join(f"::{x}" for x in after)
+    return "::".join([*links[:at], ""]), links[at], "::".join(["", *links[at + 1 :]])
 
 
 async def _call(fs: AbstractFileSystem, method: str, *args: Any, **kwargs: Any) -> Any:
@@ -359,7 +343,8 @@ async def read_part(
         await _check_file(file)
         raise FileNotFoundError(errno.ENOENT, "No such file", file.name) from error
     except OSError as error:
-        if _is_range_past_end(error):
+        if error_code(error.__cause__ or error.__context__) in ("InvalidRange", "416"):
+            # The range starts after the end of the object.
             return ObjectPart(b"", None if start else 0, etag)
         raise
 
@@ -377,10 +362,3 @@ def _read_part_blocking(file: Location, start: int, end: int | None) -> ObjectPa
         except FileNotFoundError:  # a URL that is signed only for reading
             size = None
     return ObjectPart(data, size, None)
-
-
-def _is_range_past_end(error: OSError) -> bool:
-    """Whether the server refused a range (HTTP 416) because it starts after the object's end."""
-    response: Any = getattr(error.__cause__ or error.__context__, "response", None)
-    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
-    return code in ("InvalidRange", "416")

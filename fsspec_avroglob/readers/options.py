@@ -115,8 +115,13 @@ class ReadOptions:
             raise ValueError(f"dtype_backend is {known}, not {self.dtype_backend!r}")
         for name, least in _LEAST.items():
             value = getattr(self, name)
-            if value is not None or name not in ("batch_size", "n_rows"):
-                _check_integer(name, value, least)
+            if value is None and name in ("batch_size", "n_rows"):
+                continue
+            if not hasattr(value, "__index__"):
+                raise TypeError(f"{name} is an integer, not {value!r}")
+            if operator.index(value) < least:
+                wording = f"must be at least {least}" if least else "must not be negative"
+                raise ValueError(f"{name} {wording}, it is {value}")
         if self.row_index_offset > _MAX_ROW_INDEX:
             raise ValueError(f"row_index_offset is {self.row_index_offset}; int64 would overflow")
         for name in ("row_index_name", "include_file_paths"):
@@ -141,11 +146,3 @@ def with_options_documented(reader: F) -> F:
         before, raises, after = inspect.cleandoc(reader.__doc__).partition("\n\nRaises\n")
         reader.__doc__ = "\n".join([before, *known]) + raises + after
     return reader
-
-
-def _check_integer(name: str, value: Any, least: int) -> None:
-    if not hasattr(value, "__index__"):
-        raise TypeError(f"{name} is an integer, not {value!r}")
-    if operator.index(value) < least:
-        wording = "must not be negative" if least == 0 else f"must be at least {least}"
-        raise ValueError(f"{name} {wording}, it is {value}")

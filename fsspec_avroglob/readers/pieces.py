@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -48,6 +48,13 @@ class Span:
     partition: Partition
     blocks: ByteRange | None = None
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of blocks to read; 0 for a file of unknown size."""
+        if self.blocks is not None:
+            return self.blocks.stop - self.blocks.start
+        return max((self.file.size or 0) - self.file.header.size_bytes, 0)
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -61,7 +68,7 @@ class Piece:
     @property
     def size_bytes(self) -> int:
         """Bytes of files to read, without files of unknown size."""
-        return sum(map(_span_bytes, self.spans))
+        return sum(span.size_bytes for span in self.spans)
 
 
 def pieces(
@@ -78,12 +85,14 @@ def pieces(
         return [Piece((span,)) for span in whole]
     if blocksize < 1:
         raise ValueError(f"blocksize is {blocksize} bytes; it must be at least 1")
-    share = _share_bytes(sum(map(_span_bytes, whole)), readers)
+    total = sum(span.size_bytes for span in whole)
+    # Fewer readers share a small table.
+    share = max(total, 1) / max(min(readers, total // MIN_PIECE_BYTES), 1)
     found: list[Piece] = []
     together: list[Span] = []
     held = before = number = 0
     for span in whole:
-        size = _span_bytes(span)
+        size = span.size_bytes
         parts = max(-(-size // blocksize), round(size / share))
         # A file belongs to the share that holds its middle, so that small files make at most as
         # many pieces as there are readers.
@@ -93,32 +102,16 @@ def pieces(
             found.append(Piece(tuple(together)))
             together, held = [], 0
         if parts > 1:
-            found += _divided(span, -(-size // parts))
+            assert span.file.size is not None
+            header_bytes = span.file.header.size_bytes
+            ranges = split_ranges(span.file.size, header_bytes, -(-size // parts))
+            found += [Piece((replace(span, blocks=one),)) for one in ranges]
         else:
             together.append(span)
             held += size
     if together:
         found.append(Piece(tuple(together)))
     return found
-
-
-def _share_bytes(total_bytes: int, readers: int) -> float:
-    """Return the size of each reader's share; fewer readers share a small table."""
-    shares = min(readers, total_bytes // MIN_PIECE_BYTES)
-    return max(total_bytes, 1) / max(shares, 1)
-
-
-def _divided(span: Span, part_bytes: int) -> list[Piece]:
-    size = span.file.size
-    assert size is not None
-    ranges = split_ranges(size, span.file.header.size_bytes, part_bytes)
-    return [Piece((Span(span.file, span.partition, one),)) for one in ranges]
-
-
-def _span_bytes(span: Span) -> int:
-    if span.blocks is not None:
-        return span.blocks.stop - span.blocks.start
-    return max((span.file.size or 0) - span.file.header.size_bytes, 0)
 
 
 def layout_of(resolved: ResolvedSources, options: ReadOptions) -> TableLayout:
@@ -165,41 +158,37 @@ async def _read(
         OpenedFile(span.file, location, number)
         for number, (span, location) in enumerate(zip(piece.spans, locations, strict=True))
     ]
-    partitions = [span.partition for span in piece.spans]
-    reading = TableReading(Reading.of_files(files, partitions, options), layout)
+    reading = TableReading(Reading.of_files(files, options), layout)
     if piece.spans[0].blocks is None:
         table = await reading.table()
     else:
-        batches = await _range_batches(reading, files[0], piece.spans[0].blocks, partitions[0])
+        batches = await _range_batches(reading, files[0], piece.spans[0].blocks)
         table = pa.Table.from_batches(batches, layout.arrow)
-    return table, reading.reading.errors
+    return table, reading.errors
 
 
 async def _range_batches(
-    reading: TableReading, file: OpenedFile, blocks: ByteRange, partition: Partition
+    reading: TableReading, file: OpenedFile, blocks: ByteRange
 ) -> list[pa.RecordBatch]:
     """Decode the blocks that start in a range of *file*."""
-    options, errors = reading.reading.options, reading.reading.errors
+    max_block_bytes, dropped = reading.reading.options.max_block_size, reading.reading.dropped
 
     def decoded(runs: Sequence[Run]) -> list[pa.RecordBatch]:
         decode = reading.decoding(file)
         parts = (part for run in runs for part in run.split(CHUNK_BYTES))
         return [
-            reading.layout.batch(held, file.source.path, partition, 0)
-            for part in parts
-            for held in decode(part, None)
+            reading.layout.batch(held, file, 0) for part in parts for held in decode(part, None)
         ]
 
     with suppress(CorruptBlockError, AvroDecodeError):
-        runs = await _range_runs(file, blocks, options.max_block_size)
+        runs = await _range_runs(file, blocks, max_block_bytes)
         batches = await asyncio.to_thread(decoded, runs)
-        if not errors:
+        if not dropped:
             return batches
     # Corrupt data, or a sync marker in it: the blocks before it show which.
-    errors.clear()
-    dropped = errors if options.ignore_errors else None
+    reading.errors.clear()
     try:
-        runs = await _followed_runs(file, blocks, dropped, options.max_block_size)
+        runs = await _followed_runs(file, blocks, dropped, max_block_bytes)
     except CorruptBlockError as error:
         raise AvroDecodeError.of(error, file.source.path) from error
     return await asyncio.to_thread(decoded, runs)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from typing import Generic, NamedTuple, TypeVar
 
@@ -71,8 +71,7 @@ class Demand:
             return self._options.max_concurrency - 1
         if not self._files:
             return 0
-        needed = self.rows_left * self._files // max(self._rows, 1)
-        return max(0, min(needed, self._options.max_concurrency) - 1)
+        return self._ahead(self.rows_left * self._files // max(self._rows, 1))
 
     def chunk_bytes(self) -> int:
         """Size of the next chunk."""
@@ -90,7 +89,9 @@ class Demand:
             return self._options.max_concurrency - 1
         if not self._rows:
             return 0
-        needed = -(-self._bytes_left() // CHUNK_BYTES)
+        return self._ahead(-(-self._bytes_left() // CHUNK_BYTES))
+
+    def _ahead(self, needed: int) -> int:
         return max(0, min(needed, self._options.max_concurrency) - 1)
 
     def _bytes_left(self) -> int:
@@ -149,9 +150,13 @@ class Pipeline(Generic[R]):
         self._demand = Demand(options) if demand is None else demand
         self._size_of = size_of
         self._dropped = dropped
+        # With errors skipped, a block may have fewer rows than its count: only decoded rows tell
+        # whether more are needed.
+        self._counts_rows = self._demand.limited and dropped is None
         self._on_bytes, self._on_file_end = on_bytes, on_file_end
         self._budget = Budget(options.max_bytes)
-        self._threads = _Threads()
+        self._cpus = usable_cpus()
+        self._pool: ThreadPoolExecutor | None = None
         self._run_bytes = _DECODED_BYTES // 4
         self._joined_bytes = _FIRST_JOINED_BYTES
 
@@ -162,9 +167,7 @@ class Pipeline(Generic[R]):
 
         A failure is raised after all results that precede it.
         """
-        # With errors skipped, only decoded rows tell whether more are needed.
-        one_by_one = self._demand.limited and self._dropped is not None
-        ahead = 0 if one_by_one else self._threads.count
+        ahead = 0 if self._demand.limited and not self._counts_rows else self._cpus
         try:
             jobs = self._jobs(ordered(self._chunks(files), self._fetch, self._demand.chunks_ahead))
             async with aclosing(
@@ -179,7 +182,8 @@ class Pipeline(Generic[R]):
                     finally:
                         del failure  # its traceback refers to this frame: a cycle
         finally:
-            await self._threads.end()
+            if self._pool is not None:  # waits for the running calls
+                await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
     async def _chunks(self, files: AsyncGenerator[OpenedFile, None]) -> AsyncGenerator[Chunk, None]:
         async with aclosing(files):
@@ -224,7 +228,7 @@ class Pipeline(Generic[R]):
                 for run in stream.feed(data, last=chunk.last):
                     for job in self._split(chunk.file, run, decode):
                         yield job
-                    if self._enough():
+                    if self._counts_rows and self._demand.rows_left <= 0:
                         return
                 if chunk.last:
                     stream = None
@@ -245,7 +249,7 @@ class Pipeline(Generic[R]):
     def _split(self, file: OpenedFile, run: Run, decode: RunDecoder[R]) -> list[_Job[R]]:
         """Split a run into jobs of about equal size, up to the last row that is needed."""
         rows = None
-        if self._demand.limited and self._dropped is None:
+        if self._counts_rows:
             left = self._demand.rows_left
             run, rows = run.first_values(left), left if run.value_count > left else None
         self._demand.add(run.value_count, len(run.data))
@@ -255,10 +259,6 @@ class Pipeline(Generic[R]):
             before = sum(part.value_count for part in parts[:-1])
             jobs[-1] = jobs[-1]._replace(rows=rows - before)
         return jobs
-
-    def _enough(self) -> bool:
-        # With errors skipped, a block may have fewer rows than its count.
-        return self._demand.limited and self._dropped is None and self._demand.rows_left <= 0
 
     async def _joined(
         self, jobs: AsyncGenerator[_Job[R], None]
@@ -289,7 +289,10 @@ class Pipeline(Generic[R]):
     async def _decode(self, jobs: list[_Job[R]]) -> _Decoded[R]:
         parts: list[tuple[OpenedFile, R]] = []
         try:
-            await self._threads.run(jobs[0].decode.parallel, _decode_into, parts, jobs)
+            if self._pool is None:
+                workers = self._cpus if jobs[0].decode.parallel else 1
+                self._pool = ThreadPoolExecutor(workers, thread_name_prefix="avroglob-decode")
+            await asyncio.get_running_loop().run_in_executor(self._pool, _decode_into, parts, jobs)
         except Exception as error:
             return _Decoded(parts, error)
         decoded = sum(self._size_of(part) for _, part in parts)
@@ -310,34 +313,3 @@ def _decode_into(parts: list[tuple[OpenedFile, R]], jobs: Sequence[_Job[R]]) -> 
     for job in jobs:
         for part in job.decode(job.run, job.rows):
             parts.append((job.file, part))
-
-
-class _Threads:
-    """The threads that decode, started on first use."""
-
-    def __init__(self) -> None:
-        self.count = usable_cpus()
-        self._pool: ThreadPoolExecutor | None = None
-        self._running: set[Future[object]] = set()
-
-    async def run(self, parallel: bool, function: Callable[..., R], *args: object) -> R:
-        """Run a function in the only thread, or in one of several if *parallel*."""
-        if self._pool is None:
-            workers = self.count if parallel else 1
-            self._pool = ThreadPoolExecutor(workers, thread_name_prefix="avroglob-decode")
-        future = self._pool.submit(function, *args)
-        self._running.add(future)  # type: ignore[arg-type]  # a set of any futures
-        future.add_done_callback(self._running.discard)
-        try:
-            return await asyncio.wrap_future(future)
-        finally:
-            del future  # it refers to the failure, whose traceback refers to this frame
-
-    async def end(self) -> None:
-        """Wait for the running calls and stop the threads."""
-        if self._pool is None:
-            return
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        running = [asyncio.wrap_future(future) for future in list(self._running)]
-        await asyncio.gather(*running, return_exceptions=True)
-        self._pool.shutdown(wait=True)  # all idle

@@ -25,7 +25,14 @@ class RecordReading:
     def __init__(self, reading: Reading, fit: SchemaFit) -> None:
         columns = reading.options.columns
         self._reading, self._fit = reading, fit
-        self._names = None if columns is None else _fields(fit.table, columns)
+        self.schema: AvroSchema = fit.table.source
+        self.errors: list[Dropped] = reading.errors
+        self._names: list[str] | None = None
+        if columns is not None:
+            if not fit.table.is_record:
+                text = "columns were given, but the files do not hold records; leave them out"
+                raise ValueError(text)
+            self._names = list(chosen_columns(columns, list(fit.table.fields)))
         self._reader = fit.table if self._names is None else _projected(fit.table, self._names)
         self._functions: dict[tuple[str, str], Callable[[Run, int | None], list[Any]]] = {}
 
@@ -39,22 +46,9 @@ class RecordReading:
             await reading.aclose()
             raise
 
-    @property
-    def schema(self) -> AvroSchema:
-        """The schema that the files have together."""
-        return self._fit.table.source
-
-    @property
-    def errors(self) -> list[Dropped]:
-        """What was skipped so far."""
-        return self._reading.errors
-
     async def lists(self) -> AsyncGenerator[list[Any], None]:
         """Yield lists of values, in order."""
         left = self._reading.options.n_rows
-        if left == 0:
-            await self._reading.aclose()
-            return
         async with aclosing(self._reading.results(self._decoding)) as results:
             async for _, values in results:
                 yield values if left is None else values[:left]
@@ -79,12 +73,6 @@ class RecordReading:
                 self._reading.options.max_block_size,
             )
         return self._reading.decoder(file, self._functions[key], parallel=False)
-
-
-def _fields(table: ParsedSchema, columns: Sequence[str | int]) -> list[str]:
-    if not table.is_record:
-        raise ValueError("columns were given, but the files do not hold records; leave them out")
-    return list(chosen_columns(columns, list(table.fields)))
 
 
 def _projected(table: ParsedSchema, names: Sequence[str]) -> ParsedSchema:

@@ -25,6 +25,7 @@ from fsspec_avroglob.readers.sources import (
     OpenedFile,
     ResolvedSources,
     SchemaFit,
+    each,
     find_files,
     open_files,
     open_table,
@@ -83,7 +84,7 @@ def resolved_sources(
 class Reading:
     """An open reading: the files still to read, and what was skipped so far (``errors``).
 
-    ``partitions`` are the ``key=value`` directories of all files, by the files' numbers.
+    ``partitions`` are the ``key=value`` directories of all files.
     """
 
     options: ReadOptions
@@ -109,7 +110,7 @@ class Reading:
             errors += located.resolved.skipped
             locations, fit = located.locations, SchemaFit.of_resolved(located.resolved)
             numbered = enumerate(zip(located.resolved.files, locations, strict=True))
-            opened = _each([OpenedFile(*pair, number) for number, pair in numbered])
+            opened = each([OpenedFile(*pair, number) for number, pair in numbered])
         else:
             locations = await find_files(
                 located.locations, glob=options.glob, filters=options.filters
@@ -126,18 +127,22 @@ class Reading:
             )
             fit, opened = await open_table(files, options.schema, skip)
             if check_first:
-                opened = _each(await opened_files(opened))
+                opened = each(await opened_files(opened))
         partitions = [partition_of(location.path) for location in locations]
         progress = Progress(options.progress, [location.size for location in locations])
         return cls(options, opened, partitions, errors, demand, progress), fit
 
     @classmethod
-    def of_files(
-        cls, files: Sequence[OpenedFile], partitions: Sequence[Partition], options: ReadOptions
-    ) -> Reading:
+    def of_files(cls, files: Sequence[OpenedFile], options: ReadOptions) -> Reading:
         """Make a reading of opened files that fit the table."""
         progress = Progress(options.progress, [file.source.size for file in files])
-        return cls(options, _each(files), partitions, [], Demand(options), progress)
+        partitions = [partition_of(file.location.path) for file in files]
+        return cls(options, each(files), partitions, [], Demand(options), progress)
+
+    @property
+    def dropped(self) -> list[Dropped] | None:
+        """Receives what ``ignore_errors`` skips; None raises instead."""
+        return self.errors if self.options.ignore_errors else None
 
     async def results(
         self,
@@ -148,12 +153,15 @@ class Reading:
 
         Raises AvroDecodeError for a corrupt block, after all rows before it.
         """
+        if self.options.n_rows == 0:
+            await self.aclose()
+            return
         pipeline = Pipeline(
             decoding,
             self.options,
             demand=self._demand,
             size_of=size_of,
-            dropped=self.errors if self.options.ignore_errors else None,
+            dropped=self.dropped,
             on_bytes=self._progress.add,
             on_file_end=self._progress.end_file,
         )
@@ -175,17 +183,11 @@ class Reading:
         several: Together[R] | None = None,
     ) -> RunDecoder[R]:
         """Make a decoder of the file's runs that reports corrupt blocks to this reading."""
-        dropped = self.errors if self.options.ignore_errors else None
         return RunDecoder(
-            file.source.path, function, parallel=parallel, dropped=dropped, several=several
+            file.source.path, function, parallel=parallel, dropped=self.dropped, several=several
         )
 
     async def aclose(self) -> None:
         """End a reading without results."""
         await self.files.aclose()
         self._progress.close()
-
-
-async def _each(files: Sequence[OpenedFile]) -> AsyncGenerator[OpenedFile, None]:
-    for file in files:
-        yield file

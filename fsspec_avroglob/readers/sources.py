@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import on_io_loop, ordered
@@ -34,6 +34,8 @@ from fsspec_avroglob.readers.locate import (
 )
 
 __all__ = ["OpenedFile", "ResolvedSources", "SourceFile", "find_files", "open_files"]
+
+T = TypeVar("T")
 
 LONG_HEAD_BYTES = 1024 * 1024
 """Size of the first read of files that will be read to their end."""
@@ -221,35 +223,34 @@ async def open_files(
     raises NotAvroError. Raises FileNotFoundError with the user's name of the file.
     """
 
-    async def numbered() -> AsyncGenerator[tuple[int, Location], None]:
-        for item in enumerate(files):
-            yield item
-
     async def head(item: tuple[int, Location]) -> SourceFile | NotAvroError:
         try:
             return await _read_head(item[1], head_bytes)
         except NotAvroError as error:
             return error
 
-    shared: dict[tuple[str, str], ContainerHeader] = {}
-    async with aclosing(ordered(numbered(), head, ahead)) as heads:
+    shared: dict[str, ContainerHeader] = {}
+    async with aclosing(ordered(each(enumerate(files)), head, ahead)) as heads:
         async for (number, location), opened in heads:
             if isinstance(opened, NotAvroError):
                 if skipped is None:
                     raise opened
                 skipped(Dropped(location.name, None, 0, location.size or 0, str(opened)))
                 continue
-            header = _sharing(opened.header, shared)
+            header = opened.header
+            known = shared.setdefault(header.schema_text, header)
+            if known.metadata == header.metadata:
+                # Thousands of files have one schema: keep its text once.
+                header = replace(
+                    known, sync_marker=header.sync_marker, size_bytes=header.size_bytes
+                )
             yield OpenedFile(replace(opened, header=header), location, number)
 
 
-def _sharing(
-    header: ContainerHeader, shared: dict[tuple[str, str], ContainerHeader]
-) -> ContainerHeader:
-    """Share the texts of equal headers: thousands of files have one schema."""
-    known = shared.setdefault((header.schema_text, header.codec), header)
-    metadata = known.metadata if known.metadata == header.metadata else header.metadata
-    return replace(header, schema_text=known.schema_text, codec=known.codec, metadata=metadata)
+async def each(items: Iterable[T]) -> AsyncGenerator[T, None]:
+    """Yield the items."""
+    for item in items:
+        yield item
 
 
 async def _read_head(file: Location, head_bytes: int) -> SourceFile:
@@ -296,23 +297,17 @@ class SchemaFit:
         Raises InvalidSchemaError, and SchemaMismatchError with both names.
         """
         text = file.header.schema_text
-        if text not in self._mappings:
-            self._mappings[text] = self._compare(file_schema(file.path, file.header), file.path)
-        return self._mappings[text]
-
-    def _compare(self, other: ParsedSchema, path: str) -> tuple[int | None, ...] | None:
-        if other.source == self.table.source:
-            return None
-        step = resolve(
-            other,
-            self.table,
-            writer_path=path,
-            reader_path=self._table_path,
-            strict=self._exact,
-        )
-        if not isinstance(step, RecordStep) or (self._exact and same_order(step)):
-            return None
-        return tuple(field.position for field in step.fields)
+        if text in self._mappings:
+            return self._mappings[text]
+        found: tuple[int | None, ...] | None = None
+        writer = file_schema(file.path, file.header)
+        if writer.source != self.table.source:
+            paths = {"writer_path": file.path, "reader_path": self._table_path}
+            step = resolve(writer, self.table, **paths, strict=self._exact)
+            if isinstance(step, RecordStep) and not (self._exact and same_order(step)):
+                found = tuple(field.position for field in step.fields)
+        self._mappings[text] = found
+        return found
 
 
 async def open_table(

@@ -69,7 +69,7 @@ class AsyncItems(AsyncIterator[T], Generic[T]):
             reading = await on_io_loop(await asyncio.to_thread(self._prepare))
             self.errors, self._lists = reading.errors, reading.lists()
         try:
-            found: list[T] | None = await on_io_loop(_next_of, self._lists)
+            found: list[T] | None = await on_io_loop(anext, self._lists, None)
         except asyncio.CancelledError:
             # It ends the generator, which must not look like the end of the rows.
             self._cancelled = True
@@ -84,15 +84,7 @@ class AsyncItems(AsyncIterator[T], Generic[T]):
             self._closed = True
             self._ready.clear()
             if self._lists is not None:
-                await on_io_loop(_close, self._lists)
-
-
-async def _next_of(lists: AsyncGenerator[list[T], None]) -> list[T] | None:
-    return await anext(lists, None)
-
-
-async def _close(lists: AsyncGenerator[Any, None]) -> None:
-    await lists.aclose()
+                await on_io_loop(self._lists.aclose)
 
 
 def _arguments(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -324,7 +325,7 @@ def _whole_file(fs: AbstractFileSystem, path: str) -> Iterator[Any]:
         raise
 
 
-class _Upload:
+class _Upload(io.RawIOBase):
     """A remote file: buffered while it is small, then sent as a multipart upload."""
 
     def __init__(self, fs: AbstractFileSystem, path: str) -> None:
@@ -333,7 +334,7 @@ class _Upload:
         self._buffer = bytearray()
         self._parts: Any = None
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Any) -> None:
         if self._parts is not None:
             self._parts.write(data)
             return
@@ -343,13 +344,6 @@ class _Upload:
             self._parts = self._fs._open(self._path, mode="wb", autocommit=False)
             self._parts.write(bytes(self._buffer))
             self._buffer.clear()
-
-    def seekable(self) -> bool:
-        """False, so that fastavro does not try to append."""
-        return False
-
-    def flush(self) -> None:
-        """Do nothing; the size of the buffer decides what is sent."""
 
     def commit(self) -> None:
         if self._parts is None:

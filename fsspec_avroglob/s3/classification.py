@@ -16,7 +16,7 @@ import http.client
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -88,23 +88,6 @@ class Rule(NamedTuple):
             and (not self.message or re.search(self.message, str(error), re.I) is not None)
         )
 
-    def conditions(self) -> Iterator[str]:
-        """The conditions as Markdown."""
-        if self.codes == "*":
-            yield "any other error code or status"
-        elif self.codes:
-            yield ", ".join(f"`{code}`" for code in self.codes.split())
-        if self.statuses:
-            yield "status " + ", ".join(map(str, self.statuses))
-        if self.types:
-            yield ", ".join(f"`{_qualified(kind)}`" for kind in self.types)
-        if self.errnos:
-            yield ", ".join(f"`{errno.errorcode[number]}`" for number in self.errnos)
-        if self.any_errno:
-            yield "any other errno"
-        if self.message:
-            yield "text: " + ", ".join(f"`{part}`" for part in self.message.split("|"))
-
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -146,9 +129,7 @@ RULES: tuple[Rule, ...] = (
         advice=_FEWER_REQUESTS,
     ),
     Rule(
-        "the server failed",
-        SERVER_ERROR,
-        codes="InternalError InternalFailure ServiceUnavailable",
+        "the server failed", SERVER_ERROR, codes="InternalError InternalFailure ServiceUnavailable"
     ),
     Rule(
         "the server timed out before the request was complete",
@@ -323,17 +304,6 @@ def is_retryable(error: BaseException) -> bool:
     return retry_cause(error) is not None
 
 
-def table() -> str:
-    """:data:`RULES` in Markdown, for docs/retries.md."""
-    rows = (
-        f"| {rule.what} | {'; '.join(rule.conditions())} | {rule.cause or '**final**'} |"
-        for rule in RULES
-    )
-    return "\n".join(
-        ["| what happened | how it is recognized | cause, if retried |", "|---|---|---|", *rows]
-    )
-
-
 def _answer(error: BaseException) -> tuple[str, int | None] | None:
     """Error code and HTTP status of the server's answer behind *error*; None without an answer."""
     for raised in (error, error.__cause__ if isinstance(error, OSError) else None):
@@ -345,9 +315,3 @@ def _answer(error: BaseException) -> tuple[str, int | None] | None:
     if isinstance(error, aiohttp.ClientResponseError) and error.status:
         return "", error.status
     return None
-
-
-def _qualified(kind: type[BaseException]) -> str:
-    module = kind.__module__.partition(".")[0]
-    own = module in ("builtins", "fsspec_avroglob")
-    return kind.__name__ if own else f"{module}.{kind.__name__}"

@@ -20,8 +20,6 @@ from fsspec_avroglob.s3.classification import UnexpectedAnswerError
 if TYPE_CHECKING:
     from fsspec_avroglob.s3.page import Page
 
-__all__ = ["get_object", "list_page", "prepare_client"]
-
 # The headers of a GET that its caller reads.
 _READ_HEADERS = ("ETag", "Content-Length", "Content-Range", "x-amz-version-id")
 

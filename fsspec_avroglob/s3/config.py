@@ -9,7 +9,7 @@ Examples
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,7 +22,6 @@ from fsspec.config import apply_config, conf
 
 from fsspec_avroglob.errors import OptionError
 from fsspec_avroglob.s3.retry import RetryEvent, RetryPolicy, number
-from fsspec_avroglob.s3.spelling import did_you_mean
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
 
@@ -172,12 +171,11 @@ class S3Config:
             names of one option have different values.
         """
         merged = _merge_names(overlay(storage_options or {}, defaults or {}))
-        for name in _BOOLEANS:
-            if name in merged:
-                merged[name] = _boolean(name, merged[name])
-        for name in _INTEGERS:
-            if name in merged:
-                merged[name] = number(name, merged[name], int)
+        for name, value in merged.items():
+            if name in _BOOLEANS:
+                merged[name] = _boolean(name, value)
+            elif name in _INTEGERS:
+                merged[name] = number(name, value, int)
         if (expiry := merged.get("listings_expiry_time")) is not None:
             merged["listings_expiry_time"] = number("listings_expiry_time", expiry, at_least=0)
         _apply_object_store_options(merged)
@@ -344,6 +342,14 @@ def _same(canonical: str, one: Any, other: Any) -> bool:
 
 def _unknown(name: object) -> str:
     return f"unknown storage option {name!r}{did_you_mean(str(name), known_options())}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown *name*: the known name most like it, if any."""
+    import difflib  # rarely needed
+
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _boolean(name: str, value: Any) -> bool:

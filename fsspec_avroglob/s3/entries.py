@@ -16,9 +16,6 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
 
-__all__ = ["Form", "UnrecognizedPage", "chosen_entries", "page_fields", "split_entries"]
-__all__ += ["take_entries", "take_prefixes", "unescape"]
-
 
 class UnrecognizedPage(ValueError):
     """A page does not have the exact form that a decoder accepts."""

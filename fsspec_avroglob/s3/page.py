@@ -19,7 +19,7 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import repeat
 from sys import getsizeof
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from fsspec_avroglob.s3.entries import (
@@ -32,8 +32,6 @@ from fsspec_avroglob.s3.entries import (
     take_prefixes,
     unescape,
 )
-
-__all__ = ["Items", "Page", "info_of_directory", "page_from_response", "parse_page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +63,6 @@ class Page:
         """Number of keys and common prefixes: what S3 counts against max-keys."""
         return len(self.keys) + len(self.prefixes)
 
-    @property
-    def nbytes(self) -> int:
-        """Estimated memory of the page in bytes, without the decoded keys."""
-        return self.items.nbytes
-
     def paths(self, bucket: str, indices: Sequence[int] | None = None) -> tuple[str, ...]:
         """Return bucket/key for the keys at `indices`, or for all keys if it is None."""
         start, keys = bucket + "/", self.keys
@@ -89,7 +82,7 @@ class Page:
         indices
             Indices into `keys`; None for all keys.
         """
-        return self.items.infos(paths, range(len(self.keys)) if indices is None else indices)
+        return self.items.infos(paths, indices)
 
     def thinned(self, indices: Sequence[int] | None) -> tuple[Page, Sequence[int] | None]:
         """Return a page that holds the keys at `indices`, and their indices in that page.
@@ -134,11 +127,13 @@ def page_from_response(response: Mapping[str, Any]) -> Page:
     ):
         if not all(isinstance(value, kind) for value in values):
             raise UnrecognizedPage(f"{name} is missing or repeated in an entry")
+    names = dict.fromkeys(name for item in contents for name in item if name != "Key")
+    columns = {name: [item.get(name) for item in contents] for name in names}
     return Page(
         keys=[item["Key"] for item in contents],
         prefixes=prefixes,
         next_token=_next_token(response.get("IsTruncated"), response.get("NextContinuationToken")),
-        items=Items(_ITEM_BYTES * len(contents), _table_of_dicts(contents)),
+        items=Items(_ITEM_BYTES * len(contents), columns),
     )
 
 
@@ -172,7 +167,7 @@ def parse_page(body: bytes, *, detail: bool = False) -> Page:
         raise UnrecognizedPage("EncodingType is not url")
     decode = _unquote if fields.get("EncodingType") == "url" else unescape
     truncated = {"true": True, "false": False}.get(fields.get("IsTruncated", ""))
-    source = _table(columns) if detail or form is None else (text, form)
+    source = _columns(columns) if detail or form is None else (text, form)
     return Page(
         keys=_each(decode, columns.get("Key", [])),
         prefixes=_each(decode, prefixes),
@@ -201,42 +196,30 @@ _COPIES: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-class _Table(NamedTuple):
-    """The fields of the keys of a page, without Key.
+# The fields of the keys of a page, without Key: the values of all keys for each field, None where
+# a key does not have the field. Millions of dicts cost the garbage collector time while a listing
+# goes on. Tuples of strings, numbers and dates do not, so dicts are made last.
+_Columns: TypeAlias = Mapping[str, Sequence[Any]]
 
-    Millions of dicts cost the garbage collector time while a listing goes on. Tuples of strings,
-    numbers and dates do not, so dicts are made last.
 
-    columns: the values of all keys for each field; None where a key does not have the field.
-    partial: the fields that some key does not have.
-    """
+def _chosen(columns: _Columns, indices: Sequence[int]) -> _Columns:
+    """Return the columns of the keys at `indices` only."""
+    return {name: tuple([column[i] for i in indices]) for name, column in columns.items()}
 
-    columns: Mapping[str, Sequence[Any]]
-    partial: frozenset[str]
 
-    def chosen(self, indices: Sequence[int]) -> _Table:
-        """Return the rows at `indices`."""
-        if indices == range(len(self.columns.get("Size", ()))):
-            return self
-        columns = {
-            name: tuple([column[index] for index in indices])
-            for name, column in self.columns.items()
-        }
-        return _Table(columns, self.partial)
-
-    def infos(self, paths: Sequence[str]) -> list[dict[str, Any]]:
-        """Return a new info dict for each row. The dicts share their keys (PEP 412)."""
-        columns: dict[str, Iterable[Any]] = {"Key": paths, **self.columns}
-        for name in _COPIES.keys() & columns.keys():
-            copy = _COPIES[name]
-            columns[name] = [None if value is None else copy(value) for value in columns[name]]
-        columns |= {"type": repeat("file"), "size": columns.get("Size", ()), "name": paths}
-        infos: list[dict[str, Any]] = list(map(vars, map(_row(tuple(columns)), *columns.values())))
-        for name in self.partial:
-            for info in infos:
-                if info[name] is None:
-                    del info[name]
-        return infos
+def _infos(columns: _Columns, paths: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a new info dict for each path. The dicts share their keys (PEP 412)."""
+    fields: dict[str, Iterable[Any]] = {"Key": paths, **columns}
+    for name in _COPIES.keys() & columns.keys():
+        copy = _COPIES[name]
+        fields[name] = [None if value is None else copy(value) for value in columns[name]]
+    fields |= {"type": repeat("file"), "size": columns.get("Size", ()), "name": paths}
+    infos: list[dict[str, Any]] = list(map(vars, map(_row(tuple(fields)), *fields.values())))
+    for name in [name for name, column in columns.items() if None in column]:
+        for info in infos:
+            if info[name] is None:
+                del info[name]
+    return infos
 
 
 @lru_cache(maxsize=64)
@@ -254,34 +237,26 @@ class Items:
 
     __slots__ = ("_source", "nbytes")
 
-    def __init__(self, nbytes: int, source: _Table | tuple[str, Form]) -> None:
+    def __init__(self, nbytes: int, source: _Columns | tuple[str, Form]) -> None:
         self._source = source
         self.nbytes = nbytes
 
-    def infos(self, paths: Sequence[str], indices: Sequence[int]) -> list[dict[str, Any]]:
-        """Return new info dicts of the keys at `indices`, whose paths are `paths`."""
-        source = self._source
-        if not isinstance(source, _Table):
-            text, form = source
-            self._source = source = _table(split_entries(form, text, detail=True)[0])
-        return source.chosen(indices).infos(paths)
+    def infos(self, paths: Sequence[str], indices: Sequence[int] | None) -> list[dict[str, Any]]:
+        """Return new info dicts of the keys at `indices`, or of all, whose paths are `paths`."""
+        if isinstance(self._source, tuple):
+            text, form = self._source
+            self._source = _columns(split_entries(form, text, detail=True)[0])
+        columns = self._source
+        return _infos(columns if indices is None else _chosen(columns, indices), paths)
 
     def only(self, indices: Sequence[int]) -> Items:
         """Return the items at `indices`, without the memory of the others."""
         source = self._source
-        if isinstance(source, _Table):
-            share = len(indices) / max(1, len(source.columns.get("Size", ())))
-            return Items(int(share * self.nbytes), source.chosen(indices))
-        text, form = source
-        text = chosen_entries(text, indices)
-        return Items(2 * getsizeof(text), (text, form))
-
-
-def _table_of_dicts(contents: Sequence[Mapping[str, Any]]) -> _Table:
-    """Return the table of entries that botocore parsed."""
-    names = dict.fromkeys(name for item in contents for name in item if name != "Key")
-    columns = {name: [item.get(name) for item in contents] for name in names}
-    return _Table(columns, frozenset(name for name in names if None in columns[name]))
+        if isinstance(source, tuple):
+            text = chosen_entries(source[0], indices)
+            return Items(2 * getsizeof(text), (text, source[1]))
+        share = len(indices) / max(1, len(source.get("Size", ())))
+        return Items(int(share * self.nbytes), _chosen(source, indices))
 
 
 # --- values ---------------------------------------------------------------------------------------
@@ -308,11 +283,10 @@ def _each(decode: Callable[[str], str], texts: list[str]) -> list[str]:
     return decoded if len(decoded) == len(texts) else list(map(decode, texts))
 
 
-def _table(found: Mapping[str, list[Any]]) -> _Table:
+def _columns(texts_of: Mapping[str, list[Any]]) -> _Columns:
     """Convert the texts of all fields, None where a key does not have an optional field."""
     columns: dict[str, Sequence[Any]] = {}
-    partial: set[str] = set()
-    for name, texts in found.items():
+    for name, texts in texts_of.items():
         if name == "Size":
             columns[name] = tuple(map(int, texts))
         elif name == "LastModified":
@@ -322,9 +296,7 @@ def _table(found: Mapping[str, list[Any]]) -> _Table:
         elif name != "Key":
             values = {text: None if text is None else _convert(name, text) for text in set(texts)}
             columns[name] = tuple([values[text] for text in texts])
-            if None in values:
-                partial.add(name)
-    return _Table(columns, frozenset(partial))
+    return columns
 
 
 _leaves = re.compile("<([A-Za-z]+)>([^<]*)</").findall

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -31,16 +31,11 @@ class S3Request(NamedTuple):
         """The request that the S3 client's *method* sends for *arguments*."""
         name = arguments.get("Key") or arguments.get("Prefix")
         bucket = arguments.get("Bucket") or ""
-        return cls(_operation(method), f"{bucket}/{name}" if name else bucket)
+        operation = method.title().replace("_", "")  # ListObjectsV2 for list_objects_v2
+        return cls(operation, f"{bucket}/{name}" if name else bucket)
 
     def __str__(self) -> str:
         return f"{self.operation} {self.target}".rstrip()
-
-
-@cache
-def _operation(method: str) -> str:
-    """``ListObjectsV2`` for ``list_objects_v2``."""
-    return "".join(word.capitalize() for word in method.split("_"))
 
 
 class Requests:
@@ -108,49 +103,44 @@ class Requests:
                 logger.exception("on_retry hook %r failed; the request goes on", hook)
 
 
+@dataclass(slots=True)
 class _Operation:
     """An operation: each call is one attempt, with a slot of the window.
 
     rule: what decides about the failure of the last attempt that failed.
     """
 
-    __slots__ = ("_attempt", "_refusals", "_request", "_requests", "rule")
-
-    def __init__(
-        self, requests: Requests, request: S3Request, attempt: Callable[[], Awaitable[Any]]
-    ) -> None:
-        self._requests = requests
-        self._request = request
-        self._attempt = attempt
-        self._refusals = 0
-        self.rule: Rule | None = None
+    requests: Requests
+    request: S3Request
+    attempt: Callable[[], Awaitable[Any]]
+    refusals: int = 0
+    rule: Rule | None = None
 
     def cause(self, error: BaseException) -> str | None:
         """Why another attempt may succeed after the failure of the last one."""
         return self.rule and self.rule.cause
 
     async def __call__(self) -> Any:
-        window, stats = self._requests.window, self._requests.stats
-        slot = await window.acquire(self._request.operation, self._refusals)
+        window, stats = self.requests.window, self.requests.stats
+        slot = await window.acquire(self.request.operation, self.refusals)
         accepted = throttled = False
         outcome: object = "done"
-        self._requests.count(self._request)
+        self.requests.count(self.request)
         try:
-            result = await self._attempt()
+            result = await self.attempt()
             accepted = True
             return result
         except BaseException as error:
             outcome = type(error).__name__
-            without_secrets(error, self._requests.config)
+            without_secrets(error, self.requests.config)
             if isinstance(error, Exception):
                 self.rule = rule_of(error)
                 throttled = self.rule.cause == THROTTLED
                 accepted = self.rule.cause is None  # the server had time for a final answer
-            self._refusals += throttled
+            self.refusals += throttled
             stats.throttles += throttled
             raise
         finally:
             window.release(slot, accepted=accepted, throttled=throttled)
-            if logger.isEnabledFor(logging.DEBUG):
-                elapsed_s = self._requests.clock() - slot.started
-                logger.debug("%s: %s in %.3f s", self._request, outcome, elapsed_s)
+            elapsed_s = self.requests.clock() - slot.started
+            logger.debug("%s: %s in %.3f s", self.request, outcome, elapsed_s)

@@ -19,12 +19,11 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from fsspec_avroglob.errors import OptionError
-from fsspec_avroglob.s3.classification import is_retryable, retry_cause
-
-__all__ = ["RetryEvent", "RetryPolicy", "is_retryable", "number", "retry_after", "with_retry"]
+from fsspec_avroglob.s3.classification import is_retryable as is_retryable
+from fsspec_avroglob.s3.classification import retry_cause
 
 logger = logging.getLogger("fsspec_avroglob")
 
@@ -245,68 +244,39 @@ async def with_retry(
         What the last attempt raised, with a note of the operation, the attempts and the time.
     """
     policy = RetryPolicy.from_value(policy)
-    attempts = _Attempts(operation, policy, name, target, on_retry, classify, progress, sleep)
+    label, most = f"{name} {target}".rstrip(), policy.max_retries
+    started = time.monotonic()
+    attempts = retry = reached = 0
+    failure: Exception | None = None
     try:
         async with asyncio.timeout(policy.timeout) as deadline:
-            return await attempts.run()
+            while True:
+                try:
+                    attempts += 1
+                    return await operation()
+                except Exception as error:
+                    cause, elapsed = classify(error), time.monotonic() - started
+                    if progress is not None and progress() > reached:
+                        retry, reached = 0, progress()
+                    if cause is None or retry >= most:
+                        count = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+                        error.add_note(f"{label}: failed after {count} in {elapsed:.1f} s")
+                        raise
+                    failure = error
+                retry += 1
+                wait = policy.delay(retry, retry_after(failure))
+                event = RetryEvent(name, target, retry, most, cause, wait, elapsed, failure)
+                logger.warning("%s", event)
+                if on_retry is not None:
+                    on_retry(event)
+                # aiohttp keeps the error, and its frames would keep everything read so far.
+                failure.__traceback__ = None
+                del event
+                await sleep(wait)
     except TimeoutError as error:
         if not deadline.expired():
             raise
-        error.add_note(attempts.note(f"not done within timeout={policy.timeout:g} s"))
-        if attempts.error is not None:
-            raise error from attempts.error
-        raise
+        error.add_note(f"{label}: not done within timeout={policy.timeout:g} s")
+        raise error from failure
     finally:
-        attempts.error = None  # its traceback refers to the attempts
-
-
-@dataclass(eq=False, repr=False)
-class _Attempts(Generic[T]):
-    """The attempts of one operation, with the arguments of :func:`with_retry`."""
-
-    operation: Callable[[], Awaitable[T]]
-    policy: RetryPolicy
-    name: str
-    target: str
-    on_retry: Callable[[RetryEvent], None] | None
-    classify: Callable[[BaseException], str | None]
-    progress: Callable[[], int] | None
-    sleep: Callable[[float], Awaitable[object]]
-    number: int = 0
-    error: Exception | None = None
-
-    async def run(self) -> T:
-        started = time.monotonic()
-        most = self.policy.max_retries
-        retry = reached = 0
-        while True:
-            try:
-                self.number += 1
-                return await self.operation()
-            except Exception as error:
-                cause = self.classify(error)
-                elapsed = time.monotonic() - started
-                if self.progress is not None and self.progress() > reached:
-                    retry, reached = 0, self.progress()
-                if cause is None or retry >= most:
-                    plural = "" if self.number == 1 else "s"
-                    error.add_note(
-                        self.note(f"failed after {self.number} attempt{plural} in {elapsed:.1f} s")
-                    )
-                    raise
-                self.error = error
-            retry += 1
-            wait = self.policy.delay(retry, retry_after(self.error))
-            event = RetryEvent(
-                self.name, self.target, retry, most, cause, wait, elapsed, self.error
-            )
-            logger.warning("%s", event)
-            if self.on_retry is not None:
-                self.on_retry(event)
-            # aiohttp keeps the error, and its frames would keep everything read so far.
-            self.error.__traceback__ = None
-            del event
-            await self.sleep(wait)
-
-    def note(self, what: str) -> str:
-        return f"{self.name} {self.target}".rstrip() + f": {what}"
+        failure = None  # its traceback refers to this frame

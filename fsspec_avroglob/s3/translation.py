@@ -54,11 +54,6 @@ def rule_of(error: Exception) -> Rule:
     return rule
 
 
-def classify(error: Exception) -> str | None:
-    """The cause of a transient failure; None for a final one."""
-    return rule_of(error).cause
-
-
 def translated_error(error: Exception) -> Exception:
     """The error that s3fs raises for *error*, with the same notes."""
     translated: Exception

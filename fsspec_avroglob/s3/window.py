@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 START = 32
 """The limit before anything is known: enough for most globs. A server that accepts fewer requests
@@ -20,10 +20,12 @@ refuses the rest once."""
 GROWTH = 1 / 8
 """How fast the limit grows after a refusal: by ``GROWTH / 2 * n**2`` in n round trips."""
 
-LONGEST_APART_S = 0.5
-"""Most that counts of the time between two accepted requests; the rest is the caller's own pause,
-in seconds."""
+MOST_BY_CHANCE = 1 / 6
+"""Largest share of refusals that may be due to chance."""
 
+LONGEST_APART_S = 0.5
+"""Longest time between two accepted requests that counts, in seconds; the caller pauses for the
+rest."""
 
 MOST_REFUSALS = 3
 """Refusals of one operation that count; more do not make its retry wait longer."""
@@ -36,9 +38,6 @@ class Slot(NamedTuple):
     refusals: int
 
 
-_Queue: TypeAlias = "OrderedDict[asyncio.Future[Slot], int]"
-
-
 class Congestion:
     """How many requests may be in flight, learned from which ones the server refuses.
 
@@ -47,6 +46,10 @@ class Congestion:
     falls by that share in one round trip. Then it grows, slowly at first and faster with each
     round trip without a refusal.
 
+    A server that refuses requests at random must not lower the limit. Only such a server refuses
+    many retries, because they are sent while few requests are in flight. So an accepted request
+    adds 1.5 times the share of retries that are refused, which is more than chance takes away.
+
     limit: most requests in flight.
     """
 
@@ -54,6 +57,7 @@ class Congestion:
         self.limit = float(min(START, ceiling))
         self._ceiling = ceiling
         self._calm_rounds: float | None = None  # round trips since the last refusal, if any
+        self._by_chance = 0.0  # share of refused retries, over about the last 16
         self._apart_s = self._last_accepted = 0.0
 
     @property
@@ -77,6 +81,8 @@ class Congestion:
         apart_s = min(now - self._last_accepted, LONGEST_APART_S) / (1 << refusals)
         self._apart_s += (apart_s - self._apart_s) / 16
         self._last_accepted = now
+        if refusals:
+            self._by_chance -= self._by_chance / 16
         if not full:
             return
         if self._calm_rounds is None:
@@ -84,10 +90,13 @@ class Congestion:
         else:
             self._calm_rounds += 1 / self.limit
             self.limit += GROWTH * self._calm_rounds / self.limit
+            self.limit += 1.5 * min(self._by_chance, MOST_BY_CHANCE)
         self.limit = min(self.limit, self._ceiling)
 
-    def refused(self) -> None:
-        """Note a throttled request."""
+    def refused(self, refusals: int) -> None:
+        """Note a throttled request of an operation refused *refusals* times before."""
+        if refusals:
+            self._by_chance += (1 - self._by_chance) / 16
         self._calm_rounds = 0.0
         self.limit = max(1.0, self.limit - 1)
 
@@ -107,14 +116,16 @@ class RequestWindow:
         self.in_flight = 0
         self._clock = clock
         self._last_start = -math.inf
-        self._retries: _Queue = OrderedDict()
-        self._groups: OrderedDict[Hashable, _Queue] = OrderedDict()
+        # Queues of requests with their refusals. Cancelled requests stay until they are next.
+        self._retries: deque[tuple[asyncio.Future[Slot], int]] = deque()
+        self._groups: OrderedDict[Hashable, deque[tuple[asyncio.Future[Slot], int]]] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
         """Number of requests that wait for a slot."""
-        return len(self._retries) + sum(map(len, self._groups.values()))
+        queues = (self._retries, *self._groups.values())
+        return sum(not granted.done() for queue in queues for granted, _ in queue)
 
     async def acquire(self, group: Hashable, refusals: int = 0) -> Slot:
         """Wait until one request may be sent. Pass the slot to :meth:`release` after its answer.
@@ -122,36 +133,28 @@ class RequestWindow:
         group: requests that are served in order. refusals: how often the operation was throttled.
         """
         refusals = min(refusals, MOST_REFUSALS)
-        if not self._groups and not self._retries and self._delay_s(refusals) == 0:
-            return self._start(refusals)
         granted: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        queue = self._retries if refusals else self._groups.setdefault(group, OrderedDict())
-        queue[granted] = refusals
+        queue = self._retries if refusals else self._groups.setdefault(group, deque())
+        queue.append((granted, refusals))
         self._admit()
         try:
             return await granted
         except asyncio.CancelledError:
-            if granted.done() and not granted.cancelled():
-                self.release(granted.result())
+            if granted.cancelled():
+                self._admit()  # it may have been the next one
             else:
-                self._forget(group, granted)
-                self._admit()
+                self.release(granted.result())
             raise
 
     def release(self, slot: Slot, *, accepted: bool = False, throttled: bool = False) -> None:
         """Free the slot. accepted: the server carried out the request; throttled: it refused."""
         if throttled:
-            self.congestion.refused()
+            self.congestion.refused(slot.refusals)
         elif accepted:
             full = bool(self._groups) or self.in_flight >= self.congestion.slots
             self.congestion.succeeded(self._clock(), slot.refusals, full=full)
         self.in_flight -= 1
         self._admit()
-
-    def _start(self, refusals: int) -> Slot:
-        self.in_flight += 1
-        self._last_start = self._clock()
-        return Slot(self._last_start, refusals)
 
     def _delay_s(self, refusals: int) -> float:
         """Seconds until a request may start; infinite if another request must end first."""
@@ -165,26 +168,21 @@ class RequestWindow:
         while self._retries or self._groups:
             group = None if self._retries else next(iter(self._groups))
             queue = self._retries or self._groups[group]
-            granted, refusals = next(iter(queue.items()))
-            delay_s = self._delay_s(refusals)
-            if delay_s == math.inf:
-                return
-            if delay_s > 0:
-                if self._timer is not None:
-                    self._timer.cancel()
-                self._timer = asyncio.get_running_loop().call_later(delay_s, self._admit)
-                return
-            if queue is not self._retries:
-                self._groups.move_to_end(group)
-            self._forget(group, granted)
+            granted, refusals = queue[0]
             if not granted.done():
-                granted.set_result(self._start(refusals))
-
-    def _forget(self, group: Hashable, granted: asyncio.Future[Slot]) -> None:
-        """Take a request out of its queue, and an empty queue out of the groups."""
-        self._retries.pop(granted, None)
-        queue = self._groups.get(group)
-        if queue is not None:
-            queue.pop(granted, None)
-            if not queue:
+                delay_s = self._delay_s(refusals)
+                if delay_s == math.inf:
+                    return
+                if delay_s > 0:
+                    if self._timer is not None:
+                        self._timer.cancel()
+                    self._timer = asyncio.get_running_loop().call_later(delay_s, self._admit)
+                    return
+                self.in_flight += 1
+                self._last_start = self._clock()
+                granted.set_result(Slot(self._last_start, refusals))
+                if queue is not self._retries:
+                    self._groups.move_to_end(group)
+            queue.popleft()
+            if not queue and queue is not self._retries:
                 del self._groups[group]

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from fsspec_avroglob.avro.container import (
     MAX_HEADER_BYTES,
     NeedMoreBytes,
+    claimed_block,
     encode_long,
-    parse_block_header,
     parse_header,
 )
-from fsspec_avroglob.errors import NotAvroError
+from fsspec_avroglob.errors import CorruptBlockError, NotAvroError
 from tests.support.avro_data import (
     SYNC_MARKER,
     USER_SCHEMA,
@@ -45,7 +45,7 @@ def test_first_block_follows_header() -> None:
     first = next(iter(fastavro.block_reader(io.BytesIO(data))))
 
     start = parse_header(data).size_bytes
-    block = parse_block_header(data, start)
+    block = claimed_block(data, start)
 
     assert start == first.offset
     assert block.value_count == first.num_records
@@ -59,9 +59,9 @@ def test_blocks_reach_end_of_file() -> None:
     offset, values = parse_header(data).size_bytes, 0
 
     while offset < len(data):
-        block = parse_block_header(data, offset)
+        block = claimed_block(data, offset)
         values += block.value_count
-        offset = block.data_offset + block.size_bytes + len(SYNC_MARKER)
+        offset = block.end
 
     assert offset == len(data)
     assert values == 1000
@@ -154,9 +154,9 @@ def test_invalid_json_schema_is_error() -> None:
 
 
 @pytest.mark.parametrize(("count", "size"), [(-1, 10), (10, -1)])
-def test_negative_sizes_are_refused(count: int, size: int) -> None:
-    with pytest.raises(NotAvroError, match="cannot have"):
-        parse_block_header(encode_long(count) + encode_long(size))
+def test_a_block_of_negative_count_or_size_is_refused(count: int, size: int) -> None:
+    with pytest.raises(CorruptBlockError, match="cannot have"):
+        claimed_block(encode_long(count) + encode_long(size))
 
 
 def test_cut_block_header_asks_for_more() -> None:
@@ -164,7 +164,7 @@ def test_cut_block_header_asks_for_more() -> None:
 
     for length in range(len(data)):
         with pytest.raises(NeedMoreBytes) as caught:
-            parse_block_header(data[:length])
+            claimed_block(data[:length])
         assert length < caught.value.size_bytes <= len(data)
 
 
@@ -172,7 +172,8 @@ def test_cut_block_header_asks_for_more() -> None:
 def test_block_headers_round_trip(count: int, size: int, before: bytes) -> None:
     data = before + encode_long(count) + encode_long(size)
 
-    assert parse_block_header(data, len(before)) == (count, size, len(data))
+    block = claimed_block(data, len(before))
+    assert block == (len(before), count, size, len(data), len(data) + size + 16)
 
 
 @given(st.binary(max_size=300))

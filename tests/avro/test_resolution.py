@@ -43,6 +43,9 @@ RESOLVED: list[tuple[Any, Any, list[Any], list[Any] | None]] = [
     (["int", "string"], "int", [1], None),
     (["null", "int"], ["double", "null"], [None, 2], None),
     (["int", "string"], ["null", "long"], [5], [5]),
+    (["null", "long"], ["null", "double"], [None, None], None),
+    (["null", "long", "string"], ["null", "string"], ["a", None, "b"], None),
+    (["long", "string"], ["double", "string"], ["a"], [{"double": None, "string": "a"}]),
     ("int", ["string", "long"], [5], [{"string": None, "long": 5}]),
     ("int", ["double", "int"], [5], [{"double": None, "int": 5}]),
     (

@@ -93,6 +93,7 @@ def test_union_takes_the_wider_type(types: tuple[Any, ...], expected: Any) -> No
     [
         (("int", "string"), "1.avro does not fit 0.avro: field 'x' is string; it is int"),
         (("int", "int", "string"), "2.avro does not fit 0.avro"),
+        (("int", "double", "string"), "field 'x' is string; it is int in 0.avro"),
         ((["null", "int"], "boolean"), "field 'x' is boolean; it is int"),
         (("int", logical("int", "date")), "field 'x'"),
         ((logical("int", "date"), logical("int", "time-millis")), "field 'x'"),
@@ -125,6 +126,17 @@ def test_union_merges_named_types() -> None:
     symbols = [field["type"][1] for field in found["fields"]]
     assert symbols[0]["symbols"] == ["A", "B"]
     assert symbols[1] == symbols[0]["name"] == symbols[2]["items"] == "one.E"
+
+
+def test_types_of_a_namespace_leave_it_together() -> None:
+    detail = record_schema({"e": "E"}, "Detail")
+
+    found = unified(
+        record_schema({"e": enum("A")}), record_schema({"e": enum("B"), "d": detail}, namespace="n")
+    )
+
+    assert found["fields"][0]["type"] == enum("A", "B")
+    assert found["fields"][1]["type"][1]["name"] == "Detail"
 
 
 def test_union_merges_recursive_types() -> None:

@@ -1,4 +1,4 @@
-"""The figures of the scale page come from keys and requests as a bucket would have them."""
+"""The figures of the scale page are those of a real bucket with the same keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fsspec_avroglob.glob.plan import ListingPlan
 from tests.support.keyspace import Keyspace
 
 
-def test_generated_keys_are_complete() -> None:
+def test_generated_keys_are_sorted_and_complete() -> None:
     events = Events(200_000)
     keys = events[:]
     assert keys == sorted(set(keys))
@@ -19,14 +19,14 @@ def test_generated_keys_are_complete() -> None:
 
 
 @pytest.mark.parametrize("name", ["one directory", "one day", "one hour of every day of a month"])
-def test_figures_equal_a_real_buckets(name: str) -> None:
-    told = cost(PATTERNS[name], 240_000)
+def test_requests_and_matches_are_those_of_a_bucket_that_holds_the_keys(name: str) -> None:
+    found = cost(PATTERNS[name], 240_000)
     space = Keyspace(Events(240_000)[:])
     [plan] = ListingPlan.for_pattern(GlobPattern.parse(f"bucket/{PATTERNS[name]}"))
     files, _ = space.run(plan)
-    assert (told.matches, told.exact) == (len(files), True)
-    assert told.rounds <= told.requests
-    assert told.requests == space.requests
+    assert (found.matches, found.exact) == (len(files), True)
+    assert found.rounds <= found.requests
+    assert found.requests == space.requests
 
 
 def test_billion_keys_stay_cheap() -> None:

@@ -44,6 +44,16 @@ def test_n_spans_patterns(cli: Cli, tree: str) -> None:
     assert [json.loads(line)["id"] for line in outcome.lines] == [4, 1]
 
 
+def test_options_of_s3_reach_s3_after_a_local_file(
+    cli: Cli, tree: str, tmp_path: Path, proxy: FaultProxy
+) -> None:
+    (tmp_path / "local.avro").write_bytes(avro(7))
+    endpoint = ["--endpoint-url", proxy.url]
+    outcome = cli("cat", *endpoint, tmp_path / "local.avro", f"s3://{tree}/b/c/3.avro")
+    assert [json.loads(line)["id"] for line in outcome.lines] == [7, 4]
+    assert proxy.count("GetObject") == 1
+
+
 def test_parquet_needs_a_file(cli: Cli, tree: str) -> None:
     outcome = cli("cat", "-f", "parquet", f"s3://{tree}/a/1.avro")
     assert outcome.code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import botocore.session
@@ -138,8 +140,8 @@ class TestSampleData:
 
 
 @pytest.fixture(scope="module")
-def told() -> list[tuple[str, str]]:
-    """The texts of one tour, taken where the user's AWS settings would lead astray."""
+def shown() -> str:
+    """What one tour prints where the user's AWS settings would lead astray."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "AWS_PROFILE": "nobody",
@@ -148,38 +150,36 @@ def told() -> list[tuple[str, str]]:
             "HTTP_PROXY": "http://127.0.0.1:1",
         }.items():
             patch.setenv(name, value)
-        before, texts = dict(os.environ), []
-        run_tour(lambda kind, text: texts.append((kind, text)))
+        before, printed = dict(os.environ), io.StringIO()
+        with redirect_stdout(printed):
+            run_tour()
         assert dict(os.environ) == before
-    return texts
+    return printed.getvalue()
 
 
 class TestTour:
-    def test_compares_requests_with_s3fs(self, told: list[tuple[str, str]]) -> None:
-        text = "\n".join(text for _, text in told)
+    def test_compares_requests_with_s3fs_for_the_same_result(self, shown: str) -> None:
         ours, theirs = (
-            re.search(rf"{name} +(\d+) paths +(\d+) ListObjectsV2 ", text)
+            re.search(rf"{name} +(\d+) paths +(\d+) ListObjectsV2 ", shown)
             for name in ("avroglob", "s3fs")
         )
         assert ours is not None
         assert theirs is not None
         assert ours[1] == theirs[1] == "24"
         assert int(ours[2]) < int(theirs[2])
-        assert all(pattern in text for pattern in COMPARED_PATTERNS)
+        assert all(pattern in shown for pattern in COMPARED_PATTERNS)
 
-    def test_shows_a_frame_and_a_retry(self, told: list[tuple[str, str]]) -> None:
-        text = "\n".join(text for _, text in told)
-        assert "1,200 rows x 8 columns" in text
-        assert "purchase" in text
-        assert "retry 1 of 2 in 0.25 s" in text
+    def test_shows_a_frame_and_a_retry_with_its_wait(self, shown: str) -> None:
+        assert "1,200 rows x 8 columns" in shown
+        assert "purchase" in shown
+        assert "retry 1 of 2 in 0.25 s" in shown
 
-    def test_shows_the_code_to_type(self, told: list[tuple[str, str]]) -> None:
-        code = "\n".join(text for kind, text in told if kind == "code")
-        assert f'fs.glob("{TOUR_PATTERN}")' in code
-        assert "read_avro(" in code
+    def test_shows_the_code_to_type(self, shown: str) -> None:
+        assert f'    paths = fs.glob("{TOUR_PATTERN}")' in shown
+        assert "    df = read_avro(" in shown
 
-    def test_leaves_no_thread(self, told: list[tuple[str, str]]) -> None:
-        assert told
+    def test_leaves_no_thread(self, shown: str) -> None:
+        assert shown
         assert server_threads() == []
 
     def test_command_prints_it(self, capsys: pytest.CaptureFixture[str]) -> None:

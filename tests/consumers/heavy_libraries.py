@@ -33,12 +33,12 @@ ZARR = Library(
         Call(
             'zarr.open_array("avroglob://bucket/zarr/n", mode="r", storage_options=options)[:]',
             Requests(GET=6),
-            remark="three for metadata, one for each chunk",
+            remark="three GETs for metadata, one for each chunk",
         ),
         Call(
             'zarr.open_array("avroglob://bucket/zarr/n", mode="r", zarr_format=3, storage_options=options)[:]',
             Requests(GET=4),
-            remark="one for metadata",
+            remark="one GET for metadata",
         ),
         Call(
             'zarr.create_array("avroglob://bucket/new", data=numbers, chunks=(2,), storage_options=options)[:]',
@@ -58,12 +58,12 @@ XARRAY = Library(
         Call(
             'xr.open_zarr("avroglob://bucket/zarr", storage_options=options)["n"].values',
             Requests(GET=7),
-            remark="four for metadata, one for each chunk",
+            remark="four GETs for metadata, one for each chunk",
         ),
         Call(
             'xr.open_zarr("avroglob://bucket/zarr", zarr_format=3, storage_options=options)["n"].values',
             Requests(GET=4),
-            remark="one for metadata",
+            remark="one GET for metadata",
         ),
     ),
     heavy=True,
@@ -98,7 +98,7 @@ DATASETS = Library(
             Requests(LIST=1, GET=3),
         ),
     ),
-    "It adds an entry to the dict that it gets as `storage_options`: hand it a copy, `dict(options)`, where the dict is used again.",
+    "`datasets` adds an entry to the dict `storage_options`. If you use the dict again, pass a copy: `dict(options)`.",
     heavy=True,
 )
 
@@ -153,7 +153,7 @@ RAY = Library(
         Call(
             'ray.data.read_csv(fs.glob("bucket/data/*.csv"), filesystem=fs).to_pandas()',
             Requests(LIST=1, HEAD=6, GET=3),
-            remark="a worker has not seen the glob: it asks for each file, and opens it",
+            remark="workers do not have the cache: they ask for each file before they open it",
         ),
         Call(
             'ray.data.read_avro(fs.glob("bucket/data/*.avro"), filesystem=fs).to_pandas()',

@@ -33,28 +33,28 @@ FSSPEC = Library(
         Call(
             'fsspec.open("avroglob://bucket/data/*.csv", **options).open().read()',
             Requests(LIST=1, GET=3),
-            remark="one file over all, with the first one's header line",
+            remark="opened as one file, with the header line of the first",
         ),
         Call(
             'len(fsspec.open_files("avroglob://bucket/data/part-[0-2].csv", **options))',
             Requests(),
             1,
             3,
-            remark="fsspec expands a string only where it holds `*`: one file over all",
+            remark="fsspec expands a string only if it contains `*`; all are opened as one file",
         ),
         Call(
             'len(fsspec.open_files(["avroglob://bucket/data/part-[0-2].csv"], **options))',
             Requests(LIST=3),
             3,
             3,
-            remark="in a list it expands `?` and `[` too",
+            remark="in a list, fsspec also expands `?` and `[`",
         ),
         Call(
             'len(fsspec.open_files(["avroglob://bucket/data/part-{0,1,2}.csv"], **options))',
             Requests(),
             1,
             3,
-            remark="fsspec does not know braces: one file over all",
+            remark="fsspec does not expand braces; all are opened as one file",
         ),
         Call(
             'len(fsspec.open_files(expand_path("avroglob://bucket/data/part-{0,1,2}.csv", options), **options))',
@@ -85,7 +85,7 @@ CACHES = Library(
             ),
         )
     ),
-    "`simplecache` keeps whole files, `filecache` asks whether they have changed, `blockcache` keeps the blocks that were read.",
+    "`simplecache` keeps whole files. `filecache` also asks whether they have changed. `blockcache` keeps the blocks that were read.",
     leaves_open=True,
 )
 
@@ -143,13 +143,13 @@ DASK = Library(
         Call(
             'dd.read_csv("avroglob://bucket/data/*.csv", storage_options=options)',
             Requests(LIST=2, GET=4),
-            remark="the first file is read for a sample too",
+            remark="Dask also reads a sample of the first file",
         ),
         Call(
             'dd.read_csv("avroglob://bucket/data/part-{0,1,2}.csv", storage_options=options)',
             Requests(HEAD=1, LIST=1),
             _NOT_FOUND,
-            remark="fsspec expands a string only where it holds `*`",
+            remark="fsspec expands a string only if it contains `*`",
         ),
         Call(
             'dd.read_csv("avroglob://bucket/data/part-{0,1,2}.csv*", storage_options=options)',
@@ -174,7 +174,7 @@ DASK = Library(
             Requests(LIST=1),
             (),
             _NO_MATCH,
-            remark="no match is an empty frame",
+            remark="no match gives an empty frame",
         ),
         Call(
             'dd.read_parquet(expand_path("avroglob://bucket/data/none*.parquet", options), storage_options=options)',
@@ -224,7 +224,7 @@ PYARROW = Library(
             Requests(HEAD=5, GET=2),
             FIRST,
             FIRST,
-            remark="with the options in `fsspec.config.conf` or `FSSPEC_AVROGLOB`",
+            remark="takes the options from `fsspec.config.conf` or `FSSPEC_AVROGLOB`",
         ),
         Call(
             'pq.read_table("fsspec+avroglob://bucket/data/*.parquet")',
@@ -291,7 +291,7 @@ DUCKDB = Library(
         Call(
             "connection.sql(\"FROM 'avroglob://bucket/data/*.csv'\").fetchall()",
             Requests(LIST=2, GET=9),
-            remark="once to see the columns, once to read",
+            remark="listed and read once for the columns, once for the data",
         ),
         Call(
             "connection.sql(\"FROM 'avroglob://bucket/data/*.parquet'\").fetchall()",

@@ -1,6 +1,6 @@
-"""The table of consumers in the documentation: `python -m tests.consumers.table` makes it anew.
+"""Write the page about libraries, docs/consumers.md: `python -m tests.consumers.table`.
 
-It is written when every call in it has just been carried out as it says, against moto.
+The page is written only after every call in it has passed against moto.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ EVERY_LIBRARY = (*LIBRARIES, *HEAVY_LIBRARIES, RAY)
 _INTRODUCTION = """\
 # Libraries
 
-How libraries read `avroglob://` URLs, what works, and what it costs. Every call below is carried
-out by the tests, against moto and against Ceph RGW, and its requests are counted on their way to
-the server; this page is made from them (`python -m tests.consumers.table`).
+This page shows how libraries read `avroglob://` URLs, what works, and how many requests it costs.
+The tests run every call, against moto and Ceph RGW, and count its requests.
+`python -m tests.consumers.table` generates the page.
 
-`bucket/data/` holds three files of each format, `part-0` to `part-2`. `options` are the storage
-options: a dict of endpoint, keys and whatever else the
-[filesystem](reference/options.md) takes. Where a call does not work, the next row that does is the
-way. LIST, HEAD, GET and PUT count the requests of one call on a filesystem that remembers nothing
-yet.
+- `bucket/data/` has three files of each format, `part-0` to `part-2`.
+- `options` is a dict of [storage options](reference/options.md), such as the endpoint and keys.
+- If a call does not work (✗), use the next row that works (✓).
+- LIST, HEAD, GET and PUT are the requests of one call on a new filesystem with an empty cache.
 """
 
 
@@ -43,7 +42,7 @@ def _section(library: Library) -> Iterator[str]:
     if library.remark:
         yield f"{library.remark}\n"
     yield f"```python\n{library.setup}\n```\n"
-    yield "| call | gives | LIST | HEAD | GET | PUT |"
+    yield "| call | result | LIST | HEAD | GET | PUT |"
     yield "|---|---|---|---|---|---|"
     yield from map(_row, library.calls)
     yield ""
@@ -68,7 +67,7 @@ def _gives(call: Call) -> str:
         case ():
             given = "nothing"
         case numbers if numbers == FIRST:
-            given = "one file" if call.works else "the first file alone"
+            given = "one file" if call.works else "only the first file"
         case numbers:
             assert numbers == ALL
             given = "all files"
@@ -77,7 +76,7 @@ def _gives(call: Call) -> str:
 
 
 def main() -> int:
-    """Carry every call out and write the page. Returns pytest's exit status."""
+    """Run every call and write the page. Returns pytest's exit status."""
     tests = str(Path(__file__).parent)
     status = pytest.main([tests, "-m", "consumers or not consumers", "-k", "test_call"])
     if status == pytest.ExitCode.OK:

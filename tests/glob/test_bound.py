@@ -1,4 +1,4 @@
-"""Requests of a listing, against those of walking and of listing flat."""
+"""A listing sends few requests, compared with a walk and with a flat listing."""
 
 from __future__ import annotations
 
@@ -65,24 +65,24 @@ def test_limited_or_uneven_trees(make: Callable[[int], list[str]], seed: int) ->
 @pytest.mark.parametrize(
     ("keys", "text", "maxdepth"),
     [
-        # Directories that nothing can be in, as the depth limit leaves no room for the rest.
+        # Directories without matches, as the depth limit ends above them.
         ([f"l={i:03}/a/b/c/{k}" for i in range(300) for k in range(3)], "l*/a/b/**/c/2", 1),
-        # Large directories of which one key is wanted.
+        # Large directories with one matching key each.
         ([f"l={i:03}/{k:04}" for i in range(9) for k in range(900)], "l*/**/0500", 2),
-        # Directories in each of which stated subdirectories would have to be asked for.
+        # Directories with subdirectories whose names the pattern states.
         (
             [f"l/{i:02}/y={y}/p{k}" for i in range(90) for y in range(12) for k in (1, 2)],
             "l/**/0[0-4]/y=2/p1",
             4,
         ),
-        # Directories that are not entered, in a level that the scan has come upon long ago.
+        # Directories that cannot match, in a level that a scan reached early.
         (
             [f"s/{i:02}/{j:03}/{k:02}" for i in range(2) for j in range(40) for k in range(50)],
             "?/??/*",
             None,
         ),
         ([f"s/{i}/noise/{k:03}" for i in range(3) for k in range(600)], "?/?/**/*", 1),
-        # A few stated names in a level of very many.
+        # A few stated names in a level of very many names.
         (
             [f"d/u={u:04}/{k:02}" for u in range(900) for k in range(15)],
             "d/u={0010,0200,0300,0400,0500,0600,0700,0800}/*",
@@ -100,9 +100,9 @@ def test_trees_of_few_matches(keys: list[str], text: str, maxdepth: int | None) 
 @pytest.mark.parametrize(
     ("fan_out", "text", "page_size"),
     [
-        # Each directory a little larger than a page, and asked for names that are not there.
+        # Directories a little larger than a page, without most of the stated names.
         ((90, 1, 21), "*/{00,02}/*", 20),
-        # Directories that are a little smaller or larger than a page at two levels.
+        # Directories a little smaller or larger than a page, at two levels.
         ((300, 2, 6), "*/0[0-4]/*", 5),
         ((300, 2, 6), "*/*/{00,05}", 5),
         # Far more directories than pages.
@@ -138,7 +138,7 @@ def test_few_large_among_small(
 @pytest.mark.parametrize(
     ("keys", "text", "page_size", "concurrency"),
     [
-        # Pages that neighbours share hold keys of the level, and of a next directory's beginning.
+        # Shared pages contain keys of the level, and the start of the next directory.
         (
             [f"25/{n:03}{end}" for n in range(60) for end in ("", "/0", "-/1/2")[: n % 4]],
             "*/*/*",
@@ -155,7 +155,7 @@ def test_few_large_among_small(
             5,
             1,
         ),
-        # Stated names are asked for, and what they are in is not listed.
+        # Stated names are requested, and their parent is not listed.
         ([f"d{n}/{m}/x" for n in range(5) for m in range(6)], "d[0-4]/*/*", 20, 1),
         (
             [f"a={n:03}/b={m:03}/c/{p}" for n in range(99) for m in range(n % 4) for p in (1, 2)],
@@ -174,7 +174,7 @@ def test_pages_end_between_directories(
 
 
 def followed(directories: int, files: int, many: int, inner: str = "/x") -> list[str]:
-    """One-key directories, each followed by files of its level; by many at each quarter."""
+    """One-key directories, each followed by files of its level; by many files at each quarter."""
     names = [f"a/{number:04}" for number in range(directories)]
     return [name + inner for name in names] + [
         f"{name}~{index:03}"
@@ -184,7 +184,7 @@ def followed(directories: int, files: int, many: int, inner: str = "/x") -> list
 
 
 def between(directories: int, files: int, many: int) -> list[str]:
-    """The same with one-key directories, whose names end in another letter, in place of files."""
+    """The same with one-key directories, whose names end in another letter, instead of files."""
     return [
         key.replace("/x", "a/x") if key.endswith("/x") else key.replace("~", "b") + "/x"
         for key in followed(directories, files, many)
@@ -192,7 +192,7 @@ def between(directories: int, files: int, many: int) -> list[str]:
 
 
 def stems(directories: int, page_size: int) -> list[str]:
-    """By turns directories with a page of files for each letter, and with subdirectories."""
+    """Directories with a page of files for each letter, alternating with subdirectories."""
     keys = []
     for number in range(directories):
         if number % 2 == 0:
@@ -217,12 +217,12 @@ def letters(directories: int, files: int) -> list[str]:
 @pytest.mark.parametrize(
     ("keys", "text", "maxdepth", "page_size"),
     [
-        # Pages that neighbours share read again what stands between them.
+        # Shared pages read the files between the directories again.
         (followed(40, 4, 25), "a/*/*", None, 10),
         (followed(400, 49, 200), "a/*/*", None, 100),
         (followed(200, 4, 25, "//x"), "a/**/*", 3, 10),
         (between(400, 4, 25), "a/*a/*", None, 10),
-        # Many scans at once that find nothing and leave a listing to do.
+        # Many concurrent scans find nothing, and a listing has to follow.
         (letters(12, 3), "*/[3-5]*", None, 3),
         (letters(200, 21), "*/[3-5]*", None, 20),
         (letters(20, 21), "*/{3,4,5}*", None, 20),

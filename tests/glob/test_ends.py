@@ -1,4 +1,4 @@
-"""A listing leaves nothing behind however it ends; a server that breaks the API does no harm."""
+"""A listing frees everything when it ends; a server that breaks the API does no harm."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ WIDE = [f"{a:02}/{b:02}/{c}" for a in range(40) for b in range(25) for c in rang
 
 
 async def ignore(found: Found) -> None:
-    """Matches are of no interest."""
+    """Drop the matches."""
 
 
-# --- what is left behind -------------------------------------------------------------------------
+# --- after the end -------------------------------------------------------------------------------
 
 
 class Receiver:
     async def __call__(self, found: Found) -> None:
-        """Take the matches in."""
+        """Receive the matches."""
 
 
 @pytest.mark.parametrize("text", ["**", "*/*/*", "*/", "*/*/3", "{0,1}*/**"])
-def test_finished_listing_keeps_no_match(text: str) -> None:
+def test_the_receiver_is_freed_when_the_listing_ends(text: str) -> None:
     # Results of a million dicts should not wait for the garbage collector, nor keep it busy.
     receiver = Receiver()
     gone = weakref.ref(receiver)
@@ -52,7 +52,7 @@ def test_finished_listing_keeps_no_match(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["**", "*/*/*", "*/0[0-9]/*", "{00..39}/{00..24}/3", "*/*/3"])
 @pytest.mark.parametrize("failing", [1, 2, 5, 9])
-async def test_failed_request_ends_the_others(text: str, failing: int) -> None:
+async def test_a_failed_request_ends_the_others_and_is_raised(text: str, failing: int) -> None:
     space = Keyspace(WIDE, 20)
 
     async def fetch(
@@ -112,7 +112,7 @@ async def test_cancelling_ends_all_requests(text: str) -> None:
 
 
 class Faulty(Keyspace):
-    """A server that breaks a promise of the S3 API; gives up when it is asked without end."""
+    """A server that breaks a promise of the S3 API; it fails after too many requests."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(WIDE, 7)
@@ -138,7 +138,7 @@ FAULTS = ["ignores StartAfter", "ignores tokens", "lists out of order", "repeats
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("text", ["**", "*/*/*", "*/", "*", "*/0[0-9]/*", "{0,1}*/{0*,1*}/3"])
-def test_broken_server_does_no_harm(text: str, fault: str) -> None:
+def test_a_server_that_breaks_the_api_causes_an_error_or_no_harm(text: str, fault: str) -> None:
     plan = plan_for(text)
     found: object = None
     with contextlib.suppress(OSError):
@@ -153,7 +153,7 @@ def test_broken_flat_listing_is_an_error(fault: str) -> None:
 
 
 class Sparse(Keyspace):
-    """Sends *empty* pages without an entry ahead of each that has some, a fresh token with each."""
+    """Sends *empty* empty pages before each page with entries, each with a fresh token."""
 
     def __init__(self, keys: Iterable[str], page_size: int, empty: int) -> None:
         super().__init__(keys, page_size)
@@ -191,7 +191,7 @@ def test_empty_pages_lose_nothing(keys: set[str], text: str, page_size: int, emp
     assert sum(cost.requests for cost in plan.costs.values()) == space.requests
 
 
-def test_empty_pages_are_bounded() -> None:
+def test_a_limited_number_of_empty_pages_is_followed() -> None:
     most = Sparse(["d/a"], 10, MOST_EMPTY_PAGES)
     assert most.run(plan_for("d/*")) == (["d/a"], [])
 

@@ -1,4 +1,4 @@
-"""Servers whose listings never end or lie: an error that names bucket and prefix, at once."""
+"""Listings that never end or break the API raise an error that names bucket and prefix."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ RUNS: dict[str, Callable[[AvroGlobFileSystem], object]] = {
 
 @pytest.mark.parametrize("pages", HOSTILE.values(), ids=list(HOSTILE))
 @pytest.mark.parametrize("run", RUNS.values(), ids=list(RUNS))
-def test_broken_listing_is_an_error(
+def test_a_listing_that_breaks_the_api_is_an_error_that_names_it(
     proxy: FaultProxy,
     make_fs: MakeFs,
     run: Callable[[AvroGlobFileSystem], object],
@@ -104,7 +104,7 @@ def test_broken_directories_are_an_error(
 
 @pytest.fixture(scope="module")
 def sparse() -> Iterator[SyntheticEndpoint]:
-    """A server that has to look at much before it finds a key, and says so page by page."""
+    """A server that sends empty pages before each page with keys."""
     names = [f"d/{n:03}" for n in range(25)] + [f"d/e/{n:03}" for n in range(25)]
     with SyntheticEndpoint({"b": names}) as server:
         server.configure(page_size=10, empty_pages=3)
@@ -126,7 +126,7 @@ def test_empty_pages_lose_nothing(
     assert requests == 4 * sparse.stats()["requests"]["ListObjectsV2"]
 
 
-def test_empty_pages_are_counted(sparse: SyntheticEndpoint) -> None:
+def test_each_empty_page_counts_as_a_request_of_its_step(sparse: SyntheticEndpoint) -> None:
     sparse.configure(empty_pages=3)
     fs = AvroGlobFileSystem(**sparse.storage_options, skip_instance_cache=True)
 

@@ -1,4 +1,4 @@
-"""Running a plan: nothing lost, nothing twice, and few requests."""
+"""Running a plan finds every match once, with few requests."""
 
 from __future__ import annotations
 
@@ -87,25 +87,25 @@ def test_divided_scans_may_become_walks(seed: int, slow_reader: bool) -> None:
 @pytest.mark.parametrize(
     ("keys", "text", "page_size"),
     [
-        # A scan that ends on the exact name, and resumes as a walk for a directory of that name.
+        # A scan ends on the exact name; a walk resumes for a directory of that name.
         (
             [f"l=0/m/{name}" for name in ("_SUCCESS", "part.avro", "part.crc", "part.csv")],
             "l={0,1,2}/*/part.crc",
             3,
         ),
-        # A part of a divided scan whose end lies inside of a directory.
+        # A part of a divided scan ends within a directory.
         (
             [f"year={y}/part-{n:05}.avro" for y in range(2000, 2250) for n in range(7 + y % 17)],
             "*/part-*[3-5].avro",
             20,
         ),
-        # Names between those that are stated, in a level that is listed.
+        # A listed level has names between those that the pattern states.
         (
             [f"d/{u:02}{end}" for u in range(40) for end in ("", "-", "/a", "/b", "0")],
             "d/{03,07,11,20,39}/*",
             2,
         ),
-        # A key and a directory of one name, and names that sort between the two.
+        # A key and a directory have the same name, and other names sort between them.
         (["a", "a!", "a-/x", "a.", "a/b", "a0"], "{a,b}", 1),
         (["a", "a!", "a-/x", "a.", "a/b", "a0"], "[a-b]", 1),
     ],

@@ -1,4 +1,4 @@
-"""Positions in key space keep the order of keys, and a division lies inside of its range."""
+"""Positions in key space preserve the order of keys, and a division lies within its range."""
 
 from __future__ import annotations
 

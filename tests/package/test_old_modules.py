@@ -30,7 +30,6 @@ PICKLED = [
     "avro.pieces.Span",
     "avro.schema.InvalidSchemaError",
     "avro.schema.ParsedSchema",
-    "avro.schema.SchemaMismatchError",
     "avro.table.TableLayout",
     "dask.PieceReader",
     "drawing.GlobPlan",

@@ -27,9 +27,9 @@ def test_public_name_exists(name: str) -> None:
 
 def test_reference_has_every_name() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs/reference/api.md").read_text()
-    told = set(re.findall(r"(?:::: fsspec_avroglob\.|`)([\w.]+)", page))
+    documented = set(re.findall(r"(?:::: fsspec_avroglob\.|`)([\w.]+)", page))
 
-    assert {*fsspec_avroglob.__all__, *(f"dask.{name}" for name in dask.__all__)} <= told
+    assert {*fsspec_avroglob.__all__, *(f"dask.{name}" for name in dask.__all__)} <= documented
 
 
 def test_version_equals_metadata() -> None:

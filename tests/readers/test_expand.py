@@ -105,11 +105,11 @@ def test_other_uris_are_refused(uri: str) -> None:
         (Path("s3"), False),
     ],
 )
-def test_scheme_tells_s3_uris(path: str | Path, expected: bool) -> None:
+def test_s3_uris_are_recognized_by_their_scheme(path: str | Path, expected: bool) -> None:
     assert is_s3_uri(path) is expected
 
 
-def test_magic_tells_globs() -> None:
+def test_globs_are_recognized_by_their_magic_characters() -> None:
     assert is_glob_pattern("s3://b/*.avro")
     assert not is_glob_pattern("s3://b/a.avro")
 
@@ -328,7 +328,7 @@ def test_one_object_costs_one_request(s3_tree: str, proxy: FaultProxy) -> None:
     assert [request.operation for request in proxy.requests] == ["HeadObject"]
 
 
-def test_missing_object_is_named(s3_tree: str, endpoint: Endpoint) -> None:
+def test_a_missing_object_is_an_error_that_names_it(s3_tree: str, endpoint: Endpoint) -> None:
     for name in (f"{s3_tree}/none.avro", f"{s3_tree}/none/*.avro"):
         with pytest.raises(FileNotFoundError) as caught:
             expand_path(name, endpoint.storage_options)
@@ -388,7 +388,7 @@ def test_coroutines_work_in_any_loop(s3_tree: str, endpoint: Endpoint) -> None:
         assert found == [f"{s3_tree}/top.avro"]
 
 
-# --- what cannot be ---
+# --- errors ---
 
 
 @pytest.mark.parametrize(
@@ -401,7 +401,7 @@ def test_coroutines_work_in_any_loop(s3_tree: str, endpoint: Endpoint) -> None:
         ("nosuchthing://a.avro", r"serves nosuchthing:// \(S3 is s3://, s3a:// and avroglob://;"),
     ],
 )
-def test_unknown_scheme_lists_the_known(url: str, hint: str) -> None:
+def test_an_unknown_scheme_is_an_error_that_names_known_ones(url: str, hint: str) -> None:
     with pytest.raises(ValueError, match=hint) as error:
         expand_path(url)
     assert url in str(error.value)

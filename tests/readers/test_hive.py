@@ -71,7 +71,7 @@ def test_filters_compare_as_values(filters: Any, kept: list[str | None]) -> None
 
 
 @pytest.mark.parametrize(
-    ("filters", "told"),
+    ("filters", "message"),
     [
         ([], "has no condition"),
         ([[]], "has no condition"),
@@ -83,8 +83,8 @@ def test_filters_compare_as_values(filters: Any, kept: list[str | None]) -> None
         ([("m", "=")], r"\('m', '='\) is not a condition"),
     ],
 )
-def test_invalid_filter_is_refused(filters: Any, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_invalid_filters_are_refused(filters: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         PartitionFilter.parse(filters)
 
 

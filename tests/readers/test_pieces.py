@@ -109,7 +109,7 @@ def test_files_group_and_divide(files: str) -> None:
 
 
 def sized_files(*sizes: int) -> ResolvedSources:
-    """Files of so many bytes, of which nothing but the headers is known."""
+    """Files of these sizes in bytes; only their headers are known."""
     header = parse_header(user_file(1))
     files = tuple(
         SourceFile(f"{n}.avro", header, header.size_bytes + size, None)

@@ -87,7 +87,7 @@ def test_like_neighbours_decode_together(
     assert counting.found == ROWS
 
 
-def test_unknown_inflation_decodes_little(
+def test_little_is_decoded_together_until_the_ratio_is_known(
     tmp_path: Path,
 ) -> None:
     content = user_file(1_000)
@@ -102,7 +102,7 @@ def test_unknown_inflation_decodes_little(
     assert sum(count for _, count in counting.found) == 100_000
 
 
-def test_unlike_runs_decode_singly(five: Path) -> None:
+def test_runs_that_fail_together_are_decoded_one_by_one(five: Path) -> None:
     counting = Counting(fails_together=True)
 
     counting.read(five, lambda name: "all")
@@ -122,7 +122,7 @@ def test_files_before_a_failure_come(five: Path) -> None:
     assert counting.found == ROWS[:3]
 
 
-def test_no_wait_for_unwanted_rows(five: Path) -> None:
+def test_the_last_row_does_not_wait_for_others(five: Path) -> None:
     counting = Counting(n_rows=15)
 
     counting.read(five, lambda name: "all")

@@ -1,4 +1,4 @@
-"""Coroutines read the same, what is abandoned or cancelled ends, and progress is told."""
+"""Coroutines read the same, what is abandoned or cancelled ends, and progress is reported."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_no_thread_is_left(lake: str) -> None:
     assert [t.name for t in threading.enumerate() if "avroglob" in t.name] == []
 
 
-def test_callback_counts_all_bytes(tmp_path: Path) -> None:
+def test_a_callback_receives_the_size_of_each_read(tmp_path: Path) -> None:
     content = user_file(10_000)
     for name in ("x.avro", "y.avro"):
         (tmp_path / name).write_bytes(content)

@@ -124,7 +124,7 @@ def test_unfit_record_is_refused(record: dict[str, Any], message: str, tmp_path:
         ({"storage_options": "demo"}, TypeError, "storage_options is a dict .* not a str"),
     ],
 )
-def test_invalid_arguments_are_refused(
+def test_contradictory_arguments_are_refused(
     arguments: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):

@@ -28,10 +28,10 @@ from fsspec_avroglob.s3.classification import (
     UnexpectedAnswerError,
     retry_cause,
     rule_for,
-    table,
 )
 from fsspec_avroglob.s3.retry import is_retryable
 from tests.support.errors import URL_TEXT, aiohttp_answer, client_error
+from tests.support.retry_table import table
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "retries.md"
 KEY = ConnectionKey("endpoint.invalid", 443, True, True, None, None, None)

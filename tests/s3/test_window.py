@@ -176,14 +176,17 @@ def test_low_rate_loses_nothing(rate: float, round_trip_s: float, burst_s: float
 
 
 @pytest.mark.parametrize("round_trip_s", [0.005, 0.03])
-def test_random_refusals_cost_half_at_most(round_trip_s: float) -> None:
-    calm, server = Server(round_trip_s), Server(round_trip_s, share=0.01)
+@pytest.mark.parametrize(("share", "times"), [(0.01, 2), (0.1, 4)])
+def test_random_refusals_leave_most_of_throughput(
+    round_trip_s: float, share: float, times: float
+) -> None:
+    calm, server = Server(round_trip_s), Server(round_trip_s, share=share)
 
     run(calm, 8000)
     requests = run(server, 8000, PERSISTENT)
 
-    assert server.arrivals[-1] < 2 * calm.arrivals[-1]
-    assert requests.stats.throttles == server.refused < 1.1 * 8000 * 0.01 / 0.99
+    assert server.arrivals[-1] < times * calm.arrivals[-1]
+    assert requests.stats.throttles == server.refused < 1.1 * 8000 * share / (1 - share)
 
 
 def test_limit_recovers() -> None:

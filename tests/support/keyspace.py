@@ -13,11 +13,10 @@ from fsspec_avroglob.s3.page import Page, page_from_response
 
 
 class Keyspace:
-    """Sorted keys; ``requests`` counts the pages that were asked for.
+    """Sorted keys; ``requests`` counts the pages that were requested.
 
-    slow_reader: whether whoever is told of matches holds the listing back, each time for another
-        while.
-    busy: whether those who ask have no time for more requests.
+    slow_reader: whether the receiver of matches delays the listing, each time for a different time.
+    busy: whether more concurrent requests are of no use now.
     """
 
     def __init__(
@@ -39,7 +38,7 @@ class Keyspace:
     async def fetch(
         self, prefix: str, *, delimiter: str, start_after: str | None, token: str | None
     ) -> Page:
-        """One page; suspends once, so that all requests that are ready go out together."""
+        """One page; suspends once, so that all requests that are ready are sent together."""
         self.requests += 1
         self.log.append((prefix, delimiter, start_after, token))
         self.in_flight += 1
@@ -74,7 +73,7 @@ class Keyspace:
         return _page(keys, prefixes, None)
 
     def flat_pages(self, prefix: str) -> int:
-        """Requests that a flat listing below *prefix* sends."""
+        """Number of requests that a flat listing below *prefix* sends."""
         count = sum(key.startswith(prefix) for key in self.keys)
         return max(1, -(-count // self.page_size))
 
@@ -112,24 +111,24 @@ def directories_of(keys: Iterable[str]) -> set[str]:
 
 
 def expected(plan: ListingPlan, keys: Iterable[str]) -> tuple[list[str], list[str]]:
-    """What a plan must find, by asking it about every key and every directory."""
+    """What a plan must find: it is asked about every key and every directory."""
     files = sorted(key for key in keys if plan.keeps_file(key))
     directories = sorted(path[:-1] for path in directories_of(keys) if plan.keeps_directory(path))
     return files, directories if plan.with_directories else []
 
 
 def assert_finds_all(space: Keyspace, plan: ListingPlan, concurrency: int = 64) -> None:
-    """Run the plan; each of its matches must be told once, and nothing else."""
+    """Run the plan; it must find each match once, and nothing else."""
     files, directories = space.run(plan, concurrency)
-    # With a depth limit the bucket itself ("") is told too, as s3fs does.
+    # With a depth limit, the bucket itself ("") is a match too, as in s3fs.
     assert (files, [path for path in directories if path]) == expected(plan, space.keys)
 
 
 def walk_requests(space: Keyspace, plan: ListingPlan) -> int:
     """Fewest requests of a walk that lists level by level and enters only what can match.
 
-    Names that the pattern states are entered unseen, which costs a request where they do not exist,
-    or are found by listing their level, whichever is cheaper there.
+    In each directory, names that the pattern states are requested without a listing of their level
+    (a request for a missing name counts), or found by that listing, whichever is cheaper.
     """
     return _walk(space, plan, "", plan.root)
 

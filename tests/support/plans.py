@@ -16,7 +16,7 @@ def plan_for(text: str, maxdepth: int | None = None, with_directories: bool = Tr
 
 
 def parsed(text: str, maxdepth: int | None = None) -> ListingPlan:
-    """The plan, or no example at all when the generated text is not valid."""
+    """The plan; rejects the hypothesis example if the generated text is not valid."""
     try:
         return plan_for(text, maxdepth)
     except ValueError:

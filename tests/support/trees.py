@@ -1,4 +1,4 @@
-"""Trees of objects: one by hand, and strategies for any and for patterns that often match some."""
+"""Trees of objects, and strategies for trees and for patterns that often match in them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
-# No key is a directory as well: there find, du and info of s3fs contradict one another.
+# No key is also a directory: find, du and info of s3fs contradict one another about such keys.
 TREE = [
     "a.txt",
     "b",
@@ -32,15 +32,15 @@ TREE = [
     "z/z/z/z",
 ]
 
-# Characters that sort before "/" and after it, some of them two and four bytes long.
+# Characters that sort before and after "/"; some are two or four bytes long.
 ALPHABET = "ab0-.é\U0001f600"
 WIDE_ALPHABET = ALPHABET + "[]{},!^*?~ %+&\\|\n"
 
 names = st.text(st.sampled_from(ALPHABET), min_size=1, max_size=3)
-"""Names of few characters, so that patterns meet them and they meet each other."""
+"""Names of few characters, so that patterns often match them and names often repeat."""
 
 wide_names = st.text(st.sampled_from(WIDE_ALPHABET), min_size=1, max_size=4)
-"""Names that hold characters which mean something in a pattern or a regular expression."""
+"""Names with characters that are special in a pattern or a regular expression."""
 
 
 def keys(name: st.SearchStrategy[str] = names, max_depth: int = 5) -> st.SearchStrategy[str]:
@@ -51,7 +51,7 @@ def keys(name: st.SearchStrategy[str] = names, max_depth: int = 5) -> st.SearchS
 def trees(
     name: st.SearchStrategy[str] = names, *, max_size: int = 40, empty_segments: bool = False
 ) -> st.SearchStrategy[set[str]]:
-    """Sets of keys; with *empty_segments* also ones that hold ``//`` or end in ``/``."""
+    """Sets of keys; with *empty_segments* some contain ``//`` or end in ``/``."""
     key = keys(name)
     if empty_segments:
         key = st.one_of(
@@ -76,7 +76,7 @@ wildcard_segments = st.one_of(
 segments = st.one_of(wildcard_segments, wildcard_segments, names, names, st.just("**"))
 
 brace_free_patterns = st.lists(segments, min_size=1, max_size=5).map("/".join)
-"""Patterns that fsspec understands as well."""
+"""Patterns that fsspec also understands."""
 
 _options = st.one_of(
     names, wildcard_segments, st.just(""), st.tuples(names, wildcard_segments).map("/".join)
@@ -95,11 +95,11 @@ _brace_segments = st.one_of(
 )
 
 patterns = st.lists(_brace_segments, min_size=1, max_size=4).map("/".join)
-"""Patterns of the whole grammar; a few of them are invalid."""
+"""Patterns of the whole grammar; a few are invalid."""
 
 
 def paths_with(pattern: str, draw: random.Random) -> Iterator[str]:
-    """Endless paths that resemble *pattern*: its own text with magic exchanged for something."""
+    """Endless paths that resemble *pattern*: its text with special characters replaced."""
     while True:
         yield "".join(
             draw.choice(["", "a", "b/", "0", "ab", "/", "-"]) if char in "*?[]{},!" else char
@@ -109,7 +109,7 @@ def paths_with(pattern: str, draw: random.Random) -> Iterator[str]:
 
 
 def random_tree(seed: int, size: int = 40) -> list[str]:
-    """Keys of short names from few characters, some of which are directories as well."""
+    """Keys of short names from few characters; some keys are also directories."""
     draw = random.Random(seed)
 
     def name() -> str:
@@ -119,7 +119,7 @@ def random_tree(seed: int, size: int = 40) -> list[str]:
 
 
 def natural_tree(seed: int, *, limit: int = 20_000) -> list[str]:
-    """A tree as programs write them: levels of few or many names, leaves of few or many files.
+    """A tree as programs write it: levels of few or many names, leaves of few or many files.
 
     The same *seed* gives the same tree. *limit* bounds the number of keys.
     """
@@ -158,7 +158,7 @@ def _name(kind: str, depth: int, index: int, width: int) -> str:
 
 
 def scattered_tree(seed: int) -> list[str]:
-    """A tree of very many directories at all depths, each with a file or a few."""
+    """A tree of very many directories at all depths, each with one or a few files."""
     draw = random.Random(seed)
     alphabets = [
         draw.choice(["ab", "abc", "01234", "0123456789"]) for _ in range(draw.randint(2, 5))
@@ -188,7 +188,7 @@ def deepened(pattern: str, seed: int) -> str:
 
 
 def natural_patterns(tree: list[str], seed: int, count: int) -> list[str]:
-    """Patterns made of the paths of a tree, segments replaced by wildcards, sets and braces."""
+    """Patterns made from the paths of a tree: wildcards, sets and braces replace segments."""
     draw = random.Random(seed)
     made = []
     for _ in range(count):

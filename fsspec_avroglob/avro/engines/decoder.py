@@ -14,13 +14,14 @@ import pyarrow as pa
 from fsspec_avroglob.avro.arrow import VALUE_COLUMN, TableSchema
 from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, decompress
 from fsspec_avroglob.avro.container import ContainerHeader
-from fsspec_avroglob.avro.convert import Conversion, compile_step
+from fsspec_avroglob.avro.convert import compile_step
 from fsspec_avroglob.avro.engines.base import RawEngine
 from fsspec_avroglob.avro.engines.fastavro import FastavroEngine
 from fsspec_avroglob.avro.engines.polars import PolarsAvroEngine
+from fsspec_avroglob.avro.leaves import Conversion
 from fsspec_avroglob.avro.physical import endless_array, is_recursive, physical_schema, zero_width
 from fsspec_avroglob.avro.resolution import FieldStep, RecordStep, resolve
-from fsspec_avroglob.avro.schema import ParsedSchema, describe_type, parse_schema
+from fsspec_avroglob.avro.schema import ParsedSchema, parse_schema
 from fsspec_avroglob.errors import EngineNotAbleError
 
 logger = logging.getLogger("fsspec_avroglob")
@@ -78,7 +79,7 @@ class Decoder:
         return batch if rows is None else batch.slice(0, rows)
 
     def _parts(self, engine: RawEngine, blocks: list[tuple[int, bytes]]) -> list[pa.StructArray]:
-        return [self._conversion.convert(part, None) for part in engine.decode(blocks)]
+        return [self._conversion.convert(part) for part in engine.decode(blocks)]
 
 
 def decoder(
@@ -115,10 +116,7 @@ def _decoder(schema_text: str, codec: str, table_key: str, engine: str, max_byte
     writer = parse_schema(json.loads(schema_text))
     endless = endless_array(writer)
     if endless is not None:
-        raise EngineNotAbleError(
-            f"the items of {describe_type(endless)} take no bytes, so corrupt data may claim any "
-            "number of them"
-        )
+        raise EngineNotAbleError(endless)
     conversion = _conversion(writer, table)
     schema = physical_schema(writer)
     fast: RawEngine | None = None

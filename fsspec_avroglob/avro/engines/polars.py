@@ -13,7 +13,6 @@ last row, the records before it have exactly the bytes that they should have.
 from __future__ import annotations
 
 import io
-import json
 import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from typing import Any
 import fastavro
 import pyarrow as pa
 
-from fsspec_avroglob.avro.container import MAGIC, SYNC_MARKER_BYTES, encode_long
+from fsspec_avroglob.avro.container import SYNC_MARKER_BYTES, encode_long
 from fsspec_avroglob.errors import BlockDecodeError, EngineNotAbleError
 
 _SYNC_MARKER = bytes(SYNC_MARKER_BYTES)
@@ -44,9 +43,9 @@ class PolarsAvroEngine:
     def __init__(self, schema: Any, columns: pa.StructType) -> None:
         self._source = _native_source()
         self._names = [field.name for field in columns]
-        text = json.dumps(schema).encode()
-        entry = [encode_long(len(part)) + part for part in (b"avro.schema", text)]
-        self._header = b"".join([MAGIC, encode_long(1), *entry, encode_long(0), _SYNC_MARKER])
+        header = io.BytesIO()
+        fastavro.writer(header, schema, [], sync_marker=_SYNC_MARKER)
+        self._header = header.getvalue()
         marked, self._sentinel = _sentinel(schema, self._names)
         self._wanted = sorted({*self._names, marked})
         self._mark = self._wanted.index(marked)
