@@ -154,7 +154,7 @@ def test_invalid_json_schema_is_error() -> None:
 
 
 @pytest.mark.parametrize(("count", "size"), [(-1, 10), (10, -1)])
-def test_a_block_of_negative_count_or_size_is_refused(count: int, size: int) -> None:
+def test_negative_sizes_are_refused(count: int, size: int) -> None:
     with pytest.raises(CorruptBlockError, match="cannot have"):
         claimed_block(encode_long(count) + encode_long(size))
 

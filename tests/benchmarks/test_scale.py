@@ -19,7 +19,7 @@ def test_generated_keys_are_sorted_and_complete() -> None:
 
 
 @pytest.mark.parametrize("name", ["one directory", "one day", "one hour of every day of a month"])
-def test_requests_and_matches_are_those_of_a_bucket_that_holds_the_keys(name: str) -> None:
+def test_figures_equal_a_real_buckets(name: str) -> None:
     found = cost(PATTERNS[name], 240_000)
     space = Keyspace(Events(240_000)[:])
     [plan] = ListingPlan.for_pattern(GlobPattern.parse(f"bucket/{PATTERNS[name]}"))

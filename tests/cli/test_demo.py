@@ -158,7 +158,7 @@ def shown() -> str:
 
 
 class TestTour:
-    def test_compares_requests_with_s3fs_for_the_same_result(self, shown: str) -> None:
+    def test_compares_requests_with_s3fs(self, shown: str) -> None:
         ours, theirs = (
             re.search(rf"{name} +(\d+) paths +(\d+) ListObjectsV2 ", shown)
             for name in ("avroglob", "s3fs")
@@ -169,7 +169,7 @@ class TestTour:
         assert int(ours[2]) < int(theirs[2])
         assert all(pattern in shown for pattern in COMPARED_PATTERNS)
 
-    def test_shows_a_frame_and_a_retry_with_its_wait(self, shown: str) -> None:
+    def test_shows_a_frame_and_a_retry(self, shown: str) -> None:
         assert "1,200 rows x 8 columns" in shown
         assert "purchase" in shown
         assert "retry 1 of 2 in 0.25 s" in shown

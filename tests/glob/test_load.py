@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain, cycle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fsspec_avroglob.glob.fetch import BUSY, INTERVAL_S, ThreadLoad
@@ -60,7 +60,6 @@ def test_a_busy_thread_requests_one_page_at_a_time(text: str) -> None:
     assert idle.peak_in_flight > 1
 
 
-@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1), st.sampled_from(["data/*", "**", "*/*1"]))
 def test_a_thread_that_is_busy_at_times_finds_everything_once(busy: list[bool], text: str) -> None:
     answers = chain(busy, cycle([True, False]))
