@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from botocore.loaders import Loader, create_loader
 
 from tests.support.proxy import FaultProxy
 from tests.support.servers import Endpoint, Server, server_for
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 
     from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 
-# Examples are the same each time, so that what fails was changed; others are looked for with
-# --hypothesis-profile=explore.
-hypothesis.settings.register_profile("repeat", derandomize=True)
-hypothesis.settings.register_profile("explore", derandomize=False)
+# The same examples each time, so that a new failure has a new cause. --hypothesis-profile=explore
+# tries others. A busy machine may take any time for one of them.
+PATIENT = hypothesis.settings(
+    deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile("repeat", PATIENT, derandomize=True)
+hypothesis.settings.register_profile("explore", PATIENT, derandomize=False)
 hypothesis.settings.load_profile("repeat")
 
 PutObjects = Callable[[Mapping[str, bytes]], None]
@@ -99,6 +103,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Say how many workers `-n auto`, the default, starts: None leaves it to xdist.
+
+    Suites of other projects and the slow consumers run in one process, as do single tests.
+    """
+    alone = config.option.markexpr in ("upstream", "consumers")
+    return 0 if alone or any("::" in argument for argument in config.args) else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         config.stash[LACKING].update(_lacking(item)[:1])
@@ -159,6 +172,19 @@ def _forget_aws_environment() -> None:
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         AWS_EC2_METADATA_DISABLED="true",
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _service_descriptions_read_once() -> Iterator[None]:
+    """Share botocore's descriptions of services, which take 0.1 s to read for each filesystem."""
+    shared = create_loader()
+
+    def loader(search_path: str | None = None) -> Loader:
+        return create_loader(search_path) if search_path else shared
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", loader)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from fsspec.asyn import get_loop
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fsspec_avroglob.aio.blocking import BlockingIterator, blocking
@@ -30,9 +30,8 @@ async def numbers(count: int, log: list[object]) -> AsyncGenerator[int, None]:
         log.append("closed")
 
 
-@settings(deadline=None)
 @given(delays=st.lists(st.integers(0, 3), max_size=12), ahead=st.integers(0, 5))
-def test_results_come_in_order_whatever_is_done_first(delays: list[int], ahead: int) -> None:
+def test_results_keep_their_order(delays: list[int], ahead: int) -> None:
     running = most = 0
 
     async def work(number: int) -> int:
@@ -52,7 +51,7 @@ def test_results_come_in_order_whatever_is_done_first(delays: list[int], ahead: 
     assert most <= ahead + 1
 
 
-async def test_without_lookahead_nothing_is_begun_that_was_not_asked_for() -> None:
+async def test_no_lookahead_reads_nothing_early() -> None:
     log: list[object] = []
 
     async def work(number: int) -> int:
@@ -67,7 +66,7 @@ async def test_without_lookahead_nothing_is_begun_that_was_not_asked_for() -> No
     assert log == [0, 1, "closed"]
 
 
-async def test_a_failure_comes_at_its_place_and_ends_all_work() -> None:
+async def test_failure_keeps_its_place() -> None:
     log: list[object] = []
     seen = []
 
@@ -91,7 +90,7 @@ async def test_a_failure_comes_at_its_place_and_ends_all_work() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_a_failing_source_is_raised_after_what_came_before() -> None:
+async def test_failing_source_raises_in_order() -> None:
     async def source() -> AsyncGenerator[int, None]:
         yield 1
         raise OSError("gone")
@@ -130,7 +129,7 @@ async def failing_in_order(held: Held) -> None:
     ],
     ids=["blocking", "ordered", "gather", "loop"],
 )
-def test_a_failure_that_is_dropped_keeps_nothing(
+def test_dropped_failure_keeps_nothing(
     function: Callable[[Held], Coroutine[Any, Any, Any]],
 ) -> None:
     held = Held()
@@ -145,7 +144,7 @@ def test_a_failure_that_is_dropped_keeps_nothing(
         gc.enable()
 
 
-def test_a_retried_failure_that_somebody_keeps_keeps_nothing_else() -> None:
+def test_kept_failure_keeps_nothing_else() -> None:
     held = Held()
     gone = weakref.ref(held)
     kept: list[Exception] = []  # as aiohttp keeps them
@@ -161,7 +160,7 @@ def test_a_retried_failure_that_somebody_keeps_keeps_nothing_else() -> None:
     assert gone() is None
 
 
-async def test_a_budget_is_waited_for_and_never_blocks_what_is_larger_than_it() -> None:
+async def test_budget_never_blocks_larger_items() -> None:
     budget = Budget(10)
     await budget.take(25)
     waiting = asyncio.create_task(budget.take(1))
@@ -173,7 +172,7 @@ async def test_a_budget_is_waited_for_and_never_blocks_what_is_larger_than_it() 
     await waiting
 
 
-def test_a_blocking_iterator_yields_and_closes_its_source() -> None:
+def test_blocking_iterator_closes_source() -> None:
     log: list[object] = []
 
     with BlockingIterator(numbers(9, log)) as found:
@@ -183,7 +182,7 @@ def test_a_blocking_iterator_yields_and_closes_its_source() -> None:
     assert list(BlockingIterator(numbers(3, []))) == [0, 1, 2]
 
 
-def test_a_dropped_blocking_iterator_closes_its_source() -> None:
+def test_dropped_iterator_closes_source() -> None:
     closed = threading.Event()
 
     async def source() -> AsyncGenerator[int, None]:
@@ -201,7 +200,7 @@ def test_a_dropped_blocking_iterator_closes_its_source() -> None:
 
 
 @pytest.mark.parametrize("begun", [False, True])
-async def test_what_is_cancelled_has_ended_on_the_io_loop(begun: bool) -> None:
+async def test_cancelled_job_has_ended(begun: bool) -> None:
     here, waiting, may_end = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
     log = []
 
@@ -230,7 +229,7 @@ async def test_what_is_cancelled_has_ended_on_the_io_loop(begun: bool) -> None:
     await letting
 
 
-async def test_the_io_loop_serves_other_loops_and_refuses_to_wait_for_itself() -> None:
+async def test_io_loop_never_waits_for_itself() -> None:
     async def loop() -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
 
@@ -242,7 +241,7 @@ async def test_the_io_loop_serves_other_loops_and_refuses_to_wait_for_itself() -
         await on_io_loop(wait_for_itself)
 
 
-async def test_cancelling_cancels_on_the_io_loop() -> None:
+async def test_cancelling_reaches_the_io_loop() -> None:
     cancelled, begun = threading.Event(), threading.Event()
 
     async def work() -> None:

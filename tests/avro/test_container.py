@@ -28,7 +28,7 @@ from tests.support.avro_data import (
 
 
 @pytest.mark.parametrize("codec", ["null", "deflate", "snappy", "zstandard"])
-def test_the_header_is_what_the_writer_wrote(codec: str) -> None:
+def test_header_equals_what_was_written(codec: str) -> None:
     data = user_file(100, codec=codec, metadata={"origin": "here"})
 
     parsed = parse_header(data)
@@ -40,7 +40,7 @@ def test_the_header_is_what_the_writer_wrote(codec: str) -> None:
     assert parsed.sync_marker == SYNC_MARKER
 
 
-def test_the_first_block_starts_where_the_header_ends() -> None:
+def test_first_block_follows_header() -> None:
     data = user_file(100, block_bytes=500)
     first = next(iter(fastavro.block_reader(io.BytesIO(data))))
 
@@ -54,7 +54,7 @@ def test_the_first_block_starts_where_the_header_ends() -> None:
     assert end + 16 - start == first.size
 
 
-def test_blocks_follow_one_another_to_the_end_of_the_file() -> None:
+def test_blocks_reach_end_of_file() -> None:
     data = user_file(1000, block_bytes=1000)
     offset, values = parse_header(data).size_bytes, 0
 
@@ -67,13 +67,13 @@ def test_blocks_follow_one_another_to_the_end_of_the_file() -> None:
     assert values == 1000
 
 
-def test_a_header_without_codec_means_null() -> None:
+def test_missing_codec_means_null() -> None:
     assert parse_header(header(codec=None)).codec == "null"
 
 
 @pytest.mark.parametrize("sized", [False, True])
 @pytest.mark.parametrize("map_blocks", [[3], [1, 2], [1, 1, 1]])
-def test_metadata_may_have_several_blocks(map_blocks: list[int], sized: bool) -> None:
+def test_metadata_may_span_blocks(map_blocks: list[int], sized: bool) -> None:
     parsed = parse_header(header(extra={"k": b"\xff"}, map_blocks=map_blocks, sized=sized))
 
     assert dict(parsed.metadata) == {
@@ -83,7 +83,7 @@ def test_metadata_may_have_several_blocks(map_blocks: list[int], sized: bool) ->
     }
 
 
-def test_an_incomplete_header_asks_for_more_bytes_within_it() -> None:
+def test_cut_header_asks_for_more() -> None:
     whole = header(USER_SCHEMA, sized=True)
 
     for length in range(len(whole)):
@@ -93,7 +93,7 @@ def test_an_incomplete_header_asks_for_more_bytes_within_it() -> None:
     assert parse_header(whole + b"more").size_bytes == len(whole)
 
 
-def test_a_long_header_needs_one_more_read() -> None:
+def test_long_header_takes_two_reads() -> None:
     whole = header({"type": "enum", "name": "E", "symbols": [f"S{i}" for i in range(50_000)]})
     length, steps = 100, 0
 
@@ -112,7 +112,7 @@ def test_a_long_header_needs_one_more_read() -> None:
     [b"PAR1", b"Obj\x02", b"{", b"Ob[", b"\x1f\x8b\x08\x00", b"id,name\n1,x\n"],
     ids=["parquet", "version 2", "json", "short", "gzip", "csv"],
 )
-def test_other_formats_are_refused_by_their_first_bytes(data: bytes) -> None:
+def test_other_formats_are_refused(data: bytes) -> None:
     with pytest.raises(NotAvroError, match="starts with"):
         parse_header(data)
 
@@ -138,12 +138,12 @@ def test_other_formats_are_refused_by_their_first_bytes(data: bytes) -> None:
         "no schema",
     ],
 )
-def test_an_impossible_header_is_refused_at_once(metadata: bytes, message: str) -> None:
+def test_impossible_header_is_refused(metadata: bytes, message: str) -> None:
     with pytest.raises(NotAvroError, match=message):
         parse_header(b"Obj\x01" + metadata)
 
 
-def test_a_schema_that_is_not_json_is_an_error_on_access() -> None:
+def test_invalid_json_schema_is_error() -> None:
     data = b"Obj\x01" + encode_long(1) + encode_bytes(b"avro.schema") + encode_bytes(b"{nope")
 
     parsed = parse_header(data + encode_long(0) + SYNC_MARKER)
@@ -154,12 +154,12 @@ def test_a_schema_that_is_not_json_is_an_error_on_access() -> None:
 
 
 @pytest.mark.parametrize(("count", "size"), [(-1, 10), (10, -1)])
-def test_a_block_of_negative_count_or_size_is_refused(count: int, size: int) -> None:
+def test_negative_sizes_are_refused(count: int, size: int) -> None:
     with pytest.raises(CorruptBlockError, match="cannot have"):
         claimed_block(encode_long(count) + encode_long(size))
 
 
-def test_a_block_header_cut_short_asks_for_more_bytes() -> None:
+def test_cut_block_header_asks_for_more() -> None:
     data = encode_long(1000) + encode_long(100_000)
 
     for length in range(len(data)):
@@ -169,7 +169,7 @@ def test_a_block_header_cut_short_asks_for_more_bytes() -> None:
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1), st.binary(max_size=5))
-def test_block_headers_of_any_size_are_read_back(count: int, size: int, before: bytes) -> None:
+def test_block_headers_round_trip(count: int, size: int, before: bytes) -> None:
     data = before + encode_long(count) + encode_long(size)
 
     block = claimed_block(data, len(before))
@@ -177,7 +177,7 @@ def test_block_headers_of_any_size_are_read_back(count: int, size: int, before: 
 
 
 @given(st.binary(max_size=300))
-def test_arbitrary_bytes_are_a_header_or_a_clear_error(data: bytes) -> None:
+def test_any_bytes_are_header_or_error(data: bytes) -> None:
     try:
         needed = parse_header(b"Obj\x01" + data).size_bytes
     except NotAvroError:

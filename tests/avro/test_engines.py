@@ -62,14 +62,14 @@ def test_rows_are_limited(engine: str, rows: int) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_no_blocks_and_empty_blocks_hold_no_rows(engine: str) -> None:
+def test_empty_blocks_hold_no_rows(engine: str) -> None:
     decode = decoder_of(NUMBERS, engine).decode
 
     assert decode([]).num_rows == 0
     assert decode(block(0, b"") + block(1, b"\x02") + block(0, b"")).to_pylist() == [{"x": 1}]
 
 
-def test_unused_defaults_may_be_wrong() -> None:
+def test_unused_default_may_be_wrong() -> None:
     schema = {"type": "record", "name": "R", "fields": []}
     schema["fields"] = [{"name": "x", "type": ["null", "long"], "default": "null"}]
 
@@ -77,21 +77,21 @@ def test_unused_defaults_may_be_wrong() -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_table_without_columns_has_rows(engine: str) -> None:
+def test_no_columns_keep_the_rows(engine: str) -> None:
     batch = decoded(user_file(20), columns=[], engine=engine)
 
     assert (batch.num_rows, batch.num_columns) == (20, 0)
 
 
 @pytest.mark.needs("polars_avro")
-def test_auto_takes_the_columnar_engine() -> None:
+def test_auto_prefers_polars() -> None:
     chosen = decoder_of(USER_SCHEMA)
 
     assert (chosen.engine, chosen.reason) == ("polars-avro", None)
 
 
 @pytest.mark.parametrize(("schema", "values"), FOR_FASTAVRO_ALONE, ids=str)
-def test_auto_falls_back_to_fastavro_and_says_why(
+def test_auto_says_why_it_falls_back(
     schema: Any, values: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     data = avro_file(values, schema)
@@ -108,7 +108,7 @@ def test_auto_falls_back_to_fastavro_and_says_why(
         decoder(header, TableSchema.of(schema), "polars-avro")
 
 
-def test_an_empty_record_in_a_union_is_not_null() -> None:
+def test_empty_record_is_not_null() -> None:
     values = column(["null", "string", record_schema({}, "Empty")], ["a", {}, None])
 
     assert values.to_pylist() == [
@@ -118,7 +118,7 @@ def test_an_empty_record_in_a_union_is_not_null() -> None:
     ]
 
 
-def test_an_unknown_engine_is_an_error() -> None:
+def test_unknown_engine_is_error() -> None:
     with pytest.raises(ValueError, match="auto, fastavro, polars-avro, not 'java'"):
         decoder_of(NUMBERS, "java")
 
@@ -133,7 +133,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("engine", ["auto", *ENGINES])
 @pytest.mark.parametrize("name", DAMAGED)
-def test_damaged_blocks_are_errors(engine: str, name: str) -> None:
+def test_damaged_block_is_error(engine: str, name: str) -> None:
     good = block(2, b"\x02\x04")
 
     with pytest.raises(BlockDecodeError):
@@ -157,13 +157,13 @@ def test_damaged_blocks_are_errors(engine: str, name: str) -> None:
     ],
     ids=str,
 )
-def test_false_lengths_and_branches_are_errors(engine: str, type_: Any, data: bytes) -> None:
+def test_false_length_or_branch_is_error(engine: str, type_: Any, data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  the reason is the engine's
         decoder_of(record_schema({"x": type_}), engine).decode(block(1, data))
 
 
 @pytest.mark.parametrize("engine", ["auto", *ENGINES])
-def test_a_block_that_decompresses_too_far_is_refused(engine: str) -> None:
+def test_oversized_block_is_refused(engine: str) -> None:
     data = user_file(500, codec="deflate")
     header = parse_header(data)
     table = TableSchema.of(USER_SCHEMA)
@@ -172,7 +172,7 @@ def test_a_block_that_decompresses_too_far_is_refused(engine: str) -> None:
         decoder(header, table, engine, max_block_size=1000).decode(stored_blocks(data))
 
 
-def test_endlessly_nested_records_are_refused() -> None:
+def test_endless_nesting_is_refused() -> None:
     data = b"\x02\x02" * 100_000 + b"\x02\x00"
     header = parse_header(avro_file([], NODE))
 
@@ -180,7 +180,7 @@ def test_endlessly_nested_records_are_refused() -> None:
         decoder(header, TableSchema.of(NODE, ["value"])).decode(block(1, data))
 
 
-def test_records_of_no_bytes_are_counted_within_bounds() -> None:
+def test_empty_records_are_bounded() -> None:
     empty = decoder_of(record_schema({"x": "null"}))
 
     assert empty.decode(block(1_000_000, b"")).num_rows == 1_000_000
@@ -188,12 +188,12 @@ def test_records_of_no_bytes_are_counted_within_bounds() -> None:
         empty.decode(block(2**40, b""))
 
 
-def test_arrays_whose_items_take_no_bytes_are_refused() -> None:
+def test_arrays_of_empty_items_refused() -> None:
     with pytest.raises(EngineNotAbleError, match="array of null"):
         decoder_of(record_schema({"x": {"type": "array", "items": "null"}}))
 
 
-def test_deeply_nested_types_are_decoded() -> None:
+def test_deep_types_are_decoded() -> None:
     type_: Any = "int"
     for _ in range(200):
         type_ = {"type": "array", "items": type_}
@@ -208,7 +208,7 @@ for _ in range(148):
     DEEP = ["string", {"type": "map", "values": DEEP}]
 
 
-def test_auto_falls_back_to_fastavro_for_deep_schemas() -> None:
+def test_auto_falls_back_if_too_deep() -> None:
     batch = decoder_of(record_schema({"x": DEEP})).decode(block(1, b"\x00\x02a"))
 
     assert batch.to_pylist()[0]["x"]["string"] == "a"
@@ -216,7 +216,7 @@ def test_auto_falls_back_to_fastavro_for_deep_schemas() -> None:
         decoder_of(record_schema({"x": DEEP}), "polars-avro")
 
 
-def test_schemas_nested_too_deep_for_python_are_refused() -> None:
+def test_schema_deeper_than_stack_refused() -> None:
     header = parse_header(avro_file([], record_schema({"deep": DEEP})))
     table = TableSchema.of(header.schema)
     limit = sys.getrecursionlimit()
@@ -229,7 +229,7 @@ def test_schemas_nested_too_deep_for_python_are_refused() -> None:
 
 
 @pytest.mark.needs("polars_avro")
-def test_auto_asks_fastavro_when_polars_avro_fails(caplog: pytest.LogCaptureFixture) -> None:
+def test_auto_falls_back_on_failure(caplog: pytest.LogCaptureFixture) -> None:
     # fastavro alone accepts a negative branch, and counts it from the last.
     schema = record_schema({"x": ["long", "string"]})
     data = block(1, b"\x03\x0e")
@@ -255,7 +255,7 @@ def run(program: str) -> str:
     return done.stdout
 
 
-def test_without_polars_avro_fastavro_decodes() -> None:
+def test_works_without_polars_avro() -> None:
     printed = run(
         """
         import sys
@@ -275,7 +275,7 @@ def test_without_polars_avro_fastavro_decodes() -> None:
     assert printed.count("pip install 'fsspec-avroglob[polars]'") == 2
 
 
-def test_a_polars_avro_with_another_interface_is_not_called() -> None:
+def test_other_polars_avro_is_not_called() -> None:
     printed = run(
         """
         import sys, types

@@ -99,7 +99,7 @@ RESOLVED: list[tuple[Any, Any, list[Any], list[Any] | None]] = [
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("writer", "reader", "values", "expected"), RESOLVED, ids=str)
-def test_values_are_read_with_another_schema(
+def test_reader_schema_applies(
     engine: str, writer: Any, reader: Any, values: list[Any], expected: list[Any] | None
 ) -> None:
     if expected is None:
@@ -135,9 +135,7 @@ DEFAULTS: list[tuple[Any, Any, Any]] = [
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("type_", "default", "expected"), DEFAULTS, ids=str)
-def test_missing_fields_get_their_default(
-    engine: str, type_: Any, default: Any, expected: Any
-) -> None:
+def test_missing_fields_get_default(engine: str, type_: Any, default: Any, expected: Any) -> None:
     reader = {**record_schema({}), "fields": [field("x", type_, default=default)]}
     data = avro_file([{"n": 1}, {"n": 2}], record_schema({"n": "long"}))
 
@@ -147,7 +145,7 @@ def test_missing_fields_get_their_default(
 @pytest.mark.parametrize(
     ("type_", "default"), [("int", "x"), (enum("A"), "B"), (["null", "int"], "x"), ("null", 1)]
 )
-def test_defaults_of_another_type_are_errors(type_: Any, default: Any) -> None:
+def test_default_of_other_type_is_error(type_: Any, default: Any) -> None:
     reader = {**record_schema({}), "fields": [field("x", type_, default=default)]}
 
     with pytest.raises(InvalidSchemaError, match="field 'x' has the default"):
@@ -174,7 +172,7 @@ def test_defaults_of_another_type_are_errors(type_: Any, default: Any) -> None:
         ),
     ],
 )
-def test_values_that_do_not_fit_are_errors(
+def test_unfit_value_is_error(
     engine: str, writer: Any, reader: Any, value: Any, reason: str
 ) -> None:
     with pytest.raises(ConversionError, match=f"field 'x': .*{reason}"):
@@ -182,7 +180,7 @@ def test_values_that_do_not_fit_are_errors(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_fields_of_a_null_record_may_be_null(engine: str) -> None:
+def test_null_record_has_null_fields(engine: str) -> None:
     writer = ["null", inner(field("a", ["null", inner(field("b", ["null", "int"]), name="T")]))]
     reader = ["null", inner(field("a", inner(field("b", "int"), name="T")))]
 
@@ -219,7 +217,7 @@ MISMATCHES: list[tuple[Any, Any, str]] = [
 
 
 @pytest.mark.parametrize(("writer", "reader", "message"), MISMATCHES, ids=str)
-def test_a_mismatch_names_files_field_and_types(writer: Any, reader: Any, message: str) -> None:
+def test_mismatch_names_file_field_type(writer: Any, reader: Any, message: str) -> None:
     schemas = [parse_schema(record_schema({"x": type_})) for type_ in (writer, reader)]
 
     with pytest.raises(SchemaMismatchError, match=message) as caught:
@@ -230,7 +228,7 @@ def test_a_mismatch_names_files_field_and_types(writer: Any, reader: Any, messag
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_recursive_writers_are_read_without_recursion(engine: str) -> None:
+def test_recursive_writer_flattens(engine: str) -> None:
     if engine == "polars-avro":
         engine = "auto"
     node = record_schema({"value": "int", "children": {"type": "array", "items": "Node"}}, "Node")

@@ -41,7 +41,7 @@ def wrapped(type_: Any) -> dict[str, Any]:
 TREE = record_schema({"value": "int", "children": {"type": "array", "items": "Tree"}}, "Tree")
 
 
-def test_equal_schemas_need_no_mapping() -> None:
+def test_equal_schemas_need_no_map() -> None:
     assert mapping(USER_SCHEMA, USER_SCHEMA) is None
 
 
@@ -73,12 +73,12 @@ def test_equal_schemas_need_no_mapping() -> None:
         "no record",
     ],
 )
-def test_equal_bytes_need_no_mapping(first: Any, other: Any) -> None:
+def test_equal_bytes_need_no_map(first: Any, other: Any) -> None:
     assert mapping(first, other) is None
     assert mapping(other, first) is None
 
 
-def test_fields_in_another_order_are_mapped_by_name() -> None:
+def test_reordered_fields_map_by_name() -> None:
     first = record_schema({"a": "int", "b": "string", "c": "double"})
     other = record_schema({"c": "double", "a": "int", "b": "string"})
 
@@ -98,7 +98,7 @@ def test_fields_in_another_order_are_mapped_by_name() -> None:
     ],
     ids=["symbols", "branches", "fields of a nested record"],
 )
-def test_another_order_below_the_top_gives_a_mapping(first: Any, other: Any) -> None:
+def test_nested_reordering_maps(first: Any, other: Any) -> None:
     assert mapping(wrapped(first), wrapped(other)) == (0,)
 
 
@@ -132,7 +132,7 @@ def test_another_order_below_the_top_gives_a_mapping(first: Any, other: Any) -> 
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_another_type_names_files_field_and_types(
+def test_other_type_names_file_and_field(
     first: Any, other: Any, first_type: str, other_type: str
 ) -> None:
     error = mismatch(wrapped(first), wrapped(other))
@@ -157,11 +157,11 @@ def test_another_type_names_files_field_and_types(
     ],
     ids=["record", "array", "map", "union"],
 )
-def test_a_nested_difference_is_named_by_its_path(first: Any, other: Any, field: str) -> None:
+def test_nested_difference_has_a_path(first: Any, other: Any, field: str) -> None:
     assert mismatch(wrapped(first), wrapped(other)).field == field
 
 
-def test_missing_and_extra_fields_differ() -> None:
+def test_missing_or_extra_fields_differ() -> None:
     shorter, longer = record_schema({"a": "int"}), record_schema({"a": "int", "b": "string"})
 
     missing, extra = mismatch(longer, shorter), mismatch(shorter, longer)
@@ -172,23 +172,23 @@ def test_missing_and_extra_fields_differ() -> None:
     assert "field 'b' (string) is not in first.avro" in str(extra)
 
 
-def test_schemas_that_differ_as_wholes_say_so() -> None:
+def test_unrelated_schemas_differ() -> None:
     assert "the schema is string; it is record R" in str(mismatch(wrapped("int"), "string"))
 
 
-def test_recursive_types_are_compared() -> None:
+def test_recursive_types_compare() -> None:
     other = record_schema({"value": "long", "children": {"type": "array", "items": "Tree"}}, "Tree")
 
     assert mismatch(TREE, other).field == "value"
 
 
-def test_a_named_type_may_be_defined_at_another_use() -> None:
+def test_definition_may_move() -> None:
     schema = record_schema({"a": enum("A"), "b": "E"})
 
     assert mapping(schema, record_schema({"b": enum("A"), "a": "E"})) == (1, 0)
 
 
-def test_branches_of_one_kind_differ_in_logical_type() -> None:
+def test_logical_type_tells_branches() -> None:
     both = ["long", {"type": "long", "logicalType": "timestamp-millis"}]
 
     assert mapping(wrapped(both), {**wrapped(both), "doc": "text"}) is None
@@ -198,7 +198,7 @@ def test_branches_of_one_kind_differ_in_logical_type() -> None:
         assert mismatch(wrapped(other), wrapped(both)).field == "x"
 
 
-def test_a_record_used_often_is_compared_once() -> None:
+def test_repeated_record_compared_once() -> None:
     schema = record_schema({"x": "int"}, "R0")
     for level in range(1, 60):
         schema = record_schema({"a": schema, "b": schema["name"]}, f"R{level}")
@@ -206,7 +206,7 @@ def test_a_record_used_often_is_compared_once() -> None:
     assert mapping(schema, {**schema, "doc": "text"}) is None
 
 
-def test_the_mismatch_survives_pickling() -> None:
+def test_mismatch_pickles() -> None:
     error = mismatch(wrapped("int"), wrapped("string"))
 
     copy = pickle.loads(pickle.dumps(error))
@@ -215,7 +215,7 @@ def test_the_mismatch_survives_pickling() -> None:
     assert copy.field == "x"
 
 
-def test_a_parsed_schema_keeps_the_schema_as_it_was_given() -> None:
+def test_parsed_schema_keeps_original() -> None:
     parsed = parse_schema(USER_SCHEMA)
 
     assert parsed.source == USER_SCHEMA
@@ -223,7 +223,7 @@ def test_a_parsed_schema_keeps_the_schema_as_it_was_given() -> None:
     assert parsed.is_record
 
 
-def test_a_schema_that_is_no_record_has_no_fields() -> None:
+def test_non_record_has_no_fields() -> None:
     assert not parse_schema("int").is_record
     assert parse_schema(["null", USER_SCHEMA]).fields == {}
 
@@ -244,13 +244,13 @@ def test_a_schema_that_is_no_record_has_no_fields() -> None:
     ],
     ids=str,
 )
-def test_an_invalid_schema_is_an_error_of_its_own(schema: Any) -> None:
+def test_invalid_schema_has_own_error(schema: Any) -> None:
     with pytest.raises(InvalidSchemaError, match="invalid Avro schema"):
         parse_schema(schema)
 
 
 @pytest.mark.parametrize("depth", [2_000, 200_000])
-def test_a_schema_nested_too_deep_is_refused(depth: int) -> None:
+def test_too_deep_schema_is_refused(depth: int) -> None:
     schema: Any = "int"
     for _ in range(depth):
         schema = {"type": "array", "items": schema}
@@ -259,7 +259,7 @@ def test_a_schema_nested_too_deep_is_refused(depth: int) -> None:
         parse_schema(schema)
 
 
-def test_types_have_short_descriptions() -> None:
+def test_types_describe_themselves() -> None:
     schema = ["null", {"type": "map", "values": {"type": "array", "items": wrapped("int")}}]
 
     assert describe_type(schema) == "[null, map of array of record R]"

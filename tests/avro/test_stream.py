@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fsspec_avroglob.avro.blocks import Dropped
@@ -41,9 +41,8 @@ def feed(
     return runs
 
 
-@settings(deadline=None)
 @given(cuts=CUTS, known_size=st.booleans())
-def test_every_block_appears_once_with_its_number(cuts: list[int], known_size: bool) -> None:
+def test_blocks_are_numbered_once(cuts: list[int], known_size: bool) -> None:
     runs = feed(BODY, cuts, known_size=known_size)
 
     assert [block for run in runs for block in run.blocks] == BLOCKS
@@ -52,11 +51,8 @@ def test_every_block_appears_once_with_its_number(cuts: list[int], known_size: b
     assert numbers == list(range(len(BLOCKS)))
 
 
-@settings(deadline=None)
 @given(cuts=CUTS, position=st.integers(0, len(BODY) - 1), salvage=st.booleans())
-def test_damage_costs_the_blocks_that_it_touches(
-    cuts: list[int], position: int, salvage: bool
-) -> None:
+def test_damage_costs_only_its_blocks(cuts: list[int], position: int, salvage: bool) -> None:
     body = BODY[:position] + bytes([BODY[position] ^ 0xFF]) + BODY[position + 1 :]
     hit = next(n for n, block in enumerate(BLOCKS) if position + START < block.end)
     dropped: list[Dropped] = []
@@ -80,14 +76,13 @@ def test_damage_costs_the_blocks_that_it_touches(
     )
 
 
-@settings(deadline=None)
 @given(
     cuts=CUTS,
     damage=st.lists(st.tuples(st.integers(0, len(BODY) - 1), st.binary(max_size=40)), max_size=3),
     max_block_bytes=st.sampled_from([1 << 20, 70]),
     known_size=st.booleans(),
 )
-def test_salvage_does_not_depend_on_the_parts(
+def test_salvage_ignores_part_bounds(
     cuts: list[int], damage: list[tuple[int, bytes]], max_block_bytes: int, known_size: bool
 ) -> None:
     body = BODY
@@ -109,7 +104,7 @@ def test_salvage_does_not_depend_on_the_parts(
         ]
 
 
-def test_a_long_corrupt_part_is_one_report() -> None:
+def test_long_corruption_is_one_report() -> None:
     zeros, count = bytes(1 << 16), 200
     dropped: list[Dropped] = []
     stream = BlockStream("x", SYNC_MARKER, 0, None, dropped=dropped)
@@ -127,9 +122,8 @@ def test_a_long_corrupt_part_is_one_report() -> None:
     assert peak < 10 * len(zeros)
 
 
-@settings(deadline=None)
 @given(cuts=CUTS)
-def test_reports_of_others_cost_no_block(cuts: list[int]) -> None:
+def test_other_reports_cost_no_block(cuts: list[int]) -> None:
     dropped: list[Dropped] = []
     stream = BlockStream("x", SYNC_MARKER, START, START + len(BODY), dropped=dropped)
     found = []
@@ -142,9 +136,8 @@ def test_reports_of_others_cost_no_block(cuts: list[int]) -> None:
     assert found == BLOCKS
 
 
-@settings(deadline=None)
 @given(cuts=CUTS, length=st.integers(0, len(BODY)))
-def test_a_file_that_is_cut_short_ends_with_an_error(cuts: list[int], length: int) -> None:
+def test_cut_file_ends_with_error(cuts: list[int], length: int) -> None:
     body = BODY[:length]
     whole = [block for block in BLOCKS if block.end <= START + length]
     cuts = [cut for cut in cuts if cut <= length]
@@ -162,14 +155,14 @@ def test_a_file_that_is_cut_short_ends_with_an_error(cuts: list[int], length: in
         )
 
 
-def test_a_block_over_the_limit_is_refused_before_it_is_read() -> None:
+def test_oversized_block_is_not_read() -> None:
     lie = encode_long(1) + encode_long(1 << 30) + b"\x00" * 100
 
     with pytest.raises(CorruptBlockError, match="raise max_block_size"):
         feed(BODY + lie, [0, len(BODY) + 50], known_size=False, max_block_bytes=1000)
 
 
-def test_a_false_size_is_skipped() -> None:
+def test_false_size_is_skipped() -> None:
     lie = encode_long(1) + encode_long(1 << 40) + b"\x00" * 100 + SYNC_MARKER
     dropped: list[Dropped] = []
 
@@ -180,9 +173,8 @@ def test_a_false_size_is_skipped() -> None:
     assert sum(one.size_bytes for one in dropped) == len(lie)
 
 
-@settings(deadline=None)
 @given(stored=st.integers(1, 3000))
-def test_a_split_run_has_the_same_blocks(stored: int) -> None:
+def test_split_run_keeps_blocks(stored: int) -> None:
     (run,) = feed(BODY, [0])
 
     parts = list(run.split(stored))
@@ -192,9 +184,8 @@ def test_a_split_run_has_the_same_blocks(stored: int) -> None:
     assert all(len(part.data) >= stored for part in parts[:-1])
 
 
-@settings(deadline=None)
 @given(count=st.integers(1, 61))
-def test_the_first_values_of_a_run_are_its_first_blocks(count: int) -> None:
+def test_first_values_are_first_blocks(count: int) -> None:
     (run,) = feed(BODY, [0])
 
     first = run.first_values(count)
@@ -214,13 +205,13 @@ def salvaged(data: bytes) -> tuple[list[Block], list[Dropped]]:
     return [block for run in stream.feed(data, last=True) for block in run.blocks], dropped
 
 
-def test_a_good_file_loses_nothing() -> None:
+def test_good_file_loses_nothing() -> None:
     data = block(b"a") + block(b"") + block(b"c")
 
     assert salvaged(data) == (list(walk_blocks(data, SYNC_MARKER, base=100)), [])
 
 
-def test_blocks_after_a_corrupt_one_are_found() -> None:
+def test_blocks_after_corruption_found() -> None:
     first, bad, last = block(b"a" * 9), encode_long(-4) + block(b"b" * 9)[1:], block(b"c" * 9)
 
     blocks, dropped = salvaged(first + bad + last)
@@ -235,7 +226,7 @@ def test_blocks_after_a_corrupt_one_are_found() -> None:
     )
 
 
-def test_a_damaged_marker_costs_the_next_block() -> None:
+def test_damaged_marker_costs_next_block() -> None:
     # The end of the first block is then unknown, and so the start of the next.
     data = block(b"a" * 9)[:-1] + b"?" + block(b"b" * 9) + block(b"c" * 9)
 
@@ -245,7 +236,7 @@ def test_a_damaged_marker_costs_the_next_block() -> None:
     assert [(d.offset, d.size_bytes) for d in dropped] == [(100, 2 * len(data) // 3)]
 
 
-def test_a_false_size_does_not_hide_later_blocks() -> None:
+def test_false_size_hides_no_block() -> None:
     lie = encode_long(1) + encode_long(1 << 40) + b"data" + SYNC_MARKER
 
     blocks, dropped = salvaged(lie + block(b"good"))
@@ -254,7 +245,7 @@ def test_a_false_size_does_not_hide_later_blocks() -> None:
     assert "claims 1099511627776 bytes" in dropped[0].reason
 
 
-def test_a_file_cut_short_keeps_its_whole_blocks() -> None:
+def test_cut_file_keeps_whole_blocks() -> None:
     whole = block(b"a" * 20) + block(b"b" * 20)
 
     for cut in range(1, 38):
@@ -263,7 +254,7 @@ def test_a_file_cut_short_keeps_its_whole_blocks() -> None:
         assert sum(d.size_bytes for d in dropped) == len(whole) // 2 - cut
 
 
-def test_a_corrupt_part_is_reported_when_its_end_is_known() -> None:
+def test_report_waits_for_end() -> None:
     bad, good = b"\x01" + block(b"a" * 30)[1:], block(b"b")
     data = bad + good
 
@@ -281,7 +272,7 @@ def test_a_corrupt_part_is_reported_when_its_end_is_known() -> None:
     st.lists(st.binary(max_size=40), max_size=6),
     st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), max_size=4),
 )
-def test_every_byte_is_in_a_good_block_or_reported(
+def test_every_byte_is_kept_or_reported(
     contents: list[bytes], changes: list[tuple[int, int]]
 ) -> None:
     data = bytearray(b"".join(map(block, contents)))

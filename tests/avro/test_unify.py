@@ -28,7 +28,7 @@ def union_of(*types: Any) -> Any:
     return field["type"]
 
 
-def test_union_has_all_fields_and_null_for_missing_ones() -> None:
+def test_union_has_all_fields() -> None:
     found = unified(
         record_schema({"a": "int", "b": "string"}),
         record_schema({"c": ["long", "null"], "a": "int"}),
@@ -84,7 +84,7 @@ def test_union_has_all_fields_and_null_for_missing_ones() -> None:
     ],
     ids=str,
 )
-def test_union_takes_the_type_that_holds_both(types: tuple[Any, ...], expected: Any) -> None:
+def test_union_takes_the_wider_type(types: tuple[Any, ...], expected: Any) -> None:
     assert union_of(*types) == expected
 
 
@@ -103,12 +103,12 @@ def test_union_takes_the_type_that_holds_both(types: tuple[Any, ...], expected: 
     ],
     ids=str,
 )
-def test_union_refuses_types_that_no_type_holds(types: tuple[Any, ...], message: str) -> None:
+def test_union_refuses_unlike_types(types: tuple[Any, ...], message: str) -> None:
     with pytest.raises(SchemaMismatchError, match=message):
         union_of(*types)
 
 
-def test_union_names_the_file_that_a_field_is_from() -> None:
+def test_union_names_a_fields_file() -> None:
     with pytest.raises(SchemaMismatchError, match=r"2\.avro does not fit 1\.avro: field 'b'"):
         unified(
             record_schema({"a": "int"}),
@@ -117,7 +117,7 @@ def test_union_names_the_file_that_a_field_is_from() -> None:
         )
 
 
-def test_union_merges_a_named_type_wherever_it_is_used() -> None:
+def test_union_merges_named_types() -> None:
     found = unified(
         record_schema({"a": enum("A"), "b": "E"}, namespace="one"),
         record_schema({"c": {"type": "array", "items": enum("B")}}, namespace="two"),
@@ -164,16 +164,16 @@ FIELD_TYPES = {
 SCHEMAS = st.fixed_dictionaries({}, optional=FIELD_TYPES).map(record_schema)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(SCHEMAS, min_size=1, max_size=4))
-def test_every_file_is_readable_with_the_union(schemas: list[Any]) -> None:
+def test_union_reads_every_file(schemas: list[Any]) -> None:
     reader = parse_schema(unified(*schemas))
 
     for schema in schemas:
         resolve(parse_schema(schema), reader, writer_path="file", reader_path="union")
 
 
-def test_files_are_read_with_their_union() -> None:
+def test_tables_are_read_with_union() -> None:
     first = record_schema({"a": "int", "e": enum("A")})
     second = record_schema({"a": "float", "b": enum("B")})
     reader = unified(first, second)

@@ -17,9 +17,7 @@ from fsspec_avroglob import read_avro_table
     count=st.integers(0, 4),
     bounds=st.tuples(st.integers(0, 25), st.integers(0, 25)),
 )
-def test_any_range_of_repeated_bytes_is_theirs(
-    start: bytes, unit: bytes, count: int, bounds: tuple[int, int]
-) -> None:
+def test_any_range_of_bytes(start: bytes, unit: bytes, count: int, bounds: tuple[int, int]) -> None:
     whole = start + unit * count
     first, last = sorted(min(bound, len(whole)) for bound in bounds)
     content = Repeated(start, unit, count)
@@ -28,7 +26,7 @@ def test_any_range_of_repeated_bytes_is_theirs(
     assert content.read(first, last) == whole[first:last]
 
 
-def test_buckets_hold_the_avro_files_that_their_specs_ask_for() -> None:
+def test_bucket_holds_specified_files() -> None:
     spec = "counters:3@avro:rows=10,codec=snappy,fields=8,repeat=2"
     with SyntheticEndpoint({"b": spec, "plain": "counters:1"}) as endpoint:
         table = read_avro_table("s3://b/data/*.avro", endpoint.storage_options)

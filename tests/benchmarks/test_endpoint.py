@@ -96,9 +96,9 @@ queries = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(query=queries)
-def test_lists_the_same_pages_as_a_real_server(
+def test_pages_equal_a_real_servers(
     real: tuple[Any, str], client: Any, query: dict[str, Any]
 ) -> None:
     server, bucket = real
@@ -107,7 +107,7 @@ def test_lists_the_same_pages_as_a_real_server(
 
 
 @pytest.mark.parametrize(("bucket_name", "keys"), [("keys", KEYS), ("controls", CONTROLS)])
-def test_keys_survive_a_listing_with_and_without_url_encoding(
+def test_keys_survive_url_encoding(
     synthetic: SyntheticEndpoint, client: Any, bucket_name: str, keys: list[str]
 ) -> None:
     with urlopen(f"{synthetic.url}/{bucket_name}?list-type=2") as response:
@@ -143,7 +143,7 @@ def naive_page(
 texts = st.text("ab/é\ud7ff\ue000\uffff\U0010ffff", max_size=6)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     keys=st.sets(texts.filter(bool), max_size=30),
     prefix=texts,
@@ -151,7 +151,7 @@ texts = st.text("ab/é\ud7ff\ue000\uffff\U0010ffff", max_size=6)
     start_after=texts,
     max_keys=st.integers(0, 8),
 )
-def test_pages_follow_the_reference_for_any_keys(
+def test_pages_equal_the_reference(
     keys: set[str], prefix: str, delimiter: str, start_after: str, max_keys: int
 ) -> None:
     page = Keyspace.of(keys).page(prefix, delimiter, start_after, max_keys)
@@ -160,29 +160,27 @@ def test_pages_follow_the_reference_for_any_keys(
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"events"}))
-def test_generated_keys_ascend_in_byte_order_without_duplicates(kind: str) -> None:
+def test_keys_ascend_without_duplicates(kind: str) -> None:
     keys = list(KINDS[kind](500))
 
     assert len(keys) == 500
     assert [key.encode() for key in keys] == sorted({key.encode() for key in keys})
 
 
-def test_the_event_tree_has_the_documented_size() -> None:
+def test_event_tree_has_stated_size() -> None:
     keyspace = from_spec("events:3")
 
     assert len(keyspace) == 3 * 12 * 28 * 24 * 4
     assert keyspace.page("events/year=2025/", "/").prefixes[-1] == "events/year=2025/month=12/"
 
 
-def test_numbered_keys_are_the_same_one_by_one_and_sliced() -> None:
+def test_numbered_keys_slice() -> None:
     keys = counters(30)
 
     assert keys[3:30:9] == [keys[3], keys[12], keys[21]] == ["data/000000003.avro", *keys[12:30:9]]
 
 
-def test_pages_are_never_larger_than_the_configured_size(
-    synthetic: SyntheticEndpoint, client: Any
-) -> None:
+def test_page_size_is_bounded(synthetic: SyntheticEndpoint, client: Any) -> None:
     synthetic.configure(page_size=400)
     try:
         sizes = [page["KeyCount"] for page in pages(client, "many", {"MaxKeys": 1000})]
@@ -192,9 +190,7 @@ def test_pages_are_never_larger_than_the_configured_size(
     assert sizes == [400] * 6 + [100]
 
 
-def test_requests_are_counted_by_operation_without_control_requests(
-    synthetic: SyntheticEndpoint, client: Any
-) -> None:
+def test_requests_count_by_operation(synthetic: SyntheticEndpoint, client: Any) -> None:
     synthetic.reset()
 
     pages(client, "many", {})
@@ -204,7 +200,7 @@ def test_requests_are_counted_by_operation_without_control_requests(
     assert synthetic.stats()["requests"] == {"ListObjectsV2": 3, "HeadBucket": 1}
 
 
-def test_throttled_requests_fail_with_slow_down(synthetic: SyntheticEndpoint, client: Any) -> None:
+def test_throttling_says_slow_down(synthetic: SyntheticEndpoint, client: Any) -> None:
     synthetic.configure(max_in_flight=0)
     try:
         with pytest.raises(ClientError) as refused:
@@ -219,7 +215,7 @@ def test_throttled_requests_fail_with_slow_down(synthetic: SyntheticEndpoint, cl
 
 
 @pytest.mark.parametrize("key", ["a/b", "x&y<z>\"'/k", "\U0001f600/1"])
-def test_head_and_get_agree_with_the_listing(client: Any, key: str) -> None:
+def test_head_and_get_match_listing(client: Any, key: str) -> None:
     (listed,) = client.list_objects_v2(Bucket="keys", Prefix=key, MaxKeys=1)["Contents"]
     head = client.head_object(Bucket="keys", Key=key)
     body = client.get_object(Bucket="keys", Key=key)["Body"].read()
@@ -241,7 +237,7 @@ def test_head_and_get_agree_with_the_listing(client: Any, key: str) -> None:
         ("list_objects_v2", {"Bucket": "keys", "ContinuationToken": "a"}, "InvalidArgument"),
     ],
 )
-def test_failures_have_the_codes_of_s3(
+def test_failures_have_s3_codes(
     client: Any, operation: str, arguments: dict[str, Any], code: str
 ) -> None:
     with pytest.raises(ClientError) as failed:

@@ -26,7 +26,7 @@ def written(benchmark: Benchmark, *arguments: str) -> str:
 @pytest.mark.parametrize(
     "benchmark", [listing.benchmark(LISTED), avro.benchmark(READ)], ids=["listing", "avro"]
 )
-def test_a_page_has_its_command_and_its_goals(benchmark: Benchmark, tmp_path: Path) -> None:
+def test_page_has_command_and_goals(benchmark: Benchmark, tmp_path: Path) -> None:
     text = written(benchmark, "--markdown", f"{tmp_path}/page.md")
     assert f"python -m benchmarks listing --markdown {tmp_path}/page.md" in text
     assert "| goal | measured | met |" in text
@@ -34,7 +34,7 @@ def test_a_page_has_its_command_and_its_goals(benchmark: Benchmark, tmp_path: Pa
 
 
 @pytest.mark.needs("matplotlib")
-def test_a_page_shows_its_plots(tmp_path: Path) -> None:
+def test_page_shows_its_plots(tmp_path: Path) -> None:
     benchmark = listing.benchmark(LISTED)
     pages = tmp_path / "pages"
     where = ["--markdown", f"{pages}/page.md", "--plots", f"{pages}/plots"]
@@ -43,6 +43,6 @@ def test_a_page_shows_its_plots(tmp_path: Path) -> None:
     assert (pages / "plots" / "wall-by-pattern.svg").exists()
 
 
-def test_what_there_was_no_time_for_is_one_line() -> None:
+def test_skipped_work_is_one_line() -> None:
     skipped = [Measurement(PATTERNS[0], "s3fs", "skipped", "no time was left")]
     assert "Not measured: no time was left." in written(listing.benchmark(skipped))

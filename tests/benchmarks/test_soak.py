@@ -17,7 +17,7 @@ async def no_wait(seconds: float) -> None:
     pass
 
 
-def test_globs_and_reads_come_through_faults_unharmed() -> None:
+def test_faults_change_no_result() -> None:
     names = [f"d{i % 4}/part-{i:04}.avro" for i in range(1_000)]
     with SyntheticEndpoint({"bucket": names}) as server:
         server.configure(page_size=10)

@@ -13,14 +13,14 @@ from tests.support.command import Cli, avro
 from tests.support.proxy import FaultProxy
 
 
-def test_json_lines_are_the_default(cli: Cli, tree: str) -> None:
+def test_json_lines_by_default(cli: Cli, tree: str) -> None:
     outcome = cli("cat", f"s3://{tree}/**/*.avro")
     assert outcome.code == 0
     assert [json.loads(line)["id"] for line in outcome.lines] == [1, 2, 3, 4]
     assert json.loads(outcome.lines[1])["note"] == "n2"
 
 
-def test_csv_has_a_header_line_and_empty_nulls(cli: Cli, tree: str) -> None:
+def test_csv_has_header_and_empty_nulls(cli: Cli, tree: str) -> None:
     assert cli("cat", "-f", "csv", "--columns", "note,id", f"s3://{tree}/a/*.avro").lines == [
         "note,id",
         ",1",
@@ -29,7 +29,7 @@ def test_csv_has_a_header_line_and_empty_nulls(cli: Cli, tree: str) -> None:
     ]
 
 
-def test_a_file_s_name_says_the_format(cli: Cli, tree: str, tmp_path: Path) -> None:
+def test_file_name_sets_the_format(cli: Cli, tree: str, tmp_path: Path) -> None:
     for name in ("x.csv", "x.jsonl", "x.parquet"):
         assert cli("cat", "--to", tmp_path / name, f"s3://{tree}/**/*.avro") == (0, "", "")
     assert (tmp_path / "x.csv").read_text().startswith("id,at,note\n")
@@ -39,7 +39,7 @@ def test_a_file_s_name_says_the_format(cli: Cli, tree: str, tmp_path: Path) -> N
     assert {path.name for path in tmp_path.iterdir()} == {"x.csv", "x.jsonl", "x.parquet"}
 
 
-def test_a_number_of_records_and_several_patterns(cli: Cli, tree: str) -> None:
+def test_n_spans_patterns(cli: Cli, tree: str) -> None:
     outcome = cli("cat", "-n", 2, f"s3://{tree}/b/**/*.avro", f"s3://{tree}/a/1.avro")
     assert [json.loads(line)["id"] for line in outcome.lines] == [4, 1]
 
@@ -61,7 +61,7 @@ def test_parquet_needs_a_file(cli: Cli, tree: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "told"), [("x.xlsx", "--format"), ("no/x.csv", "directory")])
-def test_a_file_that_cannot_be_is_refused(
+def test_impossible_output_is_refused(
     cli: Cli, tree: str, tmp_path: Path, name: str, told: str
 ) -> None:
     outcome = cli("cat", "--to", tmp_path / name, f"s3://{tree}/a/1.avro")
@@ -70,7 +70,7 @@ def test_a_file_that_cannot_be_is_refused(
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.jsonl", "x.parquet"])
-def test_a_failure_leaves_no_file(
+def test_failure_leaves_no_file(
     cli: Cli, bucket: str, put: PutObjects, tmp_path: Path, name: str
 ) -> None:
     good = avro(*range(1000))
@@ -83,9 +83,7 @@ def test_a_failure_leaves_no_file(
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_corrupt_blocks_are_left_out_on_demand_and_told(
-    cli: Cli, bucket: str, put: PutObjects
-) -> None:
+def test_corrupt_blocks_are_skipped(cli: Cli, bucket: str, put: PutObjects) -> None:
     put({"1.avro": avro(1), "2.avro": avro(2)[:-9]})
     outcome = cli("cat", "--ignore-errors", f"s3://{bucket}/*")
     assert outcome.code == 0
@@ -93,6 +91,6 @@ def test_corrupt_blocks_are_left_out_on_demand_and_told(
     assert "2.avro" in outcome.err
 
 
-def test_nothing_matched_exits_1(cli: Cli, tree: str, proxy: FaultProxy) -> None:
+def test_no_match_exits_1(cli: Cli, tree: str, proxy: FaultProxy) -> None:
     assert cli("cat", f"s3://{tree}/none*")[:2] == (1, "")
     assert cli("cat", f"s3://{tree}/a/x.txt").code == 2

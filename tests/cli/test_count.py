@@ -30,7 +30,7 @@ def container(*sizes: int, codec: str = "null") -> bytes:
 # --- count ---------------------------------------------------------------------------------------
 
 
-def test_count_tells_records_and_blocks_of_each_file(cli: Cli, tree: str) -> None:
+def test_count_shows_records_and_blocks(cli: Cli, tree: str) -> None:
     assert cli("count", f"s3://{tree}/**/*.avro").lines == [
         f"2\t1\ts3://{tree}/a/1.avro",
         f"1\t1\ts3://{tree}/a/2.avro",
@@ -45,15 +45,13 @@ def test_count_tells_records_and_blocks_of_each_file(cli: Cli, tree: str) -> Non
     }
 
 
-def test_count_takes_one_get_for_a_small_file_and_no_head(
-    cli: Cli, tree: str, proxy: FaultProxy
-) -> None:
+def test_small_file_costs_one_get(cli: Cli, tree: str, proxy: FaultProxy) -> None:
     cli("count", "--endpoint-url", proxy.url, f"s3://{tree}/**/*.avro")
     assert proxy.count("GetObject") == 3
     assert proxy.count() == proxy.count("GetObject") + proxy.count("ListObjectsV2")
 
 
-def test_count_reads_little_of_large_blocks(
+def test_count_skips_large_blocks(
     cli: Cli, bucket: str, put: PutObjects, proxy: FaultProxy
 ) -> None:
     put({"large.avro": container(*[3 << 20] * 3)})
@@ -64,9 +62,7 @@ def test_count_reads_little_of_large_blocks(
     assert sum(int(last) - int(first) + 1 for first, last in spans) < 200_000
 
 
-def test_count_names_file_block_and_byte_of_a_corrupt_block(
-    cli: Cli, bucket: str, put: PutObjects
-) -> None:
+def test_count_locates_a_corrupt_block(cli: Cli, bucket: str, put: PutObjects) -> None:
     data = container(10, 10, 10)
     put({"x.avro": data[:-1] + b"?"})
     outcome = cli("count", f"s3://{bucket}/*.avro")
@@ -75,13 +71,13 @@ def test_count_names_file_block_and_byte_of_a_corrupt_block(
 
 
 @pytest.mark.parametrize("command", ["count", "check"])
-def test_nothing_matched_exits_1_and_a_directory_2(cli: Cli, tree: str, command: str) -> None:
+def test_no_match_exits_1_directory_2(cli: Cli, tree: str, command: str) -> None:
     assert cli(command, f"s3://{tree}/none*").code == 1
     assert cli(command, f"s3://{tree}/none").code == 1
     assert cli(command, f"s3://{tree}/a").code == 2
 
 
-def test_local_files_are_counted(cli: Cli, tmp_path: Path) -> None:
+def test_counts_local_files(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "x.avro").write_bytes(avro(1, 2, 3))
     assert cli("count", "--total", tmp_path / "x.avro").out == "3\n"
     assert cli("check", tmp_path / "x.avro").code == 0
@@ -90,7 +86,7 @@ def test_local_files_are_counted(cli: Cli, tmp_path: Path) -> None:
 # --- check ---------------------------------------------------------------------------------------
 
 
-def test_check_says_nothing_of_good_files(cli: Cli, tree: str) -> None:
+def test_check_is_quiet_on_good_files(cli: Cli, tree: str) -> None:
     assert cli("check", "--values", f"s3://{tree}/**/*.avro") == (
         0,
         "",
@@ -98,7 +94,7 @@ def test_check_says_nothing_of_good_files(cli: Cli, tree: str) -> None:
     )
 
 
-def test_no_rows_print_nothing_on_a_terminal_either(
+def test_no_rows_print_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
@@ -106,7 +102,7 @@ def test_no_rows_print_nothing_on_a_terminal_either(
     assert capsys.readouterr().out == ""
 
 
-def test_check_tells_what_is_damaged_and_exits_4(cli: Cli, bucket: str, put: PutObjects) -> None:
+def test_check_exits_4_on_damage(cli: Cli, bucket: str, put: PutObjects) -> None:
     good, damaged = container(10, 1000, 10, codec="deflate"), bytearray(container(10, 1000, 10))
     header = parse_header(bytes(damaged))
     _, second, _ = walk_blocks(bytes(damaged), header.sync_marker, start=header.size_bytes)
@@ -124,16 +120,14 @@ def test_check_tells_what_is_damaged_and_exits_4(cli: Cli, bucket: str, put: Put
     assert "cannot be decoded" in values.out
 
 
-def test_check_refuses_blocks_that_inflate_too_much(cli: Cli, bucket: str, put: PutObjects) -> None:
+def test_check_refuses_bombs(cli: Cli, bucket: str, put: PutObjects) -> None:
     put({"bomb": container(300_000, codec="deflate"), "fits": container(90_000)})
     outcome = cli("check", "--max-block-size", "100K", f"s3://{bucket}/*")
     assert outcome.code == 4
     assert [line.split("\t")[0] for line in outcome.lines] == [f"s3://{bucket}/bomb"]
 
 
-def test_a_block_larger_than_the_bound_is_reported_once_and_the_rest_counted(
-    cli: Cli, tmp_path: Path
-) -> None:
+def test_oversized_block_reported_once(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "x.avro").write_bytes(container(10, 5000, 10))
     outcome = cli("check", "--json", "--max-block-size", 1000, tmp_path / "x.avro")
     (lost,) = map(json.loads, outcome.lines)
@@ -142,9 +136,7 @@ def test_a_block_larger_than_the_bound_is_reported_once_and_the_rest_counted(
     assert "2 good blocks, 2 values; 1 corrupt place" in outcome.err
 
 
-def test_check_tells_the_place_of_each_block_that_does_not_inflate(
-    cli: Cli, bucket: str, put: PutObjects
-) -> None:
+def test_check_locates_bad_blocks(cli: Cli, bucket: str, put: PutObjects) -> None:
     data = container(500, 500, 500, 500, codec="deflate")
     header = parse_header(data)
     blocks = list(walk_blocks(data, header.sync_marker, start=header.size_bytes))

@@ -55,7 +55,7 @@ def server_threads() -> list[str]:
         ("DELETE /b/k", "DeleteObject"),
     ],
 )
-def test_requests_are_named_as_in_the_s3_api(request_line: str, operation: str) -> None:
+def test_requests_have_s3_names(request_line: str, operation: str) -> None:
     method, _, target = request_line.partition(" ")
     path, _, query = target.partition("?")
     assert s3_operation(method, path, query) == operation
@@ -73,7 +73,7 @@ class TestDemoServer:
             assert server.requests == {"ListObjectsV2": 1, "GetObject": 1}
 
     @pytest.mark.parametrize("operation", ["GetObject", "HeadObject"])
-    def test_answers_chosen_requests_with_slow_down(self, operation: str) -> None:
+    def test_answers_slow_down(self, operation: str) -> None:
         with DemoServer() as server:
             fs = filesystem(server)
             fs.mkdir("slow")
@@ -84,7 +84,7 @@ class TestDemoServer:
             assert fs.cat_file("slow/x") if operation == "GetObject" else fs.info("slow/x")
             assert server.requests[operation] == 2
 
-    def test_leaves_no_thread_no_listener_and_no_bucket(self) -> None:
+    def test_leaves_nothing_behind(self) -> None:
         with DemoServer() as server:
             write_sample_events({**server.storage_options, "skip_instance_cache": True})
             port = int(server.endpoint_url.rpartition(":")[2])
@@ -99,7 +99,7 @@ class TestDemoServer:
             raise LookupError
         assert server_threads() == []
 
-    def test_the_environment_it_names_leads_to_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_environment_leads_to_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with DemoServer() as server:
             for name, value in server.environment.items():
                 monkeypatch.setenv(name, value)
@@ -108,7 +108,7 @@ class TestDemoServer:
                 s3.list_objects_v2(Bucket="nothing-there")
             assert server.requests == {"ListObjectsV2": 1}
 
-    def test_a_taken_port_is_an_os_error(self) -> None:
+    def test_taken_port_is_os_error(self) -> None:
         with DemoServer() as server, pytest.raises(OSError, match="in use"):  # noqa: SIM117
             with DemoServer(int(server.endpoint_url.rpartition(":")[2])):
                 pass
@@ -158,7 +158,7 @@ def shown() -> str:
 
 
 class TestTour:
-    def test_compares_requests_with_s3fs_for_the_same_result(self, shown: str) -> None:
+    def test_compares_requests_with_s3fs(self, shown: str) -> None:
         ours, theirs = (
             re.search(rf"{name} +(\d+) paths +(\d+) ListObjectsV2 ", shown)
             for name in ("avroglob", "s3fs")
@@ -169,7 +169,7 @@ class TestTour:
         assert int(ours[2]) < int(theirs[2])
         assert all(pattern in shown for pattern in COMPARED_PATTERNS)
 
-    def test_shows_a_frame_and_a_retry_with_its_wait(self, shown: str) -> None:
+    def test_shows_a_frame_and_a_retry(self, shown: str) -> None:
         assert "1,200 rows x 8 columns" in shown
         assert "purchase" in shown
         assert "retry 1 of 2 in 0.25 s" in shown
@@ -182,7 +182,7 @@ class TestTour:
         assert shown
         assert server_threads() == []
 
-    def test_the_command_prints_it_and_exits_0(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_command_prints_it(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["demo"]) == 0
         captured = capsys.readouterr()
         assert "Glob it\n-------" in captured.out
@@ -196,7 +196,7 @@ def test_serve_refuses_a_taken_port(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.startswith(f"avroglob: --port {port}: ")
 
 
-def test_settings_are_back_after_the_block_that_hides_them(
+def test_hidden_settings_come_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "mine")
@@ -206,7 +206,7 @@ def test_settings_are_back_after_the_block_that_hides_them(
 
 
 @pytest.mark.parametrize("missing", ["moto", "flask", "pandas"])
-def test_without_its_extra_the_demo_names_the_extra_and_exits_2(missing: str) -> None:
+def test_missing_extra_is_named(missing: str) -> None:
     code = (
         f"import sys; sys.modules[{missing!r}] = None\n"
         "from fsspec_avroglob.cli import main; sys.exit(main(['demo']))"
@@ -223,7 +223,7 @@ def test_without_its_extra_the_demo_names_the_extra_and_exits_2(missing: str) ->
     assert "pip install 'fsspec-avroglob[demo]'" in ended.stderr
 
 
-def test_serve_keeps_the_endpoint_until_ctrl_c() -> None:
+def test_serve_runs_until_ctrl_c() -> None:
     code = "import sys; from fsspec_avroglob.cli import main; sys.exit(main(['demo', '--serve']))"
     with subprocess.Popen(
         [sys.executable, "-c", code],

@@ -10,9 +10,7 @@ from tests.support.command import Cli
 from tests.support.proxy import FaultProxy
 
 
-def test_explain_prints_the_plan_and_sends_nothing(
-    cli: Cli, bucket: str, proxy: FaultProxy
-) -> None:
+def test_explain_sends_nothing(cli: Cli, bucket: str, proxy: FaultProxy) -> None:
     outcome = cli("explain", "--endpoint-url", proxy.url, f"s3://{bucket}/a/*/x*")
     assert outcome == (
         0,
@@ -25,13 +23,13 @@ def test_explain_prints_the_plan_and_sends_nothing(
     assert proxy.requests == []
 
 
-def test_explain_run_tells_the_cost(cli: Cli, tree: str) -> None:
+def test_explain_run_shows_the_cost(cli: Cli, tree: str) -> None:
     outcome = cli("explain", "--run", f"s3://{tree}/*/*.avro")
     assert "[1 request, 4 keys seen, 2 kept]" in outcome.out
     assert outcome.lines[-1].startswith("1 request in ")
 
 
-def test_explain_json_is_one_step_a_line(cli: Cli, tree: str) -> None:
+def test_explain_json_has_step_per_line(cli: Cli, tree: str) -> None:
     steps = [
         json.loads(x) for x in cli("explain", "--run", "--json", f"s3://{tree}/*/*.avro").lines
     ]
@@ -56,7 +54,7 @@ def test_plans_are_for_s3(cli: Cli, tmp_path: Path) -> None:
     assert "s3://" in outcome.err
 
 
-def test_a_drawing_that_cannot_be_written_exits_2(cli: Cli, bucket: str, tmp_path: Path) -> None:
+def test_unwritable_drawing_exits_2(cli: Cli, bucket: str, tmp_path: Path) -> None:
     outcome = cli("explain", "--svg", tmp_path / "no" / "x.svg", f"s3://{bucket}/*")
     assert outcome.code == 2
     assert "x.svg" in outcome.err

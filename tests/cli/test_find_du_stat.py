@@ -20,7 +20,7 @@ def sized(bucket: str, put: PutObjects) -> str:
     return f"s3://{bucket}"
 
 
-def test_find_lists_all_files_below_sorted(cli: Cli, sized: str) -> None:
+def test_find_sorts_all_files_below(cli: Cli, sized: str) -> None:
     names = ["a/1.avro", "a/b/2.avro", "a/b/x.txt"]
     assert cli("find", f"{sized}/a") == (0, "".join(f"{sized}/{n}\n" for n in names), "")
     assert cli("find", f"{sized}/a/").lines == [f"{sized}/{n}" for n in names]
@@ -43,13 +43,11 @@ def test_find_lists_all_files_below_sorted(cli: Cli, sized: str) -> None:
         (["--type", "d", "--name", "b"], ["a/b/"]),
     ],
 )
-def test_find_keeps_what_is_asked_for(
-    cli: Cli, sized: str, options: list[str], found: list[str]
-) -> None:
+def test_find_filters(cli: Cli, sized: str, options: list[str], found: list[str]) -> None:
     assert cli("find", *options, sized).lines == [f"{sized}/{name}" for name in found]
 
 
-def test_find_looks_below_every_match_of_a_pattern(cli: Cli, sized: str) -> None:
+def test_find_looks_below_each_match(cli: Cli, sized: str) -> None:
     assert cli("find", f"{sized}/{{a/b,c}}").lines == [
         f"{sized}/a/b/2.avro",
         f"{sized}/a/b/x.txt",
@@ -57,7 +55,7 @@ def test_find_looks_below_every_match_of_a_pattern(cli: Cli, sized: str) -> None
     ]
 
 
-def test_find_lists_only_what_name_and_depth_leave(
+def test_find_name_and_depth_spare_lists(
     cli: Cli, sized: str, put: PutObjects, proxy: FaultProxy
 ) -> None:
     put({f"deep/{i}/{j}/x": b"" for i in range(9) for j in range(9)})
@@ -66,7 +64,7 @@ def test_find_lists_only_what_name_and_depth_leave(
     assert proxy.count() == proxy.count("ListObjectsV2") == 1
 
 
-def test_find_without_a_match_exits_1(cli: Cli, sized: str) -> None:
+def test_find_no_match_exits_1(cli: Cli, sized: str) -> None:
     assert cli("find", f"{sized}/none")[:2] == (1, "")
     assert cli("find", "--name", "a/b", sized).code == 2
 
@@ -82,7 +80,7 @@ def test_find_lists_local_files(cli: Cli, tmp_path: Path) -> None:
     ]
 
 
-def test_du_adds_up_what_lies_below_each_match(cli: Cli, sized: str) -> None:
+def test_du_sums_below_each_match(cli: Cli, sized: str) -> None:
     assert cli("du", f"{sized}/a").lines == [f"2010\t3\t{sized}/a"]
     assert cli("du", f"{sized}/a/1.avro").lines == [f"10\t1\t{sized}/a/1.avro"]
     assert cli("du", sized).lines == [f"2013\t4\t{sized}"]
@@ -93,7 +91,7 @@ def test_du_adds_up_what_lies_below_each_match(cli: Cli, sized: str) -> None:
     ]
 
 
-def test_du_tells_levels_below_apart(cli: Cli, sized: str) -> None:
+def test_du_shows_levels(cli: Cli, sized: str) -> None:
     assert cli("du", "--depth", 1, "-h", f"{sized}/a").lines == [
         f"10\t1\t{sized}/a/1.avro",
         f"2.0K\t2\t{sized}/a/b",
@@ -101,11 +99,11 @@ def test_du_tells_levels_below_apart(cli: Cli, sized: str) -> None:
     ]
 
 
-def test_du_of_two_stars_counts_every_file_once(cli: Cli, sized: str) -> None:
+def test_du_counts_each_file_once(cli: Cli, sized: str) -> None:
     assert cli("du", f"{sized}/**/*.avro").lines == [f"2013\t3\t{sized}"]
 
 
-def test_du_json_has_bytes_and_no_total(cli: Cli, sized: str) -> None:
+def test_du_json_has_no_total(cli: Cli, sized: str) -> None:
     outcome = cli("du", "--json", f"{sized}/*")
     assert [json.loads(line) for line in outcome.lines] == [
         {"size": 2010, "files": 3, "path": f"{sized}/a"},
@@ -113,13 +111,13 @@ def test_du_json_has_bytes_and_no_total(cli: Cli, sized: str) -> None:
     ]
 
 
-def test_du_without_a_match_exits_1(cli: Cli, sized: str) -> None:
+def test_du_no_match_exits_1(cli: Cli, sized: str) -> None:
     outcome = cli("du", f"{sized}/none")
     assert outcome[:2] == (1, "")
     assert "none" in outcome.err
 
 
-def test_stat_asks_the_object_once_and_tells_its_metadata(
+def test_stat_costs_one_request(
     cli: Cli, bucket: str, endpoint: Endpoint, proxy: FaultProxy
 ) -> None:
 
@@ -134,13 +132,13 @@ def test_stat_asks_the_object_once_and_tells_its_metadata(
     assert [request.operation for request in proxy.requests] == ["HeadObject"]
 
 
-def test_stat_shows_fields_below_one_another(cli: Cli, sized: str) -> None:
+def test_stat_shows_field_per_line(cli: Cli, sized: str) -> None:
     fields = dict(line.split(maxsplit=1) for line in cli("stat", f"{sized}/c/3.avro").lines)
     assert fields["size"] == "3"
     assert fields["path"] == f"{sized}/c/3.avro"
 
 
-def test_stat_of_directories_and_patterns(cli: Cli, sized: str, tmp_path: Path) -> None:
+def test_stat_of_dirs_and_patterns(cli: Cli, sized: str, tmp_path: Path) -> None:
     assert json.loads(cli("stat", "--json", f"{sized}/a").out)["type"] == "directory"
     found = [json.loads(line) for line in cli("stat", "--json", f"{sized}/*/*.avro").lines]
     assert [entry["size"] for entry in found] == [10, 3]
@@ -148,7 +146,7 @@ def test_stat_of_directories_and_patterns(cli: Cli, sized: str, tmp_path: Path) 
     assert json.loads(cli("stat", "--json", tmp_path / "x").out)["size"] == 2
 
 
-def test_stat_of_nothing_exits_1(cli: Cli, sized: str) -> None:
+def test_stat_no_match_exits_1(cli: Cli, sized: str) -> None:
     assert cli("stat", f"{sized}/none")[:2] == (1, "")
     assert cli("stat", f"{sized}/none*")[:2] == (1, "")
     assert cli("stat", f"{sized}-missing/x").code == 3
@@ -163,7 +161,7 @@ def test_sizes_have_units(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "1X", "K", "inf", "nan"])
-def test_what_is_no_size_exits_2(cli: Cli, tmp_path: Path, text: str) -> None:
+def test_invalid_size_exits_2(cli: Cli, tmp_path: Path, text: str) -> None:
     outcome = cli("find", tmp_path, "--min-size", text)
     assert outcome.code == 2
     assert "--min-size" in outcome.err

@@ -13,7 +13,7 @@ from fsspec_avroglob.cli.output import json_line
 from tests.support.command import Cli
 
 
-def test_schema_prints_the_schema_as_json(cli: Cli, tree: str) -> None:
+def test_schema_prints_json(cli: Cli, tree: str) -> None:
     for path in (f"s3://{tree}/a/1.avro", f"s3://{tree}/**/*.avro"):
         outcome = cli("schema", path)
         assert outcome.code == 0
@@ -21,7 +21,7 @@ def test_schema_prints_the_schema_as_json(cli: Cli, tree: str) -> None:
         assert [field["name"] for field in fields] == ["id", "at", "note"]
 
 
-def test_head_prints_a_table_over_files(cli: Cli, tree: str) -> None:
+def test_head_shows_one_table(cli: Cli, tree: str) -> None:
     outcome = cli("head", "-n", "3", f"s3://{tree}/**/*.avro")
     assert [line.split() for line in outcome.lines] == [
         ["id", "at", "note"],
@@ -31,7 +31,7 @@ def test_head_prints_a_table_over_files(cli: Cli, tree: str) -> None:
     ]
 
 
-def test_head_json_prints_one_record_a_line(cli: Cli, tree: str) -> None:
+def test_head_json_has_record_per_line(cli: Cli, tree: str) -> None:
     outcome = cli("head", "--json", f"s3://{tree}/a/1.avro", f"s3://{tree}/b/**/*.avro")
     assert [json.loads(line)["id"] for line in outcome.lines] == [1, 2, 4]
     assert json.loads(outcome.lines[0]) == {
@@ -41,14 +41,14 @@ def test_head_json_prints_one_record_a_line(cli: Cli, tree: str) -> None:
     }
 
 
-def test_head_stops_at_n_over_several_patterns(cli: Cli, tree: str) -> None:
+def test_head_n_spans_patterns(cli: Cli, tree: str) -> None:
     arguments = (f"s3://{tree}/a/2.avro", f"s3://{tree}/a/1.avro")
     outcome = cli("head", "--json", "-n", "2", *arguments)
     assert [json.loads(line)["id"] for line in outcome.lines] == [3, 1]
     assert cli("head", "--json", "-n", "0", *arguments) == (0, "", "")
 
 
-def test_head_shows_values_that_are_no_records(cli: Cli, tmp_path: Path) -> None:
+def test_head_shows_non_records(cli: Cli, tmp_path: Path) -> None:
     with (tmp_path / "numbers.avro").open("wb") as file:
         fastavro.writer(file, "long", [7, 8])
     assert cli("head", tmp_path / "numbers.avro").out.split() == ["value", "7", "8"]
@@ -56,7 +56,7 @@ def test_head_shows_values_that_are_no_records(cli: Cli, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("command", ["schema", "head"])
-def test_a_file_that_is_not_avro_exits_2_and_is_named(cli: Cli, tree: str, command: str) -> None:
+def test_non_avro_file_exits_2(cli: Cli, tree: str, command: str) -> None:
     outcome = cli(command, f"s3://{tree}/a/x.txt")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith("avroglob: ")
@@ -64,13 +64,13 @@ def test_a_file_that_is_not_avro_exits_2_and_is_named(cli: Cli, tree: str, comma
 
 
 @pytest.mark.parametrize("command", ["schema", "head"])
-def test_nothing_matched_exits_1_and_names_the_pattern(cli: Cli, tree: str, command: str) -> None:
+def test_no_match_exits_1(cli: Cli, tree: str, command: str) -> None:
     outcome = cli(command, f"s3://{tree}/none/*.avro")
     assert (outcome.code, outcome.out) == (1, "")
     assert f"s3://{tree}/none/*.avro" in outcome.err
 
 
-def test_json_holds_values_that_json_has_no_word_for() -> None:
+def test_json_spells_special_values() -> None:
     values = {"f": float("nan"), "i": float("-inf"), "b": b"\xff", "d": dt.date(2025, 1, 2)}
     assert json.loads(json_line([values])) == [
         {"f": "NaN", "i": "-Infinity", "b": "ÿ", "d": "2025-01-02"}

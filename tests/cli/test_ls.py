@@ -17,33 +17,31 @@ from tests.support.command import Cli, popen, read_all
 
 
 @pytest.mark.parametrize("scheme", ["s3", "s3a", "avroglob"])
-def test_prints_matches_sorted_under_the_scheme_that_was_asked_for(
-    cli: Cli, tree: str, scheme: str
-) -> None:
+def test_keeps_the_scheme_and_sorts(cli: Cli, tree: str, scheme: str) -> None:
     outcome = cli("ls", f"{scheme}://{tree}/**/*.avro")
     names = ["a/1.avro", "a/2.avro", "b/c/3.avro"]
     assert outcome == (0, "".join(f"{scheme}://{tree}/{name}\n" for name in names), "")
 
 
-def test_ends_directories_with_a_slash(cli: Cli, tree: str) -> None:
+def test_directories_end_with_slash(cli: Cli, tree: str) -> None:
     assert cli("ls", f"s3://{tree}/*").lines == [f"s3://{tree}/a/", f"s3://{tree}/b/"]
 
 
-def test_lists_only_directories_for_a_pattern_that_ends_with_a_slash(cli: Cli, tree: str) -> None:
+def test_trailing_slash_lists_dirs(cli: Cli, tree: str) -> None:
     assert cli("ls", f"s3://{tree}/b/*/").lines == [f"s3://{tree}/b/c/"]
 
 
-def test_lists_the_content_of_a_directory_named_without_wildcards(cli: Cli, tree: str) -> None:
+def test_lists_a_named_directory(cli: Cli, tree: str) -> None:
     names = [f"s3://{tree}/a/{name}" for name in ("1.avro", "2.avro", "x.txt")]
     assert cli("ls", f"s3://{tree}/a").lines == names
     assert cli("ls", f"s3://{tree}/a/").lines == names
 
 
-def test_lists_a_file_named_without_wildcards(cli: Cli, tree: str) -> None:
+def test_lists_a_named_file(cli: Cli, tree: str) -> None:
     assert cli("ls", f"s3://{tree}/a/x.txt").lines == [f"s3://{tree}/a/x.txt"]
 
 
-def test_understands_the_whole_grammar_on_s3(cli: Cli, tree: str) -> None:
+def test_takes_the_whole_grammar(cli: Cli, tree: str) -> None:
     outcome = cli("ls", f"s3://{tree}/{{a,b/c}}/{{1..3}}.avro")
     assert [line.removeprefix(f"s3://{tree}/") for line in outcome.lines] == [
         "a/1.avro",
@@ -52,19 +50,19 @@ def test_understands_the_whole_grammar_on_s3(cli: Cli, tree: str) -> None:
     ]
 
 
-def test_long_form_shows_size_and_time(cli: Cli, tree: str) -> None:
+def test_long_shows_size_and_time(cli: Cli, tree: str) -> None:
     size, modified, path = cli("ls", "-l", f"s3://{tree}/a/x*").out.split()
     age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(modified)
     assert (size, path) == ("5", f"s3://{tree}/a/x.txt")
     assert abs(age) < dt.timedelta(minutes=10)
 
 
-def test_human_readable_form_shows_short_sizes(cli: Cli, bucket: str, put: PutObjects) -> None:
+def test_human_readable_shortens_sizes(cli: Cli, bucket: str, put: PutObjects) -> None:
     put({"big": b"x" * 1536})
     assert cli("ls", "-h", f"s3://{bucket}/*").out.split()[0] == "1.5K"
 
 
-def test_json_form_is_one_object_a_line(cli: Cli, tree: str) -> None:
+def test_json_has_object_per_line(cli: Cli, tree: str) -> None:
     entries = [json.loads(line) for line in cli("ls", "--json", f"s3://{tree}/a/*").lines]
     assert entries[2].keys() == {"path", "type", "size", "modified", "etag"}
     assert (entries[2]["path"], entries[2]["size"]) == (f"s3://{tree}/a/x.txt", 5)
@@ -73,9 +71,7 @@ def test_json_form_is_one_object_a_line(cli: Cli, tree: str) -> None:
     assert directory["type"] == "directory"
 
 
-def test_a_pattern_without_a_match_exits_1_and_does_not_hide_the_others(
-    cli: Cli, tree: str
-) -> None:
+def test_no_match_hides_no_other(cli: Cli, tree: str) -> None:
     outcome = cli("ls", f"s3://{tree}/a/*.csv", f"s3://{tree}/a/*.txt", f"s3://{tree}/no")
     assert outcome.code == 1
     assert outcome.lines == [f"s3://{tree}/a/x.txt"]
@@ -84,7 +80,7 @@ def test_a_pattern_without_a_match_exits_1_and_does_not_hide_the_others(
     )
 
 
-def test_lists_relative_local_paths_with_braces(
+def test_lists_relative_local_paths(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a1", "a2", "b1", "c1"):
@@ -93,7 +89,7 @@ def test_lists_relative_local_paths_with_braces(
     assert cli("ls", "{a,b}*").lines == ["a1", "a2", "b1"]
 
 
-def test_keeps_absolute_local_paths_absolute(cli: Cli, tmp_path: Path) -> None:
+def test_absolute_paths_stay_absolute(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     assert cli("ls", f"{tmp_path}/*").lines == [f"{tmp_path}/x"]
 
@@ -108,7 +104,7 @@ def test_lists_other_fsspec_urls(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(("no_color", "styled"), [({}, True), ({"NO_COLOR": "1"}, False)])
-def test_a_terminal_gets_colour_unless_no_color_is_set_and_never_a_key_s_control_characters(
+def test_terminal_colours_and_escapes(
     tmp_path: Path, no_color: dict[str, str], styled: bool
 ) -> None:
     (tmp_path / "dir").mkdir()

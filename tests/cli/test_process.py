@@ -14,7 +14,7 @@ import pytest
 from tests.support.command import ROOT, popen
 
 
-def test_ctrl_c_exits_130_without_a_traceback() -> None:
+def test_ctrl_c_exits_130() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
@@ -30,7 +30,7 @@ def test_ctrl_c_exits_130_without_a_traceback() -> None:
     assert "Traceback" not in errors
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+def test_closed_pipe_is_no_error(tmp_path: Path) -> None:
     for number in range(1000):
         (tmp_path / f"{number:0200}").touch()  # more than a pipe holds
     with popen("ls", f"{tmp_path}/*", stdout=subprocess.PIPE) as process:
@@ -42,7 +42,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     assert process.returncode == 141
 
 
-def test_completion_is_click_s() -> None:
+def test_click_completes() -> None:
     environment = {"_AVROGLOB_COMPLETE": "bash_source"}
     with popen(stdout=subprocess.PIPE, env=environment) as process:
         out, _ = process.communicate()
@@ -50,7 +50,7 @@ def test_completion_is_click_s() -> None:
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])
-def test_without_its_extra_it_names_the_extra_and_exits_2(missing: str) -> None:
+def test_missing_extra_is_named(missing: str) -> None:
     code = (
         f"import sys; sys.modules[{missing!r}] = None\n"
         "import fsspec_avroglob\n"

@@ -12,7 +12,7 @@ from tests.support.proxy import FaultProxy
 from tests.support.servers import Endpoint
 
 
-def test_options_may_stand_before_the_command(
+def test_options_may_come_first(
     cli: Cli, tree: str, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL")
@@ -21,7 +21,7 @@ def test_options_may_stand_before_the_command(
     assert before == after == (0, f"s3://{tree}/a/x.txt\n", "")
 
 
-def test_ls_of_a_bucket_lists_it_and_of_none_lists_buckets(cli: Cli, tree: str) -> None:
+def test_ls_lists_a_bucket_or_buckets(cli: Cli, tree: str) -> None:
     assert cli("ls", f"s3://{tree}").lines == [f"s3://{tree}/a/", f"s3://{tree}/b/"]
     assert f"s3://{tree}/" in cli("ls", "s3://").lines
     assert cli("ls", f"s3://{tree}-missing").code == 3
@@ -29,9 +29,7 @@ def test_ls_of_a_bucket_lists_it_and_of_none_lists_buckets(cli: Cli, tree: str) 
 
 @pytest.mark.parametrize("command", ["ls", "schema", "head"])
 @pytest.mark.parametrize("key", ["a/*.avro", "a/1.avro"])
-def test_a_bucket_that_does_not_exist_exits_3(
-    cli: Cli, bucket: str, command: str, key: str
-) -> None:
+def test_missing_bucket_exits_3(cli: Cli, bucket: str, command: str, key: str) -> None:
     outcome = cli(command, f"s3://{bucket}-missing/{key}")
     assert (outcome.code, outcome.out) == (3, "")
     assert outcome.err.startswith("avroglob: ")
@@ -39,9 +37,7 @@ def test_a_bucket_that_does_not_exist_exits_3(
 
 
 @pytest.mark.parametrize("command", ["ls", "schema", "head"])
-def test_access_denied_exits_3_and_tells_how_to_give_credentials(
-    cli: Cli, tree: str, proxy: FaultProxy, command: str
-) -> None:
+def test_access_denied_advises(cli: Cli, tree: str, proxy: FaultProxy, command: str) -> None:
     proxy.fail("ListObjectsV2", status=403, code="AccessDenied")
     outcome = cli(command, "--endpoint-url", proxy.url, f"s3://{tree}/a/*.avro")
     assert (outcome.code, outcome.out) == (3, "")
@@ -57,7 +53,7 @@ def test_missing_credentials_exit_3(cli: Cli, tree: str, monkeypatch: pytest.Mon
     assert "--no-sign-request" in outcome.err
 
 
-def test_an_endpoint_that_nobody_serves_exits_3(cli: Cli) -> None:
+def test_dead_endpoint_exits_3(cli: Cli) -> None:
     with closing(socket.socket()) as unheard:
         unheard.bind(("127.0.0.1", 0))  # bound, but not listening: connections are refused
         url = f"http://127.0.0.1:{unheard.getsockname()[1]}"
@@ -67,22 +63,20 @@ def test_an_endpoint_that_nobody_serves_exits_3(cli: Cli) -> None:
     assert "--endpoint-url" in outcome.err
 
 
-def test_a_web_server_that_nobody_runs_is_not_taken_for_a_missing_file(cli: Cli) -> None:
+def test_dead_web_server_is_no_missing(cli: Cli) -> None:
     with closing(socket.socket()) as unheard:
         unheard.bind(("127.0.0.1", 0))
         outcome = cli("ls", f"http://127.0.0.1:{unheard.getsockname()[1]}/x")
     assert (outcome.code, outcome.out) == (3, "")
 
 
-def test_a_web_server_that_refuses_exits_3(cli: Cli, tree: str, endpoint: Endpoint) -> None:
+def test_refusing_web_server_exits_3(cli: Cli, tree: str, endpoint: Endpoint) -> None:
     outcome = cli("head", f"{endpoint.url}/{tree}/a/1.avro")  # without a signature
     assert (outcome.code, outcome.out) == (3, "")
     assert outcome.err.startswith("avroglob: 403")
 
 
-def test_a_failure_after_retries_tells_of_the_attempts_and_sends_no_more_than_asked(
-    cli: Cli, tree: str, proxy: FaultProxy
-) -> None:
+def test_failure_shows_attempts(cli: Cli, tree: str, proxy: FaultProxy) -> None:
     proxy.fail("ListObjectsV2", status=503, code="SlowDown")
     retry = ["--max-retries", 1, "-o", 'retry={"base_delay": 0}']
     outcome = cli("ls", *retry, "--endpoint-url", proxy.url, f"s3://{tree}/a/*")
@@ -92,7 +86,7 @@ def test_a_failure_after_retries_tells_of_the_attempts_and_sends_no_more_than_as
     assert "--max-retries" in outcome.err
 
 
-def test_a_retry_that_helps_is_a_warning_on_stderr(cli: Cli, tree: str, proxy: FaultProxy) -> None:
+def test_retry_is_a_warning(cli: Cli, tree: str, proxy: FaultProxy) -> None:
     proxy.fail("ListObjectsV2", status=503, code="SlowDown", times=1)
     retry = ["-o", 'retry={"base_delay": 0}']
     outcome = cli("ls", *retry, "--endpoint-url", proxy.url, f"s3://{tree}/a/x*")
@@ -108,7 +102,7 @@ def test_debug_shows_the_traceback(cli: Cli, bucket: str) -> None:
     assert "\navroglob: Invalid pattern" in outcome.err
 
 
-def test_an_error_that_nobody_foresaw_is_reported_as_a_bug(cli: Cli) -> None:
+def test_unforeseen_error_is_a_bug(cli: Cli) -> None:
     outcome = cli("ls", "broken://x/*")
     assert (outcome.code, outcome.out) == (70, "")
     assert "ZeroDivisionError" in outcome.err

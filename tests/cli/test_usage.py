@@ -12,7 +12,7 @@ from fsspec_avroglob.cli.command import Settings
 from tests.support.command import Cli
 
 
-def test_an_invalid_pattern_exits_2_and_is_shown_with_a_caret(cli: Cli, bucket: str) -> None:
+def test_invalid_pattern_gets_a_caret(cli: Cli, bucket: str) -> None:
     outcome = cli("ls", f"s3://{bucket}/a{{b")
     message, pattern, caret = outcome.err.splitlines()
     assert (outcome.code, outcome.out) == (2, "")
@@ -38,9 +38,7 @@ def test_an_invalid_pattern_exits_2_and_is_shown_with_a_caret(cli: Cli, bucket: 
         (["--region", "no region"], "no region"),
     ],
 )
-def test_wrong_options_exit_2_and_are_named(
-    cli: Cli, bucket: str, arguments: list[str], told: str
-) -> None:
+def test_wrong_options_are_named(cli: Cli, bucket: str, arguments: list[str], told: str) -> None:
     outcome = cli("ls", *arguments, f"s3://{bucket}/*")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith("avroglob: ")
@@ -49,35 +47,33 @@ def test_wrong_options_exit_2_and_are_named(
 
 
 @pytest.mark.parametrize("arguments", [["ls"], ["frob"], ["demo", "--port", "1"]])
-def test_incomplete_command_lines_exit_2(cli: Cli, arguments: list[str]) -> None:
+def test_incomplete_command_exits_2(cli: Cli, arguments: list[str]) -> None:
     outcome = cli(*arguments)
     assert outcome.code == 2
     assert outcome.err.startswith("avroglob: ")
 
 
-def test_a_glob_over_all_buckets_is_refused(cli: Cli) -> None:
+def test_all_buckets_are_refused(cli: Cli) -> None:
     outcome = cli("ls", "s3://*/x")
     assert outcome.code == 2
     assert outcome.err.startswith("avroglob: ")
 
 
 @pytest.mark.parametrize("command", ["ls", "du", "stat", "find", "cp", "count"])
-def test_a_key_without_a_scheme_is_told_to_be_a_local_path(
-    cli: Cli, tmp_path: Path, command: str
-) -> None:
+def test_bare_key_is_local(cli: Cli, tmp_path: Path, command: str) -> None:
     outcome = cli(command, f"{tmp_path}/events/*", *[tmp_path] * (command == "cp"))
     assert (outcome.code, outcome.out) == (1, "")
     assert f"nothing matches {tmp_path}/events/* here; on S3 it is s3://bucket/key" in outcome.err
 
 
-def test_no_arguments_show_the_help_and_exit_2(cli: Cli) -> None:
+def test_no_arguments_show_help(cli: Cli) -> None:
     outcome = cli()
     assert (outcome.code, outcome.out) == (2, "")
     assert "Usage: avroglob" in outcome.err
 
 
 @pytest.mark.parametrize("command", ["", *app.commands])
-def test_help_has_examples_and_exits_0(cli: Cli, command: str) -> None:
+def test_help_has_examples(cli: Cli, command: str) -> None:
     outcome = cli(*command.split(), "--help")
     assert (outcome.code, outcome.err) == (0, "")
     assert f"  avroglob {command}" in outcome.out.partition("Examples:")[2]
@@ -90,19 +86,19 @@ def test_version_names_the_libraries(cli: Cli) -> None:
     assert "s3fs " in outcome.out
 
 
-def test_s3_options_do_not_reach_other_filesystems() -> None:
+def test_s3_options_stay_with_s3() -> None:
     settings = Settings.from_parameters(region="r", option=["auto_mkdir=true"])
     assert settings.storage_options("/x") == {"auto_mkdir": True}
     assert settings.storage_options("s3://b/x") == {"region": "r", "auto_mkdir": True}
 
 
-def test_the_region_comes_from_aws_region_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_aws_region_sets_the_region(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     assert Settings.from_parameters().s3_options == {"region": "eu-west-1"}
     assert Settings.from_parameters(region="x").s3_options == {"region": "x"}
 
 
-def test_an_option_repeated_with_the_same_value_is_no_contradiction() -> None:
+def test_equal_options_agree() -> None:
     settings = Settings.from_parameters(region="r", option=["region=r", "region=r"])
     assert settings.storage_options("s3://b") == {"region": "r"}
     with pytest.raises(click.UsageError):

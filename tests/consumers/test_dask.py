@@ -19,9 +19,7 @@ PARTS = [
 ]
 
 
-def test_csv_files_of_a_glob_become_one_frame(
-    endpoint: Endpoint, bucket: str, put: PutObjects
-) -> None:
+def test_csv_glob_is_one_frame(endpoint: Endpoint, bucket: str, put: PutObjects) -> None:
     put({f"day/hour={i}/part.csv": p.to_csv(index=False).encode() for i, p in enumerate(PARTS)})
     put({"day/hour=0/part.txt": b"not csv", "day/part.csv": b"other,columns\n1,2\n"})
 
@@ -34,9 +32,7 @@ def test_csv_files_of_a_glob_become_one_frame(
     pd.testing.assert_frame_equal(frame.compute().reset_index(drop=True), expected)
 
 
-def test_parquet_files_of_a_glob_become_one_frame(
-    endpoint: Endpoint, bucket: str, put: PutObjects
-) -> None:
+def test_parquet_glob_is_one_frame(endpoint: Endpoint, bucket: str, put: PutObjects) -> None:
     for i, part in enumerate(PARTS):
         buffer = io.BytesIO()
         part.to_parquet(buffer)

@@ -26,14 +26,14 @@ def test_call(library: Library, call: Call, check_call: CheckCall) -> None:
     check_call(library, call)
 
 
-def test_where_a_call_does_not_work_the_next_one_does() -> None:
+def test_failing_call_has_a_working_one() -> None:
     for library in EVERY_LIBRARY:
         for call, following in zip(library.calls, (*library.calls[1:], None), strict=True):
             assert call.works or following is not None, call.code
         assert library.calls[-1].works, library.name
 
 
-def test_no_request_is_sent_for_single_files_after_a_glob() -> None:
+def test_glob_costs_no_single_requests() -> None:
     """What Dask, DuckDB, datasets and the others would ask about each file, the glob has told."""
     for library in (*LIBRARIES, *HEAVY_LIBRARIES):
         for call in library.calls:
@@ -42,7 +42,7 @@ def test_no_request_is_sent_for_single_files_after_a_glob() -> None:
                 assert call.requests.LIST <= 2, call.code
 
 
-def test_page_in_the_documentation_is_current() -> None:
+def test_documentation_is_current() -> None:
     assert PAGE.read_text() == page(), (
         f"{PAGE.name} is stale; make it anew with: python -m tests.consumers.table"
     )

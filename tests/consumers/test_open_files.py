@@ -24,9 +24,7 @@ print(json.dumps([type(fsspec.filesystem("avroglob", **options)).__name__, conte
 """
 
 
-def test_files_of_a_glob_are_opened_in_sorted_order(
-    endpoint: Endpoint, bucket: str, put: PutObjects
-) -> None:
+def test_glob_opens_in_sorted_order(endpoint: Endpoint, bucket: str, put: PutObjects) -> None:
     put({f"logs/{name}": name.encode() for name in ("b.txt", "a.txt", "c.csv", "d/e.txt")})
 
     files = fsspec.open_files(f"avroglob://{bucket}/logs/*.txt", "rb", **endpoint.storage_options)
@@ -36,9 +34,7 @@ def test_files_of_a_glob_are_opened_in_sorted_order(
         assert [file.read() for file in opened] == [b"a.txt", b"b.txt"]
 
 
-def test_files_of_a_list_of_urls_are_opened(
-    endpoint: Endpoint, bucket: str, put: PutObjects
-) -> None:
+def test_list_of_urls_opens(endpoint: Endpoint, bucket: str, put: PutObjects) -> None:
     put({"a": b"1", "b": b"2"})
 
     urls = [f"avroglob://{bucket}/b", f"avroglob://{bucket}/a"]
@@ -46,7 +42,7 @@ def test_files_of_a_list_of_urls_are_opened(
         assert [file.read() for file in opened] == ["2", "1"]
 
 
-def test_url_is_written_and_read_back(endpoint: Endpoint, bucket: str) -> None:
+def test_url_round_trips(endpoint: Endpoint, bucket: str) -> None:
     url = f"avroglob://{bucket}/dir/text.txt.gz"
 
     with fsspec.open(url, "wt", compression="infer", **endpoint.storage_options) as file:
@@ -56,16 +52,14 @@ def test_url_is_written_and_read_back(endpoint: Endpoint, bucket: str) -> None:
         assert file.read() == "Grüße\n"
 
 
-def test_url_resolves_to_a_filesystem_and_a_bare_path(endpoint: Endpoint) -> None:
+def test_url_resolves_to_fs_and_path(endpoint: Endpoint) -> None:
     fs, path = fsspec.url_to_fs("avroglob://bucket/dir/*.avro", **endpoint.storage_options)
 
     assert "avroglob" in fs.protocol
     assert path == "bucket/dir/*.avro"
 
 
-def test_new_interpreter_knows_the_protocol_without_an_import(
-    endpoint: Endpoint, bucket: str, put: PutObjects
-) -> None:
+def test_needs_no_import(endpoint: Endpoint, bucket: str, put: PutObjects) -> None:
     put({"key": b"content"})
 
     options = json.dumps(endpoint.storage_options)

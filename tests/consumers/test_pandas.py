@@ -60,9 +60,7 @@ def test_url_is_read(reader: str, endpoint: Endpoint, bucket: str, put: PutObjec
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_url_is_read_in_an_interpreter_that_never_imported_the_package(
-    reader: str, endpoint: Endpoint, bucket: str, put: PutObjects
-) -> None:
+def test_needs_no_import(reader: str, endpoint: Endpoint, bucket: str, put: PutObjects) -> None:
     put({"dir/data": READERS[reader](FRAME)})
 
     url, options = f"avroglob://{bucket}/dir/data", json.dumps(endpoint.storage_options)
@@ -77,7 +75,7 @@ def test_url_is_read_in_an_interpreter_that_never_imported_the_package(
 
 
 @pytest.mark.parametrize("writer", ["to_csv", "to_json", "to_parquet"])
-def test_frame_written_by_url_is_read_back(writer: str, endpoint: Endpoint, bucket: str) -> None:
+def test_frame_round_trips(writer: str, endpoint: Endpoint, bucket: str) -> None:
     url, options = f"avroglob://{bucket}/out/{writer}", endpoint.storage_options
     index = {"index": False} if writer == "to_csv" else {}
 

@@ -59,9 +59,7 @@ def test_call(call: Call, check_call: CheckCall) -> None:
 
 
 @pytest.mark.usefixtures("ray_node")
-def test_a_dataset_has_every_row_once_whatever_the_tasks_are(
-    bucket: str, put: PutObjects, proxy: FaultProxy
-) -> None:
+def test_dataset_has_each_row_once(bucket: str, put: PutObjects, proxy: FaultProxy) -> None:
     from fsspec_avroglob.ray import read_avro
 
     put({f"day={n}/x.avro": user_file(40, 100 * n, block_bytes=200) for n in range(3)})
@@ -80,7 +78,7 @@ def test_a_dataset_has_every_row_once_whatever_the_tasks_are(
 
 
 @pytest.mark.usefixtures("ray_node")
-def test_the_page_on_ray_gives_what_it_says() -> None:
+def test_documentation_is_current() -> None:
     with DemoServer() as server:
         write_sample_events({**server.storage_options, "skip_instance_cache": True})
         run_python(ROOT / "docs/how-to/ray.md", Stage.of_demo(server))

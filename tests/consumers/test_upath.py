@@ -71,12 +71,12 @@ def local(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_url_becomes_a_path_of_this_package_and_s3_stays_as_it_was() -> None:
+def test_s3_urls_keep_their_class() -> None:
     assert type(UPath("avroglob://bucket/key")).__name__ == "AvroGlobPath"
     assert type(UPath("s3://bucket/key")) is S3Path
 
 
-def test_new_interpreter_finds_the_class_without_a_warning_and_without_importing_it_first() -> None:
+def test_needs_no_import() -> None:
     script = (
         "import sys\nfrom upath import UPath\n"
         "assert not any(name.startswith('fsspec_avroglob') for name in sys.modules)\n"
@@ -88,7 +88,7 @@ def test_new_interpreter_finds_the_class_without_a_warning_and_without_importing
     assert shown.stdout == "avroglob://bucket/a\n"
 
 
-def test_glob_finds_what_pathlib_finds(base: UPath, local: Path) -> None:
+def test_glob_equals_pathlib(base: UPath, local: Path) -> None:
     for pattern in PATTERNS:
         # Before Python 3.13 pathlib lets "*/" match files.
         expected = [
@@ -99,7 +99,7 @@ def test_glob_finds_what_pathlib_finds(base: UPath, local: Path) -> None:
         assert relative(base.glob(pattern), base) == relative(expected, local), pattern
 
 
-def test_rglob_finds_what_pathlib_finds(base: UPath, local: Path) -> None:
+def test_rglob_equals_pathlib(base: UPath, local: Path) -> None:
     expected = sorted(local.rglob("*.avro"))
 
     assert relative(base.rglob("*.avro"), base) == relative(expected, local)
@@ -111,9 +111,7 @@ def test_braces_work_in_globs(base: UPath) -> None:
     assert relative(found, base) == ["year=2024/month=2/d.avro", "year=2025/e.avro"]
 
 
-def test_recursive_glob_is_one_listing_and_its_paths_are_known(
-    base: UPath, proxy: FaultProxy
-) -> None:
+def test_glob_paths_are_known(base: UPath, proxy: FaultProxy) -> None:
     found = list(base.glob("**/*.avro"))
 
     assert [path.stat().st_size for path in found] == [2, 2, 2, 2]
@@ -121,22 +119,20 @@ def test_recursive_glob_is_one_listing_and_its_paths_are_known(
     assert [request.operation for request in proxy.requests] == ["ListObjectsV2"]
 
 
-def test_paths_read_after_a_glob_cost_a_get_each(base: UPath, proxy: FaultProxy) -> None:
+def test_read_after_glob_costs_one_get(base: UPath, proxy: FaultProxy) -> None:
     assert [path.read_bytes() for path in base.glob("*.avro")] == [b"12"]
 
     assert [request.operation for request in proxy.requests] == ["ListObjectsV2", "GetObject"]
 
 
-def test_iterdir_is_one_listing_and_its_paths_are_known(
-    base: UPath, local: Path, proxy: FaultProxy
-) -> None:
+def test_iterdir_paths_are_known(base: UPath, local: Path, proxy: FaultProxy) -> None:
     entries = {path.name: path.is_dir() for path in base.iterdir()}
 
     assert entries == {path.name: path.is_dir() for path in local.iterdir()}
     assert [request.operation for request in proxy.requests] == ["ListObjectsV2"]
 
 
-def test_directory_object_is_no_entry_of_its_directory(base: UPath, put: PutObjects) -> None:
+def test_marker_is_no_entry(base: UPath, put: PutObjects) -> None:
     put({"data/empty/": b"", "data/": b""})
 
     assert list((base / "empty").iterdir()) == []
@@ -145,19 +141,19 @@ def test_directory_object_is_no_entry_of_its_directory(base: UPath, put: PutObje
 
 
 @pytest.mark.parametrize("name", ["a.avro", "absent"])
-def test_iterdir_of_no_directory_is_refused(base: UPath, name: str) -> None:
+def test_iterdir_needs_a_directory(base: UPath, name: str) -> None:
     with pytest.raises(NotADirectoryError, match=name):
         list((base / name).iterdir())
 
 
-def test_empty_bucket_has_no_entries(proxy: FaultProxy, bucket: str) -> None:
+def test_empty_bucket_has_none(proxy: FaultProxy, bucket: str) -> None:
     root = UPath(f"avroglob://{bucket}", **proxy.storage_options)
 
     assert list(root.iterdir()) == []
     assert list(root.glob("**/*")) == []
 
 
-def test_walk_visits_what_pathlib_visits(base: UPath, local: Path) -> None:
+def test_walk_equals_pathlib(base: UPath, local: Path) -> None:
     if not hasattr(local, "walk"):  # Python 3.11
         expected = {
             (p.name, tuple(sorted(c.name for c in p.iterdir()))) for p in directories(local)
@@ -172,7 +168,7 @@ def directories(path: Path) -> list[Path]:
     return [path, *(child for child in path.rglob("*") if child.is_dir())]
 
 
-def test_names_with_special_characters_are_taken_as_they_are(base: UPath, put: PutObjects) -> None:
+def test_special_characters_are_literal(base: UPath, put: PutObjects) -> None:
     put({f"data/{name}/{name}.avro": name.encode() for name in SPECIAL})
 
     for name in SPECIAL:
@@ -183,7 +179,7 @@ def test_names_with_special_characters_are_taken_as_they_are(base: UPath, put: P
         assert list(directory.iterdir()) == [file]
 
 
-def test_pickled_path_is_equal_and_reads(base: UPath) -> None:
+def test_pickled_path_reads(base: UPath) -> None:
     copy = pickle.loads(pickle.dumps(base / "a.avro"))
 
     assert copy == base / "a.avro"
@@ -192,7 +188,7 @@ def test_pickled_path_is_equal_and_reads(base: UPath) -> None:
     assert copy.read_bytes() == b"12"
 
 
-def test_paths_derived_from_a_path_keep_protocol_and_options(base: UPath) -> None:
+def test_derived_paths_keep_options(base: UPath) -> None:
     found = next(base.glob("*.avro"))
 
     for path in (found, found.parent, found.with_suffix(".txt"), base / "x", base.joinpath("y/z")):
@@ -202,7 +198,7 @@ def test_paths_derived_from_a_path_keep_protocol_and_options(base: UPath) -> Non
     assert found.relative_to(base).parts == ("a.avro",)
 
 
-def test_file_is_written_copied_and_removed(base: UPath) -> None:
+def test_writes_copies_and_removes(base: UPath) -> None:
     path = base / "new" / "text.txt"
     path.write_text("Grüße")
 
@@ -239,7 +235,7 @@ def table(request: pytest.FixtureRequest, base: UPath, put: PutObjects, bucket: 
     return UPath(f"{request.param}://{bucket}/table", **base.storage_options)
 
 
-def test_every_reader_takes_paths_with_their_options(table: UPath) -> None:
+def test_readers_take_paths(table: UPath) -> None:
     pattern, files = table / "*.avro", [table / f"{number}.avro" for number in range(3)]
     assert expand_path(pattern) == [str(file) for file in files]
     for sources in (pattern, files, [str(files[0]), *files[1:]]):
@@ -251,7 +247,7 @@ def test_every_reader_takes_paths_with_their_options(table: UPath) -> None:
     assert list(read_avro_on_dask(pattern, blocksize=None)["id"].compute()) == list(range(12))
 
 
-def test_resolved_sources_keep_the_options(table: UPath) -> None:
+def test_sources_keep_options(table: UPath) -> None:
     resolved = ResolvedSources.resolve(table / "*.avro")
     assert read_avro_table(resolved).num_rows == 12
     assert list(read_avro_on_dask(resolved)["id"].compute()) == list(range(12))
@@ -263,7 +259,7 @@ def test_resolved_sources_keep_the_options(table: UPath) -> None:
         read_avro_on_dask(resolved, storage_options=nowhere).compute()
 
 
-async def test_asynchronous_readers_take_paths(table: UPath) -> None:
+async def test_async_readers_take_paths(table: UPath) -> None:
     pattern = table / "*.avro"
     assert len(await expand_paths_async([pattern])) == 3
     assert (await read_avro_table_async(pattern)).num_rows == 12
@@ -285,14 +281,14 @@ def test_writers_take_a_path(table: UPath) -> None:
     assert read_avro_table(table / "copy" / "*.avro").num_rows == 12
 
 
-def test_options_of_a_path_count_before_those_that_are_given(table: UPath) -> None:
+def test_path_options_win(table: UPath) -> None:
     given = {"endpoint_url": "http://127.0.0.1:9", "max_retries": 0}
     by_protocol = {table.protocol: given, "https": {"headers": {}}}
     for options in (given, by_protocol):
         assert read_avro_table(table / "0.avro", options).num_rows == 4
 
 
-def test_paths_that_do_not_go_together_are_refused(table: UPath) -> None:
+def test_conflicting_paths_are_refused(table: UPath) -> None:
     other = UPath(str(table / "1.avro"), **{**table.storage_options, "max_retries": 7})
     with pytest.raises(ValueError, match=r"1\.avro' has other storage options"):
         read_avro_table([table / "0.avro", other])

@@ -59,16 +59,16 @@ def stage(endpoint: Endpoint) -> Iterator[Stage]:
 
 
 @pytest.mark.parametrize("path", pages_with("python"))
-def test_python_examples_give_what_they_say(stage: Stage, path: Path) -> None:
+def test_python_examples_hold(stage: Stage, path: Path) -> None:
     run_python(path, stage)
 
 
 @pytest.mark.parametrize("path", pages_with("console"))
-def test_console_examples_print_what_they_show(stage: Stage, tmp_path: Path, path: Path) -> None:
+def test_console_examples_hold(stage: Stage, tmp_path: Path, path: Path) -> None:
     run_console(path, stage, tmp_path)
 
 
-def test_every_block_has_a_language_that_is_tested() -> None:
+def test_every_block_is_tested() -> None:
     for path in PAGES:
         text = path.read_text()
         known = blocks(text, "python", "console", "sh", "text", "toml", "json")
@@ -80,28 +80,28 @@ def shell_lines(start: str) -> list[str]:
     return [line for text in found for line in text.splitlines() if line.startswith(start)]
 
 
-def test_shell_blocks_are_commands_that_are_tested() -> None:
+def test_shell_blocks_are_known() -> None:
     tested = ("pip install ", "export ", "avroglob demo --serve", "avroglob ls --no-sign-request ")
     assert sorted(shell_lines("")) == sorted(
         line for start in tested for line in shell_lines(start)
     )
 
 
-def test_extras_that_are_installed_exist() -> None:
+def test_named_extras_exist() -> None:
     extras = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]
     for line in shell_lines("pip install "):
         [extra] = re.findall(r"^pip install 'fsspec-avroglob\[(\w+)\]'$", line)
         assert extra in extras["optional-dependencies"]
 
 
-def test_the_variables_that_pages_set_are_those_that_the_demo_prints() -> None:
+def test_variables_are_those_of_the_demo() -> None:
     server = DemoServer(port=int(SERVED_AT.rpartition(":")[2]))
     server.endpoint_url = SERVED_AT
     exports = {f"export {name}={value}" for name, value in server.environment.items()}
     assert set(shell_lines("export ")) == exports
 
 
-def test_a_public_bucket_is_listed_without_keys(stage: Stage, tmp_path: Path) -> None:
+def test_public_bucket_needs_no_keys(stage: Stage, tmp_path: Path) -> None:
     [line] = shell_lines("avroglob ls --no-sign-request ")
     stage.endpoint.client().put_bucket_acl(Bucket=stage.bucket, ACL="public-read")
     environment = shell_environment(stage, tmp_path)
@@ -112,7 +112,7 @@ def test_a_public_bucket_is_listed_without_keys(stage: Stage, tmp_path: Path) ->
     assert f"s3://{stage.bucket}/events/\n" in printed
 
 
-def test_options_that_pages_state_for_other_servers_are_taken() -> None:
+def test_options_for_other_servers_work() -> None:
     page = (DOCS / "how-to" / "endpoints.md").read_text()
     rows = re.findall(r"^\| .+? \| `(https?://\S+)`.*? \| (.*)\|$", page, re.MULTILINE)
     assert len(rows) == 5
@@ -123,14 +123,14 @@ def test_options_that_pages_state_for_other_servers_are_taken() -> None:
         assert (config.endpoint_url, config.region) == (url, named.get("region"))
 
 
-def test_links_inside_the_documentation_lead_somewhere() -> None:
+def test_links_lead_somewhere() -> None:
     for path in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", path.read_text()):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
 @pytest.mark.parametrize("path", sorted((DOCS / "performance").glob("*.md")), ids=lambda p: p.stem)
-def test_pages_of_figures_say_what_measures_them(path: Path) -> None:
+def test_figures_name_their_command(path: Path) -> None:
     assert f"python -m benchmarks {path.stem}" in path.read_text()
 
 
@@ -140,7 +140,7 @@ def test_plots_are_shown_on_a_page() -> None:
     assert sorted(shown) == sorted(path.name for path in (DOCS / "performance").glob("*.svg"))
 
 
-def test_the_drawing_of_a_plan_is_that_of_the_demo_s_data() -> None:
+def test_plan_drawing_is_current() -> None:
     with DemoServer() as server:
         write_sample_events({**server.storage_options, "skip_instance_cache": True})
         fs = AvroGlobFileSystem(**server.storage_options)

@@ -28,26 +28,26 @@ def server() -> Iterator[DemoServer]:
     AvroGlobFileSystem.clear_instance_cache()
 
 
-def test_every_block_has_a_language_that_is_tested() -> None:
+def test_every_block_is_tested() -> None:
     assert README.count("```") == 2 * len(blocks(README, "python", "console", "sh"))
 
 
-def test_python_examples_give_what_they_say(server: DemoServer) -> None:
+def test_python_examples_hold(server: DemoServer) -> None:
     run_python(PATH, Stage.of_demo(server))
 
 
-def test_console_examples_print_what_they_show(server: DemoServer, tmp_path: Path) -> None:
+def test_console_examples_hold(server: DemoServer, tmp_path: Path) -> None:
     run_console(PATH, Stage.of_demo(server), tmp_path)
 
 
-def test_the_two_commands_are_those_of_the_project() -> None:
+def test_commands_are_current() -> None:
     assert [block.text.strip() for block in blocks(README, "sh")] == [
         "pip install '.[demo]' && avroglob demo",
         "pip install '.[test]' && python -m pytest",
     ]
 
 
-def test_the_comparison_is_what_the_endpoint_counts(server: DemoServer) -> None:
+def test_comparison_is_current(server: DemoServer) -> None:
     rows = re.findall(r"^\| `(demo/\S+)` \| (\d+) \| (\d+) \|$", README, re.MULTILINE)
     assert rows
     for pattern, ours, theirs in rows:
@@ -60,16 +60,16 @@ def test_the_comparison_is_what_the_endpoint_counts(server: DemoServer) -> None:
         assert counted == [int(ours), int(theirs)], pattern
 
 
-def test_the_options_table_has_every_spelling() -> None:
+def test_options_table_is_complete() -> None:
     rows = re.findall(r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+) \|", README, re.MULTILINE)
     assert {name: tuple(re.findall(r"\w+", others)) for name, others in rows} == dict(ALIASES)
 
 
-def test_the_default_policy_is_the_one_shown() -> None:
+def test_default_policy_is_current() -> None:
     fields = ", ".join(f"{name}={value!r}" for name, value in RetryPolicy().to_dict().items())
     assert f"`RetryPolicy({fields})`" in README
 
 
-def test_links_inside_the_project_lead_somewhere() -> None:
+def test_links_lead_somewhere() -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
     assert [target for target in targets if not (ROOT / target).exists()] == []

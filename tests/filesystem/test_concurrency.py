@@ -42,7 +42,7 @@ def fs(make_fs: MakeFs, put: PutObjects) -> AvroGlobFileSystem:
     return make_fs()
 
 
-def test_200_threads_share_an_instance(fs: AvroGlobFileSystem, bucket: str) -> None:
+def test_many_threads_share_an_instance(fs: AvroGlobFileSystem, bucket: str) -> None:
     start = threading.Barrier(THREADS)
 
     def work(number: int) -> bool:
@@ -61,9 +61,7 @@ def _in_process(pickled: bytes, bucket: str, number: int) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_copies_work_in_other_processes_while_the_instance_is_in_use(
-    fs: AvroGlobFileSystem, bucket: str, method: str
-) -> None:
+def test_copies_work_in_other_processes(fs: AvroGlobFileSystem, bucket: str, method: str) -> None:
     fs.glob(f"{bucket}/**")
     context = multiprocessing.get_context(method)
     arguments = (pickle.dumps(fs), bucket)
@@ -82,16 +80,14 @@ def test_copies_work_in_other_processes_while_the_instance_is_in_use(
     assert [process.exitcode for process in processes] == [0, 0]
 
 
-def test_an_instance_refuses_to_work_after_a_fork(fs: AvroGlobFileSystem, bucket: str) -> None:
+def test_fork_is_refused(fs: AvroGlobFileSystem, bucket: str) -> None:
     fs._pid += 1  # as it is in a process that was forked from this one
 
     with pytest.raises(RuntimeError, match="not fork-safe"):
         fs.cat_file(f"{bucket}/in/a")
 
 
-def test_instances_on_two_event_loops_work_beside_a_synchronous_one(
-    fs: AvroGlobFileSystem, make_fs: MakeFs, bucket: str
-) -> None:
+def test_works_on_several_event_loops(fs: AvroGlobFileSystem, make_fs: MakeFs, bucket: str) -> None:
     async def main() -> int:
         own = make_fs(asynchronous=True)
         session = await own.set_session()

@@ -43,9 +43,7 @@ print(json.dumps({
 """
 
 
-def test_a_new_interpreter_finds_it_without_an_import(
-    endpoint: Endpoint, bucket: str, put: PutObjects
-) -> None:
+def test_needs_no_import(endpoint: Endpoint, bucket: str, put: PutObjects) -> None:
     put({"a.txt": b"hello"})
 
     done = subprocess.run(
@@ -64,7 +62,7 @@ def test_a_new_interpreter_finds_it_without_an_import(
     }
 
 
-def test_importing_it_leaves_s3_alone() -> None:
+def test_import_leaves_s3_alone() -> None:
     assert fsspec.get_filesystem_class("s3") is s3fs.S3FileSystem
 
 
@@ -123,7 +121,7 @@ READS: dict[str, Callable[[Any, str, str], Any]] = {
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_reads_take_urls_and_paths_and_answer_as_s3fs_does(
+def test_reads_equal_s3fs(
     endpoint: Endpoint, fs: AvroGlobFileSystem, bucket: str, put: PutObjects, scheme: str
 ) -> None:
     put({"dir/key": b"content", "dir/sub/deep": b"1", "top": b""})
@@ -175,7 +173,7 @@ def test_writes_take_urls_and_paths(
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_buckets_are_made_and_removed_by_url_and_path(
+def test_buckets_are_made_and_removed(
     fs: AvroGlobFileSystem, endpoint: Endpoint, bucket: str, scheme: str
 ) -> None:
     new = f"{bucket[:40]}-new"
@@ -191,7 +189,7 @@ def test_buckets_are_made_and_removed_by_url_and_path(
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_objects_are_merged_by_url_and_path(
+def test_objects_are_merged(
     fs: AvroGlobFileSystem, bucket: str, put: PutObjects, scheme: str
 ) -> None:
     put({"a": b"A" * 5 * 2**20, "b": b"B"})
@@ -204,7 +202,7 @@ def test_objects_are_merged_by_url_and_path(
 # --- loops, threads -------------------------------------------------------------------------------
 
 
-async def test_it_is_used_from_coroutines(endpoint: Endpoint, bucket: str, put: PutObjects) -> None:
+async def test_works_in_coroutines(endpoint: Endpoint, bucket: str, put: PutObjects) -> None:
     put({f"dir/{number}": b"x" * number for number in range(20)})
     fs = AvroGlobFileSystem(**endpoint.storage_options, asynchronous=True, skip_instance_cache=True)
     client = await fs.set_session()
@@ -227,9 +225,7 @@ async def test_it_is_used_from_coroutines(endpoint: Endpoint, bucket: str, put: 
         await client.close()
 
 
-def test_many_threads_share_one_instance(
-    fs: AvroGlobFileSystem, bucket: str, put: PutObjects
-) -> None:
+def test_threads_share_an_instance(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     put({f"dir/{number}": b"%d" % number for number in range(10)})
 
     def work(worker: int) -> None:
@@ -270,15 +266,13 @@ def frozen_twins() -> set[str]:
     }
 
 
-def test_there_are_frozen_twins_to_look_at() -> None:
+def test_twins_are_found() -> None:
     assert {"_find", "_isdir", "_call_s3"} <= frozen_twins()
     assert {"_find", "_isdir", "_call_s3", "_glob", "_info"} <= set(overridden_coroutines())
 
 
 @pytest.mark.parametrize("name", overridden_coroutines())
-def test_every_overridden_coroutine_has_a_twin_that_runs_it(
-    fs: AvroGlobFileSystem, name: str
-) -> None:
+def test_coroutines_have_sync_twins(fs: AvroGlobFileSystem, name: str) -> None:
     twin = getattr(fs, name.removeprefix("_"), None)
     if name in frozen_twins():
         assert name.removeprefix("_") in vars(AvroGlobFileSystem)

@@ -57,7 +57,7 @@ def hostile(make_fs: MakeFs, put: PutObjects) -> AvroGlobFileSystem:
 
 
 @pytest.mark.parametrize("source", ["in", "in/", "in/**"])
-def test_a_recursive_get_writes_nothing_outside_its_target(
+def test_get_stays_in_the_target(
     hostile: AvroGlobFileSystem, bucket: str, tmp_path: Path, source: str
 ) -> None:
     target = tmp_path / "outer" / "target"
@@ -79,7 +79,7 @@ def test_a_recursive_get_writes_nothing_outside_its_target(
             assert (target / name).read_bytes() == key.encode()
 
 
-def test_globs_of_keys_that_lead_elsewhere_stay_in_the_target(
+def test_globs_stay_in_the_target(
     make_fs: MakeFs, put: PutObjects, bucket: str, tmp_path: Path
 ) -> None:
     put({"../x": b"1", "a/../../y": b"2", "a/../../../z": b"3"})
@@ -92,7 +92,7 @@ def test_globs_of_keys_that_lead_elsewhere_stay_in_the_target(
     assert all(name.startswith("target/") for name in tree(tmp_path))
 
 
-def test_a_directory_that_is_in_the_way_is_named(
+def test_directory_in_the_way_is_named(
     make_fs: MakeFs, put: PutObjects, bucket: str, tmp_path: Path
 ) -> None:
     put({"in/a": b"1", "in/b/c": b"2", "in/d": b"3"})
@@ -106,7 +106,7 @@ def test_a_directory_that_is_in_the_way_is_named(
     assert tree(tmp_path) == {"b", "d"}
 
 
-def test_a_link_in_the_target_leads_nothing_out_of_it(
+def test_links_do_not_lead_out(
     make_fs: MakeFs, put: PutObjects, bucket: str, tmp_path: Path
 ) -> None:
     put({"in/out/x/y": b"1", "in/within/x": b"2", "in/z": b"3"})
@@ -123,7 +123,7 @@ def test_a_link_in_the_target_leads_nothing_out_of_it(
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_an_empty_object_of_a_directorys_name_marks_it(
+def test_empty_object_marks_a_directory(
     make_fs: MakeFs, put: PutObjects, bucket: str, tmp_path: Path
 ) -> None:
     put({"in/a": b"", "in/a/b": b"1", "in/c/": b"", "in/d": b""})
@@ -141,7 +141,7 @@ def names(targets: Targets) -> tuple[list[str], list[str]]:
     return sorted(targets.files), sorted(targets.refused)
 
 
-def test_names_that_differ_in_case_alone_are_one_where_the_file_system_folds() -> None:
+def test_case_folding_merges_names() -> None:
     paths = {"k/A": "/t/A", "k/a": "/t/a", "k/B": "/t/B", "k/b/c": "/t/b/c", "k/D/x": "/t/D/x"}
     paths["k/d/y"] = "/t/d/y"
 
@@ -154,7 +154,7 @@ def test_names_that_differ_in_case_alone_are_one_where_the_file_system_folds() -
     assert names(exact) == (sorted(paths), [])
 
 
-def test_a_name_with_nul_is_refused() -> None:
+def test_nul_is_refused() -> None:
     targets = Targets("/t")
 
     targets.add({"k/x": "/t/x", "k/a\0b": "/t/a\0b"})
@@ -163,7 +163,7 @@ def test_a_name_with_nul_is_refused() -> None:
     assert targets.refused == {"k/a\0b": "it holds a NUL"}
 
 
-def test_names_that_windows_does_not_allow_are_refused_there() -> None:
+def test_windows_names_are_checked() -> None:
     bad = ["C:\\x", "a:b", "con.txt", "trailing.", "space ", "a\nb", "what?"]
     targets = Targets("/t", windows=True)
 
@@ -172,7 +172,7 @@ def test_names_that_windows_does_not_allow_are_refused_there() -> None:
     assert names(targets) == (["console", "fine.txt"], sorted(bad))
 
 
-def test_case_is_probed_without_traces(tmp_path: Path) -> None:
+def test_case_probe_leaves_no_trace(tmp_path: Path) -> None:
     (tmp_path / "probe").write_bytes(b"")
 
     assert folds_case(str(tmp_path)) == (tmp_path / "PROBE").exists()
@@ -180,7 +180,7 @@ def test_case_is_probed_without_traces(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.text(st.sampled_from("./\\ab\0"), min_size=1, max_size=12), max_size=8))
-def test_every_file_lies_below_the_root_and_is_that_of_one_key(keys: list[str]) -> None:
+def test_each_file_is_one_key_below_root(keys: list[str]) -> None:
     targets = Targets("/root/target")
 
     targets.add({key: f"/root/target/{key}" for key in keys})
@@ -193,7 +193,7 @@ def test_every_file_lies_below_the_root_and_is_that_of_one_key(keys: list[str]) 
         assert not any(other.startswith(place + "/") for other in places)
 
 
-def test_the_error_survives_pickling() -> None:
+def test_error_pickles() -> None:
     error = pickle.loads(pickle.dumps(RefusedKeysError("/t", {"b/../x": "no"})))
 
     assert (error.root, error.refused) == ("/t", {"b/../x": "no"})

@@ -54,7 +54,7 @@ GLOBS = [
 
 
 @pytest.mark.parametrize("maxdepth", [None, 1, 2])
-def test_globs_equal_those_of_s3fs(
+def test_globs_equal_s3fs(
     fs: AvroGlobFileSystem, reference: s3fs.S3FileSystem, forest: str, maxdepth: int | None
 ) -> None:
     for text in GLOBS:
@@ -65,7 +65,7 @@ def test_globs_equal_those_of_s3fs(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_random_globs_equal_those_of_s3fs(
+def test_random_globs_equal_s3fs(
     fs: AvroGlobFileSystem,
     reference: s3fs.S3FileSystem,
     bucket: str,
@@ -75,7 +75,7 @@ def test_random_globs_equal_those_of_s3fs(
     tree = random_tree(seed)
     put(dict.fromkeys(tree, b""))
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
     @given(
         brace_free_patterns.filter(is_glob_pattern).filter(
             # In fsspec's regular expressions these sets match a slash, which no name holds.
@@ -102,7 +102,7 @@ def test_random_globs_equal_those_of_s3fs(
 
 
 @pytest.mark.parametrize("method", ["glob", "iglob"])
-def test_a_missing_bucket_is_named(fs: AvroGlobFileSystem, method: str) -> None:
+def test_missing_bucket_is_named(fs: AvroGlobFileSystem, method: str) -> None:
     with pytest.raises(FileNotFoundError, match="bucket does not exist: 'no-such-bucket'"):
         list(getattr(fs, method)("no-such-bucket/dir/*"))
 
@@ -130,7 +130,7 @@ LISTINGS: dict[str, Callable[[s3fs.S3FileSystem, str], Any]] = {
 
 
 @pytest.mark.parametrize("listing", LISTINGS.values(), ids=LISTINGS)
-def test_other_listings_equal_those_of_s3fs(
+def test_other_listings_equal_s3fs(
     fs: AvroGlobFileSystem,
     reference: s3fs.S3FileSystem,
     forest: str,
@@ -143,7 +143,7 @@ def test_other_listings_equal_those_of_s3fs(
 
 
 @pytest.mark.parametrize("path", ["c", "year=2023", "c/i.csv", "x[1]"])
-def test_infos_of_find_and_ls_equal_those_of_s3fs(
+def test_infos_equal_s3fs(
     fs: AvroGlobFileSystem,
     reference: s3fs.S3FileSystem,
     forest: str,
@@ -163,14 +163,12 @@ def test_infos_of_find_and_ls_equal_those_of_s3fs(
 @pytest.mark.parametrize(
     "text", ["*", "**", "*/a", "b*/a", "s3://*", "avroglob://b?/x", "{a*,b}/c"]
 )
-def test_a_glob_over_all_buckets_is_refused(fs: AvroGlobFileSystem, text: str) -> None:
+def test_all_buckets_are_refused(fs: AvroGlobFileSystem, text: str) -> None:
     with pytest.raises(ValueError, match="Cannot traverse all of S3"):
         fs.glob(text)
 
 
-def test_an_invalid_pattern_is_refused_without_a_request(
-    counted: AvroGlobFileSystem, proxy: FaultProxy
-) -> None:
+def test_invalid_pattern_sends_nothing(counted: AvroGlobFileSystem, proxy: FaultProxy) -> None:
     for text in ("bucket/a**", "bucket/{a", "bucket/***/b"):
         with pytest.raises(ValueError, match="Invalid pattern"):
             counted.glob(text)
@@ -182,11 +180,11 @@ def test_an_invalid_pattern_is_refused_without_a_request(
 
 
 @pytest.mark.parametrize("protocol", ["", "s3://", "s3a://", "avroglob://"])
-def test_every_protocol_means_the_same(fs: AvroGlobFileSystem, forest: str, protocol: str) -> None:
+def test_protocols_mean_the_same(fs: AvroGlobFileSystem, forest: str, protocol: str) -> None:
     assert fs.glob(f"{protocol}{forest}/c/*.csv") == [f"{forest}/c/i.csv"]
 
 
-def test_a_path_without_magic_is_looked_up(fs: AvroGlobFileSystem, forest: str) -> None:
+def test_plain_path_is_looked_up(fs: AvroGlobFileSystem, forest: str) -> None:
     assert fs.glob(f"{forest}/a.txt") == [f"{forest}/a.txt"]
     assert fs.glob(f"{forest}/c/d") == [f"{forest}/c/d"]
     assert fs.glob(f"{forest}/none") == []
@@ -195,7 +193,7 @@ def test_a_path_without_magic_is_looked_up(fs: AvroGlobFileSystem, forest: str) 
     assert list(fs.iglob(f"{forest}/a.txt")) == [f"{forest}/a.txt"]
 
 
-def test_a_bucket_that_does_not_exist_is_an_error(fs: AvroGlobFileSystem) -> None:
+def test_missing_bucket_is_an_error(fs: AvroGlobFileSystem) -> None:
     for find in (fs.glob, fs.find, lambda path: list(fs.iglob(path))):
         with pytest.raises(FileNotFoundError):
             find(f"none-{uuid.uuid4().hex}/**")
@@ -210,7 +208,7 @@ def test_a_bucket_that_does_not_exist_is_an_error(fs: AvroGlobFileSystem) -> Non
         ("year=20{23/month=02,24/month=12}/*", [TREE[16], TREE[18]]),
     ],
 )
-def test_braces_list_their_alternatives(
+def test_braces_list_alternatives(
     fs: AvroGlobFileSystem, forest: str, text: str, names: list[str]
 ) -> None:
     paths = [f"{forest}/{name}" for name in names]
@@ -219,23 +217,19 @@ def test_braces_list_their_alternatives(
     assert sorted(fs.iglob(f"{forest}/{text}")) == paths
 
 
-def test_functions_that_expand_paths_understand_braces(fs: AvroGlobFileSystem, forest: str) -> None:
+def test_expanding_functions_take_braces(fs: AvroGlobFileSystem, forest: str) -> None:
     contents = fs.cat(f"{forest}/{{a.txt,c/i.csv}}")
     assert contents == {f"{forest}/{name}": name.encode() for name in ("a.txt", "c/i.csv")}
 
 
-def test_an_object_with_braces_in_its_name_is_itself(
-    fs: AvroGlobFileSystem, bucket: str, put: PutObjects
-) -> None:
+def test_name_with_braces_is_itself(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     put({"{a,b}": b"literal", "a": b"a", "b": b"b"})
     assert fs.cat(f"{bucket}/{{a,b}}") == b"literal"
     assert fs.glob(f"{bucket}/{{a,b}}") == [f"{bucket}/a", f"{bucket}/b"]
     assert fs.glob(f"{bucket}/[{{]a,b}}") == [f"{bucket}/{{a,b}}"]
 
 
-def test_braces_may_name_several_buckets(
-    fs: AvroGlobFileSystem, bucket: str, put: PutObjects
-) -> None:
+def test_braces_name_several_buckets(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     other = f"{bucket}-2"
     fs.mkdir(other)
     try:
@@ -253,9 +247,7 @@ def test_braces_may_name_several_buckets(
 
 @pytest.mark.parametrize("text", ["**", "c/*", "year=*/month=01/*", "{a*,c/**}", "*/"])
 @pytest.mark.parametrize("withdirs", [True, False])
-def test_iglob_yields_what_glob_returns(
-    fs: AvroGlobFileSystem, forest: str, text: str, withdirs: bool
-) -> None:
+def test_iglob_equals_glob(fs: AvroGlobFileSystem, forest: str, text: str, withdirs: bool) -> None:
     path = f"{forest}/{text}"
     expected = fs.glob(path, detail=True, withdirs=withdirs)
 
@@ -294,9 +286,7 @@ def tasks_of(fs: AvroGlobFileSystem) -> set[str]:
     return found
 
 
-def test_an_iglob_that_is_closed_early_sends_no_more_requests(
-    pages: AvroGlobFileSystem, large: SyntheticEndpoint
-) -> None:
+def test_closed_iglob_sends_nothing(pages: AvroGlobFileSystem, large: SyntheticEndpoint) -> None:
     matches: Any = pages.iglob("many/data/*")
     assert len(list(itertools.islice(matches, 250))) == 250
     matches.close()
@@ -306,9 +296,7 @@ def test_an_iglob_that_is_closed_early_sends_no_more_requests(
     assert large.stats()["requests"]["ListObjectsV2"] == sent
 
 
-def test_an_iglob_that_is_not_read_lists_only_a_little_ahead(
-    pages: AvroGlobFileSystem, large: SyntheticEndpoint
-) -> None:
+def test_unread_iglob_waits(pages: AvroGlobFileSystem, large: SyntheticEndpoint) -> None:
     async def run() -> int:
         matches = pages._iglob("many/data/*")
         await anext(matches)
@@ -324,16 +312,14 @@ def test_an_iglob_that_is_not_read_lists_only_a_little_ahead(
     assert tasks_of(pages) == set()
 
 
-def test_an_iglob_that_fails_raises_the_error(
-    counted: AvroGlobFileSystem, proxy: FaultProxy, forest: str
-) -> None:
+def test_failing_iglob_raises(counted: AvroGlobFileSystem, proxy: FaultProxy, forest: str) -> None:
     proxy.fail("ListObjectsV2", 403, "AccessDenied")
     with pytest.raises(PermissionError):
         list(counted.iglob(f"{forest}/**"))
     assert tasks_of(counted) == set()
 
 
-def test_a_large_listing_is_complete(pages: AvroGlobFileSystem, large: SyntheticEndpoint) -> None:
+def test_large_listing_is_complete(pages: AvroGlobFileSystem, large: SyntheticEndpoint) -> None:
     found = pages.glob("many/data/*")
     assert len(found) == len(set(found)) == 20_000
     assert found == sorted(found)
@@ -354,7 +340,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self.values.append(self.value)
 
 
-def test_a_callback_sees_the_matches_of_each_page(
+def test_callback_sees_each_page(
     pages: AvroGlobFileSystem, forest: str, fs: AvroGlobFileSystem
 ) -> None:
     recorder = Recorder()
@@ -379,7 +365,7 @@ def test_a_callback_sees_the_matches_of_each_page(
         ("events/year={2023,2025}/month=0[1-3]/day=01/hour=00/*.avro", 6, 24),
     ],
 )
-def test_literal_segments_below_a_wildcard_are_not_listed(
+def test_literal_below_wildcard_unlisted(
     large: SyntheticEndpoint, make_fs: MakeFs, text: str, requests: int, matches: int
 ) -> None:
     large.configure(page_size=1000)
@@ -394,7 +380,7 @@ def test_literal_segments_below_a_wildcard_are_not_listed(
     assert fs.explain(f"lake/{text}", run=True).requests == sent["ListObjectsV2"]
 
 
-def test_a_small_glob_costs_one_request(
+def test_small_glob_costs_one_request(
     counted: AvroGlobFileSystem, proxy: FaultProxy, forest: str
 ) -> None:
     for text in ("c/**", "year=*/month=01/*", "year=2023/month=01/*.avro", "c/*/*", "*"):

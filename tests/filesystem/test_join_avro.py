@@ -58,7 +58,7 @@ TRICKY = st.lists(st.lists(STRAY, max_size=4).map(b"".join), max_size=6)
 
 
 @given(PLAIN, st.data())
-def test_ranges_in_any_order_are_exact(contents: list[bytes], data: st.DataObject) -> None:
+def test_ranges_in_any_order(contents: list[bytes], data: st.DataObject) -> None:
     blocks, whole = exchanged(contents)
     ranges = data.draw(ranges_within(len(whole)))
 
@@ -66,9 +66,7 @@ def test_ranges_in_any_order_are_exact(contents: list[bytes], data: st.DataObjec
 
 
 @given(TRICKY, st.lists(st.integers(1, 120), min_size=1))
-def test_steps_of_any_size_from_the_start_are_exact_whatever_the_data_hold(
-    contents: list[bytes], steps: list[int]
-) -> None:
+def test_steps_of_any_size(contents: list[bytes], steps: list[int]) -> None:
     blocks, whole = exchanged(contents)
     bounds = [0]
     while bounds[-1] < len(whole):
@@ -79,16 +77,14 @@ def test_steps_of_any_size_from_the_start_are_exact_whatever_the_data_hold(
 
 
 @given(TRICKY, st.data())
-def test_once_read_any_range_is_exact_whatever_the_data_hold(
-    contents: list[bytes], data: st.DataObject
-) -> None:
+def test_any_range_once_read(contents: list[bytes], data: st.DataObject) -> None:
     blocks, whole = exchanged(contents)
     ranges = [(0, len(whole)), *data.draw(ranges_within(len(whole)))]
 
     assert read(blocks, ranges) == [whole[start:stop] for start, stop in ranges]
 
 
-def test_a_doubt_is_settled_by_reading_from_where_the_blocks_are_known() -> None:
+def test_doubt_reads_from_known_blocks() -> None:
     blocks, whole = exchanged([b"x" * 200 + OWN + b"no block follows" * 20] * 3)
 
     for start, stop in [(900, 1200), (230, 250), (len(whole) - 700, len(whole))]:

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 
 
-def test_files_of_lines_are_joined_with_the_newlines_they_lack(
-    fs: AvroGlobFileSystem, bucket: str, put: PutObjects
-) -> None:
+def test_missing_newlines_are_added(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     put({"1.log": b"a\nb", "2.log": b"", "3.log": b"c\n", "4.log": b"d"})
 
     with fs.open(f"{bucket}/*.log") as file:
@@ -34,7 +32,7 @@ def test_files_of_lines_are_joined_with_the_newlines_they_lack(
         assert text.readlines() == ["a\n", "b\n", "c\n", "d"]
 
 
-def test_csv_keeps_one_header_line(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
+def test_csv_keeps_one_header(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     head = b'id,"the\nname"\n'
     put(
         {
@@ -52,7 +50,7 @@ def test_csv_keeps_one_header_line(fs: AvroGlobFileSystem, bucket: str, put: Put
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz"])
-def test_another_header_line_is_an_error_that_shows_both(
+def test_other_header_is_an_error(
     fs: AvroGlobFileSystem, bucket: str, put: PutObjects, suffix: str
 ) -> None:
     pack: Callable[[bytes], bytes] = gzip.compress if suffix.endswith("gz") else bytes
@@ -64,18 +62,14 @@ def test_another_header_line_is_an_error_that_shows_both(
         fs.open(f"{bucket}/*.{suffix}").read()
 
 
-def test_a_quote_that_is_never_closed_is_no_quote(
-    fs: AvroGlobFileSystem, bucket: str, put: PutObjects
-) -> None:
+def test_open_quote_is_no_quote(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     put({"1.tsv": b'5" disk\tb\n1\t2\n', "2.tsv": b'5" disk\tb\n3\t4\n'})
 
     with fs.open(f"{bucket}/*.tsv") as file:
         assert file.read() == b'5" disk\tb\n1\t2\n3\t4\n'
 
 
-def test_a_header_line_longer_than_a_request_is_read_whole(
-    fs: AvroGlobFileSystem, bucket: str, put: PutObjects
-) -> None:
+def test_long_header_is_read_whole(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     head = b",".join(b"column-%d" % i for i in range(20_000)) + b"\n"
     put({"1.csv": head + b"1\n", "2.csv": head + b"2\n"})
 
@@ -88,7 +82,7 @@ UNPACK: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.decompress, "zst": zst
 
 
 @pytest.mark.parametrize("suffix", ["gz", "zst"])
-def test_compressed_lines_are_joined_as_one_compressed_file(
+def test_compressed_lines_join(
     fs: AvroGlobFileSystem, bucket: str, put: PutObjects, suffix: str
 ) -> None:
     pack, lines = PACK[suffix], b"".join(b'{"n": %d}\n' % i for i in range(200_000))
@@ -110,7 +104,7 @@ def test_compressed_lines_are_joined_as_one_compressed_file(
 
 
 @pytest.mark.parametrize("suffix", ["gz", "zst"])
-def test_compressed_csv_keeps_one_header_line(
+def test_compressed_csv_keeps_one_header(
     fs: AvroGlobFileSystem, bucket: str, put: PutObjects, suffix: str
 ) -> None:
     parts = [b"a,b\n1,2", b"a,b\n", b"a,b\r\n3,4\n", b"a,b", b"a,b\n5,6\n"]
@@ -124,7 +118,7 @@ def test_compressed_csv_keeps_one_header_line(
 @pytest.mark.parametrize(
     ("cut", "message"), [(slice(-9), "ends before its"), (slice(3, None), "is not")]
 )
-def test_a_damaged_compressed_file_is_named(
+def test_damaged_compression_is_named(
     fs: AvroGlobFileSystem,
     bucket: str,
     put: PutObjects,
@@ -139,7 +133,7 @@ def test_a_damaged_compressed_file_is_named(
         fs.open(f"{bucket}/*.txt.{suffix}").read()
 
 
-def test_a_read_that_failed_is_not_taken_for_the_end(
+def test_failed_read_is_not_the_end(
     put: PutObjects, bucket: str, proxy: FaultProxy, make_fs: MakeFs
 ) -> None:
     put({f"{n}.jsonl.gz": gzip.compress(b"{}\n") for n in range(2)})
@@ -155,7 +149,7 @@ def test_a_read_that_failed_is_not_taken_for_the_end(
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
-def test_small_files_of_lines_are_read_once(
+def test_small_files_are_read_once(
     fs: AvroGlobFileSystem, bucket: str, put: PutObjects, suffix: str
 ) -> None:
     lines = {"csv": b"a\n%d", "jsonl": b'{"a": %d}\n'}[suffix]
@@ -169,7 +163,7 @@ def test_small_files_of_lines_are_read_once(
     assert fs.stats.requests == {"ListObjectsV2": 1, "GetObject": 5}
 
 
-def test_small_files_are_kept_up_to_a_limit(
+def test_kept_bytes_are_bounded(
     fs: AvroGlobFileSystem, bucket: str, put: PutObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fsspec_avroglob.filesystem.join_text._KEPT_BYTES", 8)

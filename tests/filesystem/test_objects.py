@@ -21,7 +21,7 @@ CONTENT = bytes(range(256)) * 4_000  # about 1 MB
 
 
 @pytest.mark.parametrize("options", [{}, {"chunksize": 300_000}, {"max_concurrency": 1}])
-def test_an_object_is_read_whole_by_cat_and_get(
+def test_cat_and_get_read_all(
     make_fs: MakeFs, bucket: str, put: PutObjects, tmp_path: Path, options: dict[str, int]
 ) -> None:
     put({"data": CONTENT, "empty": b""})
@@ -36,7 +36,7 @@ def test_an_object_is_read_whole_by_cat_and_get(
 
 
 @pytest.mark.parametrize("chunksize", [None, 300_000])
-def test_a_body_that_is_cut_goes_on_where_it_stopped(
+def test_cut_body_resumes(
     make_fs: MakeFs,
     proxy: FaultProxy,
     bucket: str,
@@ -54,7 +54,7 @@ def test_a_body_that_is_cut_goes_on_where_it_stopped(
     assert (tmp_path / "data").read_bytes() == CONTENT
 
 
-def test_a_copy_that_fails_leaves_what_was_there(
+def test_failed_get_keeps_old_file(
     make_fs: MakeFs, proxy: FaultProxy, bucket: str, put: PutObjects, tmp_path: Path
 ) -> None:
     put({"data": CONTENT})
@@ -98,7 +98,7 @@ every_read = pytest.mark.parametrize("read", READS.values(), ids=list(READS))
 
 @every_read
 @pytest.mark.parametrize("after", [0, 1, 49, 50, 51, 63, 64, 65, 199])
-def test_a_body_may_be_cut_at_any_byte(
+def test_cut_at_any_byte_resumes(
     make_fs: MakeFs,
     proxy: FaultProxy,
     bucket: str,
@@ -114,7 +114,7 @@ def test_a_body_may_be_cut_at_any_byte(
 
 @every_read
 @pytest.mark.parametrize("local_expiry_check", [False, True])
-def test_an_object_that_changes_meanwhile_has_expired(
+def test_changed_object_has_expired(
     make_fs: MakeFs,
     proxy: FaultProxy,
     bucket: str,
@@ -139,9 +139,7 @@ def test_an_object_that_changes_meanwhile_has_expired(
         read(fs, f"{bucket}/data")
 
 
-def test_a_file_of_known_size_is_read_in_one_version(
-    make_fs: MakeFs, bucket: str, put: PutObjects
-) -> None:
+def test_file_keeps_one_version(make_fs: MakeFs, bucket: str, put: PutObjects) -> None:
     put({"data": SMALL})
     file = make_fs().open(f"{bucket}/data", size=200, cache_type="none")
     assert file.read(10) == SMALL[:10]
@@ -152,7 +150,7 @@ def test_a_file_of_known_size_is_read_in_one_version(
         file.read(10)
 
 
-def test_a_server_that_ignores_the_range_is_noticed(
+def test_ignored_range_is_noticed(
     make_fs: MakeFs, proxy: FaultProxy, bucket: str, put: PutObjects
 ) -> None:
     put({"data": SMALL})
@@ -167,7 +165,7 @@ def test_a_server_that_ignores_the_range_is_noticed(
 
 
 @pytest.mark.parametrize("missing", ["nothing", "nothing/below"])
-def test_a_missing_object_costs_one_get(
+def test_missing_object_costs_one_get(
     make_fs: MakeFs, proxy: FaultProxy, bucket: str, put: PutObjects, missing: str
 ) -> None:
     put({"data": SMALL})

@@ -68,9 +68,7 @@ def joined(files: list[bytes]) -> bytes:
     return b"".join(out)
 
 
-def test_a_glob_of_avro_files_is_one_avro_file(
-    fs: AvroGlobFileSystem, bucket: str, three: list[bytes]
-) -> None:
+def test_avro_glob_is_one_file(fs: AvroGlobFileSystem, bucket: str, three: list[bytes]) -> None:
     with fs.open(f"{bucket}/day=*/part-*.avro") as file:
         assert list(fastavro.reader(file)) == users(900)
 
@@ -78,9 +76,7 @@ def test_a_glob_of_avro_files_is_one_avro_file(
         assert file.read() == joined(three)
 
 
-def test_ranges_may_be_read_in_any_order(
-    fs: AvroGlobFileSystem, bucket: str, three: list[bytes]
-) -> None:
+def test_ranges_in_any_order(fs: AvroGlobFileSystem, bucket: str, three: list[bytes]) -> None:
     whole = joined(three)
     places = random.Random(4)
 
@@ -94,7 +90,7 @@ def test_ranges_may_be_read_in_any_order(
                 assert file.read(length) == whole[start : start + length]
 
 
-def test_opening_costs_the_listing_and_one_get_a_file(
+def test_open_costs_one_get_per_file(
     make_fs: MakeFs, proxy: FaultProxy, bucket: str, three: list[bytes]
 ) -> None:
     fs = make_fs(proxy.storage_options)
@@ -110,7 +106,7 @@ def test_opening_costs_the_listing_and_one_get_a_file(
     assert proxy.count() == 3
 
 
-def test_a_file_survives_pickling_at_its_place(
+def test_file_pickles_at_its_position(
     fs: AvroGlobFileSystem, bucket: str, three: list[bytes]
 ) -> None:
     file = fs.open(f"{bucket}/day=*/*.avro")
@@ -126,7 +122,7 @@ def test_a_file_survives_pickling_at_its_place(
         file.read()
 
 
-def test_files_with_one_sync_marker_are_joined_as_they_are(
+def test_equal_markers_join_as_they_are(
     fs: AvroGlobFileSystem, bucket: str, put: PutObjects
 ) -> None:
     put({"1.avro": user_file(10), "2.avro": user_file(10, 10)})
@@ -135,9 +131,7 @@ def test_files_with_one_sync_marker_are_joined_as_they_are(
         assert list(fastavro.reader(file)) == users(20)
 
 
-def test_files_without_records_add_nothing(
-    fs: AvroGlobFileSystem, bucket: str, put: PutObjects
-) -> None:
+def test_empty_files_add_nothing(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     files = [user_file(0), user_file(5), user_file(0, sync_marker=B_MARKER)]
     put({f"{i}.avro": file for i, file in enumerate(files)})
 
@@ -146,9 +140,7 @@ def test_files_without_records_add_nothing(
         assert list(fastavro.reader(file)) == users(5)
 
 
-def test_a_range_in_the_middle_that_leaves_a_doubt_is_settled_by_what_is_before_it(
-    fs: AvroGlobFileSystem, bucket: str, put: PutObjects
-) -> None:
+def test_doubtful_range_is_settled(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     content = b"x" * 200 + B_MARKER + b"no block follows" * 20
     start = header("bytes")[:-16]
     second = start + B_MARKER + block(content, 1, B_MARKER) * 3
@@ -165,9 +157,7 @@ def test_a_range_in_the_middle_that_leaves_a_doubt_is_settled_by_what_is_before_
 # --- what does not go together ---
 
 
-def test_the_first_file_with_another_codec_is_named(
-    fs: AvroGlobFileSystem, bucket: str, put: PutObjects
-) -> None:
+def test_other_codec_is_named(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     put({"1.avro": user_file(1), "2.avro": user_file(1), "3.avro": user_file(1, codec="deflate")})
 
     with pytest.raises(
@@ -176,9 +166,7 @@ def test_the_first_file_with_another_codec_is_named(
         fs.open(f"{bucket}/*.avro")
 
 
-def test_the_first_file_with_another_schema_is_named_with_the_field(
-    fs: AvroGlobFileSystem, bucket: str, put: PutObjects
-) -> None:
+def test_other_schema_is_named(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     put(
         {
             "1.avro": avro_file([], record_schema({"a": "int", "b": "string"})),
@@ -202,7 +190,7 @@ def test_the_first_file_with_another_schema_is_named_with_the_field(
     ],
     ids=["fields", "branches", "nested branches"],
 )
-def test_another_order_is_refused_with_what_to_call_instead(
+def test_other_field_order_is_refused(
     fs: AvroGlobFileSystem, bucket: str, put: PutObjects, one: Any, two: Any
 ) -> None:
     put({"1.avro": avro_file([], one), "2.avro": avro_file([], two)})
@@ -211,7 +199,7 @@ def test_another_order_is_refused_with_what_to_call_instead(
         fs.open(f"{bucket}/*.avro")
 
 
-def test_logical_types_that_differ_are_refused(
+def test_other_logical_type_is_refused(
     fs: AvroGlobFileSystem, bucket: str, put: PutObjects
 ) -> None:
     def decimal(scale: int) -> Any:
@@ -228,7 +216,7 @@ def test_logical_types_that_differ_are_refused(
         fs.open(f"{bucket}/*.avro")
 
 
-def test_docs_and_defaults_and_formatting_do_not_matter(
+def test_docs_and_format_do_not_matter(
     fs: AvroGlobFileSystem, bucket: str, put: PutObjects
 ) -> None:
     documented = {
@@ -250,7 +238,7 @@ def test_docs_and_defaults_and_formatting_do_not_matter(
         (user_file(1)[:50], "ends within its Avro header"),
     ],
 )
-def test_a_file_that_is_not_avro_is_named(
+def test_non_avro_file_is_named(
     fs: AvroGlobFileSystem, bucket: str, put: PutObjects, content: bytes, message: str
 ) -> None:
     put({"1.avro": user_file(1), "2.avro": content})
@@ -259,9 +247,7 @@ def test_a_file_that_is_not_avro_is_named(
         fs.open(f"{bucket}/*.avro")
 
 
-def test_a_corrupt_block_is_named_with_file_index_and_byte(
-    fs: AvroGlobFileSystem, bucket: str, put: PutObjects
-) -> None:
+def test_corrupt_block_is_located(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     good = header("bytes")[:-16] + B_MARKER + block(b"first", 1, B_MARKER)
     put(
         {
@@ -275,7 +261,7 @@ def test_a_corrupt_block_is_named_with_file_index_and_byte(
         file.read()
 
 
-def test_an_object_that_changes_after_opening_is_noticed(
+def test_changed_object_is_noticed(
     fs: AvroGlobFileSystem, bucket: str, put: PutObjects, three: list[bytes]
 ) -> None:
     file = fs.open(f"{bucket}/day=*/part-*.avro")
@@ -288,9 +274,7 @@ def test_an_object_that_changes_after_opening_is_noticed(
 # --- which names are globs ---
 
 
-def test_an_object_of_that_very_name_is_preferred(
-    fs: AvroGlobFileSystem, bucket: str, put: PutObjects
-) -> None:
+def test_exact_name_is_preferred(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     names = ["a*.txt", "a[1].txt", "{x,y}.txt", "a**b"]
     put({"a1.txt": b"no", "x.txt": b"no", **{name: name.encode() for name in names}})
 
@@ -299,16 +283,12 @@ def test_an_object_of_that_very_name_is_preferred(
             assert file.read() == name.encode()
 
 
-def test_nothing_matched_is_an_error_that_names_the_pattern(
-    fs: AvroGlobFileSystem, bucket: str
-) -> None:
+def test_no_match_names_the_pattern(fs: AvroGlobFileSystem, bucket: str) -> None:
     with pytest.raises(FileNotFoundError, match=r"no\*such"):
         fs.open(f"{bucket}/no*such.avro")
 
 
-def test_names_with_magic_characters_are_written_as_they_are(
-    fs: AvroGlobFileSystem, bucket: str
-) -> None:
+def test_writes_take_names_literally(fs: AvroGlobFileSystem, bucket: str) -> None:
     with fs.open(f"{bucket}/a*.txt", "wb") as file:
         file.write(b"content")
 
@@ -327,7 +307,7 @@ def test_names_with_magic_characters_are_written_as_they_are(
         ("parquet.gz", "read_parquet"),
     ],
 )
-def test_formats_that_cannot_be_joined_say_what_to_call(
+def test_unjoinable_formats_advise(
     fs: AvroGlobFileSystem, bucket: str, put: PutObjects, suffix: str, instead: str
 ) -> None:
     put({f"1.{suffix}": b"PAR1", f"2.{suffix}": b"PAR1"})
@@ -336,27 +316,21 @@ def test_formats_that_cannot_be_joined_say_what_to_call(
         fs.open(f"{bucket}/*.{suffix}")
 
 
-def test_a_single_match_is_opened_whatever_it_is(
-    fs: AvroGlobFileSystem, bucket: str, put: PutObjects
-) -> None:
+def test_single_match_may_be_anything(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     put({"part-1.parquet": b"PAR1 and more"})
 
     with fs.open(f"{bucket}/*.parquet") as file:
         assert file.read() == b"PAR1 and more"
 
 
-def test_files_of_different_formats_are_refused_by_name(
-    fs: AvroGlobFileSystem, bucket: str, put: PutObjects
-) -> None:
+def test_mixed_formats_are_refused(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     put({"1.csv": b"", "2.csv.gz": b""})
 
     with pytest.raises(CannotJoinError, match=r"2\.csv\.gz and .*1\.csv have different formats"):
         fs.open(f"{bucket}/*")
 
 
-def test_avro_files_are_known_by_their_first_bytes_when_the_name_does_not_tell(
-    fs: AvroGlobFileSystem, bucket: str, put: PutObjects
-) -> None:
+def test_magic_bytes_tell_avro(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     put({"part-1": user_file(2), "part-2": user_file(2, 2)})
 
     with fs.open(f"{bucket}/part-*") as file:
@@ -366,7 +340,7 @@ def test_avro_files_are_known_by_their_first_bytes_when_the_name_does_not_tell(
 # --- other libraries ---
 
 
-def test_any_reader_takes_a_glob_url(
+def test_any_reader_takes_a_glob(
     endpoint: Endpoint, bucket: str, put: PutObjects, three: list[bytes]
 ) -> None:
     options = endpoint.storage_options

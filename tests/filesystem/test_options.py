@@ -45,9 +45,7 @@ def test_invalid_options_are_refused(options: dict[str, Any], message: str) -> N
         AvroGlobFileSystem(**options)
 
 
-def test_options_may_be_positional_as_s3fs_has_them(
-    endpoint: Endpoint, bucket: str, put: PutObjects
-) -> None:
+def test_options_may_be_positional(endpoint: Endpoint, bucket: str, put: PutObjects) -> None:
     put({"a": b"1"})
 
     fs = AvroGlobFileSystem(False, endpoint.url, endpoint.key, endpoint.secret, max_retries=1)
@@ -57,16 +55,14 @@ def test_options_may_be_positional_as_s3fs_has_them(
     assert pickle.loads(pickle.dumps(fs)).ls(bucket) == [f"{bucket}/a"]
 
 
-def test_positional_options_are_checked_as_a_signature_would() -> None:
+def test_positional_options_are_checked() -> None:
     with pytest.raises(TypeError):
         AvroGlobFileSystem(True, anon=False)
     with pytest.raises(TypeError):
         AvroGlobFileSystem(*[None] * 40)
 
 
-def test_names_of_other_tools_reach_the_endpoint(
-    endpoint: Endpoint, bucket: str, put: PutObjects
-) -> None:
+def test_other_tools_names_work(endpoint: Endpoint, bucket: str, put: PutObjects) -> None:
     put({"a": b"1"})
 
     fs = AvroGlobFileSystem(
@@ -79,7 +75,7 @@ def test_names_of_other_tools_reach_the_endpoint(
     assert fs.ls(bucket) == [f"{bucket}/a"]
 
 
-def test_given_options_win_over_environment_variables(
+def test_options_beat_the_environment(
     endpoint: Endpoint, bucket: str, put: PutObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put({"a": b"1"})
@@ -91,7 +87,7 @@ def test_given_options_win_over_environment_variables(
 
 
 @pytest.mark.parametrize("protocol", ["avroglob", "s3"])
-def test_the_configuration_of_fsspec_applies(
+def test_fsspec_config_applies(
     endpoint: Endpoint,
     bucket: str,
     put: PutObjects,
@@ -108,7 +104,7 @@ def test_the_configuration_of_fsspec_applies(
     assert (fs.config.max_retries, fs.batch_size) == (4, 7)
 
 
-def test_given_options_win_over_the_configuration_of_fsspec(
+def test_options_beat_fsspec_config(
     endpoint: Endpoint, bucket: str, put: PutObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put({"a": b"1"})
@@ -136,7 +132,7 @@ def test_batch_size_may_be_text(fs: AvroGlobFileSystem, value: Any) -> None:
     assert AvroGlobFileSystem(batch_size=value, skip_instance_cache=True).batch_size == 5
 
 
-def test_anonymous_requests_are_not_signed(
+def test_anon_is_not_signed(
     proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects
 ) -> None:
     put({"a": b"1"})
@@ -150,7 +146,7 @@ def test_anonymous_requests_are_not_signed(
     assert not any("authorization" in request.headers for request in proxy.requests)
 
 
-def test_requester_pays_is_told_with_every_request(
+def test_requester_pays_goes_everywhere(
     proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects
 ) -> None:
     put({"a": b"1"})
@@ -195,7 +191,7 @@ copiers = pytest.mark.parametrize("copy", [copy_by_pickle, copy_by_json, copy_by
 
 
 @copiers
-def test_a_copy_works_as_the_original_does(
+def test_copy_works(
     make_fs: MakeFs, bucket: str, put: PutObjects, copy: Callable[[AvroGlobFileSystem], Any]
 ) -> None:
     put({"a": b"1"})
@@ -208,7 +204,7 @@ def test_a_copy_works_as_the_original_does(
 @pytest.mark.parametrize(
     "retry", [POLICY, RetryPolicy(), POLICY.to_dict(), {"max_retries": 4}, 4, None], ids=repr
 )
-def test_a_copy_has_the_same_configuration(
+def test_copy_has_same_config(
     make_fs: MakeFs, copy: Callable[[AvroGlobFileSystem], Any], retry: Any
 ) -> None:
     fs = make_fs(retry=retry, listing_concurrency="8", use_listings_cache=False)
@@ -221,7 +217,7 @@ def test_a_copy_has_the_same_configuration(
     assert not copied.memory.enabled
 
 
-def test_a_pickled_copy_equals_the_original(endpoint: Endpoint) -> None:
+def test_pickled_copy_is_equal(endpoint: Endpoint) -> None:
     fs = AvroGlobFileSystem(**endpoint.storage_options, retry=POLICY)
     fs.to_json()
     AvroGlobFileSystem.clear_instance_cache()
@@ -233,7 +229,7 @@ def test_a_pickled_copy_equals_the_original(endpoint: Endpoint) -> None:
 
 
 @copiers
-def test_options_that_are_none_do_not_hinder_a_copy(
+def test_none_options_survive_copying(
     make_fs: MakeFs, copy: Callable[[AvroGlobFileSystem], Any]
 ) -> None:
     fs = make_fs(token=None, retry={"timeout": None}, client_kwargs=None)
@@ -242,7 +238,7 @@ def test_options_that_are_none_do_not_hinder_a_copy(
 
 
 @copiers
-def test_a_copy_of_one_with_positional_options_has_the_same_configuration(
+def test_positional_options_survive_copy(
     endpoint: Endpoint, copy: Callable[[AvroGlobFileSystem], Any]
 ) -> None:
     fs = AvroGlobFileSystem(False, endpoint.url, endpoint.key, endpoint.secret, retry=POLICY)
@@ -251,7 +247,7 @@ def test_a_copy_of_one_with_positional_options_has_the_same_configuration(
 
 
 @copiers
-def test_a_copy_works_where_the_configuration_of_fsspec_is_another(
+def test_copy_ignores_other_config(
     endpoint: Endpoint,
     bucket: str,
     put: PutObjects,
@@ -270,7 +266,7 @@ def test_a_copy_works_where_the_configuration_of_fsspec_is_another(
     assert copied.ls(bucket) == [f"{bucket}/a"]
 
 
-def test_it_travels_to_a_spawned_process(make_fs: MakeFs, bucket: str, put: PutObjects) -> None:
+def test_spawned_process_reads(make_fs: MakeFs, bucket: str, put: PutObjects) -> None:
     put({"a": b"content"})
     fs = make_fs(retry=POLICY)
     fs.ls(bucket)
@@ -282,7 +278,7 @@ def test_it_travels_to_a_spawned_process(make_fs: MakeFs, bucket: str, put: PutO
     assert (content, found) == (b"content", [f"{bucket}/a"])
 
 
-def test_an_open_file_can_be_pickled(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
+def test_open_file_pickles(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     put({"a": b"content"})
     with fs.open(f"{bucket}/a") as file:
         file.read(3)
@@ -290,14 +286,14 @@ def test_an_open_file_can_be_pickled(fs: AvroGlobFileSystem, bucket: str, put: P
             assert copied.read() == b"tent"
 
 
-def test_the_same_options_give_the_same_instance(endpoint: Endpoint) -> None:
+def test_same_options_same_instance(endpoint: Endpoint) -> None:
     options = {**endpoint.storage_options, "retry": POLICY}
 
     assert AvroGlobFileSystem(**options) is AvroGlobFileSystem(**options)
     assert AvroGlobFileSystem(**options) is not AvroGlobFileSystem(**{**options, "retry": 1})
 
 
-def test_no_credential_shows_in_representations(make_fs: MakeFs) -> None:
+def test_repr_hides_credentials(make_fs: MakeFs) -> None:
     fs = make_fs(key="AKIA-nowhere", secret="s3cr3t-nowhere", token="t0ken-nowhere")
 
     shown = f"{fs!r} {fs} {fs.config!r} {fs.retry_policy!r}"

@@ -34,7 +34,7 @@ LISTINGS: dict[str, Callable[[AvroGlobFileSystem, str], object]] = {
 
 
 @pytest.mark.parametrize("listing", LISTINGS.values(), ids=list(LISTINGS))
-def test_asking_about_a_listed_object_costs_no_request(
+def test_listed_object_costs_nothing(
     proxy: FaultProxy,
     make_fs: MakeFs,
     bucket: str,
@@ -70,7 +70,7 @@ def test_asking_about_a_listed_object_costs_no_request(
     )
 
 
-def test_opening_a_listed_object_costs_the_get_alone(
+def test_listed_object_opens_with_one_get(
     proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects
 ) -> None:
     put({"key": b"content"})
@@ -111,7 +111,7 @@ QUESTIONS: dict[str, Callable[[s3fs.S3FileSystem, str], Any]] = {
     ],
     ids=["glob", "glob of a level", "glob with detail", "find", "find with detail", "ls"],
 )
-def test_a_listed_path_costs_no_further_request(
+def test_listed_path_costs_nothing(
     counted: AvroGlobFileSystem,
     reference: s3fs.S3FileSystem,
     proxy: FaultProxy,
@@ -128,7 +128,7 @@ def test_a_listed_path_costs_no_further_request(
             assert answer == ask(reference, path), name
 
 
-def test_a_path_that_was_not_listed_is_requested(
+def test_unlisted_path_is_requested(
     counted: AvroGlobFileSystem, proxy: FaultProxy, forest: str
 ) -> None:
     for name, ask in QUESTIONS.items():
@@ -139,7 +139,7 @@ def test_a_path_that_was_not_listed_is_requested(
         assert proxy.requests, name
 
 
-def test_a_listed_directory_costs_no_further_request(
+def test_listed_directory_costs_nothing(
     counted: AvroGlobFileSystem, proxy: FaultProxy, forest: str
 ) -> None:
     assert counted.glob(f"{forest}/c/*/") == [f"{forest}/c/{n}" for n in ("d", "d0", "éé")]
@@ -152,9 +152,7 @@ def test_a_listed_directory_costs_no_further_request(
     assert proxy.requests == []
 
 
-def test_a_listed_bucket_keeps_its_name(
-    fs: AvroGlobFileSystem, bucket: str, put: PutObjects
-) -> None:
+def test_listed_bucket_keeps_its_name(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     put({"dir/key": b"1"})
 
     for pattern in ("**", "**/key", "*"):
@@ -165,7 +163,7 @@ def test_a_listed_bucket_keeps_its_name(
 
 
 @pytest.mark.parametrize("pattern", ["*", "**", "dir*"])
-def test_an_object_with_objects_below_it_is_a_directory_too(
+def test_object_may_be_a_directory(
     fs: AvroGlobFileSystem, bucket: str, put: PutObjects, pattern: str
 ) -> None:
     put({"dir": b"1", "dir/key": b"2"})
@@ -183,7 +181,7 @@ def write(fs: s3fs.S3FileSystem, path: str, content: bytes) -> None:
         file.write(content)
 
 
-def test_an_object_becomes_a_directory_when_something_is_written_below_it(
+def test_write_below_makes_a_directory(
     fs: AvroGlobFileSystem, bucket: str, put: PutObjects
 ) -> None:
     put({"dir": b"1"})
@@ -212,9 +210,7 @@ WRITES: dict[str, Callable[[AvroGlobFileSystem, str], object]] = {
 
 
 @pytest.mark.parametrize("scheme", ["", "avroglob://"])
-def test_its_own_writes_are_seen_after_a_listing(
-    make_fs: MakeFs, bucket: str, put: PutObjects, scheme: str
-) -> None:
+def test_own_writes_are_seen(make_fs: MakeFs, bucket: str, put: PutObjects, scheme: str) -> None:
     path = f"{bucket}/key"
     fs, other = make_fs(), make_fs(use_listings_cache=False)
     for name, change in WRITES.items():
@@ -243,7 +239,7 @@ CHANGES: dict[str, Callable[[s3fs.S3FileSystem, str], Any]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_own_changes_are_seen_at_once(
+def test_own_changes_are_seen(
     fs: AvroGlobFileSystem,
     reference: s3fs.S3FileSystem,
     bucket: str,
@@ -261,9 +257,7 @@ def test_own_changes_are_seen_at_once(
 # --- what is forgotten ----------------------------------------------------------------------------
 
 
-def test_refresh_shows_what_others_wrote(
-    fs: AvroGlobFileSystem, bucket: str, put: PutObjects
-) -> None:
+def test_refresh_shows_others_writes(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
     put({"key": b"before"})
     path = f"{bucket}/key"
     fs.glob(f"{bucket}/*")
@@ -275,7 +269,7 @@ def test_refresh_shows_what_others_wrote(
     assert fs.size(path) == 10
 
 
-def test_the_next_glob_shows_what_others_wrote(
+def test_next_glob_shows_others_writes(
     fs: AvroGlobFileSystem, bucket: str, tree: list[str], put: PutObjects
 ) -> None:
     before = fs.glob(f"{bucket}/c/*")
@@ -285,7 +279,7 @@ def test_the_next_glob_shows_what_others_wrote(
 
 
 @pytest.mark.parametrize("scope", [None, "c", "c/i.csv"])
-def test_an_invalidated_path_is_requested_again(
+def test_invalidated_path_is_requested(
     counted: AvroGlobFileSystem, proxy: FaultProxy, forest: str, scope: str | None
 ) -> None:
     counted.glob(f"{forest}/c/*")
@@ -295,9 +289,7 @@ def test_an_invalidated_path_is_requested_again(
     assert proxy.count("HeadObject") == 1
 
 
-def test_an_expired_path_is_requested_again(
-    make_fs: MakeFs, proxy: FaultProxy, forest: str
-) -> None:
+def test_expired_path_is_requested(make_fs: MakeFs, proxy: FaultProxy, forest: str) -> None:
     fs = make_fs(proxy.storage_options, listings_expiry_time=0)
     fs.glob(f"{forest}/c/*")
     proxy.clear()
@@ -306,7 +298,7 @@ def test_an_expired_path_is_requested_again(
 
 
 @pytest.mark.parametrize("list_", ["glob", "ls"])
-def test_a_listing_during_a_write_is_not_cached(
+def test_listing_during_write_not_cached(
     proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects, list_: str
 ) -> None:
     put({"a/x": b"1"})
@@ -322,7 +314,7 @@ def test_a_listing_during_a_write_is_not_cached(
 
 
 @pytest.mark.parametrize("options", [{"use_listings_cache": "false"}, {"version_aware": True}])
-def test_without_listings_cache_nothing_is_cached(
+def test_cache_can_be_off(
     proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects, options: dict[str, Any]
 ) -> None:
     put({"key": b"1"})

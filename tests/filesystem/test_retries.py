@@ -8,9 +8,7 @@ import logging
 import socket
 import traceback
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import s3fs
@@ -31,6 +29,9 @@ from tests.support.calls import (
     Operation,
     bucket_of,
     write_parts,
+)
+from tests.support.fault_table import (
+    FAULTS,
 )
 from tests.support.proxy import FaultProxy
 from tests.support.servers import LOOPBACK
@@ -69,66 +70,6 @@ head_get_list_put = pytest.mark.parametrize(
 # --- how often ------------------------------------------------------------------------------------
 
 
-class Fault(NamedTuple):
-    """What always happens to an operation, and how many requests it then makes of one."""
-
-    inject: Callable[[FaultProxy, str], None]
-    requests: int
-    where: Callable[[str], bool] = lambda operation: True
-
-
-def answers(status: int, code: str = "Unheard") -> Callable[[FaultProxy, str], None]:
-    return lambda proxy, operation: proxy.fail(operation, status, code)
-
-
-def sends(status: int, body: bytes) -> Callable[[FaultProxy, str], None]:
-    return lambda proxy, operation: proxy.fail(operation, status, body=body)
-
-
-def has_body(operation: str) -> bool:
-    """Whether the operation's answer is XML."""
-    return operation in (
-        "CopyObject",
-        "CreateMultipartUpload",
-        "DeleteObjects",
-        "GetBucketVersioning",
-        "GetObjectTagging",
-        "ListBuckets",
-        "ListMultipartUploads",
-        "ListObjectsV2",
-    )
-
-
-def is_no_head(operation: str) -> bool:
-    """False where botocore asks once more, since the bucket may be in another region."""
-    return operation != "HeadObject"
-
-
-PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body><p>Hello</body></html>"
-WELL_FORMED_PAGE = b"<html><body><h1>Sorry</h1></body></html>"
-FAULTS: dict[str, Fault] = {
-    **{f"status {status}": Fault(answers(status), 3) for status in (408, 429, 500, 502, 503, 504)},
-    **{f"status {status}": Fault(answers(status), 1) for status in (403, 404, 409, 418, 501)},
-    "status 400": Fault(answers(400), 1, is_no_head),
-    "SlowDown": Fault(answers(503, "SlowDown"), 3),
-    "InternalError": Fault(answers(500, "InternalError"), 3),
-    "access denied": Fault(answers(403, "AccessDenied"), 1),
-    "token expired": Fault(answers(400, "ExpiredToken"), 1, is_no_head),
-    "clock skew": Fault(answers(403, "RequestTimeTooSkewed"), 1),
-    "dropped": Fault(lambda proxy, operation: proxy.drop(operation), 3),
-    "a proxy's 502": Fault(sends(502, PAGE), 3),
-    "a proxy's 403": Fault(sends(403, WELL_FORMED_PAGE), 1),
-    "an error behind 200": Fault(answers(200, "InternalError"), 3, has_body),
-    "a final error behind 200": Fault(answers(200, "AccessDenied"), 1, has_body),
-    "a page for an answer": Fault(sends(200, PAGE), 3, has_body),
-    "a well-formed page": Fault(sends(200, WELL_FORMED_PAGE), 3, has_body),
-    "text for an answer": Fault(sends(200, b"OK"), 3, has_body),
-    "nothing for an answer": Fault(sends(200, b""), 3, has_body),
-    "XML cut short": Fault(
-        sends(200, b"<?xml version='1.0'?>\n<ListBucketResult><Name>b</Na"), 3, has_body
-    ),
-}
-
 USUAL = ("status 503", "status 404", "access denied", "dropped", "nothing for an answer")
 
 
@@ -140,7 +81,7 @@ USUAL = ("status 503", "status 404", "access denied", "dropped", "nothing for an
         *((*OPERATIONS[f"write: {name}"], tuple(FAULTS)) for name in ("cp_file", "rm")),
     ],
 )
-def test_requests_at_the_server_for_every_fault(
+def test_faults_cost_stated_requests(
     fs: AvroGlobFileSystem,
     proxy: FaultProxy,
     path: str,
@@ -173,7 +114,7 @@ def test_requests_at_the_server_for_every_fault(
 
 
 @head_get_list_put
-def test_what_is_always_unavailable_says_so(
+def test_lasting_503_says_so(
     fs: AvroGlobFileSystem, proxy: FaultProxy, path: str, operation: str, run: Operation
 ) -> None:
     proxy.fail(operation, 503)
@@ -200,7 +141,7 @@ SINGLE_FAILURES = {
 
 
 @pytest.mark.parametrize(("operation", "run"), SINGLE_FAILURES.values(), ids=list(SINGLE_FAILURES))
-def test_a_single_failure_goes_unnoticed(
+def test_single_failure_is_hidden(
     fs: AvroGlobFileSystem,
     proxy: FaultProxy,
     path: str,
@@ -217,7 +158,7 @@ def test_a_single_failure_goes_unnoticed(
 
 
 @head_get_list_put
-def test_without_retries_everything_is_tried_once(
+def test_no_retries_try_once(
     proxy: FaultProxy, make_fs: MakeFs, path: str, operation: str, run: Operation
 ) -> None:
     fs = make_fs(proxy.storage_options, session=SESSION, max_retries=0)
@@ -230,7 +171,7 @@ def test_without_retries_everything_is_tried_once(
 
 
 @head_get_list_put
-def test_a_dropped_connection_is_tried_three_times_new_or_used(
+def test_dropped_connection_tries_thrice(
     fs: AvroGlobFileSystem,
     proxy: FaultProxy,
     path: str,
@@ -257,7 +198,7 @@ def test_a_dropped_connection_is_tried_three_times_new_or_used(
 
 @pytest.mark.parametrize("after", [0, 30])
 @pytest.mark.parametrize("run", [READS["ls"][1], READS["find"][1], READS["glob"][1]])
-def test_a_listing_cut_short_is_tried_three_times(
+def test_cut_listing_tries_thrice(
     fs: AvroGlobFileSystem,
     proxy: FaultProxy,
     path: str,
@@ -275,7 +216,7 @@ def test_a_listing_cut_short_is_tried_three_times(
 
 
 @pytest.mark.parametrize("run", [READS["cat_file"][1], READS["open"][1]])
-def test_a_body_that_never_begins_is_tried_three_times(
+def test_missing_body_tries_thrice(
     fs: AvroGlobFileSystem, proxy: FaultProxy, path: str, waits: Waits, run: Operation
 ) -> None:
     proxy.cut("GetObject", after=0)
@@ -287,7 +228,7 @@ def test_a_body_that_never_begins_is_tried_three_times(
     assert waits == [1.0, 2.0]
 
 
-def test_an_upload_whose_completion_fails_is_tried_three_times_and_taken_back(
+def test_failed_completion_is_taken_back(
     fs: AvroGlobFileSystem, proxy: FaultProxy, path: str
 ) -> None:
     proxy.fail("CompleteMultipartUpload", 200, "InternalError")
@@ -300,7 +241,7 @@ def test_an_upload_whose_completion_fails_is_tried_three_times_and_taken_back(
     assert fs.list_multipart_uploads(bucket_of(path)) == []
 
 
-def test_each_page_of_a_versioned_listing_is_tried_three_times(
+def test_version_pages_try_thrice(
     proxy: FaultProxy, make_fs: MakeFs, path: str, waits: Waits
 ) -> None:
     fs = make_fs(proxy.storage_options, session=SESSION, version_aware=True, retry={"jitter": 0})
@@ -315,7 +256,7 @@ def test_each_page_of_a_versioned_listing_is_tried_three_times(
 
 
 @pytest.mark.parametrize("mode", ["legacy", "standard", "adaptive"])
-def test_retries_asked_of_botocore_do_not_multiply(
+def test_botocore_retries_do_not_multiply(
     proxy: FaultProxy, make_fs: MakeFs, path: str, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "7")
@@ -332,7 +273,7 @@ def test_retries_asked_of_botocore_do_not_multiply(
         assert most_repeated(proxy, operation) == 3
 
 
-def test_a_server_that_is_not_there_is_tried_three_times(make_fs: MakeFs, waits: Waits) -> None:
+def test_absent_server_tries_thrice(make_fs: MakeFs, waits: Waits) -> None:
     with socket.socket() as taken:
         taken.bind((LOOPBACK, 0))  # and never listens
         fs = make_fs(
@@ -348,7 +289,7 @@ def test_a_server_that_is_not_there_is_tried_three_times(make_fs: MakeFs, waits:
 
 
 @pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("86400", 30.0), ("0", 0.0)])
-def test_the_wait_that_the_server_asks_for_is_kept(
+def test_retry_after_is_kept(
     fs: AvroGlobFileSystem,
     proxy: FaultProxy,
     path: str,
@@ -363,7 +304,7 @@ def test_the_wait_that_the_server_asks_for_is_kept(
     assert waits == [seconds, seconds]
 
 
-def test_a_timeout_bounds_an_operation(proxy: FaultProxy, make_fs: MakeFs, path: str) -> None:
+def test_timeout_bounds_an_operation(proxy: FaultProxy, make_fs: MakeFs, path: str) -> None:
     fs = make_fs(proxy.storage_options, retry={"timeout": 0.05})
     fs.connect()
     proxy.delay("HeadObject", seconds=3600)
@@ -425,7 +366,7 @@ def _s3fs_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_s3fs_settings")
 @head_get_list_put
-def test_the_error_handler_of_s3fs_is_asked(
+def test_s3fs_error_handler_is_asked(
     fs: AvroGlobFileSystem,
     proxy: FaultProxy,
     path: str,
@@ -446,7 +387,7 @@ def test_the_error_handler_of_s3fs_is_asked(
 
 
 @pytest.mark.usefixtures("_s3fs_settings")
-def test_the_errors_added_to_those_of_s3fs_are_retried(
+def test_added_s3fs_errors_are_retried(
     fs: AvroGlobFileSystem, proxy: FaultProxy, path: str, waits: Waits
 ) -> None:
     s3fs.core.add_retryable_error(ClientError)

@@ -60,7 +60,7 @@ def s3_classes() -> list[str]:
 # --- undoing --------------------------------------------------------------------------------------
 
 
-def test_plain_call_holds_until_it_is_undone() -> None:
+def test_call_holds_until_undone() -> None:
     route = use_for_s3()
     assert s3_classes() == ["AvroGlobFileSystem"] * 2
 
@@ -71,7 +71,7 @@ def test_plain_call_holds_until_it_is_undone() -> None:
 
 
 @pytest.mark.parametrize("before", [{}, {"s3": s3fs.S3FileSystem}, {"s3a": AvroGlobFileSystem}])
-def test_block_leaves_the_registry_as_it_was(before: dict[str, type]) -> None:
+def test_block_restores_the_registry(before: dict[str, type]) -> None:
     for protocol in ("s3", "s3a"):
         _registry.pop(protocol, None)
     _registry.update(before)
@@ -91,7 +91,7 @@ def test_routes_may_end_in_any_order() -> None:
             assert (s3_classes() == ["S3FileSystem"] * 2) == (count == 3), order
 
 
-def test_class_registered_in_the_meantime_stays() -> None:
+def test_later_registration_stays() -> None:
     class Other(s3fs.S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         pass
 
@@ -101,7 +101,7 @@ def test_class_registered_in_the_meantime_stays() -> None:
     assert s3_classes() == ["Other", "S3FileSystem"]
 
 
-def test_threads_may_open_and_end_routes_at_once() -> None:
+def test_threads_may_route_at_once() -> None:
     def route(_: int) -> str:
         with use_for_s3():
             return fsspec.get_filesystem_class("s3").__name__
@@ -111,7 +111,7 @@ def test_threads_may_open_and_end_routes_at_once() -> None:
     assert s3_classes() == ["S3FileSystem"] * 2
 
 
-def test_instances_made_before_stay_what_they_are(endpoint: Endpoint) -> None:
+def test_earlier_instances_stay(endpoint: Endpoint) -> None:
     before = fsspec.filesystem("s3", **endpoint.storage_options)
 
     with use_for_s3():
@@ -126,7 +126,7 @@ def test_instances_made_before_stay_what_they_are(endpoint: Endpoint) -> None:
 # --- consumers in a process -----------------------------------------------------------------------
 
 
-def test_pandas_is_served_while_it_holds(url: str, options: dict[str, Any]) -> None:
+def test_pandas_is_served(url: str, options: dict[str, Any]) -> None:
     with use_for_s3():
         frame = pd.read_csv(f"{url}/part-0.csv", storage_options=options)
     pd.testing.assert_frame_equal(frame, FRAMES["dir/part-0.csv"])
@@ -135,16 +135,14 @@ def test_pandas_is_served_while_it_holds(url: str, options: dict[str, Any]) -> N
         pd.read_csv(f"{url}/part-0.csv", storage_options=options)
 
 
-def test_dask_is_served_in_workers_that_were_told_nothing(
-    url: str, options: dict[str, Any]
-) -> None:
+def test_dask_workers_are_served(url: str, options: dict[str, Any]) -> None:
     with use_for_s3(), dask.config.set(scheduler="processes", num_workers=1):
         frame = dd.read_csv(f"{url}/part-*.csv", storage_options=options).compute()
 
     assert frame["n"].to_list() == [0, 10, 1, 11]
 
 
-def test_duckdb_reads_s3_urls_through_it(url: str, options: dict[str, Any]) -> None:
+def test_duckdb_is_served(url: str, options: dict[str, Any]) -> None:
     with use_for_s3(), duckdb.connect() as connection:
         connection.register_filesystem(fsspec.filesystem("s3", **options))
         found = connection.sql(f"SELECT sum(n) FROM '{url}/part-*.csv'").fetchall()
@@ -152,13 +150,13 @@ def test_duckdb_reads_s3_urls_through_it(url: str, options: dict[str, Any]) -> N
     assert found == [(22,)]
 
 
-def test_spawned_process_is_served_when_it_calls_it_first() -> None:
+def test_spawned_process_is_served() -> None:
     for initializer, expected in ((None, s3fs.S3FileSystem), (use_for_s3, AvroGlobFileSystem)):
         with ProcessPoolExecutor(1, get_context("spawn"), initializer) as pool:
             assert pool.submit(fsspec.get_filesystem_class, "s3").result() is expected
 
 
-def test_single_calls_choose_by_the_option_protocol(url: str, options: dict[str, Any]) -> None:
+def test_protocol_option_chooses(url: str, options: dict[str, Any]) -> None:
     chosen = {**options, "protocol": "avroglob"}
 
     frame = pd.read_csv(f"{url}/part-0.csv", storage_options=chosen)
@@ -170,7 +168,7 @@ def test_single_calls_choose_by_the_option_protocol(url: str, options: dict[str,
 
 @pytest.mark.consumers
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the cluster's sockets
-def test_workers_of_a_dask_cluster_are_served_by_its_configuration() -> None:
+def test_dask_config_serves_a_cluster() -> None:
     from distributed import Client, LocalCluster
 
     preload = ["import fsspec_avroglob; fsspec_avroglob.use_for_s3()"]
@@ -222,7 +220,7 @@ def run_python(directory: Path, *arguments: str) -> str:
     return subprocess.check_output([sys.executable, *arguments], text=True, env=environment)
 
 
-def test_installed_entry_points_serve_every_process_of_an_environment(
+def test_entry_points_serve_all_processes(
     tmp_path: Path, url: str, options: dict[str, Any]
 ) -> None:
     script = tmp_path / "script.py"

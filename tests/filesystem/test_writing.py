@@ -63,7 +63,7 @@ by_parts = pytest.mark.parametrize("run", BY_PARTS.values(), ids=list(BY_PARTS))
 
 
 @by_parts
-def test_an_upload_completed_despite_a_lost_response_succeeds(
+def test_lost_completion_succeeds(
     counted: AvroGlobFileSystem,
     proxy: FaultProxy,
     endpoint: Endpoint,
@@ -80,7 +80,7 @@ def test_an_upload_completed_despite_a_lost_response_succeeds(
     assert proxy.count("AbortMultipartUpload") == 0
 
 
-def test_a_server_that_calls_a_completed_upload_a_missing_key_is_understood(
+def test_completed_as_no_such_key_is_fine(
     counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
 ) -> None:
     proxy.lose("CompleteMultipartUpload", times=1)
@@ -92,7 +92,7 @@ def test_a_server_that_calls_a_completed_upload_a_missing_key_is_understood(
     assert proxy.count("CompleteMultipartUpload") == 1
 
 
-def test_a_completion_is_repeated_if_its_outcome_cannot_be_checked(
+def test_unknown_completion_is_repeated(
     counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
 ) -> None:
     proxy.lose("CompleteMultipartUpload", times=1)
@@ -104,7 +104,7 @@ def test_a_completion_is_repeated_if_its_outcome_cannot_be_checked(
     assert proxy.count("CompleteMultipartUpload") == 2  # the second finds no upload
 
 
-def test_an_older_object_is_not_taken_for_the_upload(
+def test_older_object_is_not_the_upload(
     counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
 ) -> None:
     pipe(counted, f"{bucket}/key")
@@ -119,7 +119,7 @@ def test_an_older_object_is_not_taken_for_the_upload(
     assert uploads(endpoint, bucket) == []
 
 
-def test_an_upload_that_someone_else_has_aborted_fails(
+def test_foreign_abort_fails_the_upload(
     counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
 ) -> None:
     endpoint.client().put_object(Bucket=bucket, Key="key", Body=b"another")
@@ -147,7 +147,7 @@ PARTS_FAIL = {
 
 @by_parts
 @pytest.mark.parametrize("operation", PARTS_FAIL.values(), ids=list(PARTS_FAIL))
-def test_a_failed_upload_is_aborted(
+def test_failed_upload_is_aborted(
     counted: AvroGlobFileSystem,
     proxy: FaultProxy,
     endpoint: Endpoint,
@@ -164,9 +164,7 @@ def test_a_failed_upload_is_aborted(
     assert not counted.exists(f"{bucket}/key")
 
 
-def test_an_upload_that_cannot_be_aborted_is_named(
-    counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str
-) -> None:
+def test_failed_abort_is_named(counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str) -> None:
     proxy.fail("UploadPart", 403, "AccessDenied")
     proxy.fail("AbortMultipartUpload", 403, "AccessDenied")
 
@@ -177,7 +175,7 @@ def test_an_upload_that_cannot_be_aborted_is_named(
 
 
 @pytest.mark.parametrize("stage", ["UploadPart", "CompleteMultipartUpload"])
-async def test_a_cancelled_upload_is_aborted(
+async def test_cancelled_upload_is_aborted(
     make_fs: MakeFs, proxy: FaultProxy, endpoint: Endpoint, bucket: str, stage: str
 ) -> None:
     fs = make_fs(proxy.storage_options, asynchronous=True)
@@ -201,7 +199,7 @@ async def test_a_cancelled_upload_is_aborted(
     await fs._s3creator.__aexit__(None, None, None)
 
 
-def test_a_file_whose_upload_failed_is_closed_and_stores_nothing_later(
+def test_failed_file_stores_nothing_later(
     counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
 ) -> None:
     proxy.fail("PutObject", 403, "AccessDenied", times=1)
@@ -275,7 +273,7 @@ exclusive = pytest.mark.parametrize(("run", "content"), EXCLUSIVE.values(), ids=
 
 
 @exclusive
-def test_an_object_created_despite_a_lost_response_is_ours(
+def test_lost_creation_is_ours(
     counted: AvroGlobFileSystem,
     proxy: FaultProxy,
     endpoint: Endpoint,
@@ -291,7 +289,7 @@ def test_an_object_created_despite_a_lost_response_is_ours(
     assert proxy.count("PutObject") == 1
 
 
-def test_an_object_created_despite_a_lost_response_is_found_on_retry(
+def test_lost_creation_is_found_on_retry(
     counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
 ) -> None:
     proxy.lose("PutObject", times=1)
@@ -304,7 +302,7 @@ def test_an_object_created_despite_a_lost_response_is_found_on_retry(
 
 
 @exclusive
-def test_an_object_of_another_writer_is_not_taken_for_ours(
+def test_foreign_object_is_not_ours(
     counted: AvroGlobFileSystem,
     proxy: FaultProxy,
     endpoint: Endpoint,
@@ -326,7 +324,7 @@ def test_an_object_of_another_writer_is_not_taken_for_ours(
 
 
 @exclusive
-def test_an_object_that_was_there_before_a_refusal_is_not_ours(
+def test_earlier_object_is_not_ours(
     counted: AvroGlobFileSystem,
     proxy: FaultProxy,
     endpoint: Endpoint,
@@ -348,7 +346,7 @@ def test_an_object_that_was_there_before_a_refusal_is_not_ours(
 # --- buckets --------------------------------------------------------------------------------------
 
 
-def test_a_bucket_is_made_or_removed_despite_a_lost_response(
+def test_lost_bucket_response_succeeds(
     counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str
 ) -> None:
     proxy.lose("CreateBucket", times=1)
@@ -388,7 +386,7 @@ def sent(monkeypatch: pytest.MonkeyPatch, counted: AvroGlobFileSystem) -> list[l
     return keys
 
 
-def test_only_the_keys_that_may_be_deleted_later_are_asked_for_again(
+def test_only_transient_keys_are_retried(
     counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str, sent: list[list[str]]
 ) -> None:
     paths = [f"{bucket}/{name}" for name in "abcde"]
@@ -407,7 +405,7 @@ def test_only_the_keys_that_may_be_deleted_later_are_asked_for_again(
     assert "AccessDenied" in str(caught.value)
 
 
-def test_keys_that_can_never_be_deleted_are_named_in_the_end(
+def test_undeletable_keys_are_named(
     counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str, sent: list[list[str]]
 ) -> None:
     proxy.fail("DeleteObjects", 200, body=delete_answer(("b", "SlowDown")))
@@ -418,7 +416,7 @@ def test_keys_that_can_never_be_deleted_are_named_in_the_end(
     assert sent == [["a", "b"], ["b"], ["b"]]
 
 
-def test_a_batch_that_fails_does_not_keep_the_others(
+def test_failed_batch_stops_no_other(
     counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str, sent: list[list[str]]
 ) -> None:
     paths = [f"{bucket}/{number:04}" for number in range(2_500)]
@@ -430,7 +428,7 @@ def test_a_batch_that_fails_does_not_keep_the_others(
     assert sorted(map(len, sent)) == [500, 1000, 1000]
 
 
-def test_keys_that_xml_cannot_hold_are_deleted_alone(
+def test_non_xml_keys_are_deleted_alone(
     make_fs: MakeFs, bucket: str, put: Callable[..., None]
 ) -> None:
     keys = ["a\rb", "tab\t", "bell\x07", "plain", "ü", "\u2028"]
@@ -442,7 +440,7 @@ def test_keys_that_xml_cannot_hold_are_deleted_alone(
     assert fs.find(bucket) == [f"{bucket}/stays"]
 
 
-def test_rm_of_several_buckets_and_levels(counted: AvroGlobFileSystem, bucket: str) -> None:
+def test_rm_takes_buckets_and_levels(counted: AvroGlobFileSystem, bucket: str) -> None:
     other = f"{bucket[:40]}-other"
     counted.mkdir(other)
     for path in (f"{bucket}/a", f"{bucket}/d/b", f"{bucket}/d/e/c", f"{other}/x"):
@@ -460,7 +458,7 @@ def test_rm_of_several_buckets_and_levels(counted: AvroGlobFileSystem, bucket: s
 # --- copies ---------------------------------------------------------------------------------------
 
 
-def test_a_large_copy_keeps_content_and_metadata(
+def test_large_copy_keeps_metadata(
     counted: AvroGlobFileSystem, proxy: FaultProxy, endpoint: Endpoint, bucket: str
 ) -> None:
     content = CONTENT

@@ -56,13 +56,13 @@ def printed(plan: ListingPlan) -> str:
         ("{a,b}", ["exact: LIST prefix={a,b}"]),
     ],
 )
-def test_a_plan_prints_as_a_tree_of_its_listings(text: str, lines: list[str]) -> None:
+def test_plan_prints_as_a_tree(text: str, lines: list[str]) -> None:
     title, *steps = printed(plan_for(text)).split("\n")
     assert title == f"bucket/{text} in bucket"
     assert steps == [f"{'  ' * depth}└ {line}" for depth, line in enumerate(lines)]
 
 
-def test_a_plan_that_was_run_prints_what_its_steps_cost() -> None:
+def test_run_plan_prints_its_costs() -> None:
     plan = plan_for("a/*/b*")
     inside_a = plan.state_at("a/")
     plan.cost(Level, inside_a).requests += 3
@@ -76,18 +76,16 @@ def test_a_plan_that_was_run_prints_what_its_steps_cost() -> None:
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(patterns, st.none() | st.integers(1, 3))
-def test_every_plan_can_be_printed(text: str, maxdepth: int | None) -> None:
+def test_every_plan_prints(text: str, maxdepth: int | None) -> None:
     plan = parsed(text, maxdepth)
     assert printed(plan).startswith("bucket/")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(trees(empty_segments=True), patterns, st.none() | st.integers(1, 3))
-def test_every_request_of_a_run_is_counted_once(
-    tree: set[str], text: str, maxdepth: int | None
-) -> None:
+def test_requests_are_counted_once(tree: set[str], text: str, maxdepth: int | None) -> None:
     plan, space = parsed(text, maxdepth), Keyspace(tree, page_size=3)
     space.run(plan)
     nodes, elsewhere = costed(plan)
@@ -95,7 +93,7 @@ def test_every_request_of_a_run_is_counted_once(
     assert total(costs).requests == space.requests
 
 
-def test_a_literal_name_next_to_a_wildcard_has_its_own_step() -> None:
+def test_literal_beside_wildcard_is_step() -> None:
     steps = [(node.depth, str(node)) for node in outline(plan_for("{x/**,*/a*}"))]
     assert steps == [
         (0, "level: LIST prefix= delimiter=/"),
@@ -104,22 +102,22 @@ def test_a_literal_name_next_to_a_wildcard_has_its_own_step() -> None:
     ]
 
 
-def test_long_lists_of_names_are_elided() -> None:
+def test_long_lists_are_elided() -> None:
     few, many = (plan_for(f"{{1..{count}}}/x*") for count in (SHOWN_NAMES, SHOWN_NAMES + 1))
     assert "{1,2,3,4,5,6}/" in printed(few)
     assert "{1,2,3,4,…,7}/" in printed(many)
 
 
-def test_a_deep_pattern_prints() -> None:
+def test_deep_pattern_prints() -> None:
     assert printed(plan_for("a*/" * 500 + "b")).count("\n") == 501
 
 
-def test_control_characters_are_escaped_and_others_kept() -> None:
+def test_control_characters_are_escaped() -> None:
     assert printable("a\x1b[31mé\n") == "a\\x1b[31mé\\n"
     assert "\x1b" not in printed(plan_for("\x1b[[]31m*"))
 
 
-def test_costs_below_a_depth_limit_are_named() -> None:
+def test_costs_below_maxdepth_are_named() -> None:
     plan = parsed("**", 2)
     space = Keyspace([f"{a}/{b}/{c}" for a in "abc" for b in range(9) for c in "xy"], page_size=5)
     space.run(plan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fsspec_avroglob.glob.fetch import SUFFIX_SHARE, _ending_in
@@ -10,7 +10,6 @@ from fsspec_avroglob.glob.fetch import SUFFIX_SHARE, _ending_in
 _key = st.text("ab\n/", max_size=4)
 
 
-@settings(deadline=None)
 @given(st.lists(_key, max_size=40), st.text("ab\n", max_size=3))
 def test_the_keys_found_by_suffix_are_those_that_end_in_it(keys: list[str], suffix: str) -> None:
     found = _ending_in(suffix, keys)

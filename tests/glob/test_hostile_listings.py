@@ -90,7 +90,7 @@ DIRECTORIES: dict[str, Callable[[], Iterator[bytes]]] = {
 
 @pytest.mark.parametrize("pages", DIRECTORIES.values(), ids=list(DIRECTORIES))
 @pytest.mark.parametrize("run", ["glob of a level", "ls", "iglob"])
-def test_directories_that_break_the_api_are_an_error_too(
+def test_broken_directories_are_an_error(
     proxy: FaultProxy, make_fs: MakeFs, run: str, pages: Callable[[], Iterator[bytes]]
 ) -> None:
     for body in itertools.islice(pages(), MOST_REQUESTS):
@@ -127,7 +127,7 @@ def sparse() -> Iterator[SyntheticEndpoint]:
 
 
 @pytest.mark.parametrize("run", RUNS.values(), ids=list(RUNS))
-def test_empty_pages_amid_full_ones_lose_nothing(
+def test_empty_pages_lose_nothing(
     sparse: SyntheticEndpoint, run: Callable[[AvroGlobFileSystem], object]
 ) -> None:
     sparse.configure(empty_pages=3)

@@ -31,7 +31,7 @@ PLAIN = (False, 1, None, False, 1, False)
 # --- results -------------------------------------------------------------------------------------
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250)
 @given(
     trees(empty_segments=True),
     patterns,
@@ -45,7 +45,7 @@ PLAIN = (False, 1, None, False, 1, False)
 @example({"0", "0/", "0/0"}, "*/*", False, 1, None, False, 1, False)
 @example({"a/b", "a/bc", "a/b/c", "a/b0"}, "a/{b,c}", False, 1, None, True, 1, False)
 @example({f"{name}/0" for name in ("-", ".", "0.", "0", "00", "a", "b", "é")}, "*/*", *PLAIN)
-def test_every_match_is_found_once(
+def test_each_match_is_found_once(
     keys: set[str],
     text: str,
     slash: bool,
@@ -68,16 +68,14 @@ def test_every_match_is_found_once(
     "text", ["**/b/**", "**/b*/**", "*/**/c/**", "**/{b,c}/**/**/", "a/**/b/**"]
 )
 @pytest.mark.parametrize("maxdepth", [1, 2, 3])
-def test_a_directory_that_ends_at_the_depth_limit_is_found(text: str, maxdepth: int) -> None:
+def test_directory_at_maxdepth_is_found(text: str, maxdepth: int) -> None:
     tree = ["a/b/c/d", "b/c/b/c", "c/b", "b0/x", "a/c/b/b/b", "b/a/c/c"]
     assert_finds_all(Keyspace(tree), plan_for(text, maxdepth))
 
 
 @pytest.mark.parametrize("slow_reader", [False, True])
-@pytest.mark.parametrize("seed", range(60))
-def test_every_match_is_found_once_where_scans_divide_and_turn_into_walks(
-    seed: int, slow_reader: bool
-) -> None:
+@pytest.mark.parametrize("seed", range(24))
+def test_divided_scans_may_become_walks(seed: int, slow_reader: bool) -> None:
     tree = natural_tree(seed, limit=[50, 300, 1500][seed % 3]) or ["a"]
     draw = random.Random(seed)
     for text in natural_patterns(tree, seed, 3):
@@ -117,11 +115,9 @@ def test_nothing_is_found_twice(keys: list[str], text: str, page_size: int) -> N
         assert_finds_all(Keyspace(keys, page_size), plan_for(text), concurrency)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(trees(empty_segments=True), st.integers(1, 10), st.data())
-def test_a_level_and_what_is_below_hold_what_starts_with_their_prefix(
-    keys: set[str], page_size: int, data: st.DataObject
-) -> None:
+def test_prefix_bounds_level_and_below(keys: set[str], page_size: int, data: st.DataObject) -> None:
     directory = data.draw(st.sampled_from(sorted({"", *directories_of(keys)})))
     stem = data.draw(st.sampled_from(["", "a", "0"]))
     space = Keyspace(keys, page_size, data.draw(st.booleans()))
@@ -142,7 +138,7 @@ def test_a_level_and_what_is_below_hold_what_starts_with_their_prefix(
 LAST_NAMES = ["a", "b", "\U0010fffd", "\U0010ffff", "\U0010ffff\U0010ffff", "a\U0010ffff"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sets(
         st.lists(st.sampled_from(LAST_NAMES), min_size=1, max_size=4).map("/".join), min_size=1
@@ -155,7 +151,7 @@ LAST_NAMES = ["a", "b", "\U0010fffd", "\U0010ffff", "\U0010ffff\U0010ffff", "a\U
     st.integers(1, 5),
     st.none() | st.integers(1, 3),
 )
-def test_names_of_the_last_characters_are_found(
+def test_last_characters_are_found(
     keys: set[str], text: str, page_size: int, maxdepth: int | None
 ) -> None:
     assert_finds_all(Keyspace(keys, page_size), plan_for(text, maxdepth))
@@ -189,7 +185,7 @@ def event_keys() -> list[str]:
         ("events/year={2023,2025}/month=0[1-3]/day=01/hour=00/*.avro", 6, 24),
     ],
 )
-def test_a_pattern_over_partitions_costs_few_requests(
+def test_partitions_cost_few_requests(
     event_keys: list[str], text: str, requests: int, matches: int
 ) -> None:
     space = Keyspace(event_keys)
@@ -198,7 +194,7 @@ def test_a_pattern_over_partitions_costs_few_requests(
     assert space.requests <= requests
 
 
-def test_costs_add_up_to_the_requests_that_were_sent(event_keys: list[str]) -> None:
+def test_costs_equal_requests_sent(event_keys: list[str]) -> None:
     space = Keyspace(event_keys)
     plan = plan_for("events/year=202[34]/*/day=01/hour=*/*.avro")
     files, _ = space.run(plan)
@@ -297,7 +293,7 @@ KINDS: list[Callable[[random.Random], list[str]]] = [
 
 @pytest.mark.parametrize("slow_reader", [False, True])
 @pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)
-def test_a_divided_scan_costs_few_requests_more_and_loses_nothing(
+def test_divided_scan_costs_little_more(
     make: Callable[[random.Random], list[str]], slow_reader: bool
 ) -> None:
     space = Keyspace(make(random.Random(1)), 250, slow_reader)
@@ -308,7 +304,7 @@ def test_a_divided_scan_costs_few_requests_more_and_loses_nothing(
 
 
 @pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)
-def test_a_divided_scan_takes_far_fewer_rounds_than_pages(
+def test_divided_scan_takes_few_rounds(
     make: Callable[[random.Random], list[str]],
 ) -> None:
     space = Keyspace(make(random.Random(1)), 500)
@@ -329,7 +325,7 @@ def test_a_divided_scan_takes_far_fewer_rounds_than_pages(
     assert space.requests <= 1.15 * pages + 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sets(
         st.text(st.sampled_from("ab0-9é日本語\U0001f600\U0010ffff!~"), min_size=1), min_size=100
@@ -338,7 +334,7 @@ def test_a_divided_scan_takes_far_fewer_rounds_than_pages(
     st.integers(1, 64),
     st.booleans(),
 )
-def test_dividing_loses_nothing_whatever_the_keys(
+def test_dividing_loses_nothing(
     keys: set[str], page_size: int, concurrency: int, slow_reader: bool
 ) -> None:
     space = Keyspace(keys, page_size, slow_reader)
@@ -347,7 +343,7 @@ def test_dividing_loses_nothing_whatever_the_keys(
 
 
 @pytest.mark.parametrize("slow_reader", [False, True])
-def test_a_divided_level_loses_nothing(slow_reader: bool) -> None:
+def test_divided_level_loses_nothing(slow_reader: bool) -> None:
     tree = [f"d/{n:04}{end}" for n in range(2_000) for end in (".avro", "/0", "/1", "/2")]
     space = Keyspace(tree, 20, slow_reader)
     assert_finds_all(space, plan_for("d/*"))

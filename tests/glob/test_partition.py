@@ -23,22 +23,18 @@ def space_of(prefix: str, seen: list[str]) -> KeySpace:
     return space
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150)
 @given(prefixes, st.lists(texts, max_size=8), st.lists(texts, min_size=2, max_size=8))
-def test_positions_keep_the_order_of_any_keys(
-    prefix: str, seen: list[str], others: list[str]
-) -> None:
+def test_positions_keep_key_order(prefix: str, seen: list[str], others: list[str]) -> None:
     space = space_of(prefix, seen)
     positions = [space.position(prefix + text) for text in sorted(seen + others)]
     assert positions == sorted(positions)
     assert all(0 <= position < space.size for position in positions)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150)
 @given(prefixes, st.lists(texts, min_size=1, max_size=8), st.data())
-def test_a_key_made_for_a_position_is_not_beyond_it(
-    prefix: str, seen: list[str], data: st.DataObject
-) -> None:
+def test_key_is_not_beyond_its_position(prefix: str, seen: list[str], data: st.DataObject) -> None:
     space = space_of(prefix, seen)
     position = data.draw(st.integers(0, space.size - 1))
     key = space.key(position)
@@ -47,15 +43,15 @@ def test_a_key_made_for_a_position_is_not_beyond_it(
     assert space.key(space.position(key)) == key
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150)
 @given(prefixes, st.lists(texts, min_size=1, max_size=8))
-def test_keys_that_were_seen_are_found_at_their_positions(prefix: str, seen: list[str]) -> None:
+def test_seen_keys_keep_their_positions(prefix: str, seen: list[str]) -> None:
     space = space_of(prefix, seen)
     for text in seen:
         assert space.key(space.position(prefix + text)) == prefix + text[:WIDTH]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200)
 @given(
     prefixes,
     st.lists(texts, min_size=1, max_size=8),
@@ -64,7 +60,7 @@ def test_keys_that_were_seen_are_found_at_their_positions(prefix: str, seen: lis
     st.integers(1, 10**40),
     st.integers(1, 100),
 )
-def test_a_division_lies_between_its_bounds(
+def test_division_lies_within_bounds(
     prefix: str, seen: list[str], bounds: list[str], bounded: bool, stride: int, reach: int
 ) -> None:
     after, until = sorted(prefix + text for text in bounds)
@@ -77,7 +73,7 @@ def test_a_division_lies_between_its_bounds(
         assert key < until
 
 
-def test_a_range_of_less_than_two_pages_is_not_divided() -> None:
+def test_short_range_is_not_divided() -> None:
     space = space_of("", [f"{number:02}" for number in range(100)])
     stride = space.position("10") - space.position("00")
     assert middle(space, "00", "19", stride, reach=8) is None
@@ -92,7 +88,7 @@ def test_a_range_of_less_than_two_pages_is_not_divided() -> None:
         [f"2024-{m:02}-{d:02}" for m in range(1, 13) for d in range(1, 29)],
     ],
 )
-def test_evenly_spread_keys_are_divided_near_the_middle(keys: list[str]) -> None:
+def test_even_keys_divide_in_the_middle(keys: list[str]) -> None:
     keys = sorted(keys)
     space = KeySpace("")
     space.observe(sample(keys))
@@ -103,7 +99,7 @@ def test_evenly_spread_keys_are_divided_near_the_middle(keys: list[str]) -> None
 
 
 @pytest.mark.parametrize("until", [None, "9999", "0900"])
-def test_a_long_range_is_divided_the_given_number_of_pages_ahead(until: str | None) -> None:
+def test_long_range_divides_pages_ahead(until: str | None) -> None:
     space = space_of("", [f"{i:04}" for i in range(0, 10_000, 9)])
     stride = space.position("0010") - space.position("0000")
     key = middle(space, "0100", until, stride, reach=8)
@@ -111,7 +107,7 @@ def test_a_long_range_is_divided_the_given_number_of_pages_ahead(until: str | No
     assert "0170" <= key <= "0190"
 
 
-def test_a_sample_holds_the_first_and_the_last_key() -> None:
+def test_sample_holds_first_and_last() -> None:
     for count in (1, 2, 3, 4, 5, 1_000):
         keys = [f"{i:04}" for i in range(count)]
         taken = sample(keys)

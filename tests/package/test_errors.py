@@ -37,7 +37,7 @@ EXAMPLES: dict[type[AvroGlobError], AvroGlobError] = {
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_pickle_keeps_message_attributes_and_notes(kind: type[AvroGlobError]) -> None:
+def test_errors_pickle(kind: type[AvroGlobError]) -> None:
     error = EXAMPLES.get(kind) or kind("what happened")
     error.add_note("a note")
 
@@ -48,12 +48,12 @@ def test_pickle_keeps_message_attributes_and_notes(kind: type[AvroGlobError]) ->
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind is not AvroGlobError])
-def test_class_is_a_value_error_and_public(kind: type[AvroGlobError]) -> None:
+def test_errors_are_public(kind: type[AvroGlobError]) -> None:
     assert issubclass(kind, ValueError)
     assert getattr(fsspec_avroglob, kind.__name__) is kind
 
 
-def test_docstring_draws_every_class_below_its_parent() -> None:
+def test_docstring_draws_the_tree() -> None:
     parents: list[str] = []
     drawn = {}
     for indent, name in re.findall(r"^    ([ │├└─]*)(\w+Error)\b", errors.__doc__ or "", re.M):

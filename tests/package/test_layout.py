@@ -58,7 +58,7 @@ def room_of(module: str) -> str:
     return module.split(".")[0]
 
 
-def test_the_root_holds_at_most_eleven_names() -> None:
+def test_root_holds_eleven_names() -> None:
     names = {path.name for path in ROOT.iterdir() if path.name != "__pycache__"}
     assert len(names - {"__init__.py", "py.typed"}) <= 11
     assert {name.removesuffix(".py") for name in names - {"py.typed"}} == set(ROOMS)
@@ -76,7 +76,7 @@ def test_imports_run_one_way() -> None:
     assert upward == set()
 
 
-def test_no_imports_run_in_a_circle() -> None:
+def test_no_import_cycle() -> None:
     known = modules()
     edges = {
         module: set(imports(path, known)) - {module}
@@ -89,12 +89,12 @@ def test_no_imports_run_in_a_circle() -> None:
     assert edges == {}
 
 
-def test_a_module_name_has_one_meaning() -> None:
+def test_module_names_are_unique() -> None:
     names = Counter(path.stem for path in modules().values() if path.stem != "__init__")
     assert [name for name, count in names.items() if count > 1] == []
 
 
-def test_avro_is_imported_by_the_filesystem_for_joining_alone() -> None:
+def test_filesystem_needs_avro_to_join() -> None:
     known = modules()
     users = {
         module

@@ -50,7 +50,7 @@ PICKLED = [
 
 
 @pytest.mark.parametrize("old_name", PICKLED)
-def test_class_is_found_under_its_old_name(old_name: str) -> None:
+def test_old_class_path_works(old_name: str) -> None:
     module, _, name = old_name.rpartition(".")
 
     found = pickle.loads(f"cfsspec_avroglob.{module}\n{name}\n.".encode())
@@ -59,12 +59,12 @@ def test_class_is_found_under_its_old_name(old_name: str) -> None:
     assert found is getattr(import_module(f"fsspec_avroglob.{module}"), name)
 
 
-def test_pickles_of_the_last_release_load() -> None:
+def test_old_pickles_load() -> None:
     assert pickle.loads(POLICY) == RetryPolicy(max_retries=3, timeout=5.0)
     assert pickle.loads(URI) == parse_s3_glob_uri("s3://b/a/*.avro")
     assert pickle.loads(FILESYSTEM) == AvroGlobFileSystem(anon=True)
 
 
-def test_a_module_that_never_was_is_not_found() -> None:
+def test_unknown_module_is_not_found() -> None:
     with pytest.raises(ModuleNotFoundError, match="no_such"):
         import_module("fsspec_avroglob.no_such")

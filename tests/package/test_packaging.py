@@ -28,21 +28,21 @@ def bounds(requirements: list[str]) -> dict[str, str]:
     return {pair[1]: pair[2] for pair in pairs if pair}
 
 
-def test_fsspec_s3fs_fastavro_and_its_codecs_are_all_that_is_needed() -> None:
+def test_required_dependencies() -> None:
     codecs = {"cramjam", "backports.zstd"}
 
     assert set(bounds(PROJECT["dependencies"])) - codecs == {"fsspec", "s3fs", "fastavro"}
     assert len(bounds(PROJECT["dependencies"])) == len(PROJECT["dependencies"])
 
 
-def test_fsspec_and_universal_pathlib_find_it_under_its_own_name_alone() -> None:
+def test_entry_points() -> None:
     for group in ("fsspec.specs", "universal_pathlib.implementations"):
         ours = [e for e in entry_points(group=group) if e.value.startswith("fsspec_avroglob")]
         assert [e.name for e in ours] == ["avroglob"]
     assert fsspec.get_filesystem_class("avroglob").__module__ == "fsspec_avroglob.filesystem.core"
 
 
-def test_extra_all_names_every_extra_that_users_have() -> None:
+def test_extra_all_is_complete() -> None:
     extras = PROJECT["optional-dependencies"]
     for_developers = {"all", "bench", "consumers", "docs", "lint", "test"}
     [everything] = extras["all"]

@@ -39,7 +39,7 @@ def days(tmp_path: Path) -> str:
     return f"{tmp_path}/year=*/day=*/*.avro"
 
 
-def test_the_frame_is_what_one_process_reads(days: str) -> None:
+def test_frame_equals_one_process(days: str) -> None:
     df = read_avro(days, include_file_paths="file")
 
     expected = fsspec_avroglob.read_avro(days, include_file_paths="file")
@@ -48,14 +48,14 @@ def test_the_frame_is_what_one_process_reads(days: str) -> None:
 
 
 @pytest.mark.parametrize("blocksize", [600, "2 kB", "64 MiB", None])
-def test_partitions_of_any_size_have_every_row_once(days: str, blocksize: Any) -> None:
+def test_partitions_have_each_row_once(days: str, blocksize: Any) -> None:
     df = read_avro(days, blocksize=blocksize)
 
     expected = fsspec_avroglob.read_avro(days)
     pd.testing.assert_frame_equal(df.compute().reset_index(drop=True), expected)
 
 
-def test_small_files_are_grouped_and_large_ones_divided(days: str) -> None:
+def test_files_group_and_divide(days: str) -> None:
     assert read_avro(days).npartitions == 1
     assert read_avro(days, blocksize=None).npartitions == 6
     assert read_avro(days, blocksize=2000).npartitions > 6
@@ -69,7 +69,7 @@ def twelve_mebibytes() -> ResolvedSources:
     return ResolvedSources(files, header.schema, (None,) * 3, ({},) * 3)
 
 
-def test_few_bytes_are_divided_among_the_threads_unless_a_size_is_given(
+def test_few_bytes_go_to_all_threads(
     twelve_mebibytes: ResolvedSources,
 ) -> None:
     for threads, partitions in [(1, 1), (2, 2), (100, 2)]:
@@ -80,9 +80,7 @@ def test_few_bytes_are_divided_among_the_threads_unless_a_size_is_given(
             assert read_avro(twelve_mebibytes, blocksize="64 MiB").npartitions == 1
 
 
-def test_the_meta_follows_from_the_schema_and_no_rows_are_read(
-    bucket: str, put: PutObjects, proxy: FaultProxy
-) -> None:
+def test_meta_needs_no_rows(bucket: str, put: PutObjects, proxy: FaultProxy) -> None:
     put({f"{n}.avro": user_file(20_000, block_bytes=50_000) for n in range(3)})
     df = read_avro(f"avroglob://{bucket}/*.avro", storage_options=proxy.storage_options)
 
@@ -90,7 +88,7 @@ def test_the_meta_follows_from_the_schema_and_no_rows_are_read(
     assert (proxy.count("ListObjectsV2"), proxy.count("GetObject")) == (1, 3)
 
 
-def test_columns_that_are_not_wanted_are_not_decoded(days: str) -> None:
+def test_unwanted_columns_are_skipped(days: str) -> None:
     df = read_avro(days, blocksize=2000)
 
     read = df[df["score"] > 3]["id"].sum().optimize(fuse=False)
@@ -117,7 +115,7 @@ def _columns_read(collection: Any) -> list[list[str]]:
         (lambda df: df["day"] == 3.0, 6),
     ],
 )
-def test_a_comparison_of_a_directory_column_rules_files_out(
+def test_comparison_rules_files_out(
     bucket: str, put: PutObjects, proxy: FaultProxy, condition: Any, days_read: int
 ) -> None:
     put({f"year=2024/day={day}/x.avro": user_file(30, 1000 * day) for day in range(6)})
@@ -134,9 +132,7 @@ def test_a_comparison_of_a_directory_column_rules_files_out(
     assert proxy.count("GetObject") == days_read
 
 
-def test_filters_keep_directories_from_being_listed(
-    bucket: str, put: PutObjects, proxy: FaultProxy
-) -> None:
+def test_filters_spare_listings(bucket: str, put: PutObjects, proxy: FaultProxy) -> None:
     put({f"day={day}/x.avro": user_file(30, 1000 * day) for day in range(6)})
     df = read_avro(
         f"avroglob://{bucket}/day=*/x.avro",
@@ -148,7 +144,7 @@ def test_filters_keep_directories_from_being_listed(
     assert proxy.count("GetObject") == 2
 
 
-def test_names_of_tasks_depend_on_the_files_and_the_arguments_alone(tmp_path: Path) -> None:
+def test_task_names_are_stable(tmp_path: Path) -> None:
     path = tmp_path / "x.avro"
     path.write_bytes(user_file(10))
     first = read_avro(path)
@@ -159,14 +155,14 @@ def test_names_of_tasks_depend_on_the_files_and_the_arguments_alone(tmp_path: Pa
     assert read_avro(path)._name != first._name
 
 
-def test_the_graph_travels_without_bytes_of_files(tmp_path: Path) -> None:
+def test_graph_holds_no_file_bytes(tmp_path: Path) -> None:
     path = tmp_path / "x.avro"
     path.write_bytes(user_file(2000, block_bytes=500))
 
     assert len(pickle.dumps(read_avro(path))) < path.stat().st_size / 2
 
 
-def test_files_without_rows_make_an_empty_frame(tmp_path: Path) -> None:
+def test_no_rows_make_an_empty_frame(tmp_path: Path) -> None:
     path = tmp_path / "x.avro"
     path.write_bytes(user_file(0))
 
@@ -174,12 +170,12 @@ def test_files_without_rows_make_an_empty_frame(tmp_path: Path) -> None:
     assert len(read_avro(path)) == 0
 
 
-def test_unknown_columns_are_refused_at_once(days: str) -> None:
+def test_unknown_columns_are_refused(days: str) -> None:
     with pytest.raises(ValueError, match="no column 'nmae'"):
         read_avro(days, columns=["nmae"])
 
 
-def test_a_frame_is_written_one_file_a_partition(endpoint: Endpoint, bucket: str) -> None:
+def test_partitions_become_files(endpoint: Endpoint, bucket: str) -> None:
     frame = pd.DataFrame({"n": range(100), "text": [f"t{n}" for n in range(100)]})
     df = dd.from_pandas(frame, npartitions=4)
     url = f"avroglob://{bucket}/out/part-*.avro"
@@ -193,7 +189,7 @@ def test_a_frame_is_written_one_file_a_partition(endpoint: Endpoint, bucket: str
     )
 
 
-def test_a_frame_that_cannot_be_written_is_refused_before_anything_is(tmp_path: Path) -> None:
+def test_unwritable_frame_writes_nothing(tmp_path: Path) -> None:
     with dask.config.set({"dataframe.convert-string": False}):
         df = dd.from_pandas(pd.DataFrame({"n": [1, 2], "x": [b"a", b"b"]}), npartitions=1)
 
@@ -204,7 +200,7 @@ def test_a_frame_that_cannot_be_written_is_refused_before_anything_is(tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_cluster_of_processes_survives_the_loss_of_a_worker(
+def test_cluster_survives_a_lost_worker(
     bucket: str, put: PutObjects, proxy: FaultProxy, twelve_mebibytes: ResolvedSources
 ) -> None:
     files = {

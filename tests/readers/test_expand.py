@@ -82,9 +82,7 @@ def s3_tree(put: PutObjects, bucket: str) -> str:
         ("s3://b/path/to/file.avro", ("b", "path/to/file.avro", "path/to/file.avro")),
     ],
 )
-def test_an_s3_uri_is_split_into_bucket_prefix_and_pattern(
-    uri: str, expected: tuple[str, str, str]
-) -> None:
+def test_s3_uri_splits(uri: str, expected: tuple[str, str, str]) -> None:
     assert parse_s3_glob_uri(uri) == expected
 
 
@@ -130,14 +128,12 @@ def test_globs_are_recognized_by_their_magic_characters() -> None:
         ("{day=01/*,*/part-1}.avro", ["day=01/part-0.avro", "day=01/part-1.avro"]),
     ],
 )
-def test_local_globs_have_the_whole_grammar_and_give_files_only(
-    tree: Path, pattern: str, expected: list[str]
-) -> None:
+def test_local_globs_give_files(tree: Path, pattern: str, expected: list[str]) -> None:
     assert expand_path(f"{tree}/{pattern}") == [f"{tree}/{name}" for name in expected]
     assert expand_path(tree / pattern) == [f"{tree}/{name}" for name in expected]
 
 
-def test_relative_patterns_give_relative_paths(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_stays_relative(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tree / "day=02")
 
     assert expand_path("*.txt") == ["notes.txt"]
@@ -148,7 +144,7 @@ def test_relative_patterns_give_relative_paths(tree: Path, monkeypatch: pytest.M
     ]
 
 
-def test_the_home_directory_is_expanded(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_directory_is_expanded(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tree))
 
     assert expand_path("~/t*.avro") == [f"{tree}/top.avro"]
@@ -159,42 +155,42 @@ def test_file_urls_stay_file_urls(tree: Path) -> None:
     assert expand_path(f"file://{tree}/top.*") == [f"file://{tree}/top.avro"]
 
 
-def test_storage_options_are_not_for_local_paths(tree: Path) -> None:
+def test_options_skip_local_paths(tree: Path) -> None:
     assert expand_path(tree / "top.avro", {"key": "k", "secret": "s"}) == [f"{tree}/top.avro"]
 
 
 @pytest.mark.parametrize("pattern", ["nothing-*.avro", "day=0*", "day=0{1,2}/"])
-def test_a_pattern_without_files_is_an_error_that_names_it(tree: Path, pattern: str) -> None:
+def test_no_match_names_the_pattern(tree: Path, pattern: str) -> None:
     with pytest.raises(FileNotFoundError, match="No local file matches") as caught:
         expand_path(f"{tree}/{pattern}")
 
     assert caught.value.filename == f"{tree}/{pattern}"
 
 
-def test_a_file_that_is_not_there_is_an_error_that_names_it(tree: Path) -> None:
+def test_missing_file_is_named(tree: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         expand_path(tree / "none.avro")
 
     assert caught.value.filename == f"{tree}/none.avro"
 
 
-def test_a_directory_is_no_file(tree: Path) -> None:
+def test_directory_is_no_file(tree: Path) -> None:
     with pytest.raises(IsADirectoryError, match="day=01"):
         expand_path(tree / "day=01")
 
 
-def test_without_glob_a_path_is_taken_as_it_is_and_not_looked_for(tree: Path) -> None:
+def test_literal_paths_are_not_looked_up(tree: Path) -> None:
     assert expand_path("none-[1].avro", glob=False) == ["none-[1].avro"]
     assert expand_path("s3://nowhere/{x", glob=False) == ["s3://nowhere/{x"]
 
 
 @pytest.mark.parametrize("pattern", ["{a,b", "x/a**b"])
-def test_an_invalid_pattern_is_shown_with_a_caret(tree: Path, pattern: str) -> None:
+def test_invalid_pattern_gets_a_caret(tree: Path, pattern: str) -> None:
     with pytest.raises(ValueError, match=r"(?m)^ +\^$"):
         expand_path(f"{tree}/{pattern}")
 
 
-def test_bytes_numbers_and_other_things_are_no_sources() -> None:
+def test_other_types_are_refused() -> None:
     with pytest.raises(TypeError, match="expected a str or a path, not 3"):
         expand_paths([3])  # type: ignore[list-item]
 
@@ -210,13 +206,11 @@ def test_bytes_numbers_and_other_things_are_no_sources() -> None:
         ("/top.avro", ["/top.avro"]),
     ],
 )
-def test_any_fsspec_url_is_expanded_by_the_same_grammar(
-    memory: str, pattern: str, expected: list[str]
-) -> None:
+def test_fsspec_urls_use_the_grammar(memory: str, pattern: str, expected: list[str]) -> None:
     assert expand_path(memory + pattern) == [memory + name for name in expected]
 
 
-def test_files_in_an_archive_are_named_by_the_whole_chain(tmp_path: Path) -> None:
+def test_archive_members_keep_the_chain(tmp_path: Path) -> None:
     archive = tmp_path / "a.zip"
     with zipfile.ZipFile(archive, "w") as out:
         out.writestr("x/1.avro", b"")
@@ -228,9 +222,7 @@ def test_files_in_an_archive_are_named_by_the_whole_chain(tmp_path: Path) -> Non
     ]
 
 
-def test_a_question_mark_in_an_http_url_opens_the_query(
-    put: PutObjects, bucket: str, endpoint: Endpoint
-) -> None:
+def test_http_question_mark_is_a_query(put: PutObjects, bucket: str, endpoint: Endpoint) -> None:
     put({"a.avro": user_file(3)})
     target = {"Bucket": bucket, "Key": "a.avro"}
     url = endpoint.client().generate_presigned_url("get_object", Params=target)
@@ -240,7 +232,7 @@ def test_a_question_mark_in_an_http_url_opens_the_query(
     assert ResolvedSources.resolve(url).paths == (url,)
 
 
-def test_options_given_by_protocol_go_to_the_urls_of_each(
+def test_options_go_by_protocol(
     tree: Path, put: PutObjects, bucket: str, endpoint: Endpoint
 ) -> None:
     put({"a.avro": user_file(3)})
@@ -255,7 +247,7 @@ def test_options_given_by_protocol_go_to_the_urls_of_each(
     assert ResolvedSources.resolve(sources[:2], options).paths == tuple(sources[:2])
 
 
-def test_options_may_be_given_by_a_protocol_that_was_registered(
+def test_options_by_registered_protocol(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Mine(MemoryFileSystem):
@@ -268,7 +260,7 @@ def test_options_may_be_given_by_a_protocol_that_was_registered(
     assert type(filesystem_for("mine://key", options)[0]) is Mine
 
 
-def test_local_paths_and_s3_urls_get_the_filesystems_meant_for_them(tmp_path: Path) -> None:
+def test_each_source_gets_its_fs(tmp_path: Path) -> None:
     local, path = filesystem_for(tmp_path)
     s3, key = filesystem_for("s3a://bucket/a/*.avro", {"anon": True})
 
@@ -279,9 +271,7 @@ def test_local_paths_and_s3_urls_get_the_filesystems_meant_for_them(tmp_path: Pa
 # --- several paths ------------------------------------------------------------------------------
 
 
-def test_arguments_keep_their_order_and_duplicates_stay_where_they_are_first_seen(
-    tree: Path, memory: str
-) -> None:
+def test_order_is_kept_without_repeats(tree: Path, memory: str) -> None:
     names = [f"{memory}/top.avro", f"{tree}/day=02/*.avro", f"{tree}/*/part-0.avro", tree / TREE[0]]
 
     assert expand_paths(names) == [
@@ -291,21 +281,19 @@ def test_arguments_keep_their_order_and_duplicates_stay_where_they_are_first_see
     ]
 
 
-def test_two_spellings_of_one_local_file_are_one_file(
-    tree: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_spellings_of_a_file_are_one(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tree)
 
     assert expand_paths(["top.avro", tree / "top.avro", f"file://{tree}/top.avro"]) == ["top.avro"]
     assert expand_paths(["x", "./x", "x"], glob=False) == ["x"]
 
 
-def test_one_name_is_taken_for_a_list_of_it(tree: Path) -> None:
+def test_one_name_is_a_list(tree: Path) -> None:
     assert expand_paths(str(tree / "top.avro")) == [f"{tree}/top.avro"]
     assert expand_paths([]) == []
 
 
-async def test_coroutines_do_the_same_for_every_filesystem(tree: Path, memory: str) -> None:
+async def test_coroutines_do_the_same(tree: Path, memory: str) -> None:
     names = [f"{memory}/top.avro", f"{tree}/{{top,nothing}}.avro"]
 
     assert await expand_paths_async(names) == expand_paths(names)
@@ -314,7 +302,7 @@ async def test_coroutines_do_the_same_for_every_filesystem(tree: Path, memory: s
         await expand_path_async(tree / "nothing-*")
 
 
-def test_functions_that_block_work_inside_a_running_loop(tree: Path) -> None:
+def test_blocking_works_in_a_loop(tree: Path) -> None:
     async def main() -> list[str]:
         return expand_path(tree / "t*.avro")
 
@@ -333,7 +321,7 @@ def test_s3_urls_keep_their_scheme(s3_tree: str, endpoint: Endpoint, scheme: str
     assert found == [f"{root}/{name}" for name in (TREE[0], TREE[2], "top.avro")]
 
 
-def test_one_object_in_s3_costs_one_request(s3_tree: str, proxy: FaultProxy) -> None:
+def test_one_object_costs_one_request(s3_tree: str, proxy: FaultProxy) -> None:
     options = {**proxy.storage_options, "skip_instance_cache": True}
 
     assert expand_path(f"{s3_tree}/top.avro", options) == [f"{s3_tree}/top.avro"]
@@ -349,9 +337,7 @@ def test_a_missing_object_is_an_error_that_names_it(s3_tree: str, endpoint: Endp
         expand_path(f"{s3_tree}/day=01", endpoint.storage_options)
 
 
-def test_a_key_with_magic_characters_is_reached_without_glob(
-    put: PutObjects, bucket: str, endpoint: Endpoint
-) -> None:
+def test_magic_key_needs_no_glob(put: PutObjects, bucket: str, endpoint: Endpoint) -> None:
     put({"a[1].avro": user_file(1), "a1.avro": user_file(2)})
     name = f"s3://{bucket}/a[1].avro"
 
@@ -364,19 +350,19 @@ def test_a_key_with_magic_characters_is_reached_without_glob(
     assert resolved.paths == (name,)
 
 
-def test_one_object_under_two_schemes_is_one_file(s3_tree: str, endpoint: Endpoint) -> None:
+def test_two_schemes_are_one_file(s3_tree: str, endpoint: Endpoint) -> None:
     names = [f"{s3_tree}/top.avro", f"{s3_tree}/t*".replace("s3://", "avroglob://")]
 
     assert expand_paths(names, endpoint.storage_options) == names[:1]
 
 
-def test_s3_globs_expand_s3_uris_only(s3_tree: str, endpoint: Endpoint, tree: Path) -> None:
+def test_s3_globs_take_s3_uris_only(s3_tree: str, endpoint: Endpoint, tree: Path) -> None:
     assert expand_s3_glob(f"{s3_tree}/*.avro", endpoint.storage_options) == [f"{s3_tree}/top.avro"]
     with pytest.raises(ValueError, match="not an S3 URI"):
         expand_s3_glob(f"{tree}/*.avro")
 
 
-def test_chained_urls_reach_s3_through_this_filesystem(s3_tree: str, endpoint: Endpoint) -> None:
+def test_chained_urls_reach_s3(s3_tree: str, endpoint: Endpoint) -> None:
     options = {"s3": {**endpoint.storage_options, "max_retries": 1}}
     name = f"simplecache::{s3_tree}/{{top,none}}.avro"
 
@@ -386,9 +372,7 @@ def test_chained_urls_reach_s3_through_this_filesystem(s3_tree: str, endpoint: E
     assert "avroglob" not in options
 
 
-async def test_coroutines_use_and_close_a_session_of_the_running_loop(
-    s3_tree: str, endpoint: Endpoint, tree: Path
-) -> None:
+async def test_coroutines_close_their_session(s3_tree: str, endpoint: Endpoint, tree: Path) -> None:
     options = endpoint.storage_options
     names = [f"{s3_tree}/*/part-0.avro", tree / "top.avro", f"{s3_tree}/top.avro"]
 
@@ -398,7 +382,7 @@ async def test_coroutines_use_and_close_a_session_of_the_running_loop(
         await expand_path_async(f"{s3_tree}/none.avro", options)
 
 
-def test_coroutines_work_in_one_loop_after_another(s3_tree: str, endpoint: Endpoint) -> None:
+def test_coroutines_work_in_any_loop(s3_tree: str, endpoint: Endpoint) -> None:
     for _ in range(2):
         found = asyncio.run(expand_path_async(f"{s3_tree}/t*", endpoint.storage_options))
         assert found == [f"{s3_tree}/top.avro"]
@@ -423,7 +407,7 @@ def test_an_unknown_scheme_is_an_error_that_names_known_ones(url: str, hint: str
     assert url in str(error.value)
 
 
-def test_options_of_s3_are_refused_by_name_for_http() -> None:
+def test_s3_options_are_refused_for_http() -> None:
     options = {"key": "name", "secret": "hidden", "use_listings_cache": False, "headers": {}}
 
     with pytest.raises(

@@ -64,7 +64,7 @@ def frame_of(path: Path, type_: Any, values: list[Any], **options: Any) -> panda
 
 
 @pytest.mark.parametrize(("type_", "value", "required", "nullable"), TYPES.values(), ids=TYPES)
-def test_dtypes_do_not_depend_on_the_values(
+def test_dtypes_ignore_values(
     tmp_path: Path, type_: Any, value: Any, required: str, nullable: str
 ) -> None:
     path = tmp_path / "x.avro"
@@ -80,7 +80,7 @@ def test_dtypes_do_not_depend_on_the_values(
 
 
 @pytest.mark.parametrize("values", [[], ["B"], [None, "A"]])
-def test_categories_are_all_symbols_of_the_enum(tmp_path: Path, values: Any) -> None:
+def test_categories_are_enum_symbols(tmp_path: Path, values: Any) -> None:
     enum = {"type": "enum", "name": "E", "symbols": ["A", "B", "C"]}
 
     frame = frame_of(tmp_path / "x.avro", ["null", enum], values)
@@ -89,7 +89,7 @@ def test_categories_are_all_symbols_of_the_enum(tmp_path: Path, values: Any) -> 
 
 
 @pytest.mark.parametrize(("type_", "value", "_", "__"), TYPES.values(), ids=TYPES)
-def test_the_pyarrow_backend_keeps_arrows_types(
+def test_pyarrow_backend_keeps_types(
     tmp_path: Path, type_: Any, value: Any, _: str, __: str
 ) -> None:
     frame = frame_of(tmp_path / "x.avro", ["null", type_], [value], dtype_backend="pyarrow")
@@ -98,7 +98,7 @@ def test_the_pyarrow_backend_keeps_arrows_types(
     assert frame["x"].tolist() == [value]
 
 
-def test_the_numpy_nullable_backend_masks(tmp_path: Path) -> None:
+def test_numpy_nullable_masks(tmp_path: Path) -> None:
     types = {"i": "int", "l": ["null", "long"], "d": ["null", "double"], "b": "boolean"}
     row = {"i": 1, "l": None, "d": None, "b": True}
     (tmp_path / "x.avro").write_bytes(avro_file([row], record_schema(types)))
@@ -109,12 +109,12 @@ def test_the_numpy_nullable_backend_masks(tmp_path: Path) -> None:
     assert frame["l"][0] is pandas.NA
 
 
-def test_an_unknown_backend_is_refused(tmp_path: Path) -> None:
+def test_unknown_backend_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="dtype_backend is 'numpy_nullable' or 'pyarrow'"):
         frame_of(tmp_path / "x.avro", "int", [1], dtype_backend="numpy")  # type: ignore[arg-type]
 
 
-def test_frames_hold_what_tables_hold(tmp_path: Path) -> None:
+def test_frames_equal_tables(tmp_path: Path) -> None:
     frame = frame_of(tmp_path / "x.avro", ["null", "long"], [None, 2**62])
 
     assert pa.table(frame)["x"].to_pylist() == [None, 2**62]
@@ -132,9 +132,7 @@ COLUMNS = {
 
 
 @given(st.data(), st.sampled_from([None, "numpy_nullable", "pyarrow"]))
-def test_columns_filled_batch_by_batch_are_those_that_pyarrow_makes_at_once(
-    data: st.DataObject, backend: DtypeBackend | None
-) -> None:
+def test_batches_fill_as_pyarrow_does(data: st.DataObject, backend: DtypeBackend | None) -> None:
     rows = data.draw(st.integers(0, 20))
     fields, arrays = [], []
     for name, (type_, values) in COLUMNS.items():
@@ -158,7 +156,7 @@ def test_columns_filled_batch_by_batch_are_those_that_pyarrow_makes_at_once(
 
 
 @pytest.mark.parametrize("dtype_backend", [None, "numpy_nullable"])
-def test_a_timestamp_that_pandas_takes_for_nat_is_an_error(dtype_backend: Any) -> None:
+def test_nat_timestamp_is_an_error(dtype_backend: Any) -> None:
     schema = pa.schema([("at", pa.timestamp("us", "UTC"))])
     batches = [
         pa.record_batch([pa.array(values, schema.field(0).type)], schema)

@@ -88,7 +88,7 @@ def apache_file(schema: Any, records: list[Any], codec: str) -> bytes:
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("codec", ["null", "deflate", "bzip2"])
-def test_files_of_apache_avro_are_read(engine: str, codec: str) -> None:
+def test_apache_avro_files_are_read(engine: str, codec: str) -> None:
     records = [record(number) for number in range(100)]
     data = apache_file(SCHEMA, records, codec)
 
@@ -103,7 +103,7 @@ def test_files_of_apache_avro_are_read(engine: str, codec: str) -> None:
 @pytest.mark.needs("polars_avro")
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("codec", [None, "Bzip2", "Deflate", "Snappy", "Xz", "Zstandard"])
-def test_files_of_polars_avro_are_read(engine: str, codec: str | None) -> None:
+def test_polars_avro_files_are_read(engine: str, codec: str | None) -> None:
     import polars
     import polars_avro
 

@@ -24,7 +24,7 @@ def lake(tmp_path: Path) -> str:
     return f"{tmp_path}/y=*/*.avro"
 
 
-def test_a_scan_has_the_schema_and_rows_of_the_table(lake: str) -> None:
+def test_scan_equals_the_table(lake: str) -> None:
     import polars
 
     frame = scan_avro(lake)
@@ -39,7 +39,7 @@ def test_a_scan_has_the_schema_and_rows_of_the_table(lake: str) -> None:
     assert frame.collect(engine="streaming").height == 30
 
 
-def test_columns_rows_and_predicates_are_those_of_the_query(lake: str) -> None:
+def test_query_is_pushed_down(lake: str) -> None:
     import polars
     from polars import col
 
@@ -60,16 +60,14 @@ def test_columns_rows_and_predicates_are_those_of_the_query(lake: str) -> None:
     ]
 
 
-def test_a_scan_can_be_collected_again_and_joined_with_itself(lake: str) -> None:
+def test_scan_can_be_reused(lake: str) -> None:
     frame = scan_avro(lake)
 
     assert frame.collect().equals(frame.collect())
     assert frame.join(frame, on="id").collect().height == 30
 
 
-def test_headers_are_read_once_and_a_slice_costs_one_object(
-    put: PutObjects, bucket: str, proxy: FaultProxy
-) -> None:
+def test_slice_costs_one_object(put: PutObjects, bucket: str, proxy: FaultProxy) -> None:
     put({f"{n}.avro": user_file(10_000, 10_000 * n) for n in range(3)})
     options = {**proxy.storage_options, "skip_instance_cache": True}
 
@@ -91,7 +89,7 @@ def test_partition_filters_prune_the_files(put: PutObjects, bucket: str, proxy: 
     assert proxy.count("GetObject") == 2
 
 
-def test_what_polars_lacks_is_an_error_that_columns_avoid(tmp_path: Path) -> None:
+def test_unsupported_type_is_avoidable(tmp_path: Path) -> None:
     duration = {"type": "fixed", "name": "D", "size": 12, "logicalType": "duration"}
     schema = record_schema({"id": "long", "list": {"type": "array", "items": duration}})
     (tmp_path / "x.avro").write_bytes(avro_file([{"id": 1, "list": [bytes(12)]}], schema))

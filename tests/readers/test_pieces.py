@@ -38,20 +38,18 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"{directory}/y=*/x.avro"
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(blocksize=st.integers(40, 20_000) | st.none())
-def test_all_pieces_have_every_row_once(files: str, blocksize: int | None) -> None:
+def test_pieces_have_each_row_once(files: str, blocksize: int | None) -> None:
     resolved = ResolvedSources.resolve(files)
     found = pickle.loads(pickle.dumps(pieces(resolved, blocksize)))
 
     assert read_all(found, resolved) == read_avro_table(files, include_file_paths="file")
 
 
-@settings(
-    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(blocksize=st.integers(20, 400))
-def test_sync_markers_in_data_do_not_cost_or_double_a_row(tmp_path: Path, blocksize: int) -> None:
+def test_markers_in_data_do_no_harm(tmp_path: Path, blocksize: int) -> None:
     schema = record_schema({"raw": "bytes"})
     rows = [{"raw": SYNC_MARKER * (n % 3) + bytes([n])} for n in range(40)]
     path = tmp_path / "x.avro"
@@ -70,11 +68,9 @@ def test_sync_markers_in_data_do_not_cost_or_double_a_row(tmp_path: Path, blocks
         assert not errors
 
 
-@settings(
-    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 2000), change=st.integers(1, 255), blocksize=st.integers(20, 900))
-def test_pieces_of_a_damaged_file_lose_what_the_whole_file_loses(
+def test_damage_costs_pieces_no_more(
     tmp_path: Path, place: int, change: int, blocksize: int
 ) -> None:
     schema = record_schema({"raw": "bytes"})
@@ -98,7 +94,7 @@ def test_pieces_of_a_damaged_file_lose_what_the_whole_file_loses(
         assert errors == whole.errors
 
 
-def test_small_files_are_put_together_and_large_ones_divided(files: str) -> None:
+def test_files_group_and_divide(files: str) -> None:
     resolved = ResolvedSources.resolve(files)
     found = pieces(resolved, 1000)
 
@@ -135,7 +131,7 @@ def sized_files(*sizes: int) -> ResolvedSources:
         ([64] * 3, 2, [64, 64, 64]),
     ],
 )
-def test_what_is_too_little_for_all_readers_is_divided_evenly(
+def test_few_bytes_divide_evenly(
     sizes: list[int], readers: int, pieces_of_bytes: list[int]
 ) -> None:
     resolved = sized_files(*(size << 20 for size in sizes))
@@ -145,15 +141,13 @@ def test_what_is_too_little_for_all_readers_is_divided_evenly(
     assert [piece.size_bytes >> 20 for piece in found] == pieces_of_bytes
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     sizes=st.lists(st.integers(0, 100 << 20), max_size=30),
     readers=st.integers(1, 40),
     blocksize=st.integers(1 << 20, 64 << 20),
 )
-def test_however_divided_each_byte_is_in_one_piece(
-    sizes: list[int], readers: int, blocksize: int
-) -> None:
+def test_each_byte_is_in_one_piece(sizes: list[int], readers: int, blocksize: int) -> None:
     found = pieces(sized_files(*sizes), blocksize, readers)
 
     at = {f"{n}.avro": 0 for n in range(len(sizes))}
@@ -165,9 +159,7 @@ def test_however_divided_each_byte_is_in_one_piece(
     assert all(piece.size_bytes <= blocksize for piece in found)
 
 
-def test_a_piece_carries_no_data_and_costs_its_bytes_alone(
-    put: PutObjects, bucket: str, proxy: FaultProxy
-) -> None:
+def test_piece_costs_only_its_bytes(put: PutObjects, bucket: str, proxy: FaultProxy) -> None:
     put({"x.avro": user_file(20_000)})
     options = {**proxy.storage_options, "skip_instance_cache": True}
     resolved = ResolvedSources.resolve(f"s3://{bucket}/x.avro", options)
@@ -183,13 +175,13 @@ def test_a_piece_carries_no_data_and_costs_its_bytes_alone(
     assert proxy.count() <= 2 * len(found)
 
 
-def test_row_numbers_cannot_be_had_of_pieces(files: str) -> None:
+def test_row_numbers_are_unsupported(files: str) -> None:
     with pytest.raises(ValueError, match="row_index_name"):
         layout_of(ResolvedSources.resolve(files), ReadOptions(row_index_name="row"))
 
 
 @pytest.mark.parametrize("blocksize", [300, 1000, None])
-def test_damage_is_an_error_or_left_out_and_reported(tmp_path: Path, blocksize: int | None) -> None:
+def test_damage_is_error_or_reported(tmp_path: Path, blocksize: int | None) -> None:
     content = bytearray(user_file(300, block_bytes=64))
     place = content.index(SYNC_MARKER, parse_header(bytes(content)).size_bytes + 3000)
     content[place + 3] ^= 0xFF

@@ -76,7 +76,7 @@ ROWS = [(str(n), 10 + n) for n in range(5)]
         (lambda name: None, [1, 1, 1, 1, 1]),
     ],
 )
-def test_neighbours_that_are_alike_are_decoded_together(
+def test_like_neighbours_decode_together(
     five: Path, alike: Callable[[str], object], calls: list[int]
 ) -> None:
     counting = Counting()
@@ -111,7 +111,7 @@ def test_runs_that_fail_together_are_decoded_one_by_one(five: Path) -> None:
     assert counting.found == ROWS
 
 
-def test_files_before_a_failure_come_out_before_it(five: Path) -> None:
+def test_files_before_a_failure_come(five: Path) -> None:
     content = (five / "3.avro").read_bytes()
     (five / "3.avro").write_bytes(content[:-1])
     counting = Counting()

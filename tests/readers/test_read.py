@@ -51,18 +51,18 @@ def write(path: Path, content: bytes) -> str:
 # --- records ------------------------------------------------------------------------------------
 
 
-def test_records_come_in_the_order_of_the_files(parts: str) -> None:
+def test_records_keep_file_order(parts: str) -> None:
     assert list(iter_avro_records(parts)) == users(30)
 
 
 @pytest.mark.parametrize("codec", ["null", "deflate", "bzip2", "xz", "snappy", "zstandard"])
-def test_every_codec_of_the_installation_is_read(tmp_path: Path, codec: str) -> None:
+def test_every_codec_is_read(tmp_path: Path, codec: str) -> None:
     path = write(tmp_path / "x.avro", user_file(500, codec=codec, block_bytes=1000))
 
     assert list(iter_avro_records(path)) == users(500)
 
 
-def test_sources_are_strings_paths_and_lists_of_both(parts: str, tmp_path: Path) -> None:
+def test_sources_may_be_lists(parts: str, tmp_path: Path) -> None:
     sources = [tmp_path / "part-2.avro", parts]
 
     ids = [record["id"] for record in iter_avro_records(sources)]
@@ -70,9 +70,7 @@ def test_sources_are_strings_paths_and_lists_of_both(parts: str, tmp_path: Path)
     assert ids == [*range(20, 30), *range(20)]
 
 
-def test_files_in_s3_are_read_by_any_of_its_schemes(
-    put: PutObjects, bucket: str, endpoint: Endpoint
-) -> None:
+def test_any_s3_scheme_is_read(put: PutObjects, bucket: str, endpoint: Endpoint) -> None:
     put({"d=1/a.avro": user_file(5), "d=2/a.avro": user_file(5, 5)})
 
     for scheme in ("s3", "avroglob"):
@@ -80,7 +78,7 @@ def test_files_in_s3_are_read_by_any_of_its_schemes(
         assert list(iter_avro_records(url, endpoint.storage_options)) == users(10)
 
 
-def test_local_and_s3_files_make_one_table(
+def test_local_and_s3_make_one_table(
     parts: str, put: PutObjects, bucket: str, endpoint: Endpoint
 ) -> None:
     put({"more.avro": user_file(5, 30)})
@@ -90,7 +88,7 @@ def test_local_and_s3_files_make_one_table(
     assert frame["id"].tolist() == list(range(35))
 
 
-def test_fields_in_another_order_come_in_the_order_of_the_first_file(tmp_path: Path) -> None:
+def test_first_file_sets_field_order(tmp_path: Path) -> None:
     row = {"a": 1, "b": "x"}
     write(tmp_path / "1.avro", avro_file([row], record_schema({"a": "int", "b": "string"})))
     write(tmp_path / "2.avro", avro_file([row], record_schema({"b": "string", "a": "int"})))
@@ -100,7 +98,7 @@ def test_fields_in_another_order_come_in_the_order_of_the_first_file(tmp_path: P
     assert [list(record.items()) for record in records] == [list(row.items())] * 2
 
 
-def test_schemas_are_compared_before_the_first_record_is_read(tmp_path: Path) -> None:
+def test_schemas_compare_before_records(tmp_path: Path) -> None:
     write(tmp_path / "1.avro", user_file(1))
     write(tmp_path / "2.avro", avro_file([], record_schema({"a": "int"}, "example.User")))
 
@@ -108,7 +106,7 @@ def test_schemas_are_compared_before_the_first_record_is_read(tmp_path: Path) ->
         iter_avro_records(f"{tmp_path}/*.avro")
 
 
-def test_columns_are_given_in_the_order_asked_for(parts: str) -> None:
+def test_columns_keep_asked_order(parts: str) -> None:
     first = next(iter(iter_avro_records(parts, columns=["name", "id"])))
 
     assert list(first.items()) == [("name", "user-0"), ("id", 0)]
@@ -116,7 +114,7 @@ def test_columns_are_given_in_the_order_asked_for(parts: str) -> None:
 
 
 @pytest.mark.parametrize("read", [read_avro, iter_avro_records])
-def test_an_unknown_column_is_an_error_that_names_near_ones(parts: str, read: Any) -> None:
+def test_unknown_column_suggests(parts: str, read: Any) -> None:
     with pytest.raises(ValueError, match="no column 'nmae'; there is 'name'"):
         read(parts, columns=["nmae"])
     with pytest.raises(ValueError, match="there is 'id', 'name', 'score'"):
@@ -135,7 +133,7 @@ def test_an_unknown_column_is_an_error_that_names_near_ones(parts: str, read: An
         ("{bucket}/none.avro", FileNotFoundError),
     ],
 )
-def test_what_is_no_object_is_an_error_with_the_user_s_name_of_it(
+def test_missing_object_keeps_its_name(
     path: str, error: type[OSError], put: PutObjects, bucket: str, endpoint: Endpoint
 ) -> None:
     put({"a/x.avro": user_file(1)})
@@ -147,37 +145,35 @@ def test_what_is_no_object_is_an_error_with_the_user_s_name_of_it(
     assert caught.value.filename == url
 
 
-def test_a_missing_bucket_is_told_from_a_missing_file(bucket: str, endpoint: Endpoint) -> None:
+def test_missing_bucket_is_told_apart(bucket: str, endpoint: Endpoint) -> None:
     with pytest.raises(FileNotFoundError, match="The bucket does not exist"):
         read_avro(f"s3://{bucket}-missing/x.avro", storage_options=endpoint.storage_options)
 
 
-def test_a_number_of_rows_is_a_whole_number(parts: str) -> None:
+def test_n_rows_must_be_whole(parts: str) -> None:
     with pytest.raises(TypeError, match="n_rows is an integer, not '5'"):
         read_avro(parts, n_rows="5")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("n_rows", "expected"), [(0, 0), (1, 1), (10, 10), (11, 11), (99, 30)])
-def test_rows_are_counted_across_files(parts: str, n_rows: int, expected: int) -> None:
+def test_n_rows_spans_files(parts: str, n_rows: int, expected: int) -> None:
     assert list(iter_avro_records(parts, n_rows=n_rows)) == users(expected)
     assert len(read_avro(parts, n_rows=n_rows)) == expected
 
 
-def test_a_negative_number_of_rows_is_an_error(parts: str) -> None:
+def test_negative_n_rows_is_an_error(parts: str) -> None:
     with pytest.raises(ValueError, match="n_rows must not be negative"):
         read_avro(parts, n_rows=-1)
 
 
-def test_files_beyond_the_last_row_are_not_read(tmp_path: Path) -> None:
+def test_files_past_n_rows_are_not_read(tmp_path: Path) -> None:
     write(tmp_path / "1.avro", user_file(5))
     write(tmp_path / "2.avro", header(USER_SCHEMA) + b"damaged")
 
     assert list(iter_avro_records(f"{tmp_path}/*.avro", n_rows=5)) == users(5)
 
 
-def test_objects_beyond_the_last_row_are_not_fetched(
-    put: PutObjects, bucket: str, proxy: FaultProxy
-) -> None:
+def test_objects_past_n_rows_not_fetched(put: PutObjects, bucket: str, proxy: FaultProxy) -> None:
     put({f"{n}.avro": user_file(5) for n in range(3)})
     options = {**proxy.storage_options, "skip_instance_cache": True}
 
@@ -187,7 +183,7 @@ def test_objects_beyond_the_last_row_are_not_fetched(
     assert bodies == ["0.avro"]
 
 
-def test_an_abandoned_iterator_leaves_no_thread(parts: str) -> None:
+def test_dropped_iterator_ends_threads(parts: str) -> None:
     records = iter_avro_records(parts)
     next(records)
 
@@ -197,7 +193,7 @@ def test_an_abandoned_iterator_leaves_no_thread(parts: str) -> None:
     assert list(records) == []
 
 
-def test_values_of_files_without_records_are_yielded_as_they_are(tmp_path: Path) -> None:
+def test_non_record_values_are_yielded(tmp_path: Path) -> None:
     path = write(tmp_path / "x.avro", avro_file([1, None, 3], ["null", "long"]))
 
     assert list(iter_avro_records(path)) == [1, None, 3]
@@ -210,7 +206,7 @@ def test_values_of_files_without_records_are_yielded_as_they_are(tmp_path: Path)
 # --- frames -------------------------------------------------------------------------------------
 
 
-def test_a_frame_has_a_row_for_each_record(parts: str) -> None:
+def test_frame_has_row_per_record(parts: str) -> None:
     frame = read_avro(parts)
 
     expected = pandas.DataFrame(users(30), columns=["id", "name", "score"])
@@ -218,7 +214,7 @@ def test_a_frame_has_a_row_for_each_record(parts: str) -> None:
     assert frame.index.equals(pandas.RangeIndex(30))
 
 
-def test_nested_and_logical_values_are_kept(tmp_path: Path) -> None:
+def test_nested_values_are_kept(tmp_path: Path) -> None:
     schema = record_schema(
         {
             "tags": {"type": "array", "items": "string"},
@@ -246,7 +242,7 @@ def test_nested_and_logical_values_are_kept(tmp_path: Path) -> None:
     assert frame["at"].dtype.kind == "M"
 
 
-def test_no_columns_leave_the_rows(parts: str) -> None:
+def test_no_columns_keep_the_rows(parts: str) -> None:
     assert read_avro(parts, columns=[]).shape == (30, 0)
     assert read_avro(parts, columns=[], n_rows=0).shape == (0, 0)
 
@@ -282,9 +278,7 @@ SCALARS: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize(("type_", "value"), SCALARS.values(), ids=SCALARS)
 @pytest.mark.parametrize("nullable", [False, True], ids=["required", "nullable"])
-def test_a_frame_without_rows_has_the_dtypes_of_one_with_rows(
-    tmp_path: Path, type_: Any, value: Any, nullable: bool
-) -> None:
+def test_empty_frame_has_dtypes(tmp_path: Path, type_: Any, value: Any, nullable: bool) -> None:
     schema = record_schema({"x": ["null", type_] if nullable else type_})
     rows = [{"x": value}, *([{"x": None}] if nullable else [])]
     path = write(tmp_path / "x.avro", avro_file(rows, schema))
@@ -295,7 +289,7 @@ def test_a_frame_without_rows_has_the_dtypes_of_one_with_rows(
     assert empty["x"].dtype == read_avro(path)["x"].dtype
 
 
-def test_files_without_records_give_a_frame_with_the_columns(tmp_path: Path) -> None:
+def test_empty_files_give_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "x.avro", user_file(0))
 
     frame = read_avro(path)
@@ -304,7 +298,7 @@ def test_files_without_records_give_a_frame_with_the_columns(tmp_path: Path) -> 
     assert [str(dtype) for dtype in frame.dtypes[["id", "score"]]] == ["int64", "float64"]
 
 
-def test_without_pandas_the_error_says_what_to_install(parts: str, monkeypatch: Any) -> None:
+def test_missing_pandas_says_install(parts: str, monkeypatch: Any) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
 
     with pytest.raises(ImportError, match=r"pip install 'fsspec-avroglob\[pandas\]'"):
@@ -315,18 +309,18 @@ def test_without_pandas_the_error_says_what_to_install(parts: str, monkeypatch: 
 # --- schemas ------------------------------------------------------------------------------------
 
 
-def test_the_schema_is_that_of_the_first_file(parts: str) -> None:
+def test_schema_is_the_first_files(parts: str) -> None:
     schema = read_avro_schema(parts)
 
     assert schema["name"].endswith("User")
     assert [field["name"] for field in schema["fields"]] == ["id", "name", "score"]
 
 
-async def test_the_schema_is_the_same_for_coroutines(parts: str) -> None:
+async def test_schema_as_coroutine(parts: str) -> None:
     assert await read_avro_schema_async(parts) == read_avro_schema(parts)
 
 
-def test_the_schema_of_files_that_do_not_fit_is_an_error(parts: str, tmp_path: Path) -> None:
+def test_unfit_schemas_are_an_error(parts: str, tmp_path: Path) -> None:
     other = write(tmp_path / "other.avro", header("int"))
 
     with pytest.raises(SchemaMismatchError):
@@ -347,9 +341,7 @@ def read_until_error(path: str) -> tuple[list[Any], AvroDecodeError | None]:
 
 
 @pytest.mark.parametrize("codec", ["null", "deflate", "snappy", "zstandard"])
-def test_a_file_cut_anywhere_in_its_data_gives_whole_blocks_then_an_error(
-    tmp_path: Path, codec: str
-) -> None:
+def test_cut_file_gives_whole_blocks(tmp_path: Path, codec: str) -> None:
     content = avro_file([0] * 250, "long", codec=codec, block_bytes=100)
     blocks = list(fastavro.block_reader(io.BytesIO(content)))
     ends = {blocks[0].offset, *(block.offset + block.size for block in blocks)}
@@ -383,7 +375,7 @@ def test_a_file_cut_anywhere_in_its_data_gives_whole_blocks_then_an_error(
         "endless number",
     ],
 )
-def test_damaged_blocks_are_errors_that_name_the_file(tmp_path: Path, damage: bytes) -> None:
+def test_damaged_block_names_the_file(tmp_path: Path, damage: bytes) -> None:
     path = write(tmp_path / "x.avro", header("long") + damage)
 
     with pytest.raises(AvroDecodeError, match=r"x\.avro could not be decoded") as caught:
@@ -393,7 +385,7 @@ def test_damaged_blocks_are_errors_that_name_the_file(tmp_path: Path, damage: by
     assert caught.value.path == path
 
 
-def test_an_unknown_codec_is_an_error_that_names_the_file_and_the_codec(tmp_path: Path) -> None:
+def test_unknown_codec_is_named(tmp_path: Path) -> None:
     block = encode_long(1) + encode_long(1) + b"\x02" + SYNC_MARKER
     path = write(tmp_path / "x.avro", header("long", codec="made-up") + block)
 
@@ -401,7 +393,7 @@ def test_an_unknown_codec_is_an_error_that_names_the_file_and_the_codec(tmp_path
         list(iter_avro_records(path))
 
 
-def test_a_file_that_vanishes_is_not_taken_for_a_damaged_one(tmp_path: Path) -> None:
+def test_vanished_file_is_not_damaged(tmp_path: Path) -> None:
     path = write(tmp_path / "x.avro", user_file(10_000))
     records = iter_avro_records(path)
     (tmp_path / "x.avro").unlink()
@@ -410,7 +402,7 @@ def test_a_file_that_vanishes_is_not_taken_for_a_damaged_one(tmp_path: Path) -> 
         next(records)
 
 
-def test_records_within_records_without_end_are_an_error(tmp_path: Path) -> None:
+def test_endless_nesting_is_an_error(tmp_path: Path) -> None:
     schema = record_schema({"next": ["null", "R"]})
     data = b"\x02" * 100_000
     block = encode_long(1) + encode_long(len(data)) + data + SYNC_MARKER
@@ -421,7 +413,7 @@ def test_records_within_records_without_end_are_an_error(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("schema", ["null", "long"])
-def test_counts_that_no_data_can_hold_are_an_error(tmp_path: Path, schema: str) -> None:
+def test_impossible_counts_are_an_error(tmp_path: Path, schema: str) -> None:
     block = encode_long(1 << 50) + encode_long(0) + SYNC_MARKER
     path = write(tmp_path / "x.avro", header(schema) + block)
 
@@ -429,7 +421,7 @@ def test_counts_that_no_data_can_hold_are_an_error(tmp_path: Path, schema: str) 
         list(iter_avro_records(path))
 
 
-def test_arrays_of_items_without_bytes_are_refused(tmp_path: Path) -> None:
+def test_arrays_of_empty_items_refused(tmp_path: Path) -> None:
     schema = {"type": "array", "items": "null"}
     block = encode_long(1) + encode_long(9) + b"\xfe" * 9 + SYNC_MARKER
     path = write(tmp_path / "x.avro", header(schema) + block)

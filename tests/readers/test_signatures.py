@@ -38,7 +38,7 @@ READERS = {
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_reader_has_every_option_that_applies(reader: Callable[..., Any]) -> None:
+def test_reader_has_its_options(reader: Callable[..., Any]) -> None:
     parameters = signature(reader).parameters
     options = {name: p.default for name, p in parameters.items() if name in DEFAULTS}
 
@@ -57,14 +57,14 @@ def test_reader_has_every_option_that_applies(reader: Callable[..., Any]) -> Non
         (package.iter_avro_records, package.aiter_avro_records),
     ],
 )
-def test_twin_has_the_same_parameters(reader: Callable[..., Any], twin: Callable[..., Any]) -> None:
+def test_twin_has_same_parameters(reader: Callable[..., Any], twin: Callable[..., Any]) -> None:
     assert signature(twin) == signature(reader)
     assert twin.__name__ in {f"{reader.__name__}_async", f"a{reader.__name__}"}
     assert getattr(package, twin.__name__) is twin
     assert inspect.iscoroutinefunction(twin) == twin.__name__.endswith("_async")
 
 
-def test_help_describes_every_parameter() -> None:
+def test_help_has_every_parameter() -> None:
     parameters, _, _ = (inspect.getdoc(package.read_avro) or "").partition("\nRaises\n")
 
     described = re.findall(r"(?m)^(\w+) : ", parameters)

@@ -22,7 +22,7 @@ def write(directory: Path, files: dict[str, bytes]) -> None:
         (directory / name).write_bytes(content)
 
 
-def test_resolving_gives_paths_the_first_schema_and_a_mapping_for_each_file(tmp_path: Path) -> None:
+def test_resolves_paths_and_schema(tmp_path: Path) -> None:
     first, other = {"a": "int", "b": "string"}, {"b": "string", "a": "int"}
     row = {"a": 1, "b": "x"}
     write(
@@ -42,7 +42,7 @@ def test_resolving_gives_paths_the_first_schema_and_a_mapping_for_each_file(tmp_
     assert pickle.loads(pickle.dumps(resolved)) == resolved
 
 
-async def test_resolving_as_a_coroutine_gives_the_same(
+async def test_resolves_as_coroutine(
     put: PutObjects, bucket: str, endpoint: Endpoint, tmp_path: Path
 ) -> None:
     put({"a/1.avro": user_file(3), "a/2.avro": user_file(3)})
@@ -55,7 +55,7 @@ async def test_resolving_as_a_coroutine_gives_the_same(
     assert len(resolved.paths) == 3
 
 
-def test_schemas_that_do_not_fit_name_both_files_and_the_field(tmp_path: Path) -> None:
+def test_unfit_schemas_name_both_files(tmp_path: Path) -> None:
     write(
         tmp_path,
         {
@@ -82,7 +82,7 @@ BROKEN: dict[str, tuple[bytes, type[Exception], str]] = {
 
 
 @pytest.mark.parametrize(("content", "error", "message"), BROKEN.values(), ids=BROKEN)
-def test_a_file_that_is_not_avro_is_named(
+def test_non_avro_file_is_named(
     tmp_path: Path, content: bytes, error: type[Exception], message: str
 ) -> None:
     write(tmp_path, {"1.avro": user_file(1), "2.avro": content})
@@ -94,7 +94,7 @@ def test_a_file_that_is_not_avro_is_named(
 
 
 @pytest.mark.parametrize(("content", "error", "message"), BROKEN.values(), ids=BROKEN)
-def test_an_object_that_is_not_avro_is_named(
+def test_non_avro_object_is_named(
     put: PutObjects,
     bucket: str,
     endpoint: Endpoint,
@@ -110,21 +110,19 @@ def test_an_object_that_is_not_avro_is_named(
     assert f"s3://{bucket}/2.avro" in str(caught.value)
 
 
-def test_sources_that_do_not_exist_are_named(tmp_path: Path, bucket: str, endpoint: Any) -> None:
+def test_missing_sources_are_named(tmp_path: Path, bucket: str, endpoint: Any) -> None:
     for name in (f"{tmp_path}/none.avro", f"s3://{bucket}/none.avro", f"s3://{bucket}/*"):
         with pytest.raises(FileNotFoundError) as caught:
             ResolvedSources.resolve(name, endpoint.storage_options)
         assert caught.value.filename == name
 
 
-def test_no_sources_at_all_are_an_error() -> None:
+def test_no_sources_are_an_error() -> None:
     with pytest.raises(ValueError, match="no sources"):
         ResolvedSources.resolve([])
 
 
-def test_each_header_costs_one_ranged_get_and_nothing_else(
-    put: PutObjects, bucket: str, proxy: FaultProxy
-) -> None:
+def test_header_costs_one_get(put: PutObjects, bucket: str, proxy: FaultProxy) -> None:
     put({f"part-{n}.avro": user_file(20_000) for n in range(4)})
     options = {**proxy.storage_options, "skip_instance_cache": True}
 
@@ -138,9 +136,7 @@ def test_each_header_costs_one_ranged_get_and_nothing_else(
     assert [request.operation for request in proxy.requests] == ["GetObject"] * 4
 
 
-def test_a_header_larger_than_the_first_read_costs_a_second_one(
-    put: PutObjects, bucket: str, proxy: FaultProxy
-) -> None:
+def test_large_header_costs_two_gets(put: PutObjects, bucket: str, proxy: FaultProxy) -> None:
     schema = record_schema({"a": "int"}, doc="x" * 300_000)
     put({"large.avro": avro_file([{"a": 1}], schema)})
     options = {**proxy.storage_options, "skip_instance_cache": True}
@@ -151,7 +147,7 @@ def test_a_header_larger_than_the_first_read_costs_a_second_one(
     assert proxy.count() == 2
 
 
-def test_the_schema_is_the_one_in_the_file_to_the_letter(tmp_path: Path) -> None:
+def test_schema_is_kept_verbatim(tmp_path: Path) -> None:
     schema = {"type": "record", "name": "a.b.R", "fields": [], "custom": {"x": [1]}}
     write(tmp_path, {"1.avro": header(schema)})
 

@@ -47,7 +47,7 @@ def damaged(content: bytes, place: int) -> bytes:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_table_has_the_rows_in_order_and_types_from_the_schema(lake: str, engine: Any) -> None:
+def test_table_has_ordered_typed_rows(lake: str, engine: Any) -> None:
     table = read_avro_table(lake, engine=engine)
 
     assert table.select(["id", "name", "score"]).to_pylist() == users(40)
@@ -62,7 +62,7 @@ def test_a_table_has_the_rows_in_order_and_types_from_the_schema(lake: str, engi
     )
 
 
-def test_directories_paths_and_row_numbers_are_columns(lake: str) -> None:
+def test_extra_columns(lake: str) -> None:
     table = read_avro_table(
         lake, row_index_name="row", row_index_offset=5, include_file_paths="file"
     )
@@ -83,14 +83,14 @@ def test_directories_paths_and_row_numbers_are_columns(lake: str) -> None:
         ([], []),
     ],
 )
-def test_columns_are_chosen_by_name_and_by_place(lake: str, columns: Any, names: Any) -> None:
+def test_columns_by_name_and_position(lake: str, columns: Any, names: Any) -> None:
     table = read_avro_table(lake, columns=columns)
 
     assert table.column_names == names
     assert table.num_rows == 40
 
 
-def test_a_directory_that_the_files_have_a_field_for_is_no_column(tmp_path: Path) -> None:
+def test_field_hides_a_directory(tmp_path: Path) -> None:
     (tmp_path / "id=7").mkdir()
     (tmp_path / "id=7" / "x.avro").write_bytes(user_file(2))
 
@@ -113,7 +113,7 @@ def test_a_directory_that_the_files_have_a_field_for_is_no_column(tmp_path: Path
         ({"filters": [("id", "=", 1)]}, "no file is in one of 'id'; there is 'part', 'year'"),
     ],
 )
-def test_options_that_cannot_be_are_refused(lake: str, options: Any, message: str) -> None:
+def test_impossible_options_are_refused(lake: str, options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_avro_table(lake, **options)
 
@@ -129,18 +129,18 @@ def test_options_that_cannot_be_are_refused(lake: str, options: Any, message: st
         ({"urlpath": b"x.avro"}, "not b'x.avro'"),
     ],
 )
-def test_options_of_another_type_are_refused(lake: str, options: Any, message: str) -> None:
+def test_other_option_types_are_refused(lake: str, options: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         read_avro_table(**{"urlpath": lake, **options})
 
 
 @pytest.mark.parametrize("reader", [read_avro_table, iter_avro_records, aiter_avro_batches])
-def test_an_unknown_option_is_named(lake: str, reader: Any) -> None:
+def test_unknown_option_is_named(lake: str, reader: Any) -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'colums'"):
         reader(lake, colums=["id"])
 
 
-def test_options_that_do_not_apply_to_records_are_refused(lake: str) -> None:
+def test_record_options_are_checked(lake: str) -> None:
     for name in ("row_index_name", "include_file_paths", "engine"):
         with pytest.raises(TypeError, match=name):
             iter_avro_records(lake, **{name: "x"})  # type: ignore[arg-type]
@@ -150,14 +150,14 @@ def test_options_that_do_not_apply_to_records_are_refused(lake: str) -> None:
 
 @pytest.mark.parametrize("n_rows", [0, 1, 10, 11, 39, 40, 99])
 @pytest.mark.parametrize("ignore_errors", [False, True])
-def test_rows_are_limited_over_all_files(lake: str, n_rows: int, ignore_errors: bool) -> None:
+def test_n_rows_spans_files(lake: str, n_rows: int, ignore_errors: bool) -> None:
     table = read_avro_table(lake, n_rows=n_rows, ignore_errors=ignore_errors)
 
     assert table["id"].to_pylist() == list(range(min(n_rows, 40)))
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 40, 1000, None])
-def test_batches_have_the_size_asked_for(lake: str, batch_size: int | None) -> None:
+def test_batches_have_the_asked_size(lake: str, batch_size: int | None) -> None:
     with iter_avro_batches(lake, batch_size=batch_size) as batches:
         found = list(batches)
 
@@ -167,9 +167,7 @@ def test_batches_have_the_size_asked_for(lake: str, batch_size: int | None) -> N
         assert 1 <= found[-1].num_rows <= batch_size
 
 
-@settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
 @given(
     rows=st.lists(st.integers(0, 40), min_size=1, max_size=6),
     block_bytes=st.integers(1, 2000),
@@ -177,7 +175,7 @@ def test_batches_have_the_size_asked_for(lake: str, batch_size: int | None) -> N
     max_bytes=st.sampled_from([1, 500, 1 << 20]),
     n_rows=st.none() | st.integers(0, 150),
 )
-def test_any_files_are_the_rows_that_fastavro_reads(
+def test_any_files_equal_fastavro(
     tmp_path_factory: pytest.TempPathFactory,
     rows: list[int],
     block_bytes: int,
@@ -212,7 +210,7 @@ def versions(tmp_path: Path) -> str:
     return f"{tmp_path}/*.avro"
 
 
-def test_files_of_two_schemas_are_refused_by_name(versions: str) -> None:
+def test_two_schemas_are_refused(versions: str) -> None:
     for read in (read_avro_table, iter_avro_batches, iter_avro_records, ResolvedSources.resolve):
         with pytest.raises(SchemaMismatchError) as caught:
             read(versions)
@@ -222,7 +220,7 @@ def test_files_of_two_schemas_are_refused_by_name(versions: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_union_of_schemas_has_all_fields(versions: str, engine: Any) -> None:
+def test_union_of_schemas_has_all_fields(versions: str, engine: Any) -> None:
     expected = [{"a": 1, "b": "x", "c": None}, {"a": 1 << 40, "b": None, "c": 9}]
 
     assert read_avro_table(versions, schema="union", engine=engine).to_pylist() == expected
@@ -231,7 +229,7 @@ def test_a_union_of_schemas_has_all_fields(versions: str, engine: Any) -> None:
     assert resolved.column_mappings == ((0, 1, None), (0, None, 1))
 
 
-def test_a_reader_schema_decides(versions: str) -> None:
+def test_reader_schema_decides(versions: str) -> None:
     reader = record_schema({}) | {
         "fields": [{"name": "c", "type": "long", "default": 5}, {"name": "a", "type": "double"}]
     }
@@ -243,9 +241,7 @@ def test_a_reader_schema_decides(versions: str) -> None:
         read_avro_table(versions, schema="first")
 
 
-def test_resolved_sources_are_read_without_resolving_again(
-    put: PutObjects, bucket: str, proxy: FaultProxy
-) -> None:
+def test_sources_are_not_resolved_again(put: PutObjects, bucket: str, proxy: FaultProxy) -> None:
     put({f"{n}.avro": user_file(5, 5 * n) for n in range(3)})
     options = {**proxy.storage_options, "skip_instance_cache": True}
     resolved = ResolvedSources.resolve(f"s3://{bucket}/*.avro", options)
@@ -260,9 +256,7 @@ def test_resolved_sources_are_read_without_resolving_again(
 # --- requests -----------------------------------------------------------------------------------
 
 
-def test_small_objects_cost_the_listing_and_one_get_each(
-    put: PutObjects, bucket: str, proxy: FaultProxy
-) -> None:
+def test_small_objects_cost_one_get(put: PutObjects, bucket: str, proxy: FaultProxy) -> None:
     put({f"{n:02}.avro": user_file(5, 5 * n) for n in range(20)})
     options = {**proxy.storage_options, "skip_instance_cache": True}
 
@@ -273,9 +267,7 @@ def test_small_objects_cost_the_listing_and_one_get_each(
     assert proxy.count() == 21
 
 
-def test_a_few_rows_of_many_objects_cost_one_small_get(
-    put: PutObjects, bucket: str, proxy: FaultProxy
-) -> None:
+def test_few_rows_cost_one_small_get(put: PutObjects, bucket: str, proxy: FaultProxy) -> None:
     put({f"{n}.avro": user_file(10_000, 10_000 * n) for n in range(5)})
     options = {**proxy.storage_options, "skip_instance_cache": True}
 
@@ -287,9 +279,7 @@ def test_a_few_rows_of_many_objects_cost_one_small_get(
     assert len({r.path for r in proxy.requests if r.operation == "GetObject"}) == 2
 
 
-def test_large_objects_are_read_in_ranges_at_once_and_once(
-    put: PutObjects, bucket: str, proxy: FaultProxy
-) -> None:
+def test_large_objects_use_ranges(put: PutObjects, bucket: str, proxy: FaultProxy) -> None:
     content = user_file(300_000, codec="null")
     put({"large.avro": content})
     options = {**proxy.storage_options, "skip_instance_cache": True}
@@ -302,9 +292,7 @@ def test_large_objects_are_read_in_ranges_at_once_and_once(
     assert proxy.count("HeadObject") == 0
 
 
-def test_filters_spare_listings_and_objects(
-    put: PutObjects, bucket: str, proxy: FaultProxy
-) -> None:
+def test_filters_spare_requests(put: PutObjects, bucket: str, proxy: FaultProxy) -> None:
     for year in range(2020, 2026):
         put({f"year={year}/month=0{m}/x.avro": user_file(2, 10 * m) for m in range(1, 4)})
     options = {**proxy.storage_options, "skip_instance_cache": True}
@@ -320,9 +308,7 @@ def test_filters_spare_listings_and_objects(
         read_avro_table(url, options, filters=[("month", "=", 1), ("month", "=", 2)])
 
 
-def test_requests_that_fail_once_are_sent_again(
-    put: PutObjects, bucket: str, proxy: FaultProxy
-) -> None:
+def test_failed_requests_are_retried(put: PutObjects, bucket: str, proxy: FaultProxy) -> None:
     put({f"{n}.avro": user_file(5, 5 * n) for n in range(4)})
     retry = {"base_delay": 0}
     options = {**proxy.storage_options, "skip_instance_cache": True, "retry": retry}
@@ -334,9 +320,7 @@ def test_requests_that_fail_once_are_sent_again(
 # --- errors -------------------------------------------------------------------------------------
 
 
-def test_an_object_that_has_changed_since_it_was_resolved_is_an_error(
-    put: PutObjects, bucket: str, endpoint: Endpoint
-) -> None:
+def test_changed_object_is_an_error(put: PutObjects, bucket: str, endpoint: Endpoint) -> None:
     put({"x.avro": user_file(10_000)})
     resolved = ResolvedSources.resolve(f"s3://{bucket}/x.avro", endpoint.storage_options)
     put({"x.avro": user_file(10_000, 1)})
@@ -346,9 +330,7 @@ def test_an_object_that_has_changed_since_it_was_resolved_is_an_error(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_corrupt_data_is_an_error_with_its_place_or_left_out_and_reported(
-    tmp_path: Path, engine: Any
-) -> None:
+def test_corruption_is_error_or_reported(tmp_path: Path, engine: Any) -> None:
     content = user_file(200, block_bytes=200, codec="deflate")
     start = parse_header(content).size_bytes
     place = start + (len(content) - start) // 2
@@ -379,7 +361,7 @@ def test_corrupt_data_is_an_error_with_its_place_or_left_out_and_reported(
 
 
 @pytest.mark.parametrize("ruin", [lambda content: content[:-30], lambda c: damaged(c, len(c) - 30)])
-def test_a_failed_reading_keeps_nothing(tmp_path: Path, ruin: Callable[[bytes], bytes]) -> None:
+def test_failed_read_keeps_nothing(tmp_path: Path, ruin: Callable[[bytes], bytes]) -> None:
     content = user_file(100, block_bytes=200, codec="deflate")
     (tmp_path / "1.avro").write_bytes(content)
     (tmp_path / "2.avro").write_bytes(ruin(content))
@@ -394,7 +376,7 @@ def test_a_failed_reading_keeps_nothing(tmp_path: Path, ruin: Callable[[bytes], 
         gc.enable()
 
 
-def test_rows_before_a_corrupt_block_come_before_the_error(tmp_path: Path) -> None:
+def test_rows_before_corruption_come(tmp_path: Path) -> None:
     content = user_file(100, block_bytes=200)
     (tmp_path / "x.avro").write_bytes(content[:-30])
     seen: list[pa.RecordBatch] = []
@@ -405,9 +387,7 @@ def test_rows_before_a_corrupt_block_come_before_the_error(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_rows_before_a_block_that_cannot_be_decoded_come_before_the_error(
-    tmp_path: Path, engine: Any
-) -> None:
+def test_rows_before_undecodable_come(tmp_path: Path, engine: Any) -> None:
     for n in range(3):
         content = user_file(20, 20 * n, block_bytes=200, codec="deflate")
         (tmp_path / f"{n}.avro").write_bytes(damaged(content, len(content) - 30) if n else content)
@@ -426,7 +406,7 @@ def test_rows_before_a_block_that_cannot_be_decoded_come_before_the_error(
     assert records == seen
 
 
-def test_files_that_are_not_avro_are_left_out_and_reported(tmp_path: Path) -> None:
+def test_non_avro_files_are_reported(tmp_path: Path) -> None:
     (tmp_path / "1.avro").write_bytes(b"")
     (tmp_path / "2.avro").write_bytes(user_file(3))
     (tmp_path / "3.avro").write_bytes(b"id,name\n")
@@ -447,7 +427,7 @@ def test_files_that_are_not_avro_are_left_out_and_reported(tmp_path: Path) -> No
         read_avro(tmp_path / "1.avro", ignore_errors=True)
 
 
-def test_a_block_that_inflates_beyond_the_bound_is_refused(tmp_path: Path) -> None:
+def test_bomb_is_refused(tmp_path: Path) -> None:
     bomb = avro_file(["\0" * 5_000_000], "string", codec="deflate")
     path = tmp_path / "x.avro"
     path.write_bytes(bomb)

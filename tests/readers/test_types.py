@@ -37,7 +37,7 @@ def fixed(name: str, size: int, **attributes: Any) -> dict[str, Any]:
     return {"type": "fixed", "name": "X", "size": size, "logicalType": name, **attributes}
 
 
-def test_the_documentation_has_the_table() -> None:
+def test_documentation_has_the_table() -> None:
     assert len(ROWS) > 30
 
 
@@ -54,7 +54,7 @@ def test_types_are_as_documented(avro: str, arrow: str, pandas_dtype: str) -> No
 
 @pytest.mark.needs("polars")
 @pytest.mark.parametrize(("avro", "polars_dtype"), [(row[0], row[3]) for row in ROWS])
-def test_types_of_polars_are_as_documented(avro: str, polars_dtype: str) -> None:
+def test_polars_types_are_as_documented(avro: str, polars_dtype: str) -> None:
     import polars
 
     schema = TableSchema.of(record_schema({"x": json.loads(avro)})).arrow
@@ -188,14 +188,14 @@ def test_times_keep_every_number(engine: str, kind: str, name: str, numbers: lis
     ],
     ids=str,
 )
-def test_invalid_logical_types_are_ignored(type_: Any, underneath: pa.DataType) -> None:
+def test_invalid_logical_type_is_ignored(type_: Any, underneath: pa.DataType) -> None:
     schema = TableSchema.of(record_schema({"x": type_}))
 
     assert schema.arrow.field("x").type == underneath
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_maps_keep_keys_that_come_twice(engine: str) -> None:
+def test_maps_keep_repeated_keys(engine: str) -> None:
     schema = record_schema({"x": {"type": "map", "values": "int"}})
     data = b"\x04" + b"\x02k\x02" + b"\x02k\x04" + b"\x00"
 
@@ -216,9 +216,7 @@ def test_maps_keep_keys_that_come_twice(engine: str) -> None:
         (E, -1, "no symbol"),
     ],
 )
-def test_values_outside_their_type_are_errors(
-    engine: str, type_: Any, value: Any, reason: str
-) -> None:
+def test_value_outside_type_is_error(engine: str, type_: Any, value: Any, reason: str) -> None:
     schema = record_schema({"r": record_schema({"x": type_}, "S")})
     physical = "int" if isinstance(value, int) else "bytes"
     data = value if type_ == fixed("duration", 12) else encoded(physical, value)
@@ -228,7 +226,7 @@ def test_values_outside_their_type_are_errors(
 
 
 @pytest.mark.parametrize("sign", [b"\x00", b"\xff"])
-def test_decimals_may_repeat_their_sign(sign: bytes) -> None:
+def test_decimals_may_be_padded(sign: bytes) -> None:
     schema = record_schema({"x": logical("bytes", "decimal", precision=2)})
     data = encoded("bytes", sign * 30 + (sign[0] ^ 0x11).to_bytes())
 
@@ -237,7 +235,7 @@ def test_decimals_may_repeat_their_sign(sign: bytes) -> None:
     assert batch.column(0).to_pylist() == [Decimal(0x11) if sign == b"\x00" else Decimal(-0x12)]
 
 
-def test_decimals_too_long_for_arrow_name_field_and_option() -> None:
+def test_too_long_decimal_names_option() -> None:
     long = logical("bytes", "decimal", precision=77)
     schema = TableSchema.of(record_schema({"r": record_schema({"x": long}, "S"), "y": "int"}))
 
@@ -248,7 +246,7 @@ def test_decimals_too_long_for_arrow_name_field_and_option() -> None:
     assert schema.select(["y"]).arrow.names == ["y"]
 
 
-def test_recursive_types_name_field_and_options() -> None:
+def test_recursive_type_names_options() -> None:
     data = avro_file([{"value": 1, "next": {"value": 2, "next": None}}], NODE)
 
     with pytest.raises(UnsupportedTypeError, match=r"field 'next'.*iter_avro_records"):
@@ -259,7 +257,7 @@ def test_recursive_types_name_field_and_options() -> None:
     assert decoded(data, {**without, "fields": NODE["fields"][:1]}).to_pylist() == [{"value": 1}]
 
 
-def test_names_that_multiply_are_refused() -> None:
+def test_multiplying_names_are_refused() -> None:
     types: Any = "int"
     for depth in range(12):
         first = record_schema({"x": types}, f"A{depth}")
@@ -283,7 +281,7 @@ def test_names_that_multiply_are_refused() -> None:
     ],
     ids=str,
 )
-def test_a_top_level_that_is_no_record_is_one_column(
+def test_non_record_is_one_column(
     engine: str, schema: Any, values: list[Any], expected: list[Any]
 ) -> None:
     batch = decoded(avro_file(values, schema), engine=engine)
@@ -291,7 +289,7 @@ def test_a_top_level_that_is_no_record_is_one_column(
     assert batch.to_pydict() == {"value": expected}
 
 
-def test_columns_are_chosen_by_name_and_index() -> None:
+def test_columns_by_name_and_index() -> None:
     table = TableSchema.of(record_schema({"a": "int", "b": "string", "c": E}))
 
     assert table.columns == ("a", "b", "c")
@@ -300,7 +298,7 @@ def test_columns_are_chosen_by_name_and_index() -> None:
     assert TableSchema.of(table.avro, ["b"]) == table.select(["b"])
 
 
-def test_a_chosen_column_defines_its_named_types() -> None:
+def test_chosen_column_defines_its_types() -> None:
     table = TableSchema.of(record_schema({"a": E, "b": {"type": "array", "items": "E"}}))
 
     assert table.select(["b"]).arrow.field("b").type.value_type == table.arrow.field("a").type
@@ -314,6 +312,6 @@ def test_a_chosen_column_defines_its_named_types() -> None:
         (["id", 0], "names a column twice"),
     ],
 )
-def test_columns_that_cannot_be_are_errors(columns: list[str | int], message: str) -> None:
+def test_impossible_columns_are_errors(columns: list[str | int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TableSchema.of(record_schema({"id": "int", "name": "string"}), columns)

@@ -51,9 +51,7 @@ if TYPE_CHECKING:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_columns_that_avro_cannot_hold_are_named(
-    table: pa.Table, message: str, tmp_path: Path
-) -> None:
+def test_unsupported_columns_are_named(table: pa.Table, message: str, tmp_path: Path) -> None:
     with pytest.raises(NotWritableError, match=message):
         write_avro(table, tmp_path / "x.avro")
 
@@ -73,16 +71,14 @@ def test_columns_that_avro_cannot_hold_are_named(
         ),
     ],
 )
-def test_tables_that_do_not_fit_the_schema_are_refused(
-    schema: Any, message: str, tmp_path: Path
-) -> None:
+def test_unfit_table_is_refused(schema: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         write_avro(pa.table({"a": ["1", None]}), tmp_path / "x.avro", schema)
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_structs_with_other_fields_than_the_schema_lose_nothing_silently() -> None:
+def test_structs_lose_nothing_silently() -> None:
     inner = {"type": "record", "name": "I", "fields": [{"name": "p", "type": ["null", "long"]}]}
     table = pa.table({"a": [[{"p": 1, "q": 2}]]})
     schema = TableSchema.of(record_schema({"a": {"type": "array", "items": inner}}))
@@ -100,9 +96,7 @@ def test_structs_with_other_fields_than_the_schema_lose_nothing_silently() -> No
         ({"id": 1, "more": 2}, "row 1 does not fit the schema.*more"),
     ],
 )
-def test_records_that_do_not_fit_the_schema_are_refused(
-    record: dict[str, Any], message: str, tmp_path: Path
-) -> None:
+def test_unfit_record_is_refused(record: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         write_avro([{"id": 1}, record], tmp_path / "x.avro", record_schema({"id": "int"}))
 
@@ -140,7 +134,7 @@ def test_contradictory_arguments_are_refused(
 # --- files ---
 
 
-def test_rows_are_divided_among_files(tmp_path: Path) -> None:
+def test_rows_divide_among_files(tmp_path: Path) -> None:
     table = pa.table({"n": range(25)})
 
     names = write_avro(table, tmp_path / "part-*.avro", max_rows_per_file=10)
@@ -151,7 +145,7 @@ def test_rows_are_divided_among_files(tmp_path: Path) -> None:
     assert len(write_avro(table, tmp_path / "all-*.avro", max_rows_per_file=25)) == 1
 
 
-def test_a_row_that_does_not_fit_is_numbered_among_all(tmp_path: Path) -> None:
+def test_unfit_row_has_its_number(tmp_path: Path) -> None:
     records = [{"a": 1}, {"a": 2}, {"a": 3}, {"a": "x"}]
 
     with pytest.raises(ValueError, match=r"row 3 does not fit the schema: R\.a is <x>"):
@@ -167,7 +161,7 @@ async def test_coroutines_write_the_same(tmp_path: Path) -> None:
     assert read_avro_table(names).to_pylist() == users(5)
 
 
-async def test_a_cancelled_writing_leaves_nothing(
+async def test_cancelled_write_leaves_nothing(
     fs: AvroGlobFileSystem, endpoint: Endpoint, bucket: str, tmp_path: Path
 ) -> None:
     for url in (tmp_path / "x.avro", f"avroglob://{bucket}/x.avro"):
@@ -196,7 +190,7 @@ async def test_a_cancelled_writing_leaves_nothing(
     assert fs.find(bucket) == []
 
 
-def test_an_existing_file_stays_as_it_is_when_writing_fails(tmp_path: Path) -> None:
+def test_failed_write_keeps_old_file(tmp_path: Path) -> None:
     target = tmp_path / "file.avro"
     target.write_bytes(b"before")
 
@@ -209,9 +203,7 @@ def test_an_existing_file_stays_as_it_is_when_writing_fails(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_objects_are_written_by_one_put_and_read_as_a_glob(
-    make_fs: MakeFs, proxy: FaultProxy, bucket: str
-) -> None:
+def test_objects_cost_one_put(make_fs: MakeFs, proxy: FaultProxy, bucket: str) -> None:
     url = f"avroglob://{bucket}/t/part-*.avro"
     options = {**proxy.storage_options, "skip_instance_cache": True}
 
@@ -222,7 +214,7 @@ def test_objects_are_written_by_one_put_and_read_as_a_glob(
         assert list(fastavro.reader(file)) == users(30)
 
 
-def test_a_large_object_appears_when_it_is_complete(
+def test_large_object_appears_complete(
     fs: AvroGlobFileSystem, endpoint: Endpoint, bucket: str
 ) -> None:
     def records(fail: bool) -> Any:

@@ -73,7 +73,7 @@ KEPT: dict[str, tuple[pa.DataType, list[Any]]] = {
 
 
 @pytest.mark.parametrize("name", KEPT)
-def test_types_of_the_table_come_back_as_they_were(name: str, tmp_path: Path) -> None:
+def test_types_round_trip(name: str, tmp_path: Path) -> None:
     type_, values = KEPT[name]
     table = column(values, type_)
 
@@ -81,7 +81,7 @@ def test_types_of_the_table_come_back_as_they_were(name: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", [name for name in KEPT if name != "null"])
-def test_columns_without_nulls_have_types_without_null(name: str, tmp_path: Path) -> None:
+def test_no_nulls_no_null_type(name: str, tmp_path: Path) -> None:
     type_, values = KEPT[name]
     table = column([value for value in values if value is not None], type_, nullable=False)
 
@@ -112,7 +112,7 @@ def test_columns_without_nulls_have_types_without_null(name: str, tmp_path: Path
     ],
     ids=str,
 )
-def test_other_types_come_back_as_the_nearest_that_holds_their_values(
+def test_other_types_come_back_wider(
     type_: pa.DataType, values: list[Any], back: pa.DataType, tmp_path: Path
 ) -> None:
     table = column(values, type_)
@@ -124,7 +124,7 @@ def test_other_types_come_back_as_the_nearest_that_holds_their_values(
     assert read["x"].combine_chunks().equals(plain.cast(back).combine_chunks())
 
 
-def test_dictionaries_of_names_become_enums(tmp_path: Path) -> None:
+def test_dictionaries_become_enums(tmp_path: Path) -> None:
     chunks = [pa.array(["red", None]).dictionary_encode(), pa.array(["blue"]).dictionary_encode()]
     table = pa.table({"color": pa.chunked_array(chunks)})
 
@@ -138,7 +138,7 @@ def test_dictionaries_of_names_become_enums(tmp_path: Path) -> None:
     assert pa.types.is_dictionary(back["color"].type)
 
 
-def test_uuids_come_back_as_texts(tmp_path: Path) -> None:
+def test_uuids_come_back_as_text(tmp_path: Path) -> None:
     value = uuid.UUID(int=5)
     table = pa.table({"x": pa.array([value.bytes, None], pa.uuid())})
 
@@ -163,7 +163,7 @@ def test_frames_are_written(library: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("polars")
-def test_polars_types_that_arrow_has_otherwise_are_written(tmp_path: Path) -> None:
+def test_polars_types_are_written(tmp_path: Path) -> None:
     import polars
 
     times = [datetime.time(1, 2, 3, 4), None]
@@ -184,7 +184,7 @@ def test_polars_types_that_arrow_has_otherwise_are_written(tmp_path: Path) -> No
 
 @pytest.mark.needs("polars")
 @pytest.mark.parametrize("type_", ["Object", "Int128"])
-def test_polars_types_that_arrow_lacks_are_named(type_: str, tmp_path: Path) -> None:
+def test_unsupported_polars_type_is_named(type_: str, tmp_path: Path) -> None:
     import polars
 
     frame = polars.DataFrame({"a": [1], "x": polars.Series([1], dtype=getattr(polars, type_))})
@@ -205,21 +205,21 @@ def test_polars_types_that_arrow_lacks_are_named(type_: str, tmp_path: Path) -> 
     ],
     ids=lambda values: str(values.dtype),
 )
-def test_pandas_columns_that_arrow_or_avro_lacks_are_named(values: Any, tmp_path: Path) -> None:
+def test_unsupported_pandas_is_named(values: Any, tmp_path: Path) -> None:
     with pytest.raises(NotWritableError, match="'x' cannot be written"):
         write_avro(pandas.DataFrame({"a": [1, 2][: len(values)], "x": values}), tmp_path / "x.avro")
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_records_without_a_schema_may_have_different_fields(tmp_path: Path) -> None:
+def test_records_may_have_other_fields(tmp_path: Path) -> None:
     back = round_trip([{"a": 1}, {"b": "x"}], tmp_path)
 
     assert back.to_pylist() == [{"a": 1, "b": None}, {"a": None, "b": "x"}]
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_records_are_written_with_a_schema_as_fastavro_does(codec: str, tmp_path: Path) -> None:
+def test_records_equal_fastavros(codec: str, tmp_path: Path) -> None:
     target = tmp_path / "users.avro"
 
     write_avro(iter(users(500)), target, USER_SCHEMA, codec, metadata={"origin": "here"})
@@ -231,7 +231,7 @@ def test_records_are_written_with_a_schema_as_fastavro_does(codec: str, tmp_path
         assert reader.metadata["origin"] == "here"
 
 
-def test_a_schema_that_is_given_decides(tmp_path: Path) -> None:
+def test_given_schema_decides(tmp_path: Path) -> None:
     decimals = {"type": "fixed", "name": "D", "size": 5, "logicalType": "decimal", "precision": 9}
     schema = record_schema(
         {
@@ -266,13 +266,13 @@ def test_a_schema_that_is_given_decides(tmp_path: Path) -> None:
     ]
 
 
-def test_values_of_a_top_level_that_is_no_record_are_written(tmp_path: Path) -> None:
+def test_non_records_are_written(tmp_path: Path) -> None:
     back = round_trip(pa.table({"value": ["a", None]}), tmp_path, schema=["null", "string"])
 
     assert back.to_pylist() == [{"value": "a"}, {"value": None}]
 
 
-def test_tables_without_rows_or_columns_keep_their_shape(tmp_path: Path) -> None:
+def test_empty_tables_keep_their_shape(tmp_path: Path) -> None:
     empty = pa.table({"x": pa.array([], pa.int64())})
 
     assert round_trip(empty, tmp_path).equals(empty)
@@ -323,9 +323,9 @@ def values_of(type_: pa.DataType) -> st.SearchStrategy[Any]:
     return st.none() | found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
-def test_any_table_is_encoded_as_it_is_read(data: st.DataObject) -> None:
+def test_any_table_round_trips(data: st.DataObject) -> None:
     type_ = data.draw(TYPES)
     values = data.draw(st.lists(values_of(type_), max_size=5))
     table = pa.table({"x": pa.array(values, type_)})

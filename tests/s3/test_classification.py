@@ -159,7 +159,7 @@ EXAMPLES: dict[str, tuple[str | None, list[BaseException]]] = {
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.what)
-def test_row_decides_about_its_examples(rule: object) -> None:
+def test_row_decides_its_examples(rule: object) -> None:
     what = rule.what  # type: ignore[attr-defined]
     cause, errors = EXAMPLES[what]
 
@@ -172,7 +172,7 @@ def test_every_row_has_example() -> None:
     assert [rule.what for rule in RULES] == list(EXAMPLES)
 
 
-def test_documentation_shows_table() -> None:
+def test_documentation_has_the_table() -> None:
     shown = DOCUMENT.read_text().partition("<!-- table")[2].partition("-->\n")[2]
 
     assert shown.partition("\n<!-- end of table")[0] == table()
@@ -215,13 +215,13 @@ FINAL_ERRORS = [
 
 @pytest.mark.parametrize("code", RETRYABLE_ERROR_CODES)
 @pytest.mark.parametrize("status", [200, 400, 503, None])
-def test_transient_code_is_retryable_with_any_status(code: str, status: int | None) -> None:
+def test_transient_code_is_retryable(code: str, status: int | None) -> None:
     assert is_retryable(client_error(code, status))
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 @pytest.mark.parametrize("code", ["", "Unheard", None])
-def test_transient_status_is_retryable_without_known_code(status: int, code: str | None) -> None:
+def test_transient_status_is_retryable(status: int, code: str | None) -> None:
     assert is_retryable(client_error(str(status) if code is None else code, status))
 
 
@@ -236,13 +236,13 @@ def test_permanent_failure_is_final(code: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("code", ["NoSuchKey", "AccessDenied", "ExpiredToken", "NoSuchUpload"])
-def test_final_code_is_final_with_transient_status(code: str) -> None:
+def test_final_code_beats_the_status(code: str) -> None:
     assert not is_retryable(client_error(code, 503))
 
 
-@pytest.mark.parametrize("status", range(400, 500))
-def test_other_4xx_are_final(status: int) -> None:
-    assert is_retryable(client_error("Unheard", status)) == (status in (408, 429))
+def test_other_4xx_are_final() -> None:
+    retryable = [s for s in range(400, 500) if is_retryable(client_error("Unheard", s))]
+    assert retryable == [408, 429]
 
 
 # --- types ----------------------------------------------------------------------------------------
@@ -315,11 +315,11 @@ FINAL = [
 
 
 @pytest.mark.parametrize("error", FINAL, ids=lambda value: repr(value)[:50])
-def test_final_type_is_final_with_any_text(error: BaseException) -> None:
+def test_final_type_beats_the_text(error: BaseException) -> None:
     assert not is_retryable(error)
 
 
-def test_translated_error_is_judged_by_its_response() -> None:
+def test_response_judges_the_error() -> None:
     assert is_retryable(translate_boto_error(client_error("SlowDown", 503)))
     assert not is_retryable(translate_boto_error(client_error("InvalidRange", 416)))
     assert not is_retryable(translate_boto_error(client_error("NoSuchKey", 404)))
@@ -344,7 +344,7 @@ def test_translated_error_is_judged_by_its_response() -> None:
         "502 Bad Gateway",
     ],
 )
-def test_text_decides_about_unknown_types(message: str) -> None:
+def test_text_judges_unknown_types(message: str) -> None:
     assert is_retryable(RuntimeError(message))
     assert is_retryable(OSError(message))
 

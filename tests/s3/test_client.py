@@ -54,15 +54,13 @@ def client(proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects) -> 
 
 @pytest.mark.parametrize("delimiter", ["", "/"])
 @pytest.mark.parametrize("prefix", ["", "a/", "c d/", "none"])
-def test_a_page_is_that_of_botocore(
-    client: Client, bucket: str, prefix: str, delimiter: str
-) -> None:
+def test_page_equals_botocore(client: Client, bucket: str, prefix: str, delimiter: str) -> None:
     arguments = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter}
 
     assert client.page(arguments) == client.botocore_page(arguments)
 
 
-def test_botocore_parses_no_page_that_is_decoded_here(client: Client, bucket: str) -> None:
+def test_botocore_parses_no_decoded_page(client: Client, bucket: str) -> None:
     bodies = []
 
     def note(parsed: dict[str, Any], **_: Any) -> None:
@@ -74,7 +72,7 @@ def test_botocore_parses_no_page_that_is_decoded_here(client: Client, bucket: st
     assert bodies == [None]
 
 
-def test_an_error_is_that_of_botocore(client: Client, proxy: FaultProxy, bucket: str) -> None:
+def test_error_equals_botocore(client: Client, proxy: FaultProxy, bucket: str) -> None:
     proxy.fail("ListObjectsV2", 403, "AccessDenied")
 
     errors = []
@@ -106,7 +104,7 @@ def test_an_error_is_that_of_botocore(client: Client, proxy: FaultProxy, bucket:
         PAGE.format(LAST + "<CommonPrefixes><Prefix>a/</Prefix><Prefix/></CommonPrefixes>"),
     ],
 )
-def test_a_malformed_page_is_an_error_that_names_the_listing(
+def test_malformed_page_names_listing(
     client: Client, proxy: FaultProxy, bucket: str, page: str
 ) -> None:
     proxy.fail("ListObjectsV2", 200, body=page.encode())
@@ -117,9 +115,7 @@ def test_a_malformed_page_is_an_error_that_names_the_listing(
     assert "malformed" in str(failure.value)
 
 
-def test_an_error_that_arrives_before_the_answer_is_not_a_malformed_page(
-    client: Client, bucket: str
-) -> None:
+def test_early_error_is_not_malformed(client: Client, bucket: str) -> None:
     def fail(**_: Any) -> None:
         raise ValueError("a handler fails")
 
@@ -129,7 +125,7 @@ def test_an_error_that_arrives_before_the_answer_is_not_a_malformed_page(
         client.page({"Bucket": bucket})
 
 
-def test_an_object_comes_with_the_headers_that_are_read(client: Client, bucket: str) -> None:
+def test_object_has_its_headers(client: Client, bucket: str) -> None:
     content, response = client.read({"Bucket": bucket, "Key": "c d/é", "Range": "bytes=1-2"})
 
     assert content == b"on"
@@ -139,7 +135,7 @@ def test_an_object_comes_with_the_headers_that_are_read(client: Client, bucket: 
 
 
 @pytest.mark.parametrize("validation", ["when_supported", "when_required"])
-def test_a_read_checks_the_checksums_that_botocore_checks(
+def test_checksums_are_checked(
     make_fs: MakeFs, proxy: FaultProxy, bucket: str, put: PutObjects, validation: str
 ) -> None:
     put({"data": b"content"})

@@ -16,7 +16,7 @@ from tests.support.dialects import AWS, FULL, Entry, Listing, infos_of
 # --- infos ----------------------------------------------------------------------------------------
 
 
-def test_infos_of_chosen_keys_come_in_the_order_asked_for() -> None:
+def test_infos_keep_asked_order() -> None:
     page = parse_page(AWS.render(Listing(tuple(Entry(f"k{i}", size=i) for i in range(10)))))
 
     infos = infos_of(page, "b", [7, 2, 2])
@@ -29,7 +29,7 @@ def test_infos_of_chosen_keys_come_in_the_order_asked_for() -> None:
 
 
 @pytest.mark.parametrize("detail", [False, True])
-def test_infos_can_be_changed_without_effect_on_the_page(detail: bool) -> None:
+def test_infos_are_copies(detail: bool) -> None:
     page = parse_page(AWS.render(Listing((FULL,))), detail=detail)
 
     infos_of(page, "b")[0].clear()
@@ -38,7 +38,7 @@ def test_infos_can_be_changed_without_effect_on_the_page(detail: bool) -> None:
 
 
 @pytest.mark.parametrize("detail", [False, True])
-def test_infos_do_not_share_what_can_be_changed(detail: bool) -> None:
+def test_infos_share_nothing_mutable(detail: bool) -> None:
     page = parse_page(AWS.render(Listing((FULL,) * 3)), detail=detail)
     infos = infos_of(page, "b")
     untouched = deepcopy(infos[1])
@@ -51,7 +51,7 @@ def test_infos_do_not_share_what_can_be_changed(detail: bool) -> None:
     assert infos_of(page, "b") == [untouched] * 3
 
 
-def test_infos_of_a_response_do_not_share_what_can_be_changed() -> None:
+def test_response_infos_share_nothing() -> None:
     item = {
         "Key": "k",
         "Size": 1,
@@ -74,7 +74,7 @@ def test_infos_of_a_response_do_not_share_what_can_be_changed() -> None:
     }
 
 
-def test_infos_of_a_response_have_only_the_fields_of_their_key() -> None:
+def test_response_infos_have_own_fields() -> None:
     contents = [{"Key": "k", "Size": 1, "ETag": "e"}, {"Key": "l", "Size": 2, "StorageClass": "S"}]
     page = page_from_response({"Contents": contents, "IsTruncated": False})
 
@@ -95,7 +95,7 @@ def test_infos_are_plain_dicts(detail: bool) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["a/", "a/b/", "é /", "/"])
-def test_a_common_prefix_becomes_the_directory_of_s3fs(prefix: str) -> None:
+def test_common_prefix_is_a_directory(prefix: str) -> None:
     expected = {"Key": prefix[:-1], "Size": 0, "StorageClass": "DIRECTORY", "type": "directory"}
     S3FileSystem._fill_info(expected, "b", versions=False)
 
@@ -116,9 +116,7 @@ def _page_of_sizes(sizes: list[int], detail: bool) -> Page:
 
 
 @given(st.data(), st.lists(st.integers(0, 10**9), min_size=1, max_size=90), st.booleans())
-def test_chosen_keys_alone_make_the_same_infos(
-    data: st.DataObject, sizes: list[int], detail: bool
-) -> None:
+def test_chosen_keys_make_equal_infos(data: st.DataObject, sizes: list[int], detail: bool) -> None:
     page = _page_of_sizes(sizes, detail)
     chosen = sorted(data.draw(st.sets(st.sampled_from(range(len(sizes))), max_size=5)))
 
@@ -131,7 +129,7 @@ def test_chosen_keys_alone_make_the_same_infos(
 
 
 @pytest.mark.parametrize("detail", [False, True])
-def test_infos_are_new_each_time_they_are_asked_for(detail: bool) -> None:
+def test_infos_are_new_each_time(detail: bool) -> None:
     page = _page_of_sizes([3, 1, 2], detail)
     first = infos_of(page, "b")
     first[0]["size"] = -1

@@ -113,7 +113,7 @@ def test_operation_survives_a_restart(
 
 
 @runs
-def test_operation_fails_with_one_error_without_the_gateway(
+def test_lost_gateway_is_one_error(
     gateway: RgwServer,
     front: FaultProxy,
     operation: str,

@@ -32,9 +32,7 @@ def _heard_nothing() -> None:
 # --- figures --------------------------------------------------------------------------------------
 
 
-def test_requests_retries_keys_and_bytes_are_counted(
-    proxy: FaultProxy, make_fs: MakeFs, path: str
-) -> None:
+def test_everything_is_counted(proxy: FaultProxy, make_fs: MakeFs, path: str) -> None:
     fs = make_fs(proxy.storage_options)
     proxy.fail("GetObject", 503, times=1)
     proxy.drop("ListObjectsV2", times=1)
@@ -49,9 +47,7 @@ def test_requests_retries_keys_and_bytes_are_counted(
     assert sum(fs.stats.requests.values()) == proxy.count()
 
 
-def test_request_after_a_lost_answer_is_counted(
-    proxy: FaultProxy, make_fs: MakeFs, path: str
-) -> None:
+def test_check_after_loss_is_counted(proxy: FaultProxy, make_fs: MakeFs, path: str) -> None:
     fs = make_fs(proxy.storage_options)
     proxy.lose("PutObject", times=1)
 
@@ -61,7 +57,7 @@ def test_request_after_a_lost_answer_is_counted(
     assert sum(fs.stats.requests.values()) == proxy.count()
 
 
-def test_missing_object_is_not_a_failure(proxy: FaultProxy, make_fs: MakeFs, path: str) -> None:
+def test_missing_object_is_no_failure(proxy: FaultProxy, make_fs: MakeFs, path: str) -> None:
     fs = make_fs(proxy.storage_options)
     fs.exists(path + "-not")
     proxy.fail("GetObject", 500)
@@ -72,7 +68,7 @@ def test_missing_object_is_not_a_failure(proxy: FaultProxy, make_fs: MakeFs, pat
     assert fs.stats.failures == {"GetObject": 1}
 
 
-def test_reset_counts_from_zero_and_returns_figures(make_fs: MakeFs, path: str) -> None:
+def test_reset_returns_figures(make_fs: MakeFs, path: str) -> None:
     fs = make_fs()
     fs.cat_file(path)
 
@@ -119,7 +115,7 @@ def test_snapshot_adds_to_nothing_else() -> None:
 # --- logs -----------------------------------------------------------------------------------------
 
 
-def test_each_request_is_debug_message(
+def test_requests_are_logged(
     proxy: FaultProxy, make_fs: MakeFs, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     fs = make_fs(proxy.storage_options)
@@ -162,13 +158,13 @@ def test_hook_travels_with_copies(make_fs: MakeFs, hook: object) -> None:
         assert copy.config.on_retry == (listen,)
 
 
-def test_json_omits_hook_without_a_name(make_fs: MakeFs) -> None:
+def test_json_omits_unnamed_hook(make_fs: MakeFs) -> None:
     fs = make_fs(on_retry=lambda event: None)
 
     assert AvroGlobFileSystem.from_json(fs.to_json()).config.on_retry == ()
 
 
-def test_hook_that_fails_is_logged_and_request_goes_on(
+def test_failing_hook_is_logged(
     proxy: FaultProxy, make_fs: MakeFs, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def failing(event: RetryEvent) -> None:

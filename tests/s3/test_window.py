@@ -118,7 +118,7 @@ def run(
 
 @pytest.mark.parametrize("limit", [1, 2, 4, 20, 50])
 @pytest.mark.parametrize("base_delay", [0, 1])
-def test_limit_in_flight_is_found_without_failure(limit: int, base_delay: float) -> None:
+def test_limit_is_found_without_failure(limit: int, base_delay: float) -> None:
     server = Server(in_flight=limit)
 
     requests = run(server, 1000, RetryPolicy(base_delay=base_delay))
@@ -130,7 +130,7 @@ def test_limit_in_flight_is_found_without_failure(limit: int, base_delay: float)
 
 
 @pytest.mark.parametrize("limit", [2, 4])
-def test_limit_in_flight_costs_at_most_fifth_of_throughput(limit: int) -> None:
+def test_limit_costs_little_throughput(limit: int) -> None:
     server = Server(in_flight=limit)
 
     run(server)
@@ -140,7 +140,7 @@ def test_limit_in_flight_costs_at_most_fifth_of_throughput(limit: int) -> None:
 
 @pytest.mark.parametrize("round_trip_s", [0.002, 0.03, 0.1])
 @pytest.mark.parametrize("burst", [20, 500])
-def test_limit_of_requests_second_is_kept_busy(round_trip_s: float, burst: float) -> None:
+def test_rate_limit_is_kept_busy(round_trip_s: float, burst: float) -> None:
     server = Server(round_trip_s, rate=500, burst=burst)
 
     run(server, 10_000)
@@ -151,7 +151,7 @@ def test_limit_of_requests_second_is_kept_busy(round_trip_s: float, burst: float
 
 
 @pytest.mark.parametrize("work_s", [0.0007, 0.001])
-def test_limit_of_requests_second_is_kept_by_slower_client(work_s: float) -> None:
+def test_slow_client_keeps_rate_limit(work_s: float) -> None:
     server = Server(0.0008, rate=500, burst=500, work_s=work_s)
 
     run(server, 10_000)
@@ -162,9 +162,7 @@ def test_limit_of_requests_second_is_kept_by_slower_client(work_s: float) -> Non
 @pytest.mark.parametrize("rate", [5, 40, 100])
 @pytest.mark.parametrize("round_trip_s", [0.0005, 0.002, 0.01, 0.03])
 @pytest.mark.parametrize("burst_s", [0.1, 1.0])
-def test_few_requests_second_lose_no_operation(
-    rate: float, round_trip_s: float, burst_s: float
-) -> None:
+def test_low_rate_loses_nothing(rate: float, round_trip_s: float, burst_s: float) -> None:
     for seed in range(3):
         server = Server(round_trip_s, rate=rate, burst=max(1, rate * burst_s), work_s=0.0005)
         server.chance = random.Random(seed)
@@ -191,7 +189,7 @@ def test_random_refusals_leave_most_of_throughput(
     assert requests.stats.throttles == server.refused < 1.1 * 8000 * share / (1 - share)
 
 
-def test_limit_grows_to_ceiling_when_refusals_end() -> None:
+def test_limit_recovers() -> None:
     server = Server(in_flight=4)
 
     requests = run(server, 400)
@@ -216,7 +214,7 @@ def test_first_requests_start_at_once(operations: int) -> None:
     assert set(server.arrivals) == {0.0}
 
 
-def test_limit_doubles_each_round_trip_up_to_ceiling() -> None:
+def test_limit_doubles_up_to_ceiling() -> None:
     server = Server()
 
     requests = run(server, 500, workers=500)
@@ -257,7 +255,7 @@ async def test_head_waits_for_one_list() -> None:
     assert order[2:] == [f"LIST {n}" for n in range(1, 10)]
 
 
-async def test_throttled_retry_goes_first_at_half_of_limit() -> None:
+async def test_throttled_retry_goes_first() -> None:
     window, order = RequestWindow(4), list[str]()
     slots = [await window.acquire("LIST") for _ in range(4)]
 
@@ -280,7 +278,7 @@ async def test_throttled_retry_goes_first_at_half_of_limit() -> None:
 
 
 @pytest.mark.parametrize("granted", [False, True])
-async def test_cancelled_request_frees_its_slot(granted: bool) -> None:
+async def test_cancelled_request_frees_slot(granted: bool) -> None:
     window, order = RequestWindow(1), list[str]()
     slot = await window.acquire("LIST")
     (waiting,) = await start(window.acquire("LIST"))
@@ -300,7 +298,7 @@ async def test_cancelled_request_frees_its_slot(granted: bool) -> None:
     assert (window.in_flight, window.waiting) == (0, 0)
 
 
-async def test_cancelled_retry_lets_others_go() -> None:
+async def test_cancelled_retry_frees_others() -> None:
     window, order = RequestWindow(4), list[str]()
     slots = [await window.acquire("LIST") for _ in range(4)]
     (retry,) = await start(window.acquire("LIST", refusals=2))

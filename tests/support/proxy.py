@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from tests.support.faults import Gate, Match, Request, Response, Rule, draw
-from tests.support.operations import operation_name
+from tests.support.http import Head, Peer
 from tests.support.servers import LOOPBACK, Endpoint
 
-_READ_SIZE = 1 << 16
 _MAX_HEAD_SIZE = 1 << 20
 
 
@@ -43,6 +43,7 @@ class FaultProxy:
         self._endpoint = endpoint
         self._upstream = urlsplit(endpoint.url)
         self._lock = threading.RLock()
+        self._arrived = threading.Condition(self._lock)
         self._requests: list[Request] = []
         self._rules: list[Rule] = []
         self._connections: set[asyncio.Task[None]] = set()
@@ -81,6 +82,20 @@ class FaultProxy:
     def count(self, operation: str | None = None) -> int:
         """Return how many requests arrived: all, or those of one operation."""
         return sum(operation in (None, request.operation) for request in self.requests)
+
+    def wait_for(self, operation: str, sender: subprocess.Popen[str]) -> None:
+        """Wait for the first request of an operation.
+
+        Raises RuntimeError if the process that shall send it ends first, TimeoutError after two
+        minutes.
+        """
+        for _ in range(1200):
+            with self._arrived:
+                if self._arrived.wait_for(lambda: self.count(operation) > 0, timeout=0.1):
+                    return
+            if sender.poll() is not None:
+                raise RuntimeError(f"the process ended with status {sender.returncode}")
+        raise TimeoutError(f"no {operation} arrived")
 
     def clear(self) -> None:
         """Forget the requests that arrived, all rules and the limit."""
@@ -196,6 +211,7 @@ class FaultProxy:
     def _record(self, request: Request) -> Rule | None:
         with self._lock:
             self._requests.append(request)
+            self._arrived.notify_all()
             identity = request.identity
             nth = self._seen[identity]
             self._seen[identity] += 1
@@ -242,7 +258,7 @@ class FaultProxy:
         assert task is not None
         self._connections.add(task)
         try:
-            await _Connection(self, _Peer(reader, writer)).run()
+            await _Connection(self, Peer(reader, writer)).run()
         except (OSError, asyncio.IncompleteReadError):
             pass  # either end closed the connection, which closes the other one too
         except asyncio.CancelledError:
@@ -251,106 +267,23 @@ class FaultProxy:
             writer.close()
             self._connections.discard(task)
 
-    async def _connect(self) -> _Peer:
+    async def _connect(self) -> Peer:
         streams = await asyncio.open_connection(
             self._upstream.hostname,
             self._upstream.port,
             ssl=self._upstream.scheme == "https" or None,
             limit=_MAX_HEAD_SIZE,
         )
-        return _Peer(*streams)
-
-
-@dataclass(frozen=True)
-class _Head:
-    """First line and headers of a message, and the bytes that they were."""
-
-    raw: bytes
-    start: list[str]
-    headers: dict[str, str]
-
-    @classmethod
-    async def read(cls, reader: asyncio.StreamReader) -> _Head:
-        raw = await reader.readuntil(b"\r\n\r\n")
-        first, *lines = raw.decode("latin-1").rstrip("\r\n").split("\r\n")
-        fields = (line.partition(":") for line in lines)
-        headers = {name.strip().lower(): value.strip() for name, _, value in fields}
-        return cls(raw, first.split(" ", 2), headers)
-
-    def to_request(self) -> Request:
-        method, target = self.start[0], urlsplit(self.start[1])
-        path = unquote(target.path)
-        query = dict(parse_qsl(target.query, keep_blank_values=True))
-        operation = operation_name(method, path, query, self.headers)
-        return Request(method, path, query, operation, self.headers)
-
-    @property
-    def chunked(self) -> bool:
-        return "chunked" in self.headers.get("transfer-encoding", "").lower()
-
-    @property
-    def keeps_alive(self) -> bool:
-        version = self.start[0] if self.start[0].startswith("HTTP/") else self.start[-1]
-        default = "close" if version == "HTTP/1.0" else "keep-alive"
-        return self.headers.get("connection", default).lower() != "close"
-
-
-@dataclass(frozen=True)
-class _Peer:
-    """One end of a connection."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    async def send(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def body(self, head: _Head, *, until_close: bool) -> AsyncIterator[tuple[bytes, int]]:
-        """Yield the body as (bytes on the wire, how many of them are content)."""
-        if head.chunked:
-            async for piece in self._chunks():
-                yield piece
-        elif "content-length" in head.headers:
-            remaining = int(head.headers["content-length"])
-            while remaining:
-                data = await self._read(min(remaining, _READ_SIZE))
-                remaining -= len(data)
-                yield data, len(data)
-        elif until_close:
-            while data := await self.reader.read(_READ_SIZE):
-                yield data, len(data)
-
-    async def _chunks(self) -> AsyncIterator[tuple[bytes, int]]:
-        while True:
-            line = await self.reader.readuntil(b"\r\n")
-            yield line, 0
-            remaining = int(line.partition(b";")[0], 16)
-            if not remaining:
-                break
-            while remaining:
-                data = await self._read(min(remaining, _READ_SIZE))
-                remaining -= len(data)
-                yield data, len(data)
-            yield await self.reader.readuntil(b"\r\n"), 0
-        while line != b"\r\n":
-            line = await self.reader.readuntil(b"\r\n")
-            yield line, 0
-
-    async def _read(self, size: int) -> bytes:
-        data = await self.reader.read(size)
-        if not data:
-            raise asyncio.IncompleteReadError(b"", size)
-        return data
+        return Peer(*streams)
 
 
 class _Connection:
     """A client's connection and, once a request is forwarded, its twin to the endpoint."""
 
-    def __init__(self, proxy: FaultProxy, client: _Peer) -> None:
+    def __init__(self, proxy: FaultProxy, client: Peer) -> None:
         self._proxy = proxy
         self._client = client
-        self._upstream: _Peer | None = None
+        self._upstream: Peer | None = None
 
     async def run(self) -> None:
         """Serve requests until one of the two ends is done."""
@@ -362,7 +295,7 @@ class _Connection:
                 self._upstream.writer.close()
 
     async def _serve_one(self) -> bool:
-        head = await _Head.read(self._client.reader)
+        head = await Head.read(self._client.reader)
         request = head.to_request()
         gate = self._proxy._gate_of(request)
         if gate is None:
@@ -375,7 +308,7 @@ class _Connection:
         finally:
             gate.leave()
 
-    async def _treat(self, head: _Head, rule: Rule | None) -> bool:
+    async def _treat(self, head: Head, rule: Rule | None) -> bool:
         if rule is None:
             return await self._forward(head, _AS_IT_IS)
         if rule.delay_s:
@@ -384,7 +317,7 @@ class _Connection:
             return await self._forward(head, rule)
         return await self._refuse(head, rule.response)
 
-    async def _refuse(self, head: _Head, response: Response | None) -> bool:
+    async def _refuse(self, head: Head, response: Response | None) -> bool:
         """Read the request, then send *response* or, without one, close the connection."""
         if head.headers.get("expect", "").lower() == "100-continue":
             await self._client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -395,7 +328,7 @@ class _Connection:
         await self._client.send(response.head + (b"" if head.start[0] == "HEAD" else response.body))
         return head.keeps_alive
 
-    async def _forward(self, head: _Head, rule: Rule) -> bool:
+    async def _forward(self, head: Head, rule: Rule) -> bool:
         if self._upstream is None:
             self._upstream = await self._proxy._connect()
         await self._upstream.send(head.raw)
@@ -409,13 +342,13 @@ class _Connection:
             with contextlib.suppress(asyncio.CancelledError, OSError, asyncio.IncompleteReadError):
                 await upload
 
-    async def _upload(self, upstream: _Peer, head: _Head) -> None:
+    async def _upload(self, upstream: Peer, head: Head) -> None:
         async for data, _ in self._client.body(head, until_close=False):
             await upstream.send(data)
 
-    async def _download(self, upstream: _Peer, request: _Head, rule: Rule) -> _Head:
+    async def _download(self, upstream: Peer, request: Head, rule: Rule) -> Head:
         while True:
-            head = await _Head.read(upstream.reader)
+            head = await Head.read(upstream.reader)
             status = int(head.start[1])
             if rule.head_limit is not None and status >= 200:
                 await self._client.send(head.raw[: rule.head_limit])

@@ -32,8 +32,9 @@ class Endpoint:
 
     @property
     def storage_options(self) -> dict[str, Any]:
-        """What s3fs needs to reach this endpoint."""
-        return {"endpoint_url": self.url, "key": self.key, "secret": self.secret}
+        """What s3fs needs to reach this endpoint, also from a busy machine."""
+        named = {"endpoint_url": self.url, "key": self.key, "secret": self.secret}
+        return {**named, "config_kwargs": {"connect_timeout": 60, "read_timeout": 120}}
 
     def client(self) -> Any:
         """A synchronous botocore client, shared by all callers: path style, no retries."""
@@ -48,7 +49,9 @@ def _client(endpoint: Endpoint) -> Any:
         aws_access_key_id=endpoint.key,
         aws_secret_access_key=endpoint.secret,
         region_name=endpoint.region,
-        config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+        config=Config(
+            s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, read_timeout=120
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from tests.upstream.s3fs_suite import compare
 
 
 @pytest.mark.upstream
-def test_every_test_that_passes_for_s3fs_passes_for_avroglob(tmp_path: Path) -> None:
+def test_s3fs_suite_passes(tmp_path: Path) -> None:
     result = compare(tmp_path, arguments=["-n", "2"])
 
     assert len(result.passed) > 300

@@ -1,4 +1,4 @@
-"""Files divide into ranges that decode on their own and together have each block once."""
+"""Files divide into ranges. Each decodes alone; together they hold each block once."""
 
 from __future__ import annotations
 
@@ -76,9 +76,7 @@ INNOCENT = st.lists(
 
 
 @given(INNOCENT, st.integers(1, 200))
-def test_ranges_read_alone_have_each_block_once_whatever_their_bounds(
-    contents: list[tuple[int, bytes]], split_bytes: int
-) -> None:
+def test_ranges_have_each_block_once(contents: list[tuple[int, bytes]], split_bytes: int) -> None:
     file = HEADER + b"".join(block(data, count) for count, data in contents)
 
     ranges = split_ranges(len(file), START, split_bytes)
@@ -87,9 +85,7 @@ def test_ranges_read_alone_have_each_block_once_whatever_their_bounds(
 
 
 @given(INNOCENT, st.data())
-def test_ranges_may_be_any_that_cover_the_file(
-    contents: list[tuple[int, bytes]], data: st.DataObject
-) -> None:
+def test_any_cover_of_ranges_works(contents: list[tuple[int, bytes]], data: st.DataObject) -> None:
     file = HEADER + b"".join(block(content, count) for count, content in contents)
     bounds = data.draw(st.lists(st.integers(START, len(file)), max_size=8))
     ranges = [ByteRange(*pair) for pair in pairwise(sorted([START, *bounds, len(file)]))]
@@ -120,16 +116,14 @@ TRICKY = st.lists(
 
 
 @given(TRICKY, st.integers(1, 300))
-def test_neighbours_find_what_markers_in_data_have_misled(
-    contents: list[bytes], split_bytes: int
-) -> None:
+def test_neighbours_correct_false_markers(contents: list[bytes], split_bytes: int) -> None:
     file = HEADER + b"".join(map(block, contents))
     ranges = split_ranges(len(file), START, split_bytes)
 
     assert read_with_neighbours(file, ranges) == walked(file)
 
 
-def test_a_marker_in_data_that_no_block_follows_is_noticed_by_a_range_alone() -> None:
+def test_false_marker_is_noticed() -> None:
     file = HEADER + block(b"a" * 50 + SYNC_MARKER + b"\x01 no block") + block(b"b")
     part = ByteRange(START + 40, len(file))
 
@@ -141,14 +135,14 @@ def test_a_marker_in_data_that_no_block_follows_is_noticed_by_a_range_alone() ->
     ]
 
 
-def test_an_embedded_file_that_ends_within_the_range_is_noticed_by_a_range_alone() -> None:
+def test_embedded_file_is_noticed() -> None:
     file = HEADER + block(b"a" * 50 + EMBEDDED + b"!" * 50) + block(b"b")
 
     with pytest.raises(UncertainBlockError):
         read_alone(file, ByteRange(START + 40, len(file)))
 
 
-def test_a_damaged_block_of_a_range_is_an_error_and_never_passed_over() -> None:
+def test_damaged_block_is_an_error() -> None:
     blocks = [block(b"a" * 30), b"\x01" + block(b"b" * 30)[1:], block(b"c" * 30)]
     file = HEADER + b"".join(blocks)
 
@@ -159,7 +153,7 @@ def test_a_damaged_block_of_a_range_is_an_error_and_never_passed_over() -> None:
 
 
 @pytest.mark.parametrize("codec", ["null", "deflate", "snappy", "zstandard"])
-def test_ranges_decode_on_their_own_behind_the_header(codec: str) -> None:
+def test_ranges_decode_alone(codec: str) -> None:
     file = user_file(2000, codec=codec, block_bytes=700)
     start = parse_header(file).size_bytes
 
@@ -173,9 +167,7 @@ def test_ranges_decode_on_their_own_behind_the_header(codec: str) -> None:
 
 
 @given(st.integers(0, 5000), st.integers(0, 200), st.integers(1, 6000))
-def test_splits_are_without_gap_about_equal_and_none_too_large(
-    body: int, header_bytes: int, split_bytes: int
-) -> None:
+def test_splits_are_even_and_complete(body: int, header_bytes: int, split_bytes: int) -> None:
     ranges = split_ranges(header_bytes + body, header_bytes, split_bytes)
 
     sizes = [part.stop - part.start for part in ranges]
@@ -186,12 +178,12 @@ def test_splits_are_without_gap_about_equal_and_none_too_large(
     assert max(sizes, default=0) - min(sizes, default=0) <= 1
 
 
-def test_a_split_of_no_bytes_is_refused() -> None:
+def test_empty_split_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         split_ranges(100, 10, 0)
 
 
-def test_a_block_is_found_by_a_marker_that_straddles_the_place_asked_for() -> None:
+def test_straddling_marker_is_found() -> None:
     file = HEADER + block(b"one") + block(b"two")
     second = walked(file)[1].offset
 
@@ -201,7 +193,7 @@ def test_a_block_is_found_by_a_marker_that_straddles_the_place_asked_for() -> No
     assert find_block(file, SYNC_MARKER, base=0, at_or_after=len(file) + 1) is None
 
 
-def test_walking_asks_for_the_bytes_of_an_incomplete_block() -> None:
+def test_cut_block_asks_for_more() -> None:
     file = block(b"first") + block(b"second")
     first = len(block(b"first"))
 
@@ -226,9 +218,7 @@ def test_walking_asks_for_the_bytes_of_an_incomplete_block() -> None:
     ],
     ids=["size", "count", "negative size", "number", "marker", "header", "cut"],
 )
-def test_bytes_that_cannot_be_a_block_are_refused_with_their_offset(
-    data: bytes, reason: str
-) -> None:
+def test_impossible_block_has_an_offset(data: bytes, reason: str) -> None:
     file = block(b"good") + data
     blocks = walk_blocks(file, SYNC_MARKER, base=1000, file_bytes=1000 + len(file))
     good = next(blocks)

@@ -146,9 +146,9 @@ def decoded_by(engine: str, schema: Any, data: bytes) -> pa.RecordBatch:
     return batch
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
 @given(files())
-def test_engines_agree_with_fastavro(
+def test_engines_equal_fastavro(
     file: tuple[Any, bytes],
 ) -> None:
     schema, data = file
@@ -165,11 +165,9 @@ def test_engines_agree_with_fastavro(
     assert other.equals(batch)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(files(), st.data())
-def test_chosen_columns_equal_those_of_the_table(
-    file: tuple[Any, bytes], data: st.DataObject
-) -> None:
+def test_chosen_columns_equal_the_table(file: tuple[Any, bytes], data: st.DataObject) -> None:
     schema, content = file
     names = data.draw(st.lists(st.sampled_from([f["name"] for f in schema["fields"]]), unique=True))
     header = parse_header(content)
@@ -180,7 +178,7 @@ def test_chosen_columns_equal_those_of_the_table(
     assert batch.equals(decoded_by("auto", schema, content).select(names))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(files(), st.integers(0, 2**32))
 def test_damage_never_adds_rows(file: tuple[Any, bytes], seed: int) -> None:
     schema, content = file

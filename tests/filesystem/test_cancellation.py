@@ -19,45 +19,15 @@ import pytest
 from benchmarks.endpoint import SyntheticEndpoint
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from tests.conftest import MakeFs, PutObjects
+from tests.support.interrupts import (
+    BLOCKING,
+    COROUTINES,
+    Operation,
+    interrupt,
+    left_by,
+    ours,
+)
 from tests.support.proxy import FaultProxy, Request
-
-Operation = Callable[[AvroGlobFileSystem, str], object]
-
-
-def read(fs: AvroGlobFileSystem, bucket: str) -> bytes:
-    with fs.open(f"{bucket}/a/1") as file:
-        content: bytes = file.read()
-    return content
-
-
-BLOCKING: dict[str, Operation] = {
-    "glob": lambda fs, bucket: fs.glob(f"{bucket}/*/*"),
-    "iglob": lambda fs, bucket: list(fs.iglob(f"{bucket}/*/*")),
-    "find": lambda fs, bucket: fs.find(bucket),
-    "walk": lambda fs, bucket: list(fs.walk(bucket)),
-    "cat": lambda fs, bucket: fs.cat([f"{bucket}/a/{n}" for n in range(9)]),
-    "info": lambda fs, bucket: fs.info(f"{bucket}/a/1"),
-    "get": lambda fs, bucket: fs.get_file(f"{bucket}/a/1", "/dev/null"),
-    "open": read,
-    "pipe": lambda fs, bucket: fs.pipe_file(f"{bucket}/new", b"content"),
-    "pipe parts": lambda fs, bucket: fs.pipe_file(
-        f"{bucket}/new", b"12345678", chunksize=2, max_concurrency=3
-    ),
-    "put": lambda fs, bucket: fs.put([__file__] * 3, [f"{bucket}/{n}" for n in range(3)]),
-    "copy": lambda fs, bucket: fs.copy(f"{bucket}/a/", f"{bucket}/b/", recursive=True),
-    "rm": lambda fs, bucket: fs.rm(bucket, recursive=True),
-}
-COROUTINES: dict[str, Callable[[AvroGlobFileSystem, str], Any]] = {
-    "glob": lambda fs, bucket: fs._glob(f"{bucket}/*/*"),
-    "iglob": lambda fs, bucket: first_of(fs._iglob(f"{bucket}/*/*")),
-    "cat": lambda fs, bucket: fs._cat([f"{bucket}/a/{n}" for n in range(9)]),
-    "info": lambda fs, bucket: fs._info(f"{bucket}/a/1"),
-    "pipe": lambda fs, bucket: fs._pipe_file(f"{bucket}/new", b"content"),
-}
-
-
-async def first_of(matches: Any) -> object:
-    return await anext(matches)
 
 
 @pytest.fixture
@@ -83,34 +53,8 @@ def _nothing_unretrieved(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert [message for message in found if "proxy.py" not in message] == []
 
 
-def ours(loop: asyncio.AbstractEventLoop) -> list[asyncio.Task[Any]]:
-    """Tasks of the package that are not done."""
-    return [
-        task
-        for task in asyncio.all_tasks(loop)
-        if "fsspec_avroglob" in task.get_coro().cr_code.co_filename  # type: ignore[union-attr]
-    ]
-
-
-def left_by(fs: AvroGlobFileSystem) -> tuple[list[object], int, int]:
-    """What the instance has left: tasks, requests in flight, connections in use."""
-    connectors = [s.connector for s in fs.s3._endpoint.http_session._sessions.values()]
-    in_use = sum(len(connector._acquired) for connector in connectors)
-    return list(ours(fs.loop)), fs.stats.in_flight + fs.stats.waiting, in_use
-
-
-def interrupt(main: int) -> Callable[[Request], bool]:
-    """A condition that, when a request meets it, interrupts the main thread as Ctrl-C does."""
-
-    def arrived(request: Request) -> bool:
-        signal.pthread_kill(main, signal.SIGINT)
-        return True
-
-    return arrived
-
-
 @pytest.mark.parametrize("run", BLOCKING.values(), ids=list(BLOCKING))
-def test_ctrl_c_ends_a_request_in_flight(
+def test_ctrl_c_ends_a_request(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, run: Operation
 ) -> None:
     fs = make_fs(proxy.storage_options)
@@ -132,7 +76,7 @@ def test_ctrl_c_ends_a_request_in_flight(
 
 
 @pytest.mark.parametrize("run", BLOCKING.values(), ids=list(BLOCKING))
-def test_ctrl_c_ends_a_wait_before_a_retry(
+def test_ctrl_c_ends_a_retry_wait(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, run: Operation
 ) -> None:
     fs = make_fs(proxy.storage_options, retry={"base_delay": 3600, "max_delay": 3600})
@@ -157,7 +101,7 @@ def test_ctrl_c_ends_a_wait_before_a_retry(
 
 
 @pytest.mark.parametrize("start", COROUTINES.values(), ids=list(COROUTINES))
-async def test_a_cancelled_coroutine_ends_at_once(
+async def test_cancelling_ends_a_coroutine(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, start: Callable[..., Any]
 ) -> None:
     fs = make_fs(proxy.storage_options, asynchronous=True)
@@ -181,7 +125,7 @@ async def test_a_cancelled_coroutine_ends_at_once(
     await session.close()
 
 
-async def test_cancelled_while_it_waits_for_leave(
+async def test_cancelling_ends_a_queued_request(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
 ) -> None:
     fs = make_fs(proxy.storage_options, asynchronous=True)
@@ -189,6 +133,7 @@ async def test_cancelled_while_it_waits_for_leave(
     slots = [await window.acquire("other") for _ in range(window.congestion.slots)]
     task = asyncio.ensure_future(fs._cat_file(f"{bucket_of_nine}/a/1"))
     while not fs.stats.waiting:
+        assert not task.done()
         await asyncio.sleep(0)
 
     task.cancel()
@@ -201,7 +146,7 @@ async def test_cancelled_while_it_waits_for_leave(
     await (await fs.set_session()).close()
 
 
-def test_closing_iglob_ends_the_listing(
+def test_closing_iglob_ends_listing(
     proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects
 ) -> None:
     put({f"{letter}/1": b"" for letter in "abc"})
@@ -215,7 +160,7 @@ def test_closing_iglob_ends_the_listing(
     assert left_by(fs) == ([], 0, 0)
 
 
-def test_a_generator_that_is_dropped_ends_the_listing(make_fs: MakeFs, bucket_of_nine: str) -> None:
+def test_dropped_generator_ends_listing(make_fs: MakeFs, bucket_of_nine: str) -> None:
     fs = make_fs()
     next(fs.iglob(f"{bucket_of_nine}/*/*"))
     gc.collect()
@@ -223,7 +168,7 @@ def test_a_generator_that_is_dropped_ends_the_listing(make_fs: MakeFs, bucket_of
     assert left_by(fs) == ([], 0, 0)
 
 
-def test_the_first_failure_of_many_reads_ends_the_others(
+def test_first_failure_ends_other_reads(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
 ) -> None:
     fs = make_fs(proxy.storage_options)
@@ -239,7 +184,7 @@ def test_the_first_failure_of_many_reads_ends_the_others(
     assert left_by(fs) == ([], 0, 0)
 
 
-def test_a_glob_that_cannot_be_opened_leaves_no_listing(
+def test_failed_open_leaves_no_listing(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
 ) -> None:
     fs = make_fs(proxy.storage_options)
@@ -253,7 +198,7 @@ def test_a_glob_that_cannot_be_opened_leaves_no_listing(
     assert left_by(fs) == ([], 0, 0)
 
 
-def test_ctrl_c_ends_the_reads_ahead_of_compressed_lines(
+def test_ctrl_c_ends_reads_ahead(
     proxy: FaultProxy, make_fs: MakeFs, bucket: str, put: PutObjects
 ) -> None:
     put({f"{n}.jsonl.gz": gzip.compress(b"{}") for n in range(3)})
@@ -287,7 +232,7 @@ file.write(b"content")
     [(LEAVES_IGLOB, ""), (LEAVES_FILE, "close files before")],
     ids=["iglob", "file"],
 )
-def test_an_interpreter_ends_with_an_iterator_or_a_file_left_open(
+def test_exit_with_open_iterator_or_file(
     make_fs: MakeFs, bucket_of_nine: str, code: str, told: str
 ) -> None:
     start = "import sys, fsspec\nfs = fsspec.AbstractFileSystem.from_json(sys.argv[1])\n"
@@ -305,7 +250,7 @@ def test_an_interpreter_ends_with_an_iterator_or_a_file_left_open(
     assert bool(told) == bool(ended.stderr)
 
 
-def test_ctrl_c_while_an_upload_is_begun_closes_the_file(
+def test_ctrl_c_during_upload_closes_file(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
 ) -> None:
     fs = make_fs(proxy.storage_options)
@@ -330,7 +275,7 @@ BEGINNINGS: dict[str, Operation] = {
 
 
 @pytest.mark.parametrize("run", BEGINNINGS.values(), ids=list(BEGINNINGS))
-def test_an_upload_begun_during_ctrl_c_is_aborted(
+def test_ctrl_c_aborts_a_new_upload(
     proxy: FaultProxy,
     make_fs: MakeFs,
     bucket_of_nine: str,
@@ -352,7 +297,7 @@ def test_an_upload_begun_during_ctrl_c_is_aborted(
     assert fs.stats.requests["AbortMultipartUpload"] == 1
 
 
-async def test_uploads_of_a_cancelled_call_are_aborted(
+async def test_cancelling_aborts_uploads(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
 ) -> None:
     fs = make_fs(proxy.storage_options, asynchronous=True)
@@ -378,7 +323,7 @@ async def test_uploads_of_a_cancelled_call_are_aborted(
     await session.close()
 
 
-async def test_an_upload_that_cannot_be_aborted_is_named(
+async def test_failed_abort_is_named(
     proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fsspec_avroglob.filesystem.recovery.ANSWER_S", 4.0)
@@ -404,9 +349,7 @@ async def test_an_upload_that_cannot_be_aborted_is_named(
     assert any(f"of {bucket_of_nine}/new remain" in note for note in caught.value.__notes__)
 
 
-def test_an_instance_whose_event_loop_is_closed_says_so_at_once(
-    proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str
-) -> None:
+def test_closed_loop_is_an_error(proxy: FaultProxy, make_fs: MakeFs, bucket_of_nine: str) -> None:
     fs = make_fs(proxy.storage_options, asynchronous=True, retry=None)
 
     async def read_one(*, close: bool) -> object:
@@ -432,7 +375,7 @@ def test_an_instance_whose_event_loop_is_closed_says_so_at_once(
         gc.collect()
 
 
-def test_an_instance_collected_in_another_event_loop_closes_in_its_own() -> None:
+def test_collected_instance_closes() -> None:
     # An endpoint that keeps connections open, which not all servers of the tests do.
     with SyntheticEndpoint({"bucket": ["a"]}) as endpoint:
         fs = AvroGlobFileSystem(**endpoint.storage_options, skip_instance_cache=True)
