@@ -5,7 +5,6 @@ from __future__ import annotations
 import mimetypes
 import os
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -46,6 +45,12 @@ _COPIED = (
 )
 
 
+class _Parent(str):
+    """A path that ``_parent`` returned: ``fsspec.open`` passes the parent of a file to makedirs."""
+
+    __slots__ = ()
+
+
 class ObjectWrites(S3Connection):
     """The writes of a filesystem. An upload that fails or is cancelled is aborted."""
 
@@ -61,9 +66,13 @@ class ObjectWrites(S3Connection):
         finally:
             _makes_buckets.reset(token)
 
+    @classmethod
+    def _parent(cls, path: str) -> str:
+        return _Parent(super()._parent(path))
+
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Make a bucket, as s3fs does. ``fsspec.open`` calls it for every file, and makes none."""
-        if sys._getframe(1).f_globals.get("__name__") != "fsspec.core":
+        """Make a bucket, as s3fs does, unless *path* is only the parent of a file to write."""
+        if not isinstance(path, _Parent):
             sync(self.loop, self._makedirs, path, exist_ok)
 
     async def _mkdir(
