@@ -114,7 +114,9 @@ def outcome(
 
     The caller sees to it that no filesystem remembers listings of earlier calls.
     """
-    namespace: dict[str, Any] = {"options": dict(proxy.storage_options), "tmp": tmp}
+    options = dict(proxy.storage_options)
+    del options["config_kwargs"]  # some libraries read the options too, and know only texts
+    namespace: dict[str, Any] = {"options": options, "tmp": tmp}
     exec(library.setup, namespace)
     code = re.sub(r"(?<![\w.])bucket/", f"{bucket}/", call.code)
     *statements, last = ast.parse(code).body
