@@ -49,8 +49,10 @@ _MAX_FORMS = 8  # attempts for one page
 _BLANK = " \t\n"
 _SPACE = "[ \\t\\n]*+"
 _NAME = "[A-Za-z_][A-Za-z0-9_.-]*+"
-_TEXT = "[^<]*+"  # valid after `_check_characters`, which takes 0.3 ms for a page
-_PLAIN = "[ -%'-;=?-~]*+"  # always valid: printable ASCII except < > &
+# Text that XML parsers leave as it is, with known references; no ">", which may end "]]>".
+_PLAIN = "[ -%'-;=?-\\x7f]*+"  # ASCII
+_OTHER = f"[\\t\\n\\x80-\\ufffd\\U00010000-\\U0010ffff]++|{'|'.join(_REFERENCES)}"
+_TEXT = f"{_PLAIN}(?:(?:{_OTHER}){_PLAIN})*+"
 _INTEGER = "[0-9]{1,18}+"
 # Only dates that exist. Most match the first branch.
 _DATE = (
@@ -69,13 +71,11 @@ class Form(NamedTuple):
     """The form of the entries of a page.
 
     names: the fields in order; each entry has the required ones and any of the others. spaced:
-    whether there may be white space between fields. plain: whether the fields hold only printable
-    ASCII, and references only around an ETag.
+    whether there may be white space between fields.
     """
 
     names: tuple[str, ...]
     spaced: bool
-    plain: bool
 
     def captured(self, detail: bool) -> list[str]:
         """Return the fields to capture: all known ones, or only Key."""
@@ -86,13 +86,11 @@ class Form(NamedTuple):
         """Return a form that may match the entries of this form and of another one.
 
         It adds the optional fields of the other form that are missing, each behind the field that
-        precedes it there. If no field is missing, it assumes that texts are not plain. If they are
-        not, it assumes that the order of the optional fields is that of the other form.
+        precedes it there. If no field is missing, the optional fields take the order of the other
+        form.
         """
         optional = [name for name in other.names if name in _OPTIONAL]
         missing = [name for name in optional if name not in self.names]
-        if self.plain and not missing:
-            return self._replace(plain=False)
         names = list(self.names)
         for name in missing or optional:
             if name in names:
@@ -111,25 +109,23 @@ _is_spaced = re.compile(f"(?:^|>)[{_BLANK}]").search
 def _splitter(form: Form, detail: bool) -> Callable[[str], list[Any]]:
     """Return the `split` of the regular expression that matches one entry."""
     space = _SPACE if form.spaced else ""
-    text = _PLAIN if form.plain else _TEXT
     captured = form.captured(detail)
     parts = [_START, space]
     for name in form.names:
         group = "(" if name in captured else "(?:"
-        field = f"<{re.escape(name)}>{group}{_content(name, text)})</{re.escape(name)}>{space}"
+        field = f"<{re.escape(name)}>{group}{_content(name)})</{re.escape(name)}>{space}"
         if name == "ChecksumAlgorithm":  # the only field that may repeat
-            field = f"{group}(?:<{name}>{text}</{name}>{space})++)"
+            field = f"{group}(?:<{name}>{_TEXT}</{name}>{space})++)"
         parts.append(field if name in _REQUIRED else f"(?:{field})?+")
     return re.compile("".join([*parts, _END])).split
 
 
-def _content(name: str, text: str) -> str:
+def _content(name: str) -> str:
     """Return the regular expression for the content of a field."""
     if name == "Owner":
-        ident, display = (f"(?:<{one}>{text}</{one}>{_SPACE})" for one in ("ID", "DisplayName"))
+        ident, display = (f"(?:<{one}>{_TEXT}</{one}>{_SPACE})" for one in ("ID", "DisplayName"))
         return f"{_SPACE}(?:{ident}{display}?+|{display}{ident}?+)?+"
-    quoted = f"(?:&quot;|&#34;)?+{text}(?:&quot;|&#34;)?+"
-    return {"LastModified": _DATE, "Size": _INTEGER, "ETag": quoted}.get(name, text)
+    return {"LastModified": _DATE, "Size": _INTEGER}.get(name, _TEXT)
 
 
 def split_entries(form: Form, text: str, detail: bool) -> tuple[dict[str, list[Any]], list[str]]:
@@ -162,7 +158,7 @@ def _form_at(text: str) -> Form | None:
         raise UnrecognizedPage("Key or Size is missing in an entry")
     if "RestoreStatus" in names or "Contents" in names:
         raise UnrecognizedPage("an entry has an unusual field")
-    return Form(names, bool(_is_spaced(entry)), plain=True)
+    return Form(names, bool(_is_spaced(entry)))
 
 
 # --- pages ----------------------------------------------------------------------------------------
@@ -182,10 +178,6 @@ _split_prefixes = re.compile(
 _field = re.compile(f"{_SPACE}<({_NAME})(?: ?/>|>({_TEXT})</\\1>)").match
 _end = re.compile(f"{_SPACE}</ListBucketResult>{_SPACE}").fullmatch
 _integer = re.compile(_INTEGER).fullmatch
-# XML does not allow most control characters, and its parsers turn "\r" into "\n".
-_CONTROLS = {*range(32)} - {*b"\t\n"}
-_references = re.compile("&[^;&]{0,5};?").findall
-_NO_CONTROLS = bytes(0x20 if byte in _CONTROLS else byte for byte in range(256))
 
 
 def take_entries(text: str, detail: bool) -> tuple[Form | None, dict[str, list[Any]], str]:
@@ -204,15 +196,12 @@ def take_entries(text: str, detail: bool) -> tuple[Form | None, dict[str, list[A
         merged = form.merged(other)
         if merged == form:
             break
-        if form.plain and not merged.plain:
-            _check_characters(text)
         form = merged
     raise UnrecognizedPage("the entries have different forms")
 
 
 def take_prefixes(text: str) -> tuple[list[str], str]:
     """Return the encoded common prefixes of a page, and the page without them."""
-    _check_characters(text)
     pieces = _split_prefixes(text)
     return pieces[1::2], _joined(pieces[::2], "CommonPrefixes")
 
@@ -222,16 +211,6 @@ def _joined(gaps: list[str], tag: str) -> str:
     if "".join(gaps[1:-1]).strip(_BLANK):
         raise UnrecognizedPage(f"there is something between the {tag}")
     return gaps[0] if len(gaps) == 1 else f"{gaps[0]}<{tag}/>{gaps[-1]}"
-
-
-def _check_characters(text: str) -> None:
-    """Raise UnrecognizedPage for characters and references that need an XML parser."""
-    body = text.encode()
-    if body.translate(_NO_CONTROLS) != body or "\ufffe" in text or "\uffff" in text:
-        raise UnrecognizedPage("the body has characters that XML does not allow or changes")
-    unknown = set(_references(text)) - _REFERENCES.keys()
-    if unknown or "]]>" in text:
-        raise UnrecognizedPage(f"the body has {unknown.pop() if unknown else ']]>'}")
 
 
 def page_fields(text: str) -> dict[str, str]:
