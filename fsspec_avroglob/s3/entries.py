@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 
 class UnrecognizedPage(ValueError):
@@ -67,55 +67,47 @@ _REQUIRED = frozenset({"Key", "LastModified", "ETag", "Size"})
 _OPTIONAL = frozenset({"ChecksumAlgorithm", "ChecksumType", "StorageClass", "Owner"})
 
 
-class Form(NamedTuple):
-    """The form of the entries of a page.
+Form: TypeAlias = tuple[str, ...]
+"""The fields of the entries of a page in order: the required ones, and all others that occur."""
 
-    names: the fields in order; each entry has the required ones and any of the others. spaced:
-    whether there may be white space between fields.
+
+def _captured(form: Form, detail: bool) -> list[str]:
+    """Return the fields to capture: all known ones, or only Key."""
+    known = _REQUIRED | _OPTIONAL if detail else {"Key"}
+    return [name for name in form if name in known]
+
+
+def _merged(form: Form, other: Form) -> Form:
+    """Return a form that may match the entries of both forms.
+
+    It adds the optional fields of the other form that are missing, each behind the field that
+    precedes it there. If no field is missing, the optional fields take the order of the other form.
     """
-
-    names: tuple[str, ...]
-    spaced: bool
-
-    def captured(self, detail: bool) -> list[str]:
-        """Return the fields to capture: all known ones, or only Key."""
-        known = _REQUIRED | _OPTIONAL if detail else {"Key"}
-        return [name for name in self.names if name in known]
-
-    def merged(self, other: Form) -> Form:
-        """Return a form that may match the entries of this form and of another one.
-
-        It adds the optional fields of the other form that are missing, each behind the field that
-        precedes it there. If no field is missing, the optional fields take the order of the other
-        form.
-        """
-        optional = [name for name in other.names if name in _OPTIONAL]
-        missing = [name for name in optional if name not in self.names]
-        names = list(self.names)
-        for name in missing or optional:
-            if name in names:
-                names.remove(name)
-            before = other.names[: other.names.index(name)]
-            position = max((names.index(one) for one in before if one in names), default=-1)
-            names.insert(position + 1, name)
-        return self._replace(names=tuple(names))
+    optional = [name for name in other if name in _OPTIONAL]
+    missing = [name for name in optional if name not in form]
+    names = list(form)
+    for name in missing or optional:
+        if name in names:
+            names.remove(name)
+        before = other[: other.index(name)]
+        position = max((names.index(one) for one in before if one in names), default=-1)
+        names.insert(position + 1, name)
+    return tuple(names)
 
 
 _start_tags = re.compile(f"<({_NAME})").finditer
-_is_spaced = re.compile(f"(?:^|>)[{_BLANK}]").search
 
 
 @lru_cache(maxsize=64)
 def _splitter(form: Form, detail: bool) -> Callable[[str], list[Any]]:
     """Return the `split` of the regular expression that matches one entry."""
-    space = _SPACE if form.spaced else ""
-    captured = form.captured(detail)
-    parts = [_START, space]
-    for name in form.names:
+    captured = _captured(form, detail)
+    parts = [_START, _SPACE]
+    for name in form:
         group = "(" if name in captured else "(?:"
-        field = f"<{re.escape(name)}>{group}{_content(name)})</{re.escape(name)}>{space}"
+        field = f"<{re.escape(name)}>{group}{_content(name)})</{re.escape(name)}>{_SPACE}"
         if name == "ChecksumAlgorithm":  # the only field that may repeat
-            field = f"{group}(?:<{name}>{_TEXT}</{name}>{space})++)"
+            field = f"{group}(?:<{name}>{_TEXT}</{name}>{_SPACE})++)"
         parts.append(field if name in _REQUIRED else f"(?:{field})?+")
     return re.compile("".join([*parts, _END])).split
 
@@ -134,7 +126,7 @@ def split_entries(form: Form, text: str, detail: bool) -> tuple[dict[str, list[A
     The other text is a list: what is before, between and after the entries.
     """
     pieces = _splitter(form, detail)(text)
-    names = form.captured(detail)
+    names = _captured(form, detail)
     stride = 1 + len(names)
     return {name: pieces[at::stride] for at, name in enumerate(names, 1)}, pieces[::stride]
 
@@ -158,7 +150,7 @@ def _form_at(text: str) -> Form | None:
         raise UnrecognizedPage("Key or Size is missing in an entry")
     if "RestoreStatus" in names or "Contents" in names:
         raise UnrecognizedPage("an entry has an unusual field")
-    return Form(names, bool(_is_spaced(entry)))
+    return names
 
 
 # --- pages ----------------------------------------------------------------------------------------
@@ -193,7 +185,7 @@ def take_entries(text: str, detail: bool) -> tuple[Form | None, dict[str, list[A
         other = _form_at("".join(gaps))
         if other is None:
             return form, columns, _joined(gaps, "Contents")
-        merged = form.merged(other)
+        merged = _merged(form, other)
         if merged == form:
             break
         form = merged
