@@ -149,20 +149,13 @@ class S3Config:
         return int(given or max(self.listing_concurrency, 2 * concurrency))
 
     @classmethod
-    def from_storage_options(
-        cls,
-        storage_options: Mapping[str, Any] | None = None,
-        *,
-        defaults: Mapping[str, Any] | None = None,
-    ) -> S3Config:
+    def from_storage_options(cls, storage_options: Mapping[str, Any] | None = None) -> S3Config:
         """Read options under any of their names, with values as text or typed.
 
         Parameters
         ----------
         storage_options : mapping, optional
             The options.
-        defaults : mapping, optional
-            Options that *storage_options* override (see :func:`overlay`).
 
         Raises
         ------
@@ -170,7 +163,7 @@ class S3Config:
             If a name is unknown (the message suggests the nearest name), a value is invalid, or two
             names of one option have different values.
         """
-        merged = _merge_names(overlay(storage_options or {}, defaults or {}))
+        merged = _merge_names(storage_options or {})
         for name, value in merged.items():
             if name in _BOOLEANS:
                 merged[name] = _boolean(name, value)
