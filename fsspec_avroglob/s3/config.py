@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -252,7 +251,7 @@ def over_configuration(cls: type[s3fs.S3FileSystem], given: Mapping[str, Any]) -
 
 
 def plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options for JSON: policies as their fields, hooks by name, without those that are None."""
+    """Options for JSON: policies as their fields, hooks given by name, and no None."""
 
     def plain_value(value: Any) -> Any:
         if isinstance(value, RetryPolicy):
@@ -262,25 +261,10 @@ def plain(options: Mapping[str, Any]) -> dict[str, Any]:
         return value
 
     hooks = options.get("on_retry") or ()
-    names = list(map(_hook_name, hooks if isinstance(hooks, list | tuple) else [hooks]))
-    made: dict[str, Any] = plain_value({**options, "on_retry": [n for n in names if n] or None})
+    hooks = hooks if isinstance(hooks, list | tuple) else [hooks]
+    names = [hook for hook in hooks if isinstance(hook, str)]
+    made: dict[str, Any] = plain_value({**options, "on_retry": names or None})
     return made
-
-
-def _hook_name(hook: Any) -> str | None:
-    """The name that imports *hook*; None if there is none."""
-    if isinstance(hook, str):
-        return hook
-    name = f"{getattr(hook, '__module__', '')}:{getattr(hook, '__qualname__', '')}"
-    with suppress(ImportError, AttributeError, ValueError):
-        return name if _imported(name) is hook else None
-    return None
-
-
-def _imported(name: str) -> Any:
-    import pkgutil  # rarely needed
-
-    return pkgutil.resolve_name(name)
 
 
 def _canonical(name: str) -> str:
@@ -360,8 +344,12 @@ def _hooks(value: Any) -> tuple[Callable[[RetryEvent], object], ...]:
     """The hooks as callables."""
     hooks = []
     for hook in value if isinstance(value, list | tuple) else [value]:
+        found = hook
         try:
-            found = _imported(hook) if isinstance(hook, str) else hook
+            if isinstance(hook, str):
+                import pkgutil  # rarely needed
+
+                found = pkgutil.resolve_name(hook)
         except (ImportError, AttributeError, ValueError) as error:
             raise OptionError(f"on_retry={hook!r} cannot be imported: {error}") from None
         if not callable(found):
