@@ -227,10 +227,8 @@ def overlay(given: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any
         if canonical == "client_kwargs" and isinstance(value, Mapping):
             covered = {key for name, key in _IN_CLIENT_KWARGS.items() if name in taken}
             left[name] = {key: v for key, v in value.items() if key not in covered}
-        if canonical == "retry" and "max_retries" in taken:
-            fields = value.to_dict() if isinstance(value, RetryPolicy) else value
-            if isinstance(fields, Mapping):
-                left[name] = {key: v for key, v in fields.items() if key != "max_retries"}
+        if canonical == "retry" and "max_retries" in taken and isinstance(value, Mapping):
+            left[name] = {key: v for key, v in value.items() if key != "max_retries"}
     return {**left, **given}
 
 
