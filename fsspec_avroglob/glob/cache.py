@@ -153,7 +153,7 @@ class ListingCache:
         if not (self.enabled and paths):
             return
         # One long string is measured in a fraction of the time that many short ones take.
-        nbytes = 2 * getsizeof("".join(paths)) + len(paths) * _PATH_BYTES + page.items.nbytes
+        nbytes = 2 * getsizeof("".join(paths)) + len(paths) * _PATH_BYTES + page.nbytes
         listed = _Listed(bucket, page, self._expires(), with_directories, flat)
         with self._lock:
             if new := self._with_room(len(paths), nbytes, since):

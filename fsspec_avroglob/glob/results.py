@@ -11,26 +11,26 @@ from fsspec.callbacks import Callback
 from fsspec_avroglob.glob.cache import ListingCache
 from fsspec_avroglob.glob.fetch import Found
 from fsspec_avroglob.glob.plan import EVERYTHING, ListingPlan
-from fsspec_avroglob.s3.page import Items, Page, info_of_directory
+from fsspec_avroglob.s3.page import Columns, Page, info_of_directory, infos_of
 
 
 class Batch(NamedTuple):
     """Sorted paths of files or directories that one page returned.
 
-    items, indices: what the info dicts of files are made from, and which of the items belong to
-    the files (None for all). Without items, the info dicts are those of directories.
+    columns, indices: what the info dicts of files are made from, and which of the values belong to
+    the files (None for all). Without columns, the info dicts are those of directories.
     """
 
     names: Sequence[str]
     are_directories: bool
-    items: Items | None = None
+    columns: Columns | None = None
     indices: Sequence[int] | None = None
 
     def infos(self) -> list[dict[str, Any]]:
         """New info dicts of the paths."""
-        if self.items is None:
+        if self.columns is None:
             return list(map(info_of_directory, self.names))
-        return self.items.infos(self.names, self.indices)
+        return infos_of(self.columns, self.names, self.indices)
 
 
 class Matches:
@@ -74,8 +74,8 @@ class Matches:
     def _add_files(self, names: Sequence[str], page: Page, indices: Sequence[int] | None) -> None:
         if self._detail or self._cache is not None:
             page, indices = page.thinned(indices)
-        items = page.items if self._detail else None
-        self.batches.append(Batch(names, False, items, indices))
+        columns = page.columns if self._detail else None
+        self.batches.append(Batch(names, False, columns, indices))
         if self._cache is not None:
             self._cache.add_files(
                 self._plan.bucket,

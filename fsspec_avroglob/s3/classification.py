@@ -59,8 +59,8 @@ class Rule(NamedTuple):
 
     what: the row in words. cause: why another attempt may succeed; None if the error is final.
     codes: patterns of S3's error codes, separated by blanks. statuses: of the HTTP answer.
-    types: of the exception. errnos: of an OSError; any_errno: it has one. message: a regular
-    expression for its text. advice: what the user can do; ``advice()`` of translation fills it in.
+    types: of the exception. errnos: of an OSError. message: a regular expression for its
+    text. advice: what the user can do; ``advice()`` of translation fills it in.
     """
 
     what: str
@@ -69,7 +69,6 @@ class Rule(NamedTuple):
     statuses: tuple[int, ...] = ()
     types: tuple[type[BaseException], ...] = ()
     errnos: tuple[int, ...] = ()
-    any_errno: bool = False
     message: str = ""
     advice: str = ""
 
@@ -84,7 +83,6 @@ class Rule(NamedTuple):
             and (not self.statuses or status in self.statuses)
             and (not self.types or isinstance(error, self.types))
             and (not self.errnos or number in self.errnos)
-            and (not self.any_errno or number is not None)
             and (not self.message or re.search(self.message, str(error), re.I) is not None)
         )
 
@@ -218,7 +216,7 @@ RULES: tuple[Rule, ...] = (
         types=(OSError,),
         errnos=(errno.EHOSTUNREACH, errno.ENETUNREACH),
     ),
-    Rule("another error of the operating system", types=(OSError,), any_errno=True),
+    Rule("another error of the operating system", types=(OSError,), errnos=tuple(errno.errorcode)),
     Rule(
         "there are no credentials",
         types=(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -149,20 +148,13 @@ class S3Config:
         return int(given or max(self.listing_concurrency, 2 * concurrency))
 
     @classmethod
-    def from_storage_options(
-        cls,
-        storage_options: Mapping[str, Any] | None = None,
-        *,
-        defaults: Mapping[str, Any] | None = None,
-    ) -> S3Config:
+    def from_storage_options(cls, storage_options: Mapping[str, Any] | None = None) -> S3Config:
         """Read options under any of their names, with values as text or typed.
 
         Parameters
         ----------
         storage_options : mapping, optional
             The options.
-        defaults : mapping, optional
-            Options that *storage_options* override (see :func:`overlay`).
 
         Raises
         ------
@@ -170,7 +162,7 @@ class S3Config:
             If a name is unknown (the message suggests the nearest name), a value is invalid, or two
             names of one option have different values.
         """
-        merged = _merge_names(overlay(storage_options or {}, defaults or {}))
+        merged = _merge_names(storage_options or {})
         for name, value in merged.items():
             if name in _BOOLEANS:
                 merged[name] = _boolean(name, value)
@@ -235,10 +227,8 @@ def overlay(given: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any
         if canonical == "client_kwargs" and isinstance(value, Mapping):
             covered = {key for name, key in _IN_CLIENT_KWARGS.items() if name in taken}
             left[name] = {key: v for key, v in value.items() if key not in covered}
-        if canonical == "retry" and "max_retries" in taken:
-            fields = value.to_dict() if isinstance(value, RetryPolicy) else value
-            if isinstance(fields, Mapping):
-                left[name] = {key: v for key, v in fields.items() if key != "max_retries"}
+        if canonical == "retry" and "max_retries" in taken and isinstance(value, Mapping):
+            left[name] = {key: v for key, v in value.items() if key != "max_retries"}
     return {**left, **given}
 
 
@@ -259,7 +249,7 @@ def over_configuration(cls: type[s3fs.S3FileSystem], given: Mapping[str, Any]) -
 
 
 def plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options for JSON: policies as their fields, hooks by name, without those that are None."""
+    """Options for JSON: policies as their fields, hooks given by name, and no None."""
 
     def plain_value(value: Any) -> Any:
         if isinstance(value, RetryPolicy):
@@ -269,25 +259,10 @@ def plain(options: Mapping[str, Any]) -> dict[str, Any]:
         return value
 
     hooks = options.get("on_retry") or ()
-    names = list(map(_hook_name, hooks if isinstance(hooks, list | tuple) else [hooks]))
-    made: dict[str, Any] = plain_value({**options, "on_retry": [n for n in names if n] or None})
+    hooks = hooks if isinstance(hooks, list | tuple) else [hooks]
+    names = [hook for hook in hooks if isinstance(hook, str)]
+    made: dict[str, Any] = plain_value({**options, "on_retry": names or None})
     return made
-
-
-def _hook_name(hook: Any) -> str | None:
-    """The name that imports *hook*; None if there is none."""
-    if isinstance(hook, str):
-        return hook
-    name = f"{getattr(hook, '__module__', '')}:{getattr(hook, '__qualname__', '')}"
-    with suppress(ImportError, AttributeError, ValueError):
-        return name if _imported(name) is hook else None
-    return None
-
-
-def _imported(name: str) -> Any:
-    import pkgutil  # rarely needed
-
-    return pkgutil.resolve_name(name)
 
 
 def _canonical(name: str) -> str:
@@ -367,8 +342,12 @@ def _hooks(value: Any) -> tuple[Callable[[RetryEvent], object], ...]:
     """The hooks as callables."""
     hooks = []
     for hook in value if isinstance(value, list | tuple) else [value]:
+        found = hook
         try:
-            found = _imported(hook) if isinstance(hook, str) else hook
+            if isinstance(hook, str):
+                import pkgutil  # rarely needed
+
+                found = pkgutil.resolve_name(hook)
         except (ImportError, AttributeError, ValueError) as error:
             raise OptionError(f"on_retry={hook!r} cannot be imported: {error}") from None
         if not callable(found):

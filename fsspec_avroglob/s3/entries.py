@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 
 class UnrecognizedPage(ValueError):
@@ -49,13 +49,14 @@ _MAX_FORMS = 8  # attempts for one page
 _BLANK = " \t\n"
 _SPACE = "[ \\t\\n]*+"
 _NAME = "[A-Za-z_][A-Za-z0-9_.-]*+"
-_TEXT = "[^<]*+"  # valid after `_check_characters`, which takes 0.3 ms for a page
-_PLAIN = "[ -%'-;=?-~]*+"  # always valid: printable ASCII except < > &
+# Text that XML parsers leave as it is, with known references; no ">", which may end "]]>".
+_PLAIN = "[ -%'-;=?-\\x7f]*+"  # ASCII
+_OTHER = f"[\\t\\n\\x80-\\ufffd\\U00010000-\\U0010ffff]++|{'|'.join(_REFERENCES)}"
+_TEXT = f"{_PLAIN}(?:(?:{_OTHER}){_PLAIN})*+"
 _INTEGER = "[0-9]{1,18}+"
 # Only dates that exist. Most match the first branch.
 _DATE = (
-    "(?:20[0-9][0-9]-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
-    "|19[7-9][0-9]-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
+    "(?:(?:20[0-9]|19[7-9])[0-9]-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
     "|(?:19[7-9]|20[0-9])[0-9]-(?:(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
     "|(?:197[26]|198[048]|199[26]|20(?:[02468][048]|[13579][26]))-02-29)"
     "T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,9}+)?+Z"
@@ -65,71 +66,57 @@ _REQUIRED = frozenset({"Key", "LastModified", "ETag", "Size"})
 _OPTIONAL = frozenset({"ChecksumAlgorithm", "ChecksumType", "StorageClass", "Owner"})
 
 
-class Form(NamedTuple):
-    """The form of the entries of a page.
+Form: TypeAlias = tuple[str, ...]
+"""The fields of the entries of a page in order: the required ones, and all others that occur."""
 
-    names: the fields in order; each entry has the required ones and any of the others. spaced:
-    whether there may be white space between fields. plain: whether the fields hold only printable
-    ASCII, and references only around an ETag.
+
+def _captured(form: Form, detail: bool) -> list[str]:
+    """Return the fields to capture: all known ones, or only Key."""
+    known = _REQUIRED | _OPTIONAL if detail else {"Key"}
+    return [name for name in form if name in known]
+
+
+def _merged(form: Form, other: Form) -> Form:
+    """Return a form that may match the entries of both forms.
+
+    It adds the optional fields of the other form that are missing, each behind the field that
+    precedes it there. If no field is missing, the optional fields take the order of the other form.
     """
-
-    names: tuple[str, ...]
-    spaced: bool
-    plain: bool
-
-    def captured(self, detail: bool) -> list[str]:
-        """Return the fields to capture: all known ones, or only Key."""
-        known = _REQUIRED | _OPTIONAL if detail else {"Key"}
-        return [name for name in self.names if name in known]
-
-    def merged(self, other: Form) -> Form:
-        """Return a form that may match the entries of this form and of another one.
-
-        It adds the optional fields of the other form that are missing, each behind the field that
-        precedes it there. If no field is missing, it assumes that texts are not plain. If they are
-        not, it assumes that the order of the optional fields is that of the other form.
-        """
-        optional = [name for name in other.names if name in _OPTIONAL]
-        missing = [name for name in optional if name not in self.names]
-        if self.plain and not missing:
-            return self._replace(plain=False)
-        names = list(self.names)
-        for name in missing or optional:
-            if name in names:
-                names.remove(name)
-            before = other.names[: other.names.index(name)]
-            position = max((names.index(one) for one in before if one in names), default=-1)
-            names.insert(position + 1, name)
-        return self._replace(names=tuple(names))
+    optional = [name for name in other if name in _OPTIONAL]
+    missing = [name for name in optional if name not in form]
+    names = list(form)
+    for name in missing or optional:
+        if name in names:
+            names.remove(name)
+        before = other[: other.index(name)]
+        position = max((names.index(one) for one in before if one in names), default=-1)
+        names.insert(position + 1, name)
+    return tuple(names)
 
 
 _start_tags = re.compile(f"<({_NAME})").finditer
-_is_spaced = re.compile(f"(?:^|>)[{_BLANK}]").search
 
 
 @lru_cache(maxsize=64)
 def _splitter(form: Form, detail: bool) -> Callable[[str], list[Any]]:
     """Return the `split` of the regular expression that matches one entry."""
-    space = _SPACE if form.spaced else ""
-    text = _PLAIN if form.plain else _TEXT
-    captured = form.captured(detail)
-    parts = [_START, space]
-    for name in form.names:
+    captured = _captured(form, detail)
+    parts = [_START, _SPACE]
+    for name in form:
         group = "(" if name in captured else "(?:"
-        field = f"<{re.escape(name)}>{group}{_content(name, text)})</{re.escape(name)}>{space}"
+        field = f"<{re.escape(name)}>{group}{_content(name)})</{re.escape(name)}>{_SPACE}"
         if name == "ChecksumAlgorithm":  # the only field that may repeat
-            field = f"{group}(?:<{name}>{text}</{name}>{space})++)"
+            field = f"{group}(?:<{name}>{_TEXT}</{name}>{_SPACE})++)"
         parts.append(field if name in _REQUIRED else f"(?:{field})?+")
     return re.compile("".join([*parts, _END])).split
 
 
-def _content(name: str, text: str) -> str:
+def _content(name: str) -> str:
     """Return the regular expression for the content of a field."""
     if name == "Owner":
-        ident, display = (f"(?:<{one}>{text}</{one}>{_SPACE})" for one in ("ID", "DisplayName"))
+        ident, display = (f"(?:<{one}>{_TEXT}</{one}>{_SPACE})" for one in ("ID", "DisplayName"))
         return f"{_SPACE}(?:{ident}{display}?+|{display}{ident}?+)?+"
-    quoted = f"(?:&quot;|&#34;)?+{text}(?:&quot;|&#34;)?+"
-    return {"LastModified": _DATE, "Size": _INTEGER, "ETag": quoted}.get(name, text)
+    return {"LastModified": _DATE, "Size": _INTEGER}.get(name, _TEXT)
 
 
 def split_entries(form: Form, text: str, detail: bool) -> tuple[dict[str, list[Any]], list[str]]:
@@ -138,7 +125,7 @@ def split_entries(form: Form, text: str, detail: bool) -> tuple[dict[str, list[A
     The other text is a list: what is before, between and after the entries.
     """
     pieces = _splitter(form, detail)(text)
-    names = form.captured(detail)
+    names = _captured(form, detail)
     stride = 1 + len(names)
     return {name: pieces[at::stride] for at, name in enumerate(names, 1)}, pieces[::stride]
 
@@ -162,7 +149,7 @@ def _form_at(text: str) -> Form | None:
         raise UnrecognizedPage("Key or Size is missing in an entry")
     if "RestoreStatus" in names or "Contents" in names:
         raise UnrecognizedPage("an entry has an unusual field")
-    return Form(names, bool(_is_spaced(entry)), plain=True)
+    return names
 
 
 # --- pages ----------------------------------------------------------------------------------------
@@ -182,10 +169,6 @@ _split_prefixes = re.compile(
 _field = re.compile(f"{_SPACE}<({_NAME})(?: ?/>|>({_TEXT})</\\1>)").match
 _end = re.compile(f"{_SPACE}</ListBucketResult>{_SPACE}").fullmatch
 _integer = re.compile(_INTEGER).fullmatch
-# XML does not allow most control characters, and its parsers turn "\r" into "\n".
-_CONTROLS = {*range(32)} - {*b"\t\n"}
-_references = re.compile("&[^;&]{0,5};?").findall
-_NO_CONTROLS = bytes(0x20 if byte in _CONTROLS else byte for byte in range(256))
 
 
 def take_entries(text: str, detail: bool) -> tuple[Form | None, dict[str, list[Any]], str]:
@@ -201,18 +184,15 @@ def take_entries(text: str, detail: bool) -> tuple[Form | None, dict[str, list[A
         other = _form_at("".join(gaps))
         if other is None:
             return form, columns, _joined(gaps, "Contents")
-        merged = form.merged(other)
+        merged = _merged(form, other)
         if merged == form:
             break
-        if form.plain and not merged.plain:
-            _check_characters(text)
         form = merged
     raise UnrecognizedPage("the entries have different forms")
 
 
 def take_prefixes(text: str) -> tuple[list[str], str]:
     """Return the encoded common prefixes of a page, and the page without them."""
-    _check_characters(text)
     pieces = _split_prefixes(text)
     return pieces[1::2], _joined(pieces[::2], "CommonPrefixes")
 
@@ -222,16 +202,6 @@ def _joined(gaps: list[str], tag: str) -> str:
     if "".join(gaps[1:-1]).strip(_BLANK):
         raise UnrecognizedPage(f"there is something between the {tag}")
     return gaps[0] if len(gaps) == 1 else f"{gaps[0]}<{tag}/>{gaps[-1]}"
-
-
-def _check_characters(text: str) -> None:
-    """Raise UnrecognizedPage for characters and references that need an XML parser."""
-    body = text.encode()
-    if body.translate(_NO_CONTROLS) != body or "\ufffe" in text or "\uffff" in text:
-        raise UnrecognizedPage("the body has characters that XML does not allow or changes")
-    unknown = set(_references(text)) - _REFERENCES.keys()
-    if unknown or "]]>" in text:
-        raise UnrecognizedPage(f"the body has {unknown.pop() if unknown else ']]>'}")
 
 
 def page_fields(text: str) -> dict[str, str]:

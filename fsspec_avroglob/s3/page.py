@@ -33,8 +33,13 @@ from fsspec_avroglob.s3.entries import (
     unescape,
 )
 
+Columns: TypeAlias = Mapping[str, Sequence[Any]]
+"""The fields of the keys of a page, without Key: the values of all keys for each field, None where
+a key does not have the field. Millions of dicts cost the garbage collector time while a listing
+goes on. Tuples of strings, numbers and dates do not, so dicts are made last."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Page:
     """One page of a listing.
 
@@ -46,8 +51,10 @@ class Page:
         Decoded common prefixes, each with its trailing delimiter.
     next_token
         Continuation token of the next page; None on the last page.
-    items
-        The other fields of the keys.
+    source
+        The other fields of the keys, or the text of the page and the form of its entries.
+    nbytes
+        Estimated memory of the source in bytes.
     thin
         True if the page is a copy that holds only some of the keys.
     """
@@ -55,13 +62,22 @@ class Page:
     keys: list[str]
     prefixes: list[str]
     next_token: str | None
-    items: Items = field(repr=False, compare=False)
+    source: Columns | tuple[str, Form] = field(repr=False, compare=False)
+    nbytes: int = field(repr=False, compare=False)
     thin: bool = False
 
     @property
     def key_count(self) -> int:
         """Number of keys and common prefixes: what S3 counts against max-keys."""
         return len(self.keys) + len(self.prefixes)
+
+    @property
+    def columns(self) -> Columns:
+        """The other fields of the keys, decoded on first use."""
+        if isinstance(self.source, tuple):
+            text, form = self.source
+            self.source = _columns(split_entries(form, text, detail=True)[0])
+        return self.source
 
     def paths(self, bucket: str, indices: Sequence[int] | None = None) -> tuple[str, ...]:
         """Return bucket/key for the keys at `indices`, or for all keys if it is None."""
@@ -73,16 +89,8 @@ class Page:
     def infos(
         self, paths: Sequence[str], indices: Sequence[int] | None = None
     ) -> list[dict[str, Any]]:
-        """Return new info dicts, equal to those of s3fs, for the keys at `indices`.
-
-        Parameters
-        ----------
-        paths
-            The paths of these keys, as `paths` returns them.
-        indices
-            Indices into `keys`; None for all keys.
-        """
-        return self.items.infos(paths, indices)
+        """Return the info dicts of `infos_of` for the keys at `indices`, or for all keys."""
+        return infos_of(self.columns, paths, indices)
 
     def thinned(self, indices: Sequence[int] | None) -> tuple[Page, Sequence[int] | None]:
         """Return a page that holds the keys at `indices`, and their indices in that page.
@@ -93,7 +101,12 @@ class Page:
         if indices is None or 2 * len(indices) >= len(self.keys):
             return self, indices
         keys = [self.keys[index] for index in indices]
-        return Page(keys, [], None, self.items.only(indices), thin=True), None
+        source, nbytes = self.source, self.nbytes * len(keys) // len(self.keys)
+        if isinstance(source, tuple):
+            source = chosen_entries(source[0], indices), source[1]
+        else:
+            source = _chosen(source, indices)
+        return Page(keys, [], None, source, nbytes, thin=True), None
 
 
 def info_of_directory(path: str) -> dict[str, Any]:
@@ -133,7 +146,8 @@ def page_from_response(response: Mapping[str, Any]) -> Page:
         keys=[item["Key"] for item in contents],
         prefixes=prefixes,
         next_token=_next_token(response.get("IsTruncated"), response.get("NextContinuationToken")),
-        items=Items(_ITEM_BYTES * len(contents), columns),
+        source=columns,
+        nbytes=_ITEM_BYTES * len(contents),
     )
 
 
@@ -167,12 +181,12 @@ def parse_page(body: bytes, *, detail: bool = False) -> Page:
         raise UnrecognizedPage("EncodingType is not url")
     decode = _unquote if fields.get("EncodingType") == "url" else unescape
     truncated = {"true": True, "false": False}.get(fields.get("IsTruncated", ""))
-    source = _columns(columns) if detail or form is None else (text, form)
     return Page(
         keys=_each(decode, columns.get("Key", [])),
         prefixes=_each(decode, prefixes),
         next_token=_next_token(truncated, fields.get("NextContinuationToken")),
-        items=Items(2 * getsizeof(text), source),
+        source=_columns(columns) if detail or form is None else (text, form),
+        nbytes=2 * getsizeof(text),
     )
 
 
@@ -196,19 +210,27 @@ _COPIES: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-# The fields of the keys of a page, without Key: the values of all keys for each field, None where
-# a key does not have the field. Millions of dicts cost the garbage collector time while a listing
-# goes on. Tuples of strings, numbers and dates do not, so dicts are made last.
-_Columns: TypeAlias = Mapping[str, Sequence[Any]]
-
-
-def _chosen(columns: _Columns, indices: Sequence[int]) -> _Columns:
+def _chosen(columns: Columns, indices: Sequence[int]) -> Columns:
     """Return the columns of the keys at `indices` only."""
     return {name: tuple([column[i] for i in indices]) for name, column in columns.items()}
 
 
-def _infos(columns: _Columns, paths: Sequence[str]) -> list[dict[str, Any]]:
-    """Return a new info dict for each path. The dicts share their keys (PEP 412)."""
+def infos_of(
+    columns: Columns, paths: Sequence[str], indices: Sequence[int] | None
+) -> list[dict[str, Any]]:
+    """Return new info dicts, equal to those of s3fs. They share their keys (PEP 412).
+
+    Parameters
+    ----------
+    columns
+        The fields of the keys of a page.
+    paths
+        The paths of the keys at `indices`, as `Page.paths` returns them.
+    indices
+        Indices into the columns; None for all keys.
+    """
+    if indices is not None:
+        columns = _chosen(columns, indices)
     fields: dict[str, Iterable[Any]] = {"Key": paths, **columns}
     for name in _COPIES.keys() & columns.keys():
         copy = _COPIES[name]
@@ -226,37 +248,6 @@ def _infos(columns: _Columns, paths: Sequence[str]) -> list[dict[str, Any]]:
 def _row(names: tuple[str, ...]) -> type:
     """Return a class with these attributes: the dicts of its instances share their keys."""
     return make_dataclass("_Row", names, repr=False, eq=False, match_args=False)
-
-
-class Items:
-    """The fields of the keys of a page, decoded on first use.
-
-    nbytes: estimated memory in bytes. source: the decoded fields, or the text of a page and the
-    form of its entries.
-    """
-
-    __slots__ = ("_source", "nbytes")
-
-    def __init__(self, nbytes: int, source: _Columns | tuple[str, Form]) -> None:
-        self._source = source
-        self.nbytes = nbytes
-
-    def infos(self, paths: Sequence[str], indices: Sequence[int] | None) -> list[dict[str, Any]]:
-        """Return new info dicts of the keys at `indices`, or of all, whose paths are `paths`."""
-        if isinstance(self._source, tuple):
-            text, form = self._source
-            self._source = _columns(split_entries(form, text, detail=True)[0])
-        columns = self._source
-        return _infos(columns if indices is None else _chosen(columns, indices), paths)
-
-    def only(self, indices: Sequence[int]) -> Items:
-        """Return the items at `indices`, without the memory of the others."""
-        source = self._source
-        if isinstance(source, tuple):
-            text = chosen_entries(source[0], indices)
-            return Items(2 * getsizeof(text), (text, source[1]))
-        share = len(indices) / max(1, len(source.get("Size", ())))
-        return Items(int(share * self.nbytes), _chosen(source, indices))
 
 
 # --- values ---------------------------------------------------------------------------------------
@@ -283,7 +274,7 @@ def _each(decode: Callable[[str], str], texts: list[str]) -> list[str]:
     return decoded if len(decoded) == len(texts) else list(map(decode, texts))
 
 
-def _columns(texts_of: Mapping[str, list[Any]]) -> _Columns:
+def _columns(texts_of: Mapping[str, list[Any]]) -> Columns:
     """Convert the texts of all fields, None where a key does not have an optional field."""
     columns: dict[str, Sequence[Any]] = {}
     for name, texts in texts_of.items():

@@ -43,7 +43,7 @@ class RetryPolicy:
     base_delay : float
         Nominal wait before the first retry.
     multiplier : float
-        Factor of the nominal wait from one retry to the next.
+        Factor of the nominal wait from one retry to the next, at most 1,000.
     max_delay : float
         Longest wait, also for a server's ``Retry-After``.
     jitter : float
@@ -69,7 +69,7 @@ class RetryPolicy:
         values = {
             "max_retries": number("max_retries", self.max_retries, int, at_least=0),
             "base_delay": number("base_delay", self.base_delay, at_least=0),
-            "multiplier": number("multiplier", self.multiplier, at_least=1),
+            "multiplier": number("multiplier", self.multiplier, at_least=1, at_most=1_000),
             "max_delay": number("max_delay", self.max_delay, at_least=0),
             "jitter": number("jitter", self.jitter, at_least=0, at_most=1),
         }
@@ -103,13 +103,8 @@ class RetryPolicy:
         """Nominal wait in seconds before retry number *retry*, from 1: 1, 2, 4, 8, ... 30."""
         if retry < 1:
             raise ValueError(f"retries are counted from 1, not {retry}")
-        if not self.base_delay:
-            return 0.0
-        try:
-            nominal = self.base_delay * self.multiplier ** (retry - 1)
-        except OverflowError:
-            nominal = self.max_delay
-        return min(nominal, self.max_delay)
+        growth = self.multiplier ** min(retry - 1, 99)  # at most 1e297, a finite number
+        return min(self.base_delay * growth, self.max_delay)
 
     def delay(self, retry: int, retry_after: float | None = None) -> float:
         """The wait in seconds: *retry_after* if the server asks for it, else with jitter."""

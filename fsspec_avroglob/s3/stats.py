@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fsspec_avroglob.s3.window import RequestWindow
@@ -45,19 +44,12 @@ class StatsSnapshot:
     in_flight: int = 0
     waiting: int = 0
 
-    def __post_init__(self) -> None:
-        for name in _COUNTERS:
-            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
-
-    def __reduce__(self) -> tuple[type[StatsSnapshot], tuple[object, ...]]:
-        return type(self), tuple(self.to_dict().values())
-
     def __add__(self, other: StatsSnapshot) -> StatsSnapshot:
         if not isinstance(other, StatsSnapshot):
             return NotImplemented
         mine, theirs = vars(self), vars(other)
         summed: dict[str, Any] = {
-            name: Counter(mine[name]) + Counter(theirs[name])
+            name: dict(Counter(mine[name]) + Counter(theirs[name]))
             if name in _COUNTERS
             else mine[name] + theirs[name]
             for name in mine
@@ -69,8 +61,7 @@ class StatsSnapshot:
 
     def to_dict(self) -> dict[str, Any]:
         """The figures by name, ready for JSON."""
-        values = vars(self)
-        return {n: dict(v) if isinstance(v, Mapping) else v for n, v in values.items()}
+        return asdict(self)
 
 
 class Stats:
@@ -103,9 +94,8 @@ class Stats:
 
     def snapshot(self) -> StatsSnapshot:
         """The figures now, as a value that can be pickled and added to others."""
-        return StatsSnapshot(
-            **{name: getattr(self, name) for name in StatsSnapshot.__dataclass_fields__}
-        )
+        values = {name: getattr(self, name) for name in StatsSnapshot.__dataclass_fields__}
+        return StatsSnapshot(**values | {name: dict(values[name]) for name in _COUNTERS})
 
     def reset(self) -> StatsSnapshot:
         """Set the counters to zero, and return the figures from before. The window stays."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import s3fs
 
-from fsspec_avroglob.s3.config import ALIASES, S3Config, known_options
+from fsspec_avroglob.s3.config import ALIASES, S3Config, known_options, overlay
 from fsspec_avroglob.s3.retry import RetryPolicy
 
 KEY, SECRET, TOKEN = "AKIA-visible-nowhere", "s3cr3t-visible-nowhere", "t0ken-visible-nowhere"
@@ -272,13 +272,13 @@ def test_retries_may_contradict() -> None:
 def test_options_beat_configuration(name: str, spelling: str) -> None:
     one, other = VALUES[name]
 
-    merged = S3Config.from_storage_options({spelling: one}, defaults={name: other})
+    merged = config(overlay({spelling: one}, {name: other}))
 
     assert observed(merged) == observed(config({name: one}))
 
 
 def test_configuration_fills_in() -> None:
-    merged = S3Config.from_storage_options({"key": KEY}, defaults={"endpoint": "http://h"})
+    merged = config(overlay({"key": KEY}, {"endpoint": "http://h"}))
 
     assert (merged.key, merged.endpoint_url) == (KEY, "http://h")
 
@@ -293,7 +293,7 @@ def test_configuration_fills_in() -> None:
 def test_client_kwargs_override_too(
     given_options: dict[str, Any], configured: dict[str, Any], winner: str
 ) -> None:
-    merged = S3Config.from_storage_options(given_options, defaults=configured)
+    merged = config(overlay(given_options, configured))
 
     assert merged.endpoint_url == winner
     assert "endpoint_url" not in merged.s3fs_options()["client_kwargs"]
@@ -304,7 +304,7 @@ def test_client_kwargs_override_too(
 def test_retries_beat_configuration(
     given_options: dict[str, Any], configured: dict[str, Any]
 ) -> None:
-    assert S3Config.from_storage_options(given_options, defaults=configured).max_retries == 3
+    assert config(overlay(given_options, configured)).max_retries == 3
 
 
 # --- what s3fs gets -------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def test_overflowing_wait_is_max_delay(retry: int) -> None:
 
 
 @pytest.mark.parametrize("retry", [1, 2, 2000])
-@pytest.mark.parametrize("multiplier", [1, 2, math.inf])
+@pytest.mark.parametrize("multiplier", [1, 2, 1000])
 def test_no_base_delay_no_wait(retry: int, multiplier: float) -> None:
     assert RetryPolicy(base_delay=0, multiplier=multiplier).backoff(retry) == 0.0
 
@@ -58,7 +58,7 @@ def test_retries_are_counted_from_one(retry: int) -> None:
 
 @given(
     base=st.floats(0, 1e6),
-    multiplier=st.floats(1, 1e6),
+    multiplier=st.floats(1, 1000),
     longest=st.floats(0, 1e6),
     retry=st.integers(1, 10_000),
 )
@@ -108,6 +108,7 @@ def test_text_and_floats_are_converted() -> None:
         ("base_delay", [1]),
         ("max_delay", -1),
         ("multiplier", 0.5),
+        ("multiplier", 1001),
         ("jitter", -0.1),
         ("jitter", 1.1),
         ("timeout", -1),

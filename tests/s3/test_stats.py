@@ -87,8 +87,6 @@ def test_snapshot_stays_as_it_is(make_fs: MakeFs, path: str) -> None:
     assert snapshot.requests == {}
     with pytest.raises(FrozenInstanceError):
         snapshot.keys = 5  # type: ignore[misc]
-    with pytest.raises(TypeError):
-        snapshot.requests["GetObject"] = 1  # type: ignore[index]
 
 
 def test_snapshots_of_copies_add_up(make_fs: MakeFs, path: str) -> None:
@@ -150,16 +148,15 @@ def test_hook_receives_each_retry(
     assert told == [("GetObject", path, retry, 2, "throttled", 0.0) for retry in (1, 2)]
 
 
-@pytest.mark.parametrize("hook", [listen, "tests.s3.test_stats:listen"], ids=["itself", "name"])
-def test_hook_travels_with_copies(make_fs: MakeFs, hook: object) -> None:
-    fs = make_fs(on_retry=[hook])
+def test_hooks_travel_with_copies(make_fs: MakeFs) -> None:
+    fs = make_fs(on_retry=[listen, "tests.s3.test_stats:listen"])
 
-    for copy in (pickle.loads(pickle.dumps(fs)), AvroGlobFileSystem.from_json(fs.to_json())):
-        assert copy.config.on_retry == (listen,)
+    assert pickle.loads(pickle.dumps(fs)).config.on_retry == (listen, listen)
+    assert AvroGlobFileSystem.from_json(fs.to_json()).config.on_retry == (listen,)
 
 
-def test_json_omits_unnamed_hook(make_fs: MakeFs) -> None:
-    fs = make_fs(on_retry=lambda event: None)
+def test_json_omits_callable_hook(make_fs: MakeFs) -> None:
+    fs = make_fs(on_retry=listen)
 
     assert AvroGlobFileSystem.from_json(fs.to_json()).config.on_retry == ()
 

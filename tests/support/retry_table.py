@@ -31,10 +31,10 @@ def _conditions(rule: Rule) -> Iterator[str]:
         yield "status " + ", ".join(map(str, rule.statuses))
     if rule.types:
         yield ", ".join(f"`{_qualified(kind)}`" for kind in rule.types)
-    if rule.errnos:
-        yield ", ".join(f"`{errno.errorcode[number]}`" for number in rule.errnos)
-    if rule.any_errno:
+    if len(rule.errnos) == len(errno.errorcode):
         yield "any other errno"
+    elif rule.errnos:
+        yield ", ".join(f"`{errno.errorcode[number]}`" for number in rule.errnos)
     if rule.message:
         yield "text: " + ", ".join(f"`{part}`" for part in rule.message.split("|"))
 
