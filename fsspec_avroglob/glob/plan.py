@@ -10,8 +10,8 @@ the sequences of segments that may still follow there. A state determines
 :mod:`fsspec_avroglob.glob.lister` runs plans.
 
 >>> [plan] = ListingPlan.for_pattern(GlobPattern.parse("bucket/events/*/part-*.avro"))
->>> plan.steps(plan.root), plan.steps(plan.state_at("events/2024/"))
-((Descend(stems=('events',)),), (Match(stems=('part-',)),))
+>>> plan.steps(plan.root), plan.steps(plan.enter(plan.root, "events", 1))
+((Descend(stems=('events',)),), (Level(stems=('',)),))
 """
 
 from __future__ import annotations
@@ -279,13 +279,6 @@ class ListingPlan:
             elif levels > 0:
                 left[ONE_LEVEL[0]] = None
         return tuple(left)
-
-    def state_at(self, path: str) -> State:
-        """The state of the directory *path* ("" or ending in ``/``) below the bucket."""
-        state = self.root
-        for depth, name in enumerate(path.split("/")[:-1], start=1):
-            state = self.enter(state, name, depth)
-        return state
 
     def steps(self, state: State) -> tuple[Step, ...]:
         """What to do in a directory in *state*."""

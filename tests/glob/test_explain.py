@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fsspec_avroglob.glob.explain import SHOWN_NAMES, costed, lines, outline, printable, total
 from fsspec_avroglob.glob.plan import Level, ListingPlan, Match
 from tests.support.keyspace import Keyspace
-from tests.support.plans import parsed, plan_for
+from tests.support.plans import parsed, plan_for, state_at
 from tests.support.trees import patterns, trees
 
 
@@ -64,7 +64,7 @@ def test_plan_prints_as_a_tree(text: str, lines: list[str]) -> None:
 
 def test_run_plan_prints_its_costs() -> None:
     plan = plan_for("a/*/b*")
-    inside_a = plan.state_at("a/")
+    inside_a = state_at(plan, "a/")
     plan.cost(Level, inside_a).requests += 3
     plan.cost(Level, inside_a).keys_seen += 20
     plan.cost(Match, plan.enter(inside_a, "x", 2)).requests += 2
