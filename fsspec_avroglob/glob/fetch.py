@@ -116,7 +116,7 @@ class Fetcher:
 
         Raises OSError for a page that would make the listing wrong or endless.
         """
-        cost = self.plan.cost(step, state)
+        cost = self.plan.costs[state, step]
         tokens = {token}
         while True:
             async with self._slots:
@@ -174,7 +174,7 @@ class Fetcher:
         directories: list[str] = []
         if self.plan.with_directories and not area.level_only:
             directories = self._new_directories(directories_of(keys, area.directory))
-        self.plan.cost(step, area.state).keys_kept += len(indices)
+        self.plan.costs[area.state, step].keys_kept += len(indices)
         if indices or directories:
             everything = len(indices) == len(page.keys)
             await self._emit(Found(page, None if everything else indices, directories))

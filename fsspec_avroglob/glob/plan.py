@@ -17,6 +17,7 @@ the sequences of segments that may still follow there. A state determines
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -133,7 +134,9 @@ class ListingPlan:
     with_directories: bool = True
     directories_only: bool = False
     unfiltered: bool = False
-    costs: dict[tuple[State, type[Step]], Cost] = field(default_factory=dict)
+    costs: defaultdict[tuple[State, type[Step]], Cost] = field(
+        default_factory=lambda: defaultdict(Cost)
+    )
 
     @classmethod
     def for_pattern(
@@ -317,12 +320,6 @@ class ListingPlan:
     def first(self, state: State, directory: str) -> str:
         """The ``StartAfter`` before the first possible match below *directory*."""
         return before(directory + min(_lead_text(tail) for tail in state))
-
-    # -- costs --
-
-    def cost(self, step: type[Step], state: State) -> Cost:
-        """The cost of the step in directories in *state*; the caller adds to it."""
-        return self.costs.setdefault((state, step), Cost())
 
 
 def segments(state: State) -> tuple[list[Segment], list[Segment]]:

@@ -65,9 +65,9 @@ def test_plan_prints_as_a_tree(text: str, lines: list[str]) -> None:
 def test_run_plan_prints_its_costs() -> None:
     plan = plan_for("a/*/b*")
     inside_a = state_at(plan, "a/")
-    plan.cost(Level, inside_a).requests += 3
-    plan.cost(Level, inside_a).keys_seen += 20
-    plan.cost(Match, plan.enter(inside_a, "x", 2)).requests += 2
+    plan.costs[inside_a, Level].requests += 3
+    plan.costs[inside_a, Level].keys_seen += 20
+    plan.costs[plan.enter(inside_a, "x", 2), Match].requests += 2
     _, *lines = printed(plan).split("\n")
     assert lines == [
         "└ descend into a/ (not listed)",
