@@ -301,10 +301,6 @@ class ListingPlan:
         """Whether a directory in *state* is listed without a delimiter, for ``**``."""
         return any(tail[0].recursive for tail in state) and not self.limited
 
-    def lists(self, state: State) -> bool:
-        """Whether a walk sends a LIST for a directory in *state*."""
-        return any(not isinstance(step, Descend) for step in self.steps(state))
-
     # -- order --
 
     def seek(self, state: State, directory: str, key: str) -> str | None:
