@@ -124,7 +124,7 @@ _STYLE = """<style>@media (prefers-color-scheme: dark) {
 .avroglob-card { fill: #161b22; stroke: #4a525b } .avroglob-line { stroke: #4a525b }
 .avroglob-text { fill: #e6edf3 } .avroglob-soft { fill: #9da7b1 } }</style>"""
 # Lengths in px: margin, indent of a level, pill, row, row of what is pruned, head, costs.
-_PAD, _INDENT, _PILL, _ROW, _PRUNED, _HEAD, _COSTS = 20, 28, 78, 48, 20, 74, 290
+_PAD, _INDENT, _PILL, _ROW, _PRUNED, _HEAD, _COSTS = 20, 28, 78, 48, 20, 74, 320
 
 
 def _left(node: Node) -> int:
