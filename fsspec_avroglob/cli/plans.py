@@ -13,7 +13,7 @@ from fsspec_avroglob.cli import output
 from fsspec_avroglob.cli.arguments import PathArgument
 from fsspec_avroglob.cli.command import Settings, command, json_option, output_file
 from fsspec_avroglob.cli.exits import EXIT_OK
-from fsspec_avroglob.glob.explain import costed, counted
+from fsspec_avroglob.glob.explain import Elsewhere, costed, counted
 from fsspec_avroglob.glob.svg import GlobPlan
 from fsspec_avroglob.readers.locate import is_s3_uri
 
@@ -59,10 +59,8 @@ def explain(
 
 def _steps(plan: GlobPlan) -> Iterator[dict[str, Any]]:
     for part in plan.plans:
-        nodes, elsewhere = costed(part)
-        for node in nodes:
+        for node in costed(part):
             fields = {"bucket": part.bucket, "step": node.step.kind, "depth": node.depth}
-            fields |= {"prefix": node.where, "enters": node.enters, "keeps": node.keeps}
+            if not isinstance(node.step, Elsewhere):
+                fields |= {"prefix": node.where, "enters": node.enters, "keeps": node.keeps}
             yield fields | (vars(node.cost) if node.cost else {})
-        if elsewhere is not None:
-            yield {"bucket": part.bucket, "step": "elsewhere", **vars(elsewhere)}

@@ -145,6 +145,7 @@ class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
     read_kw: dict[str, Any]
     mpu: dict[str, Any] | None
     buffer: Any
+    _failed = False
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         if start >= end:
@@ -171,8 +172,8 @@ class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
 
     def commit(self) -> None:
         """Store the file. Raises FileExistsError for mode "xb" if the object exists."""
-        if self.buffer is None:
-            return  # stored already, or given up
+        if self._failed:
+            return  # a transaction commits all of its files
         with self._aborted_on_failure():
             if "x" in self.mode and self.tell() == 0:
                 # s3fs would overwrite an object with an empty file.
@@ -190,7 +191,7 @@ class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
             raise
 
     def _give_up(self, error: BaseException) -> None:
-        self.closed, self.buffer = True, None
+        self.closed, self.buffer, self._failed = True, None, True
         upload, self.mpu = self.mpu, None
         if upload is not None:
             abort = self.fs._abort

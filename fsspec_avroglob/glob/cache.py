@@ -154,7 +154,7 @@ class ListingCache:
             return
         # One long string is measured in a fraction of the time that many short ones take.
         nbytes = 2 * getsizeof("".join(paths)) + len(paths) * _PATH_BYTES + page.nbytes
-        listed = _Listed(bucket, page, self._expires(), with_directories, flat)
+        listed = _Listed(bucket, page, self._clock() + self._expiry_s, with_directories, flat)
         with self._lock:
             if new := self._with_room(len(paths), nbytes, since):
                 new.add(new.files, paths, listed, nbytes)
@@ -166,10 +166,7 @@ class ListingCache:
         nbytes = getsizeof("".join(paths)) + len(paths) * _PATH_BYTES
         with self._lock:
             if new := self._with_room(len(paths), nbytes, since):
-                new.add(new.directories, paths, self._expires(), nbytes)
-
-    def _expires(self) -> float:
-        return self._clock() + self._expiry_s
+                new.add(new.directories, paths, self._clock() + self._expiry_s, nbytes)
 
     def _with_room(self, paths: int, nbytes: int, since: int | None) -> _Generation | None:
         """The generation that the paths may be added to; None if they must not be cached."""

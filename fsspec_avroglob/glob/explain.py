@@ -21,6 +21,7 @@ from fsspec_avroglob.glob.plan import (
     Flat,
     Level,
     ListingPlan,
+    Match,
     Range,
     State,
     Step,
@@ -29,6 +30,10 @@ from fsspec_avroglob.glob.plan import (
 
 SHOWN_NAMES = 6
 """Most names or prefixes that are shown in full; longer lists are elided in the middle."""
+
+
+class Elsewhere(Step):
+    """Steps that are not shown one by one; the only stem describes them."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Node:
         """Patterns of the matches, below the template, that the step finds."""
         names: Iterable[object]
         match self.step:
-            case Descend():
+            case Descend() | Elsewhere():
                 return ()
             case Exact(names):
                 pass
@@ -91,16 +96,31 @@ class Node:
                 return "not listed" if self.cost is None else "found by a scan"
             case Range(stems):
                 return f"from {stems[0]!r} to {stems[-1]!r}"
-            case Exact() | Flat():
+            case Exact() | Flat() | Elsewhere():
                 return ""
         return "delimiter=/"
 
+    @property
+    def pruned(self) -> str:
+        """What the step leaves out, which is never listed."""
+        match self.step:
+            case Descend():
+                return "any other name: never listed"
+            case Level() if not {"*", "**"} & set(self.enters):
+                return "other directories: not entered"
+            case Match() | Range():
+                return "directories: not entered"
+        return ""
+
     def __str__(self) -> str:
-        if isinstance(self.step, Descend):
-            line = f"descend into {self.where} ({self.request})"
-        else:
-            line = f"{self.step.kind}: LIST prefix={self.where} {self.request}".rstrip()
-        return line + cost_text(self.cost)
+        match self.step:
+            case Descend():
+                line = f"descend into {self.where} ({self.request})"
+            case Elsewhere():
+                line = self.where
+            case _:
+                line = f"{self.step.kind}: LIST prefix={self.where} {self.request}".rstrip()
+        return line + (f"  [{cost_text(self.cost)}]" if self.cost else "")
 
     def below(self) -> list[Node]:
         """The steps in the subdirectories that this step enters."""
@@ -140,17 +160,25 @@ def outline(plan: ListingPlan) -> Iterator[Node]:
         waiting += node.below()[::-1]
 
 
-def costed(plan: ListingPlan) -> tuple[list[Node], Cost | None]:
-    """The outline with costs, and the cost of directories that are in no node of the outline.
+def costed(plan: ListingPlan) -> list[Node]:
+    """The outline with costs; the last node has the cost of directories that are in no other one.
 
-    No node has directories that several alternatives of the pattern lead to at once and, with a
+    These are directories that several alternatives of the pattern lead to at once and, with a
     depth limit, those below ``**``.
     """
     left = dict(plan.costs)
     nodes = [
         replace(node, cost=left.pop((node.state, type(node.step)), None)) for node in outline(plan)
     ]
-    return nodes, total(left.values()) if left else None
+    if left:
+        where = "further down, below **" if plan.limited else "where alternatives meet"
+        nodes.append(elsewhere(plan, where, total(left.values())))
+    return nodes
+
+
+def elsewhere(plan: ListingPlan, where: str, cost: Cost | None) -> Node:
+    """A node for several steps."""
+    return Node(plan, Elsewhere((where,)), (), 0, "", cost)
 
 
 def total(costs: Iterable[Cost]) -> Cost:
@@ -161,26 +189,14 @@ def total(costs: Iterable[Cost]) -> Cost:
 def lines(plan: ListingPlan) -> Iterator[str]:
     """The plan as text: a line for each step, indented."""
     yield printable(f"{plan.pattern} in {plan.bucket}")
-    nodes, elsewhere = costed(plan)
-    for node in nodes:
+    for node in costed(plan):
         yield f"{'  ' * node.depth}└ {printable(str(node))}"
-    if elsewhere is not None:
-        yield f"└ {elsewhere_in(plan)}{cost_text(elsewhere)}"
 
 
-def elsewhere_in(plan: ListingPlan) -> str:
-    """A description of the directories that are in no node of the outline."""
-    return "further down, below **" if plan.limited else "where alternatives meet"
-
-
-def cost_text(cost: Cost | None) -> str:
-    """The text that follows a step that was taken."""
-    return "" if cost is None else f"  [{counted(cost.requests, 'request')}, {keys_text(cost)}]"
-
-
-def keys_text(cost: Cost) -> str:
-    """The keys of a cost: ``1,000 keys seen, 12 kept``."""
-    return f"{counted(cost.keys_seen, 'key')} seen, {cost.keys_kept:,} kept"
+def cost_text(cost: Cost) -> str:
+    """A cost: ``2 requests, 1,000 keys seen, 12 kept``."""
+    requests, keys = counted(cost.requests, "request"), counted(cost.keys_seen, "key")
+    return f"{requests}, {keys} seen, {cost.keys_kept:,} kept"
 
 
 def counted(number: int, noun: str) -> str:

@@ -7,15 +7,12 @@ import errno
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import compress, islice
+from itertools import compress, islice, repeat
 from operator import ge
 from typing import NamedTuple, Protocol
 
 from fsspec_avroglob.glob.plan import ListingPlan, State, Step
 from fsspec_avroglob.s3.page import Page
-
-SUFFIX_SHARE = 8
-"""If at most 1 in 8 keys has the pattern's suffix, the suffix is searched for first."""
 
 MOST_EMPTY_PAGES = 1000
 """Empty pages in a row after which a listing is considered endless."""
@@ -119,7 +116,7 @@ class Fetcher:
 
         Raises OSError for a page that would make the listing wrong or endless.
         """
-        cost = self.plan.cost(step, state)
+        cost = self.plan.costs[state, step]
         tokens = {token}
         while True:
             async with self._slots:
@@ -177,7 +174,7 @@ class Fetcher:
         directories: list[str] = []
         if self.plan.with_directories and not area.level_only:
             directories = self._new_directories(directories_of(keys, area.directory))
-        self.plan.cost(step, area.state).keys_kept += len(indices)
+        self.plan.costs[area.state, step].keys_kept += len(indices)
         if indices or directories:
             everything = len(indices) == len(page.keys)
             await self._emit(Found(page, None if everything else indices, directories))
@@ -190,10 +187,11 @@ class Fetcher:
         if plan.keeps_all(area.state) or (level and keys and keys[0] > area.directory):
             return range(len(keys))
         matches = plan.keeps_file if plan.limited else plan.file_pattern.fullmatch
-        few = _ending_in(plan.file_suffix, keys)
-        if few is None:
+        if not plan.file_suffix:
             return list(compress(range(len(keys)), map(matches, keys)))
-        return [index for index in few if matches(keys[index])]
+        # The pattern, which takes longer, is tried only on keys that end as it does.
+        few = list(compress(range(len(keys)), map(str.endswith, keys, repeat(plan.file_suffix))))
+        return list(compress(few, map(matches, map(keys.__getitem__, few))))
 
     def _new_directories(self, paths: Iterable[str]) -> list[str]:
         """Those of *paths* ("" or ending in "/") that match and were not found before."""
@@ -208,23 +206,6 @@ class Fetcher:
         """Emit those of *paths* ("" or ending in "/") that match and were not found before."""
         if self.plan.with_directories and (found := self._new_directories(paths)):
             await self._emit(Found(None, (), found))
-
-
-def _ending_in(suffix: str, keys: Sequence[str]) -> list[int] | None:
-    """Indices of the keys that end in *suffix* if these are few, else None.
-
-    All keys are searched as one text, which is much faster than a test of each key.
-    """
-    text, wanted = "\n".join(keys) + "\n", suffix + "\n"
-    if not suffix or text.count("\n") > len(keys) or text.count(wanted) * SUFFIX_SHARE > len(keys):
-        return None
-    indices = []
-    index = position = 0
-    while (found := text.find(wanted, position)) >= 0:
-        index += text.count("\n", position, found)
-        indices.append(index)
-        position = found + len(suffix)
-    return indices
 
 
 def directories_of(keys: Sequence[str], top: str) -> Iterator[str]:

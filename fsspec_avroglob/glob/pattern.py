@@ -37,8 +37,8 @@ from typing import TypeAlias
 
 from fsspec_avroglob.errors import PatternError
 from fsspec_avroglob.glob.tokens import (
-    AnyChar,
     AnyRun,
+    CharSet,
     Choice,
     Recursive,
     Separator,
@@ -248,7 +248,7 @@ def _parse(text: str) -> tuple[Token, ...]:
             case "stars":
                 tokens.append(AnyRun() if found[0] == "*" else Recursive(at))
             case "one":
-                tokens.append(AnyChar())
+                tokens.append(CharSet((), negated=True, text="?"))
             case "slash":
                 tokens.append(Separator())
             case "bracket" if (close := _set_end(text, end)) is not None:

@@ -10,13 +10,14 @@ the sequences of segments that may still follow there. A state determines
 :mod:`fsspec_avroglob.glob.lister` runs plans.
 
 >>> [plan] = ListingPlan.for_pattern(GlobPattern.parse("bucket/events/*/part-*.avro"))
->>> plan.steps(plan.root), plan.steps(plan.state_at("events/2024/"))
-((Descend(stems=('events',)),), (Match(stems=('part-',)),))
+>>> plan.steps(plan.root), plan.steps(plan.enter(plan.root, "events", 1))
+((Descend(stems=('events',)),), (Level(stems=('',)),))
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -133,7 +134,9 @@ class ListingPlan:
     with_directories: bool = True
     directories_only: bool = False
     unfiltered: bool = False
-    costs: dict[tuple[State, type[Step]], Cost] = field(default_factory=dict)
+    costs: defaultdict[tuple[State, type[Step]], Cost] = field(
+        default_factory=lambda: defaultdict(Cost)
+    )
 
     @classmethod
     def for_pattern(
@@ -280,13 +283,6 @@ class ListingPlan:
                 left[ONE_LEVEL[0]] = None
         return tuple(left)
 
-    def state_at(self, path: str) -> State:
-        """The state of the directory *path* ("" or ending in ``/``) below the bucket."""
-        state = self.root
-        for depth, name in enumerate(path.split("/")[:-1], start=1):
-            state = self.enter(state, name, depth)
-        return state
-
     def steps(self, state: State) -> tuple[Step, ...]:
         """What to do in a directory in *state*."""
         if self.lists_flat(state):
@@ -305,10 +301,6 @@ class ListingPlan:
         """Whether a directory in *state* is listed without a delimiter, for ``**``."""
         return any(tail[0].recursive for tail in state) and not self.limited
 
-    def lists(self, state: State) -> bool:
-        """Whether a walk sends a LIST for a directory in *state*."""
-        return any(not isinstance(step, Descend) for step in self.steps(state))
-
     # -- order --
 
     def seek(self, state: State, directory: str, key: str) -> str | None:
@@ -324,12 +316,6 @@ class ListingPlan:
     def first(self, state: State, directory: str) -> str:
         """The ``StartAfter`` before the first possible match below *directory*."""
         return before(directory + min(_lead_text(tail) for tail in state))
-
-    # -- costs --
-
-    def cost(self, step: type[Step], state: State) -> Cost:
-        """The cost of the step in directories in *state*; the caller adds to it."""
-        return self.costs.setdefault((state, step), Cost())
 
 
 def segments(state: State) -> tuple[list[Segment], list[Segment]]:

@@ -11,7 +11,7 @@ from fsspec.callbacks import Callback
 from fsspec_avroglob.glob.cache import ListingCache
 from fsspec_avroglob.glob.fetch import Found
 from fsspec_avroglob.glob.plan import EVERYTHING, ListingPlan
-from fsspec_avroglob.s3.page import Columns, Page, info_of_directory, infos_of
+from fsspec_avroglob.s3.page import Columns, info_of_directory, infos_of
 
 
 class Batch(NamedTuple):
@@ -60,31 +60,29 @@ class Matches:
 
     async def add(self, found: Found) -> None:
         """Add the matches of a page."""
-        bucket = self._plan.bucket
+        bucket, page, indices = self._plan.bucket, found.page, found.indices
         names: Sequence[str] = ()
-        if found.page is not None and (names := found.page.paths(bucket, found.indices)):
-            self._add_files(names, found.page, found.indices)
+        if page is not None and (names := page.paths(bucket, indices)):
+            if self._detail or self._cache is not None:
+                page, indices = page.thinned(indices)
+            self.batches.append(
+                Batch(names, False, page.columns if self._detail else None, indices)
+            )
+            if self._cache is not None:
+                self._cache.add_files(
+                    bucket,
+                    page,
+                    names,
+                    with_directories=self._plan.with_directories,
+                    flat=self._plan.unfiltered and self._plan.branches == EVERYTHING,
+                    since=self._since,
+                )
         directories = sorted(f"{bucket}/{path}" if path else bucket for path in found.directories)
         if directories:
             self.batches.append(Batch(directories, True))
             if self._cache is not None:
                 self._cache.add_directories(directories, since=self._since)
         self._callback.relative_update(len(names) + len(directories))
-
-    def _add_files(self, names: Sequence[str], page: Page, indices: Sequence[int] | None) -> None:
-        if self._detail or self._cache is not None:
-            page, indices = page.thinned(indices)
-        columns = page.columns if self._detail else None
-        self.batches.append(Batch(names, False, columns, indices))
-        if self._cache is not None:
-            self._cache.add_files(
-                self._plan.bucket,
-                page,
-                names,
-                with_directories=self._plan.with_directories,
-                flat=self._plan.unfiltered and self._plan.branches == EVERYTHING,
-                since=self._since,
-            )
 
     def names(self) -> list[str]:
         """Paths, in no particular order."""

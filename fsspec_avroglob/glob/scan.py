@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from fsspec_avroglob.glob.fetch import Area, Fetcher, directories_of
 from fsspec_avroglob.glob.partition import Part, Partition
-from fsspec_avroglob.glob.plan import Flat, ListingPlan, State, Step
+from fsspec_avroglob.glob.plan import Descend, Flat, ListingPlan, State, Step
 from fsspec_avroglob.s3.page import Page
 
 SLACK = 4
@@ -134,7 +134,7 @@ def pays(plan: ListingPlan, area: Area, keys: Sequence[str], previous: str) -> b
             if not inner or previous.startswith(child):
                 continue
             stated.discard(parent)
-            if plan.lists(inner):
+            if any(not isinstance(step, Descend) for step in plan.steps(inner)):
                 listed += 1
             else:
                 stated.add(child)

@@ -7,34 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 from unicodedata import east_asian_width
 from xml.sax.saxutils import escape, quoteattr
 
 from fsspec_avroglob.glob.explain import (
     Node,
     braced,
+    cost_text,
     costed,
-    counted,
-    elsewhere_in,
-    keys_text,
+    elsewhere,
     lines,
     printable,
     total,
 )
-from fsspec_avroglob.glob.plan import Cost, Descend, Level, ListingPlan
+from fsspec_avroglob.glob.plan import Level, ListingPlan
 
 MAX_STEPS = 60
 """Most steps of a plan that are drawn; a last card counts the others."""
 
 MAX_CHARACTERS = 84
-"""Most characters of a line; longer text is elided in the middle and has a tooltip."""
-
-MAX_TOOLTIP = 400
-"""Most characters of a tooltip."""
-
-MAX_INDENT = 12
-"""Most levels that are indented."""
+"""Most characters of a line; longer text is elided in the middle."""
 
 _KINDS = {  # verb, and a colour that is readable below white text and on any page
     "descend": ("enter", "#68717b"),
@@ -43,6 +35,7 @@ _KINDS = {  # verb, and a colour that is readable below white text and on any pa
     "range": ("list range", "#8250df"),
     "level": ("list level", "#0969da"),
     "flat": ("list flat", "#bc4c00"),
+    "elsewhere": ("elsewhere", "#68717b"),
 }
 
 
@@ -66,12 +59,12 @@ class GlobPlan:
 
     def to_svg(self) -> str:
         """A drawing as an SVG document, without scripts or references to anything outside."""
-        sheets = [(plan, _cards(plan)) for plan in self.plans[:MAX_STEPS]]
-        width = max(_width(plan, cards) for plan, cards in sheets)
+        sheets = [(plan, _shown(plan)) for plan in self.plans[:MAX_STEPS]]
+        width = max(_width(plan, nodes) for plan, nodes in sheets)
         body, top = "", 0
-        for plan, cards in sheets:
-            height = _HEAD + sum(card.height for card in cards) + 4
-            sheet = "".join(_sheet(plan, cards, width, height))
+        for plan, nodes in sheets:
+            height = _HEAD + sum(_height(node) for node in nodes) + 4
+            sheet = "".join(_sheet(plan, nodes, width, height))
             body += _tag("g", sheet, transform=f"translate(0 {top})")
             top += height + 12
         size: dict[str, object] = {"width": width + 2, "height": top - 10}
@@ -95,66 +88,30 @@ class GlobPlan:
 # --- texts ---------------------------------------------------------------------------------------
 
 
-class _Card(NamedTuple):
-    """The texts of one step: its kind, where and how it lists, and what it leaves out."""
-
-    kind: str
-    where: str
-    how: str = ""
-    pruned: str = ""
-    depth: int = 0
-    cost: Cost | None = None
-
-    @property
-    def left(self) -> int:
-        """The left edge, in px."""
-        return _PAD + _INDENT * min(self.depth, MAX_INDENT)
-
-    @property
-    def height(self) -> int:
-        """The height, in px."""
-        return _ROW + (_PRUNED if self.pruned else 0)
-
-
-def _cards(plan: ListingPlan) -> list[_Card]:
-    """The steps in the outline's order."""
-    nodes, elsewhere = costed(plan)
-    cards = [_card(node) for node in nodes[:MAX_STEPS]]
-    if elsewhere is not None:
-        cards.append(_Card("level", elsewhere_in(plan), cost=elsewhere))
+def _shown(plan: ListingPlan) -> list[Node]:
+    """The steps in the outline's order; the last one is for those that are too many."""
+    nodes = costed(plan)
     if more := nodes[MAX_STEPS:]:
-        spent = [node.cost for node in more if node.cost is not None]
-        text = f"and {len(more):,} more steps"
-        cards.append(_Card("descend", text, cost=total(spent) if spent else None))
-    return cards
+        spent = total(node.cost for node in more if node.cost) if plan.costs else None
+        nodes[MAX_STEPS:] = [elsewhere(plan, f"and {len(more):,} more steps", spent)]
+    return nodes
 
 
-def _card(node: Node) -> _Card:
-    how, pruned = [node.request], ""
-    if isinstance(node.step, Descend):
-        pruned = "any other name: never listed"
-    elif isinstance(node.step, Level):
-        how.append(f"enters {braced(node.enters)}")
-        pruned = "" if {"*", "**"} & set(node.enters) else "other directories: not entered"
-    elif node.step.kind in ("match", "range"):
-        pruned = "directories: not entered"
-    if node.keeps:
-        how.append(f"keeps {braced(node.keeps)}")
-    texts = node.where or "(the whole bucket)", " · ".join(filter(None, how)), pruned
-    return _Card(node.step.kind, *texts, node.depth, node.cost)
+def _how(node: Node) -> str:
+    enters = f"enters {braced(node.enters)}" if isinstance(node.step, Level) else ""
+    keeps = f"keeps {braced(node.keeps)}" if node.keeps else ""
+    return " · ".join(filter(None, (node.request, enters, keeps)))
 
 
 def _summary(plan: ListingPlan) -> str:
     if not plan.costs:
         return f"bucket {plan.bucket} · not run"
-    cost = total(plan.costs.values())
-    keys = keys_text(cost).replace(" seen, ", " seen · ")
-    return f"bucket {plan.bucket} · {counted(cost.requests, 'request')} · {keys}"
+    return f"bucket {plan.bucket} · {cost_text(total(plan.costs.values()))}"
 
 
-def _elided(text: str, limit: int = MAX_CHARACTERS) -> str:
-    text, half = printable(text), (limit - 1) // 2
-    return text if len(text) <= limit else f"{text[:half]}…{text[-half:]}"
+def _elided(text: str) -> str:
+    text, half = printable(text), (MAX_CHARACTERS - 1) // 2
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:half]}…{text[-half:]}"
 
 
 # --- SVG -----------------------------------------------------------------------------------------
@@ -167,10 +124,18 @@ _STYLE = """<style>@media (prefers-color-scheme: dark) {
 .avroglob-card { fill: #161b22; stroke: #4a525b } .avroglob-line { stroke: #4a525b }
 .avroglob-text { fill: #e6edf3 } .avroglob-soft { fill: #9da7b1 } }</style>"""
 # Lengths in px: margin, indent of a level, pill, row, row of what is pruned, head, costs.
-_PAD, _INDENT, _PILL, _ROW, _PRUNED, _HEAD, _COSTS = 20, 28, 78, 48, 20, 74, 190
+_PAD, _INDENT, _PILL, _ROW, _PRUNED, _HEAD, _COSTS = 20, 28, 78, 48, 20, 74, 320
 
 
-def _width(plan: ListingPlan, cards: Sequence[_Card]) -> int:
+def _left(node: Node) -> int:
+    return _PAD + _INDENT * node.depth
+
+
+def _height(node: Node) -> int:
+    return _ROW + (_PRUNED if node.pruned else 0)
+
+
+def _width(plan: ListingPlan, nodes: Sequence[Node]) -> int:
     """The width that the longest line needs, in px. A character is about 0.6 em wide."""
 
     def px(text: str, size: float) -> float:
@@ -178,69 +143,54 @@ def _width(plan: ListingPlan, cards: Sequence[_Card]) -> int:
 
     costs = _COSTS if plan.costs else 0
     widths = [480.0, px(plan.pattern, 15) + 2 * _PAD]
-    for card in cards:
-        line = _PILL + 10 + max(px(card.where, 13), px(card.how, 11)) + costs
-        widths.append(card.left + max(line, 46 + px(card.pruned, 10)) + _PAD)
+    for node in nodes:
+        line = _PILL + 10 + max(px(node.where, 13), px(_how(node), 11)) + costs
+        widths.append(_left(node) + max(line, 46 + px(node.pruned, 10)) + _PAD)
     return int(max(widths))
 
 
-def _sheet(plan: ListingPlan, cards: Sequence[_Card], width: int, height: int) -> Iterator[str]:
+def _sheet(plan: ListingPlan, nodes: Sequence[Node], width: int, height: int) -> Iterator[str]:
     """One plan: its pattern and totals, the tree on the left, costs on the right."""
     frame = {"class_": "avroglob-card", "fill": _LIGHT["card"], "stroke": _LIGHT["line"]}
     yield _tag("rect", width=width, height=height, rx=10, **frame)
     yield _text(_PAD, 32, plan.pattern, 15, font_family=_MONO, font_weight=600)
     yield _text(_PAD, 54, _summary(plan), 12, soft=True)
-    most = max((card.cost.requests for card in cards if card.cost), default=0)
     trunk = {0: _HEAD - 8}  # by level, where the line to the next card of the level starts
     top = _HEAD
-    for card in cards:
-        yield from _branch(card, trunk, top)
-        verb, colour = _KINDS[card.kind]
-        left, text = card.left, card.left + _PILL + 10
+    for node in nodes:
+        yield from _branch(node, trunk, top)
+        verb, colour = _KINDS[node.step.kind]
+        left, text = _left(node), _left(node) + _PILL + 10
         yield _tag("rect", x=left, y=top + 4, width=_PILL, height=22, rx=11, fill=colour)
         white = {"fill": "#ffffff", "font_size": 11, "font_weight": 600, "text_anchor": "middle"}
         yield _tag("text", escape(verb), x=left + _PILL / 2, y=top + 19, **white)
-        yield _text(text, top + 20, card.where, 13, font_family=_MONO)
-        yield _text(text, top + 37, card.how, 11.5, soft=True)
-        if plan.costs:
-            yield from _costs(card, top, width - _PAD, most)
-        top += card.height
+        yield _text(text, top + 20, node.where or "(the whole bucket)", 13, font_family=_MONO)
+        yield _text(text, top + 37, _how(node), 11.5, soft=True)
+        if node.cost is not None:
+            cost = cost_text(node.cost)
+            yield _text(width - _PAD, top + 20, cost, 11.5, soft=True, text_anchor="end")
+        top += _height(node)
 
 
-def _branch(card: _Card, trunk: dict[int, int], top: int) -> Iterator[str]:
+def _branch(node: Node, trunk: dict[int, int], top: int) -> Iterator[str]:
     """The line that leads to a card, and the broken one to what is pruned below it."""
-    level, left, middle = min(card.depth, MAX_INDENT), card.left, top + 15
+    level, left, middle = node.depth, _left(node), top + 15
     if level:
         yield _line(f"M{left - 15} {trunk[level]}V{middle - 6}q0 6 6 6H{left}")
         trunk[level] = middle - 6
     trunk[level + 1] = middle + 11
-    if card.pruned:
+    if node.pruned:
         y = top + _ROW + 4
         bend = f"M{left + 13} {middle + 11}V{y - 6}q0 6 6 6H{left + 26}"
         yield _line(bend, stroke_dasharray="3 3")
         yield _line(f"M{left + 30} {y - 4}l8 8m0 -8l-8 8")
-        yield _text(left + 46, y + 4, card.pruned, 11, soft=True, font_style="italic")
-
-
-def _costs(card: _Card, top: int, right: int, most: int) -> Iterator[str]:
-    """The number of requests with a bar, and keys below."""
-    if card.cost is not None:
-        bar, colour = max(3, round(60 * card.cost.requests / most)), _KINDS[card.kind][1]
-        yield _tag("rect", x=right - bar, y=top + 11, width=bar, height=9, rx=2, fill=colour)
-        requests = counted(card.cost.requests, "request")
-        yield _text(right - 68, top + 20, requests, 12, text_anchor="end")
-        yield _text(right, top + 37, keys_text(card.cost), 11.5, soft=True, text_anchor="end")
-    elif card.kind != "descend":
-        yield _text(right, top + 20, "no request of its own", 11.5, soft=True, text_anchor="end")
+        yield _text(left + 46, y + 4, node.pruned, 11, soft=True, font_style="italic")
 
 
 def _text(x: int, y: int, text: str, size: float, *, soft: bool = False, **style: object) -> str:
-    """A line of text; elided text has a tooltip."""
     kind = "soft" if soft else "text"
-    shown, whole = _elided(text), _elided(text, MAX_TOOLTIP)
-    tooltip = "" if shown == whole else _tag("title", escape(whole))
     style |= {"class_": f"avroglob-{kind}", "fill": _LIGHT[kind], "xml:space": "preserve"}
-    return _tag("text", tooltip + escape(shown), x=x, y=y, font_size=size, **style)
+    return _tag("text", escape(_elided(text)), x=x, y=y, font_size=size, **style)
 
 
 def _line(path: str, **style: object) -> str:
@@ -260,14 +210,14 @@ def _tag(name: str, content: str = "", /, **attributes: object) -> str:
 def _flowchart(root: str, plan: ListingPlan) -> Iterator[str]:
     yield f'  {root}["{_label(plan.pattern, _summary(plan))}"]'
     above = [root]
-    for number, card in enumerate(_cards(plan)):
+    for number, node in enumerate(_shown(plan)):
         name = f"{root}s{number}"
-        cost = "" if card.cost is None else counted(card.cost.requests, "request")
-        label = _label(f"{_KINDS[card.kind][0]} {card.where}", card.how, cost)
-        yield f'  {above[card.depth]} --> {name}["{label}"]:::{card.kind}'
-        above[card.depth + 1 :] = [name]
-        if card.pruned:
-            yield f'  {name} -.- {name}x["{_label(card.pruned)}"]:::pruned'
+        cost = "" if node.cost is None else cost_text(node.cost)
+        label = _label(f"{_KINDS[node.step.kind][0]} {node.where}", _how(node), cost)
+        yield f'  {above[node.depth]} --> {name}["{label}"]:::{node.step.kind}'
+        above[node.depth + 1 :] = [name]
+        if node.pruned:
+            yield f'  {name} -.- {name}x["{_label(node.pruned)}"]:::pruned'
 
 
 def _label(*texts: str) -> str:

@@ -39,13 +39,11 @@ class AnyRun:
 
 
 @dataclass(frozen=True, slots=True)
-class AnyChar:
-    """``?``: one character."""
-
-
-@dataclass(frozen=True, slots=True)
 class CharSet:
-    """``[...]``: one character inside (or, negated, outside) inclusive ranges of code points."""
+    """``[...]``: one character inside (or, negated, outside) inclusive ranges of code points.
+
+    ``?`` is one character outside no range. ``/`` is never matched.
+    """
 
     ranges: tuple[tuple[str, str], ...]
     negated: bool = False
@@ -87,7 +85,7 @@ class Recursive:
     position: int
 
 
-Token: TypeAlias = Text | AnyRun | AnyChar | CharSet | Choice | Separator | Recursive
+Token: TypeAlias = Text | AnyRun | CharSet | Choice | Separator | Recursive
 
 
 def char_set(body: str) -> Token:
@@ -261,8 +259,6 @@ def _token_regex(token: Token) -> str:
             return re.escape(text)
         case AnyRun():
             return "[^/]*"
-        case AnyChar():
-            return "[^/]"
         case CharSet():
             return token.regex
         case Choice(options):
@@ -320,8 +316,6 @@ def token_text(token: Token, magic: str = MAGIC) -> str:
             return escape(text, magic)
         case AnyRun():
             return "*"
-        case AnyChar():
-            return "?"
         case CharSet():
             return token.text
         case Choice(options):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fsspec_avroglob.glob.explain import SHOWN_NAMES, costed, lines, outline, printable, total
 from fsspec_avroglob.glob.plan import Level, ListingPlan, Match
 from tests.support.keyspace import Keyspace
-from tests.support.plans import parsed, plan_for
+from tests.support.plans import parsed, plan_for, state_at
 from tests.support.trees import patterns, trees
 
 
@@ -64,10 +64,10 @@ def test_plan_prints_as_a_tree(text: str, lines: list[str]) -> None:
 
 def test_run_plan_prints_its_costs() -> None:
     plan = plan_for("a/*/b*")
-    inside_a = plan.state_at("a/")
-    plan.cost(Level, inside_a).requests += 3
-    plan.cost(Level, inside_a).keys_seen += 20
-    plan.cost(Match, plan.enter(inside_a, "x", 2)).requests += 2
+    inside_a = state_at(plan, "a/")
+    plan.costs[inside_a, Level].requests += 3
+    plan.costs[inside_a, Level].keys_seen += 20
+    plan.costs[plan.enter(inside_a, "x", 2), Match].requests += 2
     _, *lines = printed(plan).split("\n")
     assert lines == [
         "└ descend into a/ (not listed)",
@@ -88,9 +88,7 @@ def test_every_plan_prints(text: str, maxdepth: int | None) -> None:
 def test_requests_are_counted_once(tree: set[str], text: str, maxdepth: int | None) -> None:
     plan, space = parsed(text, maxdepth), Keyspace(tree, page_size=3)
     space.run(plan)
-    nodes, elsewhere = costed(plan)
-    costs = [node.cost for node in nodes if node.cost] + ([elsewhere] if elsewhere else [])
-    assert total(costs).requests == space.requests
+    assert total(node.cost for node in costed(plan) if node.cost).requests == space.requests
 
 
 def test_literal_beside_wildcard_is_step() -> None:

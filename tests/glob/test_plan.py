@@ -20,7 +20,7 @@ from fsspec_avroglob.glob.plan import (
     before,
 )
 from tests.support.keyspace import directories_of
-from tests.support.plans import parsed, plan_for
+from tests.support.plans import parsed, plan_for, state_at
 from tests.support.trees import keys, patterns, trees
 
 # --- steps ---------------------------------------------------------------------------------------
@@ -65,9 +65,9 @@ def test_plan_enters_every_match(tree: set[str], text: str, maxdepth: int | None
     directories = filter(plan.keeps_directory, directories_of(tree))
     for path in [*files, *(directory[:-1] for directory in directories)]:
         parent = path[: path.rfind("/") + 1]
-        assert plan.state_at(parent), path
+        assert state_at(plan, parent), path
         for ancestor in [path[:i] for i, char in enumerate(path) if char == "/"]:
-            assert plan.state_at(ancestor + "/"), path
+            assert state_at(plan, ancestor + "/"), path
 
 
 @settings(max_examples=200)
@@ -92,7 +92,7 @@ def test_seek_skips_no_match(tree: set[str], text: str, data: st.DataObject | No
     directory = ""
     if data is not None:
         directory = data.draw(st.sampled_from(sorted({"", *directories_of(tree)})))
-    state = plan.state_at(directory)
+    state = state_at(plan, directory)
     assume(state)
     inside = [key for key in tree if key.startswith(directory) and key != directory]
     # A directory is found by the first key in it.
@@ -126,7 +126,7 @@ def test_seek_never_goes_back(text: str) -> None:
 def test_first_skips_no_match(tree: set[str], text: str) -> None:
     plan = parsed(text)
     for directory in {"", *directories_of(tree)}:
-        state = plan.state_at(directory)
+        state = state_at(plan, directory)
         if not state:
             continue
         first = plan.first(state, directory)

@@ -70,8 +70,8 @@ def test_costs_are_drawn_after_a_run() -> None:
     assert "bucket b · not run" in texts(plan.to_svg())
     Keyspace([f"a/{i}/x" for i in range(9)], page_size=5).run(plan.plans[0])
     shown = texts(plan.to_svg())
-    assert f"bucket b · {plan.requests} requests · 9 keys seen · 9 kept" in shown
-    assert any(re.fullmatch(r"\d+ requests?", text) for text in shown)
+    assert f"bucket b · {plan.requests} requests, 9 keys seen, 9 kept" in shown
+    assert any(re.fullmatch(r"\d+ requests?, \d+ keys? seen, \d+ kept", text) for text in shown)
     assert "keys seen" in plan.to_mermaid()
 
 
@@ -80,14 +80,14 @@ def test_notebook_shows_the_drawing(bucket: str, put: PutObjects, fs: AvroGlobFi
     html = fs.explain(f"{bucket}/*/*.avro", run=True)._repr_html_()
     root = ET.fromstring(html)
     assert root.tag == "div"
-    assert f"bucket {bucket} · 1 request · 2 keys seen · 1 kept" in texts(html)
+    assert f"bucket {bucket} · 1 request, 2 keys seen, 1 kept" in texts(html)
 
 
 def test_hostile_text_remains_text() -> None:
     plan = plan_of(f"b/{HOSTILE}")
     root = ET.fromstring(plan.to_svg())  # which refuses control characters
     assert {node.tag.removeprefix(SVG) for node in root.iter()} <= {
-        "svg", "style", "g", "rect", "text", "title", "path",
+        "svg", "style", "g", "rect", "text", "path",
     }  # fmt: skip
     assert any("<script>alert(1)</script>" in text for text in texts(plan.to_svg()))
     for line in plan.to_mermaid().splitlines():
@@ -103,13 +103,10 @@ def test_drawing_is_self_contained() -> None:
     assert not re.search(r"url\(|href|@import|<script|on\w+=", svg)
 
 
-def test_elided_text_has_tooltip() -> None:
-    name = "n" * 200
-    root = ET.fromstring(plan_of(f"b/{name}/*").to_svg())
-    [title, *_] = [node.text for node in root.iter(f"{SVG}title") if name in (node.text or "")]
-    assert title is not None
-    for node in root.iter(f"{SVG}text"):
-        assert len(node.text or (node[0].tail if len(node) else "") or "") <= MAX_CHARACTERS
+def test_long_text_is_elided() -> None:
+    shown = texts(plan_of(f"b/{'n' * 200}/*").to_svg())
+    assert any("nnn…nnn" in text for text in shown)
+    assert max(map(len, shown)) <= MAX_CHARACTERS
 
 
 def test_large_plan_is_drawn_in_part() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import assume
 
 from fsspec_avroglob.glob.pattern import GlobPattern
-from fsspec_avroglob.glob.plan import ListingPlan
+from fsspec_avroglob.glob.plan import ListingPlan, State
 
 
 def plan_for(text: str, maxdepth: int | None = None, with_directories: bool = True) -> ListingPlan:
@@ -22,3 +22,11 @@ def parsed(text: str, maxdepth: int | None = None) -> ListingPlan:
     except ValueError:
         assume(False)
         raise
+
+
+def state_at(plan: ListingPlan, path: str) -> State:
+    """The state of the directory *path* ("" or ending in ``/``) below the bucket."""
+    state = plan.root
+    for depth, name in enumerate(path.split("/")[:-1], start=1):
+        state = plan.enter(state, name, depth)
+    return state

@@ -36,7 +36,10 @@ DEPARTURES = {
     _FILE + "test_makedirs": _NO_BUCKET,
     _FILE + "test_mkdir_bucket_and_key_1": _NO_BUCKET,
     _FILE + "test_new_bucket_auto": _NO_BUCKET,
+    _FILE + "test_multi_find": _NO_BUCKET,
     _FILE + "test_requester_pays_makedirs_uses_object_listing": f"{_NO_BUCKET}: no request",
+    _FILE + "test_upload_recursive_to_bucket": "`put` makes no bucket",
+    _FILE + "test_errors": "an error within `with fs.open(path, 'wb')` stores nothing",
 }
 
 
