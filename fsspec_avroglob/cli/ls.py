@@ -57,7 +57,6 @@ def ls(settings: Settings, /, patterns: tuple[str, ...], **form: bool) -> int:
 @command(
     "avroglob find 's3://bucket/events/year=2025' --name '*.avro' --min-size 1M",
     "avroglob find 's3://bucket/events' --type d --max-depth 1",
-    "avroglob find 's3://bucket/logs' --unsorted | head",
 )
 @patterns_argument
 @click.option("--name", default="*", metavar="PATTERN", help="Only these names.")
@@ -65,7 +64,6 @@ def ls(settings: Settings, /, patterns: tuple[str, ...], **form: bool) -> int:
 @click.option("--max-depth", type=click.IntRange(1, MAX_DEPTH), metavar="N", help="Levels below.")
 @click.option("--min-size", type=size_in_bytes, metavar="SIZE", help="Only files from this size.")
 @click.option("--max-size", type=size_in_bytes, metavar="SIZE", help="Only files up to this size.")
-@click.option("--unsorted", is_flag=True, help="Print as pages arrive, in bounded memory.")
 @_long_option
 @_short_option
 @json_option
@@ -79,7 +77,6 @@ def find(
     max_depth: int | None,
     min_size: int | None,
     max_size: int | None,
-    unsorted: bool,
     **form: bool,
 ) -> int:
     """List all files below each PATTERN, sorted.
@@ -100,11 +97,10 @@ def find(
     for typed in patterns:
         argument = PathArgument.of(settings, typed)
         pattern = _below(argument.path, name, max_depth)
-        found: Iterable[Info] = filter(wanted, argument.matches(pattern, directories=directories))
-        if not unsorted:
-            with output.progress(f"listing {typed}", "files") as advance:
-                found = sorted(_advancing(found, advance), key=itemgetter("name"))
-        for info in found:
+        found = filter(wanted, argument.matches(pattern, directories=directories))
+        with output.progress(f"listing {typed}", "files") as advance:
+            infos = sorted(_advancing(found, advance), key=itemgetter("name"))
+        for info in infos:
             code = EXIT_OK
             output.print_entry(output.entry(argument.shown(info["name"]), info), **form)
     return fail(code, no_match(*patterns)) if code else code
