@@ -123,20 +123,16 @@ def _advancing(infos: Iterable[Info], advance: output.Advance) -> Iterator[Info]
 @command(
     "avroglob du -h s3://bucket/events",
     "avroglob du -h 's3://bucket/events/year=*'",
-    "avroglob du --depth 1 --json s3://bucket | jq -s 'sort_by(.size)'",
+    "avroglob du --json 's3://bucket/*' | jq -s 'sort_by(.size)'",
 )
 @patterns_argument
-@click.option("-d", "--depth", type=click.IntRange(0, MAX_DEPTH), default=0, help="Levels below.")
 @_short_option
 @json_option
 @click.pass_obj
-def du(
-    settings: Settings, /, patterns: tuple[str, ...], depth: int, short: bool, as_json: bool
-) -> int:
+def du(settings: Settings, /, patterns: tuple[str, ...], short: bool, as_json: bool) -> int:
     """Add up the sizes of the files that match each PATTERN or lie below it.
 
-    Prints bytes, the number of files and the path, for every match of PATTERN. With --depth, adds
-    up each directory down to that number of levels below it separately.
+    Prints bytes, the number of files and the path, for every match of PATTERN.
     """
     totals: dict[str, list[int]] = {}
     with output.progress("listing", "files") as advance:
@@ -146,7 +142,7 @@ def du(
             level = segments.index("**") if "**" in segments else len(segments)
             infos = argument.matches(below(argument.path), directories=False)
             for info in _advancing(infos, advance):
-                group = "/".join(info["name"].split("/")[: level + depth])
+                group = "/".join(info["name"].split("/")[:level])
                 total = totals.setdefault(argument.shown(group), [0, 0])
                 total[0] += info["size"] or 0
                 total[1] += 1
