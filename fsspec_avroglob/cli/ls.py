@@ -56,11 +56,10 @@ def ls(settings: Settings, /, patterns: tuple[str, ...], **form: bool) -> int:
 
 @command(
     "avroglob find 's3://bucket/events/year=2025' --name '*.avro' --min-size 1M",
-    "avroglob find 's3://bucket/events' --type d --max-depth 1",
+    "avroglob find 's3://bucket/events' --max-depth 1",
 )
 @patterns_argument
 @click.option("--name", default="*", metavar="PATTERN", help="Only these names.")
-@click.option("--type", "kind", type=click.Choice(["f", "d"]), default="f", help="Default: f.")
 @click.option("--max-depth", type=click.IntRange(1, MAX_DEPTH), metavar="N", help="Levels below.")
 @click.option("--min-size", type=size_in_bytes, metavar="SIZE", help="Only files from this size.")
 @click.option("--max-size", type=size_in_bytes, metavar="SIZE", help="Only files up to this size.")
@@ -73,7 +72,6 @@ def find(
     /,
     patterns: tuple[str, ...],
     name: str,
-    kind: str,
     max_depth: int | None,
     min_size: int | None,
     max_size: int | None,
@@ -85,19 +83,16 @@ def find(
     """
     if "/" in name:
         raise click.UsageError("--name takes no slash; put directories into PATTERN")
-    directories = kind == "d"
     largest = float("inf") if max_size is None else max_size
 
     def wanted(info: Info) -> bool:
-        if (info["type"] == "directory") != directories:
-            return False
-        return directories or (min_size or 0) <= (info["size"] or 0) <= largest
+        return (min_size or 0) <= (info["size"] or 0) <= largest
 
     code = EXIT_NO_MATCH
     for typed in patterns:
         argument = PathArgument.of(settings, typed)
         pattern = _below(argument.path, name, max_depth)
-        found = filter(wanted, argument.matches(pattern, directories=directories))
+        found = filter(wanted, argument.matches(pattern, directories=False))
         with output.progress(f"listing {typed}", "files") as advance:
             infos = sorted(_advancing(found, advance), key=itemgetter("name"))
         for info in infos:

@@ -37,9 +37,6 @@ def test_find_sorts_all_files_below(cli: Cli, sized: str) -> None:
         (["--min-size", "1K"], ["a/b/2.avro"]),
         (["--min-size", "1", "--max-size", "5"], ["c/3.avro"]),
         (["--max-size", "0"], ["a/b/x.txt"]),
-        (["--type", "d"], ["a/", "a/b/", "c/"]),
-        (["--type", "d", "--max-depth", "1"], ["a/", "c/"]),
-        (["--type", "d", "--name", "b"], ["a/b/"]),
     ],
 )
 def test_find_filters(cli: Cli, sized: str, options: list[str], found: list[str]) -> None:
