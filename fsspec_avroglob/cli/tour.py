@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 import textwrap
 import threading
@@ -114,18 +113,8 @@ def run_tour() -> None:
     """
     from fsspec_avroglob.cli.demo import DemoServer, user_aws_settings_hidden
 
-    logger = logging.getLogger("fsspec_avroglob")
-
-    def show(record: logging.LogRecord) -> bool:
-        _say(f"log: {record.getMessage()}")
-        return False  # no other handler prints it again
-
-    logger.addFilter(show)
-    try:
-        with user_aws_settings_hidden(), DemoServer() as server:
-            _tour(server)
-    finally:
-        logger.removeFilter(show)
+    with user_aws_settings_hidden(), DemoServer() as server:
+        _tour(server)
 
 
 def _tour(server: DemoServer) -> None:
