@@ -1,25 +1,17 @@
-"""`count` and `check`: the blocks of Avro files, counted by their headers or read whole."""
+"""`count` and `check`: the blocks of Avro files, counted by their headers or inflated."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 import click
 
 from fsspec_avroglob.aio.blocking import blocking
-from fsspec_avroglob.aio.tasks import ordered
 from fsspec_avroglob.avro.blocks import Dropped, decompress
-from fsspec_avroglob.avro.container import (
-    BLOCK_HEADER_BYTES,
-    SYNC_MARKER_BYTES,
-    Block,
-    ContainerHeader,
-    check_marker,
-    claimed_block,
-)
+from fsspec_avroglob.avro.container import ContainerHeader
 from fsspec_avroglob.avro.decode import RunDecoder
 from fsspec_avroglob.avro.stream import Run
 from fsspec_avroglob.cli import output
@@ -32,18 +24,13 @@ from fsspec_avroglob.cli.command import (
     size_in_bytes,
 )
 from fsspec_avroglob.cli.exits import EXIT_FOUND, EXIT_OK
-from fsspec_avroglob.errors import CorruptBlockError
 from fsspec_avroglob.glob.explain import counted
-from fsspec_avroglob.readers.locate import Location, read_part
+from fsspec_avroglob.readers.locate import Location
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.pipeline import Pipeline
 from fsspec_avroglob.readers.sources import LONG_HEAD_BYTES, OpenedFile, open_files
 
-_FILES_AHEAD = 32
-_CHUNK_BYTES = 4 << 20
-_HOP_BYTES = 1 << 20  # skipping less than this would take longer than reading it
-_PROBE_BYTES = 4 << 10  # read after a hop
-_CHECKED_AHEAD_BYTES = 32 << 20  # inflating is slower than fetching; more would only take memory
+_AHEAD_BYTES = 32 << 20  # more would only take memory
 
 
 @command(
@@ -57,71 +44,37 @@ _CHECKED_AHEAD_BYTES = 32 << 20  # inflating is slower than fetching; more would
 def count(settings: Settings, /, patterns: tuple[str, ...], total: bool, as_json: bool) -> int:
     """Count the records of the Avro files that match each PATTERN, without decoding them.
 
-    The header of a block states its number of records. Large blocks are skipped, not read.
+    The header of a block states its number of records.
     """
     files = locations(settings, patterns)
     what = f"counting in {counted(len(files), 'file')}"
     with output.progress(what, "files", len(files)) as advance:
         counts = blocking(_counts, files, advance)
     if total:
-        print(sum(records for records, _ in counts))
+        print(sum(number["records"] for number in counts))
         return EXIT_OK
     rows = [
-        {"records": records, "blocks": blocks, "path": file.name}
-        for (records, blocks), file in zip(counts, files, strict=True)
+        {"records": number["records"], "blocks": number["blocks"], "path": file.name}
+        for number, file in zip(counts, files, strict=True)
     ]
     output.print_rows(rows, as_json, total=True)
     return EXIT_OK
 
 
-async def _counts(files: list[Location], advance: output.Advance) -> list[tuple[int, int]]:
-    """The numbers of records and blocks of each file."""
-
-    async def count_one(file: OpenedFile) -> tuple[int, int]:
-        records = blocks = 0
-        async for block in _blocks(file):
-            records, blocks = records + block.value_count, blocks + 1
-        advance(1)
-        return records, blocks
-
-    results = ordered(open_files(files), count_one, lambda: _FILES_AHEAD)
-    async with aclosing(results):
-        return [counts async for _, counts in results]
-
-
-async def _blocks(file: OpenedFile) -> AsyncIterator[Block]:
-    """Yield all blocks of a file.
-
-    Raises CorruptBlockError at the first corrupt one, and OSError for a file without a size.
-    """
-    source, file_bytes = file.source, file.source.size
-    if file_bytes is None:
-        raise OSError(f"the server does not state the size of {source.path}; count a copy of it")
-    data, data_start = source.head, 0
-
-    async def read(start: int, stop: int) -> bytes:
-        nonlocal data, data_start
-        data_stop = data_start + len(data)
-        if min(stop, file_bytes) > data_stop:
-            ahead = _PROBE_BYTES if start > data_stop + _HOP_BYTES else _CHUNK_BYTES
-            wanted = min(max(stop, start + ahead), file_bytes) - start
-            part = await read_part(file.location, start, start + wanted, source.etag)
-            if len(part.data) != wanted:
-                raise OSError(f"{source.path} became shorter during the count; count it again")
-            data, data_start = part.data, start
-        return data[start - data_start : stop - data_start]
-
-    offset, index = source.header.size_bytes, 0
-    while offset < file_bytes:
-        try:
-            opening = await read(offset, offset + BLOCK_HEADER_BYTES)
-            block = claimed_block(opening, base=offset, file_bytes=file_bytes)
-            marker = await read(block.end - SYNC_MARKER_BYTES, block.end)
-            check_marker(block, marker, source.header.sync_marker)
-        except CorruptBlockError as error:
-            raise error.at(source.path, index) from error
-        yield block
-        offset, index = block.end, index + 1
+async def _counts(files: list[Location], advance: output.Advance) -> list[Counter[str]]:
+    """The numbers of records and blocks of each file. Raises for the first corrupt block."""
+    counts: list[Counter[str]] = [Counter() for _ in files]
+    claimed = RunDecoder[Run]("", lambda run, _: run, parallel=False, dropped=None)
+    pipeline = Pipeline(
+        lambda file: claimed,
+        ReadOptions(max_bytes=_AHEAD_BYTES),
+        on_file_end=lambda: advance(1),
+    )
+    async with aclosing(pipeline.results(open_files(files))) as results:
+        async for file, run in results:
+            counts[file.number]["records"] += run.value_count
+            counts[file.number]["blocks"] += len(run.blocks)
+    return counts
 
 
 @command(
@@ -173,7 +126,7 @@ async def _examine(
         advance(whole.size_bytes)
 
     async def usable_files() -> AsyncGenerator[OpenedFile, None]:
-        ahead = _CHECKED_AHEAD_BYTES // LONG_HEAD_BYTES
+        ahead = _AHEAD_BYTES // LONG_HEAD_BYTES
         opened = open_files(files, head_bytes=LONG_HEAD_BYTES, ahead=lambda: ahead, skipped=skip)
         async with aclosing(opened):
             async for file in opened:
@@ -188,7 +141,7 @@ async def _examine(
                     )
                     yield file
 
-    options = ReadOptions(max_bytes=_CHECKED_AHEAD_BYTES, max_block_size=max_block_bytes)
+    options = ReadOptions(max_bytes=_AHEAD_BYTES, max_block_size=max_block_bytes)
     pipeline = Pipeline(
         lambda file: decoders.pop(file.number), options, dropped=dropped, on_bytes=advance
     )

@@ -54,7 +54,6 @@ class Copy(NamedTuple):
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.argument("target", metavar="TARGET")
 @click.option("-r", "--recursive", is_flag=True, help="Also copy the files below directories.")
-@click.option("--flat", is_flag=True, help="Put all files into TARGET itself, by their names.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only print what would be copied.")
 @click.option("--skip-existing", is_flag=True, help="Skip files that exist with the same size.")
 @json_option
@@ -65,7 +64,6 @@ def cp(
     sources: tuple[str, ...],
     target: str,
     recursive: bool,
-    flat: bool,
     dry_run: bool,
     skip_existing: bool,
     as_json: bool,
@@ -83,7 +81,7 @@ def cp(
     target = re.sub(r"^(file|local)://", "", target)
     found: dict[str, Copy] = {}
     for source in sources:
-        copies = list(_copies(PathArgument.of(settings, source), target, recursive, flat))
+        copies = list(_copies(PathArgument.of(settings, source), target, recursive))
         if not copies:
             return fail(EXIT_NO_MATCH, no_match(source))
         found |= {copy.shown: copy for copy in copies}
@@ -115,7 +113,7 @@ def cp(
 # --- what to copy where --------------------------------------------------------------------------
 
 
-def _copies(argument: PathArgument, target: str, recursive: bool, flat: bool) -> Iterator[Copy]:
+def _copies(argument: PathArgument, target: str, recursive: bool) -> Iterator[Copy]:
     def copy(info: Info, local: str) -> Copy:
         name, etag = info["name"], info.get("ETag") if argument.is_s3 else None
         return Copy(argument.fs, name, argument.shown(name), local, info.get("size"), etag or "")
@@ -134,9 +132,8 @@ def _copies(argument: PathArgument, target: str, recursive: bool, flat: bool) ->
     pattern = below(path) if recursive else path
     start = len(literal_directory(path) if argument.is_pattern else path.rstrip("/") + "/")
     for info in sorted(argument.matches(pattern, directories=False), key=itemgetter("name")):
-        name = info["name"]
-        if not name.endswith("/"):  # the marker object of a directory
-            yield copy(info, f"{root}/{name.rpartition('/')[2] if flat else name[start:]}")
+        if not info["name"].endswith("/"):  # the marker object of a directory
+            yield copy(info, f"{root}/{info['name'][start:]}")
 
 
 def _root(target: str) -> str:

@@ -56,16 +56,13 @@ def ls(settings: Settings, /, patterns: tuple[str, ...], **form: bool) -> int:
 
 @command(
     "avroglob find 's3://bucket/events/year=2025' --name '*.avro' --min-size 1M",
-    "avroglob find 's3://bucket/events' --type d --max-depth 1",
-    "avroglob find 's3://bucket/logs' --unsorted | head",
+    "avroglob find 's3://bucket/events' --max-depth 1",
 )
 @patterns_argument
 @click.option("--name", default="*", metavar="PATTERN", help="Only these names.")
-@click.option("--type", "kind", type=click.Choice(["f", "d"]), default="f", help="Default: f.")
 @click.option("--max-depth", type=click.IntRange(1, MAX_DEPTH), metavar="N", help="Levels below.")
 @click.option("--min-size", type=size_in_bytes, metavar="SIZE", help="Only files from this size.")
 @click.option("--max-size", type=size_in_bytes, metavar="SIZE", help="Only files up to this size.")
-@click.option("--unsorted", is_flag=True, help="Print as pages arrive, in bounded memory.")
 @_long_option
 @_short_option
 @json_option
@@ -75,11 +72,9 @@ def find(
     /,
     patterns: tuple[str, ...],
     name: str,
-    kind: str,
     max_depth: int | None,
     min_size: int | None,
     max_size: int | None,
-    unsorted: bool,
     **form: bool,
 ) -> int:
     """List all files below each PATTERN, sorted.
@@ -88,23 +83,19 @@ def find(
     """
     if "/" in name:
         raise click.UsageError("--name takes no slash; put directories into PATTERN")
-    directories = kind == "d"
     largest = float("inf") if max_size is None else max_size
 
     def wanted(info: Info) -> bool:
-        if (info["type"] == "directory") != directories:
-            return False
-        return directories or (min_size or 0) <= (info["size"] or 0) <= largest
+        return (min_size or 0) <= (info["size"] or 0) <= largest
 
     code = EXIT_NO_MATCH
     for typed in patterns:
         argument = PathArgument.of(settings, typed)
         pattern = _below(argument.path, name, max_depth)
-        found: Iterable[Info] = filter(wanted, argument.matches(pattern, directories=directories))
-        if not unsorted:
-            with output.progress(f"listing {typed}", "files") as advance:
-                found = sorted(_advancing(found, advance), key=itemgetter("name"))
-        for info in found:
+        found = filter(wanted, argument.matches(pattern, directories=False))
+        with output.progress(f"listing {typed}", "files") as advance:
+            infos = sorted(_advancing(found, advance), key=itemgetter("name"))
+        for info in infos:
             code = EXIT_OK
             output.print_entry(output.entry(argument.shown(info["name"]), info), **form)
     return fail(code, no_match(*patterns)) if code else code
@@ -127,20 +118,16 @@ def _advancing(infos: Iterable[Info], advance: output.Advance) -> Iterator[Info]
 @command(
     "avroglob du -h s3://bucket/events",
     "avroglob du -h 's3://bucket/events/year=*'",
-    "avroglob du --depth 1 --json s3://bucket | jq -s 'sort_by(.size)'",
+    "avroglob du --json 's3://bucket/*' | jq -s 'sort_by(.size)'",
 )
 @patterns_argument
-@click.option("-d", "--depth", type=click.IntRange(0, MAX_DEPTH), default=0, help="Levels below.")
 @_short_option
 @json_option
 @click.pass_obj
-def du(
-    settings: Settings, /, patterns: tuple[str, ...], depth: int, short: bool, as_json: bool
-) -> int:
+def du(settings: Settings, /, patterns: tuple[str, ...], short: bool, as_json: bool) -> int:
     """Add up the sizes of the files that match each PATTERN or lie below it.
 
-    Prints bytes, the number of files and the path, for every match of PATTERN. With --depth, adds
-    up each directory down to that number of levels below it separately.
+    Prints bytes, the number of files and the path, for every match of PATTERN.
     """
     totals: dict[str, list[int]] = {}
     with output.progress("listing", "files") as advance:
@@ -150,7 +137,7 @@ def du(
             level = segments.index("**") if "**" in segments else len(segments)
             infos = argument.matches(below(argument.path), directories=False)
             for info in _advancing(infos, advance):
-                group = "/".join(info["name"].split("/")[: level + depth])
+                group = "/".join(info["name"].split("/")[:level])
                 total = totals.setdefault(argument.shown(group), [0, 0])
                 total[0] += info["size"] or 0
                 total[1] += 1

@@ -169,15 +169,6 @@ def json_line(value: Any) -> str:
     return json.dumps(_to_json(value), ensure_ascii=False)
 
 
-def print_json(value: Any) -> None:
-    """Print a value as indented JSON."""
-    text = json.dumps(_to_json(value), ensure_ascii=False, indent=2)
-    if sys.stdout.isatty():
-        CONSOLE.print_json(text)
-    else:
-        print(text)
-
-
 def plain_text(value: Any) -> str:
     """A value as text: null is empty, nested values are JSON."""
     plain = _to_json(value)

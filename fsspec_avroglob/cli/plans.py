@@ -1,19 +1,17 @@
-"""`explain`: how a pattern is listed, as text, JSON or a drawing."""
+"""`explain`: how a pattern is listed, as text or a drawing."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
 from fsspec_avroglob.cli import output
 from fsspec_avroglob.cli.arguments import PathArgument
-from fsspec_avroglob.cli.command import Settings, command, json_option, output_file
+from fsspec_avroglob.cli.command import Settings, command, output_file
 from fsspec_avroglob.cli.exits import EXIT_OK
-from fsspec_avroglob.glob.explain import Elsewhere, costed, counted
+from fsspec_avroglob.glob.explain import counted
 from fsspec_avroglob.glob.svg import GlobPlan
 from fsspec_avroglob.readers.locate import is_s3_uri
 
@@ -27,11 +25,8 @@ from fsspec_avroglob.readers.locate import is_s3_uri
 @click.option("--run", is_flag=True, help="Run the plan and show the cost of each step.")
 @click.option("--svg", type=output_file, metavar="FILE", help="Write a drawing to FILE.")
 @click.option("--mermaid", is_flag=True, help="Print a Mermaid flowchart.")
-@json_option
 @click.pass_obj
-def explain(
-    settings: Settings, /, pattern: str, run: bool, svg: Path | None, mermaid: bool, as_json: bool
-) -> int:
+def explain(settings: Settings, /, pattern: str, run: bool, svg: Path | None, mermaid: bool) -> int:
     """Show how PATTERN is listed: a tree of steps.
 
     Without --run, sends nothing to the server.
@@ -45,22 +40,10 @@ def explain(
     if svg is not None:
         with output.whole_file(svg) as partial:
             partial.write_text(plan.to_svg(), encoding="utf-8")
-    if as_json:
-        for fields in _steps(plan):
-            print(output.json_line(fields))
-    elif mermaid:
+    if mermaid:
         print(plan.to_mermaid(), end="")
     elif svg is None:
         print(plan)
         if run:
             print(f"{counted(plan.requests, 'request')} in {elapsed_s:.2f} s")
     return EXIT_OK
-
-
-def _steps(plan: GlobPlan) -> Iterator[dict[str, Any]]:
-    for part in plan.plans:
-        for node in costed(part):
-            fields = {"bucket": part.bucket, "step": node.step.kind, "depth": node.depth}
-            if not isinstance(node.step, Elsewhere):
-                fields |= {"prefix": node.where, "enters": node.enters, "keeps": node.keeps}
-            yield fields | (vars(node.cost) if node.cost else {})

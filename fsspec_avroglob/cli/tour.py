@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 import textwrap
 import threading
@@ -112,49 +111,33 @@ def run_tour() -> None:
     ------
     ImportError: moto's server or pandas is not installed
     """
-    from fsspec_avroglob.cli.demo import DemoServer, user_aws_settings_hidden
+    from fsspec_avroglob.cli.demo import DemoServer, user_aws_settings_hidden, write_sample_events
 
-    logger = logging.getLogger("fsspec_avroglob")
-
-    def show(record: logging.LogRecord) -> bool:
-        _say(f"log: {record.getMessage()}")
-        return False  # no other handler prints it again
-
-    logger.addFilter(show)
-    try:
-        with user_aws_settings_hidden(), DemoServer() as server:
-            _tour(server)
-    finally:
-        logger.removeFilter(show)
-
-
-def _tour(server: DemoServer) -> None:
-    from fsspec_avroglob.cli.demo import write_sample_events
-
-    options = {**server.storage_options, "skip_instance_cache": True}
-    sample = write_sample_events(options)
-    _title("An S3 endpoint in this process, with Avro files in it")
-    _say(
-        f"moto answers at {server.endpoint_url} until the tour ends. The tour does not read your "
-        f"AWS settings.\nIt wrote {sample.files} files, {sample.rows:,} rows, "
-        f"{human_size(sample.size_bytes)}B:\n"
-        "  avroglob://demo/events/year=YYYY/month=MM/day=DD/part-N.avro"
-    )
-    shown = {name: options[name] for name in ("endpoint_url", "key", "secret")}
-    _code(f"storage_options = {shown!r}")
-    names = {"server": server, "storage_options": options, "print": _say}
-    for title, code in _STEPS:
-        _title(title)
-        _code(code)
-        _, cost = _measured(server, exec, code, names)
-        _say(cost)
-    _title("Compare it with s3fs")
-    _compare(server, options)
-    _title("On your own data")
-    _code(_OWN_DATA)
-    _say("\nand in a shell")
-    _code(_SHELL)
-    _say("\n`avroglob demo --serve` keeps this endpoint running for the README's examples.")
+    with user_aws_settings_hidden(), DemoServer() as server:
+        options = {**server.storage_options, "skip_instance_cache": True}
+        sample = write_sample_events(options)
+        _title("An S3 endpoint in this process, with Avro files in it")
+        _say(
+            f"moto answers at {server.endpoint_url} until the tour ends. The tour does not read "
+            f"your AWS settings.\nIt wrote {sample.files} files, {sample.rows:,} rows, "
+            f"{human_size(sample.size_bytes)}B:\n"
+            "  avroglob://demo/events/year=YYYY/month=MM/day=DD/part-N.avro"
+        )
+        shown = {name: options[name] for name in ("endpoint_url", "key", "secret")}
+        _code(f"storage_options = {shown!r}")
+        names = {"server": server, "storage_options": options, "print": _say}
+        for title, code in _STEPS:
+            _title(title)
+            _code(code)
+            _, cost = _measured(server, exec, code, names)
+            _say(cost)
+        _title("Compare it with s3fs")
+        _compare(server, options)
+        _title("On your own data")
+        _code(_OWN_DATA)
+        _say("\nand in a shell")
+        _code(_SHELL)
+        _say("\n`avroglob demo --serve` keeps this endpoint running for the README's examples.")
 
 
 def _compare(server: DemoServer, options: dict[str, Any]) -> None:

@@ -51,17 +51,6 @@ def test_small_file_costs_one_get(cli: Cli, tree: str, proxy: FaultProxy) -> Non
     assert proxy.count() == proxy.count("GetObject") + proxy.count("ListObjectsV2")
 
 
-def test_count_skips_large_blocks(
-    cli: Cli, bucket: str, put: PutObjects, proxy: FaultProxy
-) -> None:
-    put({"large.avro": container(*[3 << 20] * 3)})
-    outcome = cli("count", "--total", "--endpoint-url", proxy.url, f"s3://{bucket}/large.avro")
-    assert outcome == (0, "3\n", "")
-    asked = [r.headers["range"] for r in proxy.requests if r.operation == "GetObject"]
-    spans = [part.removeprefix("bytes=").split("-") for part in asked]
-    assert sum(int(last) - int(first) + 1 for first, last in spans) < 200_000
-
-
 def test_count_locates_a_corrupt_block(cli: Cli, bucket: str, put: PutObjects) -> None:
     data = container(10, 10, 10)
     put({"x.avro": data[:-1] + b"?"})

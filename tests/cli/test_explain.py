@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -27,18 +26,6 @@ def test_explain_run_shows_the_cost(cli: Cli, tree: str) -> None:
     outcome = cli("explain", "--run", f"s3://{tree}/*/*.avro")
     assert "[1 request, 4 keys seen, 2 kept]" in outcome.out
     assert outcome.lines[-1].startswith("1 request in ")
-
-
-def test_explain_json_has_step_per_line(cli: Cli, tree: str) -> None:
-    steps = [
-        json.loads(x) for x in cli("explain", "--run", "--json", f"s3://{tree}/*/*.avro").lines
-    ]
-    assert [(step["step"], step["prefix"], step["depth"]) for step in steps] == [
-        ("level", "", 0),
-        ("match", "*/", 1),
-    ]
-    assert steps[0]["requests"] == 1
-    assert steps[1]["keeps"] == ["*.avro"]
 
 
 def test_explain_draws(cli: Cli, bucket: str, tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ def test_find_sorts_all_files_below(cli: Cli, sized: str) -> None:
     assert cli("find", f"{sized}/a") == (0, "".join(f"{sized}/{n}\n" for n in names), "")
     assert cli("find", f"{sized}/a/").lines == [f"{sized}/{n}" for n in names]
     assert cli("find", sized).lines == [f"{sized}/{n}" for n in [*names, "c/3.avro"]]
-    assert sorted(cli("find", "--unsorted", f"{sized}/a").lines) == [f"{sized}/{n}" for n in names]
 
 
 @pytest.mark.parametrize(
@@ -38,9 +37,6 @@ def test_find_sorts_all_files_below(cli: Cli, sized: str) -> None:
         (["--min-size", "1K"], ["a/b/2.avro"]),
         (["--min-size", "1", "--max-size", "5"], ["c/3.avro"]),
         (["--max-size", "0"], ["a/b/x.txt"]),
-        (["--type", "d"], ["a/", "a/b/", "c/"]),
-        (["--type", "d", "--max-depth", "1"], ["a/", "c/"]),
-        (["--type", "d", "--name", "b"], ["a/b/"]),
     ],
 )
 def test_find_filters(cli: Cli, sized: str, options: list[str], found: list[str]) -> None:
@@ -91,8 +87,8 @@ def test_du_sums_below_each_match(cli: Cli, sized: str) -> None:
     ]
 
 
-def test_du_shows_levels(cli: Cli, sized: str) -> None:
-    assert cli("du", "--depth", 1, "-h", f"{sized}/a").lines == [
+def test_du_shortens_sizes(cli: Cli, sized: str) -> None:
+    assert cli("du", "-h", f"{sized}/a/*").lines == [
         f"10\t1\t{sized}/a/1.avro",
         f"2.0K\t2\t{sized}/a/b",
         "2.0K\t3\ttotal",
