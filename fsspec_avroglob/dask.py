@@ -25,7 +25,7 @@ except ImportError as error:
         "fsspec_avroglob.dask needs dask.dataframe: pip install 'fsspec-avroglob[dask]'"
     ) from error
 
-from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES
+from fsspec_avroglob.avro.codecs import MAX_BLOCK_BYTES
 from fsspec_avroglob.avro.schema import AvroSchema
 from fsspec_avroglob.readers.frames import FrameBuilder
 from fsspec_avroglob.readers.hive import Filters, typed

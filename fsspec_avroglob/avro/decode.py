@@ -14,11 +14,11 @@ from typing import Any, Generic, TypeVar
 import fastavro
 import fastavro._read_py
 
-from fsspec_avroglob.avro.blocks import Dropped, decompress
+from fsspec_avroglob.avro.codecs import decompress
 from fsspec_avroglob.avro.container import encode_long
 from fsspec_avroglob.avro.physical import endless_array, is_recursive
 from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema
-from fsspec_avroglob.avro.stream import Run
+from fsspec_avroglob.avro.stream import Dropped, Run
 from fsspec_avroglob.errors import AvroDecodeError, BlockDecodeError, InvalidSchemaError
 
 R = TypeVar("R")

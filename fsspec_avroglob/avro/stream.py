@@ -7,10 +7,10 @@ gap. If blocks are corrupt, it raises, or skips to the next good block and repor
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, Dropped
+from fsspec_avroglob.avro.codecs import MAX_BLOCK_BYTES
 from fsspec_avroglob.avro.container import (
     SYNC_MARKER_BYTES,
     Block,
@@ -78,6 +78,34 @@ class Run(NamedTuple):
             if seen >= count:
                 return self.part(0, stop)
         return self
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A part of a file that a reader left out because it is corrupt.
+
+    - ``path``: the file.
+    - ``block_index``: number of blocks before it, None if some of those are corrupt, too.
+    - ``offset``, ``size_bytes``: its position and length in the file, in bytes.
+    - ``reason``: what is wrong with its first block.
+    """
+
+    path: str
+    block_index: int | None
+    offset: int
+    size_bytes: int
+    reason: str
+
+    @property
+    def end(self) -> int:
+        """Offset of the first byte after it."""
+        return self.offset + self.size_bytes
+
+    def __str__(self) -> str:
+        block = "" if self.block_index is None else f" (block {self.block_index})"
+        return (
+            f"{self.path}: {self.size_bytes} bytes at {self.offset}{block} left out: {self.reason}"
+        )
 
 
 class BlockStream:

@@ -11,7 +11,7 @@ import click
 
 from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import ordered
-from fsspec_avroglob.avro.blocks import Dropped, decompress
+from fsspec_avroglob.avro.codecs import decompress
 from fsspec_avroglob.avro.container import (
     BLOCK_HEADER_BYTES,
     SYNC_MARKER_BYTES,
@@ -21,7 +21,7 @@ from fsspec_avroglob.avro.container import (
     claimed_block,
 )
 from fsspec_avroglob.avro.decode import RunDecoder
-from fsspec_avroglob.avro.stream import Run
+from fsspec_avroglob.avro.stream import Dropped, Run
 from fsspec_avroglob.cli import output
 from fsspec_avroglob.cli.arguments import locations
 from fsspec_avroglob.cli.command import (

@@ -19,7 +19,7 @@ from typing import Any
 
 from fsspec_avroglob.aio.blocking import BlockingIterator
 from fsspec_avroglob.aio.tasks import gather, ordered
-from fsspec_avroglob.avro.blocks import zstandard
+from fsspec_avroglob.avro.codecs import zstandard
 from fsspec_avroglob.errors import HeaderLinesDifferError
 from fsspec_avroglob.filesystem.joined import RangeReader, Source, Stretch, Tail
 

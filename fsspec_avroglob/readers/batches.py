@@ -9,10 +9,9 @@ from operator import attrgetter
 
 import pyarrow as pa
 
-from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.decode import RunDecoder, Together
 from fsspec_avroglob.avro.engines import decoder
-from fsspec_avroglob.avro.stream import Run
+from fsspec_avroglob.avro.stream import Dropped, Run
 from fsspec_avroglob.readers.layout import TableLayout
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.session import Located, Reading

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from fsspec_avroglob.avro.blocks import Dropped
+from fsspec_avroglob.avro.stream import Dropped
 from fsspec_avroglob.readers.options import DtypeBackend
 
 _NULLABLE: dict[pa.DataType, Any] = {

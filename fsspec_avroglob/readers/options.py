@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from fsspec.callbacks import Callback
 
-from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES
+from fsspec_avroglob.avro.codecs import MAX_BLOCK_BYTES
 from fsspec_avroglob.avro.schema import AvroSchema
 from fsspec_avroglob.readers.hive import Filters
 

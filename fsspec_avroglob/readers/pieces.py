@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import collect
-from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.container import (
     SYNC_MARKER_BYTES,
     ByteRange,
@@ -19,7 +18,7 @@ from fsspec_avroglob.avro.container import (
     blocks_in_range,
     split_ranges,
 )
-from fsspec_avroglob.avro.stream import BlockStream, Run
+from fsspec_avroglob.avro.stream import BlockStream, Dropped, Run
 from fsspec_avroglob.errors import AvroDecodeError, CorruptBlockError
 from fsspec_avroglob.readers.batches import TableReading
 from fsspec_avroglob.readers.hive import Partition

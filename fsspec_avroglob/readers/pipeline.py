@@ -13,9 +13,8 @@ from contextlib import aclosing, suppress
 from typing import Generic, NamedTuple, TypeVar
 
 from fsspec_avroglob.aio.tasks import Budget, ordered, usable_cpus
-from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.decode import RunDecoder
-from fsspec_avroglob.avro.stream import BlockStream, Run
+from fsspec_avroglob.avro.stream import BlockStream, Dropped, Run
 from fsspec_avroglob.readers.locate import read_part
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.sources import OpenedFile

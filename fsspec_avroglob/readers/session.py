@@ -10,10 +10,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.container import HEAD_BYTES
 from fsspec_avroglob.avro.decode import RunDecoder, Together
-from fsspec_avroglob.avro.stream import Run
+from fsspec_avroglob.avro.stream import Dropped, Run
 from fsspec_avroglob.errors import AvroDecodeError, CorruptBlockError
 from fsspec_avroglob.readers.hive import Partition, partition_of
 from fsspec_avroglob.readers.locate import Location, Sources, StorageOptions, locate

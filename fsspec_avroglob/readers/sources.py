@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import on_io_loop, ordered
-from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.container import HEAD_BYTES, ContainerHeader, header_of
 from fsspec_avroglob.avro.resolution import RecordStep, resolve, same_order
 from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, file_schema, parse_schema
+from fsspec_avroglob.avro.stream import Dropped
 from fsspec_avroglob.avro.unify import union_schema
 from fsspec_avroglob.errors import InvalidSchemaError, NotAvroError
 from fsspec_avroglob.readers.hive import Filters, Partition, PartitionFilter, partition_of

@@ -14,7 +14,7 @@ from functools import partial, wraps
 from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from fsspec_avroglob.aio.tasks import on_io_loop
-from fsspec_avroglob.avro.blocks import Dropped
+from fsspec_avroglob.avro.stream import Dropped
 from fsspec_avroglob.readers.locate import Sources, StorageOptions
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.sources import ResolvedSources

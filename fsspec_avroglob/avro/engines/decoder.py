@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from fsspec_avroglob.avro.arrow import VALUE_COLUMN, TableSchema
-from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, decompress
+from fsspec_avroglob.avro.codecs import MAX_BLOCK_BYTES, decompress
 from fsspec_avroglob.avro.container import ContainerHeader
 from fsspec_avroglob.avro.convert import compile_step
 from fsspec_avroglob.avro.engines.base import RawEngine
