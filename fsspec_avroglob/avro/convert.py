@@ -32,7 +32,7 @@ from fsspec_avroglob.avro.resolution import (
     LeafStep,
     RecordStep,
     RecursionStep,
-    Step,
+    ResolutionStep,
     UnionStep,
     identity,
 )
@@ -41,7 +41,7 @@ from fsspec_avroglob.errors import ConversionError, InvalidSchemaError, SchemaMi
 
 
 def compile_step(
-    step: Step, reader: ParsedSchema, type_: AvroSchema, target: pa.DataType
+    step: ResolutionStep, reader: ParsedSchema, type_: AvroSchema, target: pa.DataType
 ) -> Conversion:
     """The conversion that follows *step* to *type_* of *reader*; *target* is its Arrow type."""
     return _Compiler(reader).compile("", step, type_, target)
@@ -51,7 +51,9 @@ def compile_step(
 class _Compiler:
     reader: ParsedSchema
 
-    def compile(self, path: str, step: Step, type_: AvroSchema, target: pa.DataType) -> Conversion:
+    def compile(
+        self, path: str, step: ResolutionStep, type_: AvroSchema, target: pa.DataType
+    ) -> Conversion:
         type_ = self.reader.definition(type_)
         match step:
             case LeafStep():

@@ -67,7 +67,7 @@ class EnumStep:
 class ItemStep:
     """An array or a map, by its items or values."""
 
-    item: Step
+    item: ResolutionStep
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class FieldStep:
     name: str
     reader: AvroSchema
     position: int | None
-    step: Step | None
+    step: ResolutionStep | None
     default: Any = None
 
 
@@ -93,7 +93,7 @@ class Branch:
     """A branch of the writer: the reader's branch for its values and the step, or why none fits."""
 
     position: int | None
-    step: Step | SchemaMismatchError
+    step: ResolutionStep | SchemaMismatchError
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class RecursionStep:
     reader_name: str
 
 
-Step: TypeAlias = LeafStep | EnumStep | ItemStep | RecordStep | UnionStep | RecursionStep
+ResolutionStep: TypeAlias = LeafStep | EnumStep | ItemStep | RecordStep | UnionStep | RecursionStep
 
 
 def resolve(
@@ -126,7 +126,7 @@ def resolve(
     writer_path: str,
     reader_path: str,
     strict: bool = False,
-) -> Step:
+) -> ResolutionStep:
     """How files of *writer*'s schema are read with *reader*'s.
 
     - ``writer_path``, ``reader_path``: names of the schemas for errors, usually of files.
@@ -139,12 +139,12 @@ def resolve(
     return walk.step("", writer.root, reader.root)
 
 
-def identity(schema: ParsedSchema, type_: AvroSchema) -> Step:
+def identity(schema: ParsedSchema, type_: AvroSchema) -> ResolutionStep:
     """How values of a type of *schema* are read as themselves."""
     return _Resolution(schema, schema, ("", ""), strict=True).step("", type_, type_)
 
 
-def same_order(step: Step) -> bool:
+def same_order(step: ResolutionStep) -> bool:
     """Whether fields, branches and symbols of writer and reader are in the same order.
 
     After strict resolution one schema then reads the bytes of the other unchanged.
@@ -183,7 +183,7 @@ class _Resolution:
         # Pairs of records; None while the walk is inside the pair, so that it finds recursion.
         self._records: dict[tuple[str, str], RecordStep | None] = {}
 
-    def step(self, field: str, writer: AvroSchema, reader: AvroSchema) -> Step:
+    def step(self, field: str, writer: AvroSchema, reader: AvroSchema) -> ResolutionStep:
         """How values of one type are read as another. Raises SchemaMismatchError."""
         writer, reader = self._writer.definition(writer), self._reader.definition(reader)
         kinds = kind_of(writer), kind_of(reader)
@@ -216,7 +216,7 @@ class _Resolution:
         types = (None if type_ is None else describe_type(type_) for type_ in (reader, writer))
         return SchemaMismatchError(*self._paths, field, *types)
 
-    def _record(self, field: str, writer: Any, reader: Any) -> Step:
+    def _record(self, field: str, writer: Any, reader: Any) -> ResolutionStep:
         pair = writer["name"], reader["name"]
         if pair in self._records:
             return self._records[pair] or RecursionStep(*pair)
@@ -251,7 +251,7 @@ class _Resolution:
             raise self._mismatch(prefix + extra["name"], extra["type"], None)
         return tuple(steps)
 
-    def _union(self, field: str, writer: AvroSchema, reader: AvroSchema) -> Step:
+    def _union(self, field: str, writer: AvroSchema, reader: AvroSchema) -> ResolutionStep:
         sources, targets = branches_of(writer), branches_of(reader)
         if self._strict and self._keys(self._writer, sources) != self._keys(self._reader, targets):
             raise self._mismatch(field, writer, reader)
