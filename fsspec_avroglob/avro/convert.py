@@ -25,7 +25,6 @@ from fsspec_avroglob.avro.physical import (
     non_null,
 )
 from fsspec_avroglob.avro.resolution import (
-    Branch,
     EnumStep,
     FieldStep,
     ItemStep,
@@ -33,6 +32,7 @@ from fsspec_avroglob.avro.resolution import (
     RecordStep,
     RecursionStep,
     ResolutionStep,
+    UnionBranch,
     UnionStep,
     identity,
 )
@@ -188,7 +188,7 @@ class _Compiler:
         return Conversion(physical, convert)
 
     def _branch(
-        self, path: str, branch: Branch, reader: AvroSchema, target: pa.DataType
+        self, path: str, branch: UnionBranch, reader: AvroSchema, target: pa.DataType
     ) -> Conversion | None:
         """The conversion of a branch of the writer; None for null, and if the reader lacks it."""
         position, step, taken = branch.position, branch.step, non_null(reader)

@@ -89,7 +89,7 @@ class RecordStep:
 
 
 @dataclass(frozen=True)
-class Branch:
+class UnionBranch:
     """A branch of the writer: the reader's branch for its values and the step, or why none fits."""
 
     position: int | None
@@ -105,7 +105,7 @@ class UnionStep:
 
     writer: AvroSchema
     reader: AvroSchema
-    branches: tuple[Branch, ...]
+    branches: tuple[UnionBranch, ...]
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,7 @@ class _Resolution:
     def _keys(self, schema: ParsedSchema, branches: list[AvroSchema]) -> list[tuple[str, str]]:
         return sorted(branch_key(schema.definition(branch)) for branch in branches)
 
-    def _branch(self, field: str, source: AvroSchema, targets: list[AvroSchema]) -> Branch:
+    def _branch(self, field: str, source: AvroSchema, targets: list[AvroSchema]) -> UnionBranch:
         writer = self._writer.definition(source)
         definitions = [self._reader.definition(target) for target in targets]
         same = [i for i, d in enumerate(definitions) if self._same_branch(writer, d)]
@@ -273,13 +273,13 @@ class _Resolution:
         mismatch = self._mismatch(field, writer, targets if len(targets) > 1 else targets[0])
         for position in same + others:
             try:
-                return Branch(position, self.step(field, source, targets[position]))
+                return UnionBranch(position, self.step(field, source, targets[position]))
             except SchemaMismatchError as error:
                 if position in same:
                     mismatch = error.with_traceback(None)  # it would keep this walk alive
         if self._strict:
             raise mismatch
-        return Branch(None, mismatch)
+        return UnionBranch(None, mismatch)
 
     def _same_branch(self, writer: AvroSchema, reader: AvroSchema) -> bool:
         """Whether two types are the same branch of a union."""
