@@ -29,7 +29,7 @@ Job: TypeAlias = Callable[[], Coroutine[Any, Any, T]]
 Prepare: TypeAlias = Callable[[Urls, StorageOptions, ReadOptions], Job[T]]
 
 
-class _Reading(Protocol[T]):
+class _ListReading(Protocol[T]):
     @property
     def errors(self) -> list[Dropped]: ...
 
@@ -45,7 +45,7 @@ class AsyncItems(AsyncIterator[T], Generic[T]):
         What ``ignore_errors`` has skipped so far.
     """
 
-    def __init__(self, prepare: Callable[[], Job[_Reading[T]]]) -> None:
+    def __init__(self, prepare: Callable[[], Job[_ListReading[T]]]) -> None:
         self.errors: list[Dropped] = []
         self._prepare = prepare
         self._lists: AsyncGenerator[list[T], None] | None = None
