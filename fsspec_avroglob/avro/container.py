@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from fsspec_avroglob.errors import CorruptBlockError, NotAvroError, UncertainBlockError
 
-MAGIC = b"Obj\x01"
+AVRO_MAGIC = b"Obj\x01"
 SYNC_MARKER_BYTES = 16
 
 HEAD_BYTES = 64 * 1024
@@ -108,11 +108,11 @@ def parse_header(data: bytes) -> ContainerHeader:
     Raises NeedMoreBytes if ``data`` ends within the header, and NotAvroError if no further bytes
     could make it a header.
     """
-    if data[: len(MAGIC)] != MAGIC[: len(data)]:
-        raise NotAvroError(f"it starts with {bytes(data[:4])!r}, not with Avro's {MAGIC!r}")
-    if len(data) < len(MAGIC):
-        raise NeedMoreBytes(len(MAGIC))
-    metadata, offset = _parse_metadata(data, len(MAGIC))
+    if data[: len(AVRO_MAGIC)] != AVRO_MAGIC[: len(data)]:
+        raise NotAvroError(f"it starts with {bytes(data[:4])!r}, not with Avro's {AVRO_MAGIC!r}")
+    if len(data) < len(AVRO_MAGIC):
+        raise NeedMoreBytes(len(AVRO_MAGIC))
+    metadata, offset = _parse_metadata(data, len(AVRO_MAGIC))
     sync_marker = _take(data, offset, SYNC_MARKER_BYTES)
     if "avro.schema" not in metadata:
         raise NotAvroError("its header has no avro.schema")
