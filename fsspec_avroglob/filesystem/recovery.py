@@ -59,11 +59,11 @@ def repeatable(
 
     *look_up* sends further requests within an attempt.
     """
-    operation = _RECOVERIES.get(method)
+    recovery = _RECOVERIES.get(method)
     overwrites = method == "put_object" and arguments.get("IfNoneMatch") != "*"
-    if operation is None or overwrites:
+    if recovery is None or overwrites:
         return partial(send, method, **arguments)
-    return operation(send, look_up, method, arguments).attempt
+    return recovery(send, look_up, method, arguments).attempt
 
 
 def response_lost(error: Exception) -> bool:
