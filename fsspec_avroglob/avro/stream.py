@@ -21,7 +21,7 @@ from fsspec_avroglob.avro.container import (
 from fsspec_avroglob.errors import CorruptBlockError
 
 
-class Run(NamedTuple):
+class BlockRun(NamedTuple):
     """Consecutive whole blocks of a file.
 
     - ``data``: their bytes, block headers and sync markers included.
@@ -42,11 +42,11 @@ class Run(NamedTuple):
         """The number in the file of the run's block at *position*."""
         return None if self.first_index is None else self.first_index + position
 
-    def part(self, start: int, stop: int) -> Run:
+    def part(self, start: int, stop: int) -> BlockRun:
         """The blocks at the positions [start, stop), at least one."""
         blocks, base = self.blocks[start:stop], self.blocks[0].offset
         data = self.data[blocks[0].offset - base : blocks[-1].end - base]
-        return Run(data, blocks, self.index_of(start))
+        return BlockRun(data, blocks, self.index_of(start))
 
     def stored(self) -> Iterator[tuple[int, bytes]]:
         """For each block its number of values and its data as stored."""
@@ -55,7 +55,7 @@ class Run(NamedTuple):
             start = block.data_offset - base
             yield block.value_count, self.data[start : start + block.size_bytes]
 
-    def split(self, stored_bytes: int) -> Iterator[Run]:
+    def split(self, stored_bytes: int) -> Iterator[BlockRun]:
         """The run in parts of about *stored_bytes*, at least one block each."""
         start = 0
         for stop, block in enumerate(self.blocks, start=1):
@@ -64,13 +64,13 @@ class Run(NamedTuple):
                 yield self.part(start, stop)
                 start = stop
 
-    def within(self, blocks: ByteRange) -> Iterator[Run]:
+    def within(self, blocks: ByteRange) -> Iterator[BlockRun]:
         """The blocks that begin in a range of the file, if any, as one run."""
         inside = [i for i, b in enumerate(self.blocks) if blocks.start <= b.offset < blocks.stop]
         if inside:
             yield self.part(inside[0], inside[-1] + 1)
 
-    def first_values(self, count: int) -> Run:
+    def first_values(self, count: int) -> BlockRun:
         """The blocks that hold the first *count* values."""
         seen = 0
         for stop, block in enumerate(self.blocks, start=1):
@@ -142,7 +142,7 @@ class BlockStream:
         # The first bytes of a corrupt part that reaches to _base at least.
         self._corrupt: Dropped | None = None
 
-    def feed(self, data: bytes, *, last: bool) -> Iterator[Run]:
+    def feed(self, data: bytes, *, last: bool) -> Iterator[BlockRun]:
         """The blocks that become complete with *data*, the next bytes of the file.
 
         - ``last``: whether the file ends after *data*.
@@ -200,11 +200,11 @@ class BlockStream:
             max_bytes=self._max_block_bytes,
         )
 
-    def _run(self, buffer: bytes, blocks: list[Block]) -> Iterator[Run]:
+    def _run(self, buffer: bytes, blocks: list[Block]) -> Iterator[BlockRun]:
         """The blocks as a run, if there are any; the number of the next block is kept."""
         if blocks:
             data = buffer[blocks[0].offset - self._base : blocks[-1].end - self._base]
-            yield Run(data, tuple(blocks), self._index)
+            yield BlockRun(data, tuple(blocks), self._index)
             self._index = None if self._index is None else self._index + len(blocks)
 
     def _next_start(self, buffer: bytes, start: int) -> tuple[int, int | None]:

@@ -21,7 +21,7 @@ from fsspec_avroglob.avro.container import (
     claimed_block,
 )
 from fsspec_avroglob.avro.decode import RunDecoder
-from fsspec_avroglob.avro.stream import Dropped, Run
+from fsspec_avroglob.avro.stream import BlockRun, Dropped
 from fsspec_avroglob.cli import output
 from fsspec_avroglob.cli.arguments import locations
 from fsspec_avroglob.cli.command import (
@@ -166,7 +166,7 @@ async def _examine(
     """Read files as the readers do; count good blocks and values, list corrupt parts in order."""
     good: Counter[str] = Counter()
     dropped: list[Dropped] = []
-    decoders: dict[int, RunDecoder[Run]] = {}
+    decoders: dict[int, RunDecoder[BlockRun]] = {}
 
     def skip(whole: Dropped) -> None:
         dropped.append(whole)
@@ -202,7 +202,7 @@ async def _examine(
 
 def _verify(
     header: ContainerHeader, max_block_bytes: int, values: bool
-) -> Callable[[Run, int | None], Run]:
+) -> Callable[[BlockRun, int | None], BlockRun]:
     """A function that returns a run if all its blocks can be inflated and, if asked, decoded.
 
     Raises ValueError if no values can be decoded with the file's schema.
@@ -215,7 +215,7 @@ def _verify(
         table = TableSchema.of(header.schema)
         decode = decoder(header, table, "fastavro", max_block_size=max_block_bytes).decode
 
-    def verify(run: Run, _: int | None) -> Run:
+    def verify(run: BlockRun, _: int | None) -> BlockRun:
         for _, data in run.stored():
             decompress(header.codec, data, max_block_bytes)
         if values:

@@ -18,7 +18,7 @@ from fsspec_avroglob.avro.container import (
     blocks_in_range,
     split_ranges,
 )
-from fsspec_avroglob.avro.stream import BlockStream, Dropped, Run
+from fsspec_avroglob.avro.stream import BlockRun, BlockStream, Dropped
 from fsspec_avroglob.errors import AvroDecodeError, CorruptBlockError
 from fsspec_avroglob.readers.batches import TableReading
 from fsspec_avroglob.readers.hive import Partition
@@ -172,7 +172,7 @@ async def _range_batches(
     """Decode the blocks that start in a range of *file*."""
     max_block_bytes, dropped = reading.reading.options.max_block_size, reading.reading.dropped
 
-    def decoded(runs: Sequence[Run]) -> list[pa.RecordBatch]:
+    def decoded(runs: Sequence[BlockRun]) -> list[pa.RecordBatch]:
         decode = reading.decoding(file)
         parts = (part for run in runs for part in run.split(CHUNK_BYTES))
         return [
@@ -193,7 +193,7 @@ async def _range_batches(
     return await asyncio.to_thread(decoded, runs)
 
 
-async def _range_runs(file: OpenedFile, blocks: ByteRange, max_block_bytes: int) -> list[Run]:
+async def _range_runs(file: OpenedFile, blocks: ByteRange, max_block_bytes: int) -> list[BlockRun]:
     """Read the blocks that start in a range of *file*, without the bytes before the range.
 
     Raises CorruptBlockError if these bytes are needed to find the blocks.
@@ -222,12 +222,12 @@ async def _range_runs(file: OpenedFile, blocks: ByteRange, max_block_bytes: int)
     if not found:
         return []
     run = data[found[0].offset - base : found[-1].end - base]
-    return [Run(run, tuple(found), None if first is None else 0)]
+    return [BlockRun(run, tuple(found), None if first is None else 0)]
 
 
 async def _followed_runs(
     file: OpenedFile, blocks: ByteRange, dropped: list[Dropped] | None, max_block_bytes: int
-) -> list[Run]:
+) -> list[BlockRun]:
     """Read the blocks that start in a range of *file* by parsing all blocks before them.
 
     *dropped* receives what is skipped in the range; None raises CorruptBlockError.
@@ -243,7 +243,7 @@ async def _followed_runs(
         dropped=lost,
         max_block_bytes=max_block_bytes,
     )
-    found: list[Run] = []
+    found: list[BlockRun] = []
     followed = at
     while followed < blocks.stop:
         stop = min(at + _CONCURRENT_READS * CHUNK_BYTES, source.size or 0)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from fsspec_avroglob.avro.container import HEAD_BYTES
 from fsspec_avroglob.avro.decode import RunDecoder, Together
-from fsspec_avroglob.avro.stream import Dropped, Run
+from fsspec_avroglob.avro.stream import BlockRun, Dropped
 from fsspec_avroglob.errors import AvroDecodeError, CorruptBlockError
 from fsspec_avroglob.readers.hive import Partition, partition_of
 from fsspec_avroglob.readers.locate import Location, Sources, StorageOptions, locate
@@ -176,7 +176,7 @@ class Reading:
     def decoder(
         self,
         file: OpenedFile,
-        function: Callable[[Run, int | None], R],
+        function: Callable[[BlockRun, int | None], R],
         *,
         parallel: bool,
         several: Together[R] | None = None,
