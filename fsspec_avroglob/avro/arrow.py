@@ -116,7 +116,7 @@ class TableSchema:
     def select(self, columns: Iterable[str | int]) -> TableSchema:
         """The table of some columns, by name or by index (negative from the end), in that order.
 
-        Raises TypeError for a single name, ValueError for an unknown column and one named twice.
+        Raises ValueError for an unknown column and one named twice.
         """
         names = chosen_columns(columns, self.columns)
         if not self.parsed.is_record:
