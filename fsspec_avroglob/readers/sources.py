@@ -230,7 +230,7 @@ async def open_files(
             return error
 
     shared: dict[str, ContainerHeader] = {}
-    async with aclosing(ordered(each(enumerate(files)), head, ahead)) as heads:
+    async with aclosing(ordered(as_async(enumerate(files)), head, ahead)) as heads:
         async for (number, location), opened in heads:
             if isinstance(opened, NotAvroError):
                 if skipped is None:
@@ -247,8 +247,8 @@ async def open_files(
             yield OpenedFile(replace(opened, header=header), location, number)
 
 
-async def each(items: Iterable[T]) -> AsyncGenerator[T, None]:
-    """Yield the items."""
+async def as_async(items: Iterable[T]) -> AsyncGenerator[T, None]:
+    """Turn an iterable into an async generator."""
     for item in items:
         yield item
 
