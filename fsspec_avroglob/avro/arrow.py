@@ -29,7 +29,7 @@ from fsspec_avroglob.avro.schema import (
 from fsspec_avroglob.errors import UnsupportedTypeError
 
 VALUE_COLUMN = "value"
-"""The only column of a table of files whose top-level schema is no record."""
+"""The only column of a table of files whose top-level schema is not a record."""
 
 MAX_DECIMAL_PRECISION = 76
 """Most digits of a decimal in Arrow."""

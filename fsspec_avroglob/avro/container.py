@@ -28,7 +28,7 @@ HEAD_BYTES = 64 * 1024
 # The largest schemas in practice are below 2 MB. Anything longer is treated as corrupt.
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 
-# Writers add a handful. Millions of empty entries would take long to parse.
+# Writers add a handful of entries. Millions of empty entries would take long to parse.
 MAX_METADATA_ENTRIES = 10_000
 
 # Zig-zag varints of 64 bits: nine bytes of seven bits hold 63 bits, the tenth holds the last one.
@@ -126,7 +126,7 @@ def parse_header(data: bytes) -> ContainerHeader:
 
 
 def header_of(path: str, data: bytes, *, whole: bool) -> ContainerHeader | int:
-    """The header of the file *path*, or how many bytes of the file to read for it.
+    """Return the header of the file *path*, or how many bytes to read before the next call.
 
     - ``data``: the first bytes of the file; ``whole``: whether they are the whole file.
 
@@ -179,7 +179,7 @@ def block_at(
     - ``max_bytes``: a block that claims more bytes of data is corrupt.
 
     Raises NeedMoreBytes (counted from the start of *data*) if the block is incomplete, and
-    CorruptBlockError if the bytes are no block.
+    CorruptBlockError if the bytes are not a block.
     """
     block = claimed_block(data, start, base=base, file_bytes=file_bytes, max_bytes=max_bytes)
     end = block.end - base
@@ -250,7 +250,7 @@ def find_block(
 
     No marker is skipped, so damage never hides a block without an error. The answer may be wrong if
     data hold a marker and then a chain of blocks up to the end of *data*, as in a record that holds
-    a whole container file with the same marker. Whoever knows the blocks before can tell
+    a whole container file with the same marker. A caller that knows the preceding blocks can check
     (:func:`blocks_in_range`).
     """
     marker = data.find(sync_marker, max(at_or_after - base - SYNC_MARKER_BYTES, 0))
@@ -334,12 +334,13 @@ def _parse_metadata(data: bytes, offset: int) -> tuple[dict[str, bytes], int]:
         if count == 0:
             return metadata, offset
         if count < 0:
-            # After a negative count comes the length in bytes, for readers that skip entries.
+            # The length in bytes follows a negative count, so that readers can skip the entries.
             count = -count
             _, offset = _parse_long(data, offset)
         entries += count
         if entries > MAX_METADATA_ENTRIES:
-            raise NotAvroError(f"its header claims {entries} metadata entries")
+            limit = f"more than {MAX_METADATA_ENTRIES}"
+            raise NotAvroError(f"its header claims {entries} metadata entries, {limit}")
         for _ in range(count):
             key, offset = _parse_bytes(data, offset)
             value, offset = _parse_bytes(data, offset)

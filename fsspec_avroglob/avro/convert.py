@@ -109,7 +109,7 @@ class _Compiler:
                 continue
             conversion = self.compile(inner, field.step, field.reader, field_type)
             name = field_name(field.position)
-            # Through aliases, two fields may read different parts of one field of the writer.
+            # Two reader fields may be aliases of one writer field and read different parts of it.
             physical[name] = _both(physical.get(name), conversion.physical)
             sources.append((name, conversion.convert))
 
@@ -278,7 +278,7 @@ _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "int": (int,),
     "long": (int,),
-    "float": (int, float, str),  # "NaN" and "Infinity" are no JSON numbers
+    "float": (int, float, str),  # "NaN" and "Infinity" are not JSON numbers
     "double": (int, float, str),
     "array": (list,),
     "map": (dict,),
@@ -302,7 +302,7 @@ class _Default:
             return self._union(type_, value)
         fits = isinstance(value, _JSON_TYPES.get(kind, (str,)))
         if not fits or (isinstance(value, bool) and kind != "boolean"):
-            raise ValueError(f"{value!r} is no {kind}")
+            raise ValueError(f"{value!r} is not of type {kind}")
         match kind:
             case "record" | "error":
                 return {

@@ -1,6 +1,7 @@
 """Decoding runs of blocks: what they hold, or which block is corrupt and why.
 
-:class:`RunDecoder` wraps any function that decodes runs and finds the corrupt block when it fails.
+:class:`RunDecoder` wraps a function that decodes runs. If the function fails, the decoder finds the
+corrupt block.
 :func:`record_function` is such a function for Python values; the engines make Arrow arrays.
 """
 

@@ -53,7 +53,7 @@ def avro_schema_of(
     """The Avro record for rows of an Arrow schema.
 
     - ``symbols``: for each top-level dictionary column that may become an enum its values. Other
-      dictionaries, and those with a value that is no Avro name, get the type of their values.
+      dictionaries, and those with a value that is not an Avro name, get the type of their values.
 
     Nullable fields become unions with null, and null is their default. Timestamps keep their
     instant but not a time zone other than UTC. Raises NotWritableError for the first field that has
@@ -76,7 +76,9 @@ class _Derivation:
                 reason = "names are letters, digits and _, and do not begin with a digit; rename it"
                 raise NotWritableError(f"{within}{field.name}", reason)
             if field.name in seen:
-                raise NotWritableError(f"{within}{field.name}", "there are two of this name")
+                raise NotWritableError(
+                    f"{within}{field.name}", "two columns have this name; rename one"
+                )
             seen.add(field.name)
         return {
             "type": "record",

@@ -34,7 +34,7 @@ _Convert: TypeAlias = Callable[[Any], Any]
 
 
 def table_records(table: pa.Table, schema: TableSchema) -> Iterator[Any]:
-    """The rows of *table* as fastavro writes them: dicts, or values if *schema* is no record.
+    """The rows of *table* as fastavro writes them: dicts, or values if *schema* is not a record.
 
     Columns are matched by name. Raises NotWritableError for a column that only one of *table* and
     *schema* has, and for values that the column's type in *schema* cannot hold.
@@ -69,8 +69,8 @@ def _column_encoder(schema: TableSchema, field: pa.Field) -> Callable[[pa.Array]
             _check_fields(name, array.type, field.type)
             array = _plain(array).cast(decoded).cast(stored)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-            wanted = describe_type(avro)
-            raise NotWritableError(name, f"{array.type} as {wanted}: {error}") from error
+            reason = f"cannot convert {array.type} to {describe_type(avro)}: {error}"
+            raise NotWritableError(name, reason) from error
         values: list[Any] = array.to_pylist()
         return values if convert is None else list(map(convert, values))
 

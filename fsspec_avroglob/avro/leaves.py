@@ -18,8 +18,9 @@ class Conversion(NamedTuple):
 
     - ``physical``: the Arrow type of the input; records may have further fields.
     - ``convert``: turns an array of that type into one of the table's type, of equal length. An
-      array of records must have no nulls. Raises ConversionError for values that the table's type
-      cannot hold; the conversions of this module raise ValueError, IndexError or pyarrow's errors.
+      array of records must have no nulls. Raises ConversionError for a value that the table's type
+      cannot hold. Conversions made here raise ValueError, IndexError or ArrowException;
+      ``convert._guarded`` wraps them.
     """
 
     physical: pa.DataType
@@ -61,7 +62,7 @@ def enum(writer: Any, reader: Any, positions: tuple[int | None, ...]) -> Convers
         try:
             taken = as_read.take(array)
         except pa.ArrowIndexError as error:
-            reason = f"a value is no symbol of an enum of {len(positions)}: {error}"
+            reason = f"a value is not a symbol of an enum of {len(positions)}: {error}"
             raise ValueError(reason) from error
         if taken.null_count > array.null_count:
             lost = pc.and_(taken.is_null(), array.is_valid())

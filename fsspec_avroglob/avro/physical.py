@@ -44,7 +44,7 @@ def is_general_union(schema: AvroSchema) -> bool:
 
 
 def physical_schema(schema: ParsedSchema) -> AvroSchema:
-    """The physical form of *schema*; a top level that is no record becomes one of one field."""
+    """The physical form of *schema*; a top level that is not a record becomes one of one field."""
     physical = _Physical(schema)
     if schema.is_record:
         return physical.of(schema.root)

@@ -40,7 +40,7 @@ PROMOTIONS: Mapping[str, frozenset[str]] = {
     "string": frozenset({"bytes"}),
     "bytes": frozenset({"string"}),
 }
-"""The kinds, other than its own, as which each kind may be read."""
+"""The other kinds that each kind may be read as."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,10 @@ class ItemStep:
 
 @dataclass(frozen=True)
 class FieldStep:
-    """A field of the reader: the writer's field at ``position``, or its default (both None)."""
+    """A field of the reader, read from the writer's field at ``position``.
+
+    If ``position`` and ``step`` are None, it gets ``default``.
+    """
 
     name: str
     reader: AvroSchema
@@ -257,7 +260,8 @@ class _Resolution:
             raise self._mismatch(field, writer, reader)
         branches = tuple(self._branch(field, source, targets) for source in sources)
         usable = [sources[i] for i, branch in enumerate(branches) if branch.position is not None]
-        # Null alone in common is no column of values: ["null", "int"] is not ["null", "string"].
+        # If null is the only branch that both unions share, no value can be read, so the unions do
+        # not fit.
         if not usable or (len(sources) > 1 and usable == ["null"] and targets != ["null"]):
             raise self._mismatch(field, writer, reader)
         return UnionStep(writer, reader, branches)

@@ -232,7 +232,7 @@ def logical_type(schema: AvroSchema) -> LogicalType | None:
     if name != "decimal":
         return LogicalType(name)
     precision, scale = schema.get("precision"), schema.get("scale", 0)
-    # So many digits always fit into a two's complement number of *size* bytes.
+    # The most digits that always fit into *size* bytes.
     most = math.inf if kind == "bytes" else math.floor((8 * schema["size"] - 1) * math.log10(2))
     if type(precision) is not int or type(scale) is not int or precision == 0:
         return None

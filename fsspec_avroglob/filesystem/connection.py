@@ -35,7 +35,7 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     requests : Requests
         The retry layer, with its window and statistics.
     listings : ListingCache
-        What listings returned. Requests that write forget what they change.
+        Cached listing results. A request that writes removes the paths that it changes.
     """
 
     # s3fs repeats body reads this often. Only our retry layer may retry.

@@ -232,7 +232,7 @@ class ExclusivePut(_ObjectCreation):
 
 
 def multipart_etag(parts: Sequence[str]) -> str | None:
-    """Return the ETag of an object of parts with these ETags, None if they are no MD5 sums."""
+    """Return the ETag of an object of parts with these ETags, None if they are not MD5 sums."""
     digests = [_MD5.fullmatch(part) for part in parts]
     if not all(digests):
         return None

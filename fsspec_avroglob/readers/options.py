@@ -138,7 +138,7 @@ class ReadOptions:
 
 def with_options_documented(reader: F) -> F:
     """Add the descriptions of the options that *reader* has to its docstring, before "Raises"."""
-    if reader.__doc__ and ReadOptions.__doc__:  # not with python -OO
+    if reader.__doc__ and ReadOptions.__doc__:  # python -OO removes docstrings
         described = inspect.cleandoc(ReadOptions.__doc__).partition("----------\n")[2]
         entries = re.split(r"\n(?=\w+ : )", described)
         parameters = inspect.signature(reader).parameters

@@ -134,11 +134,11 @@ def read_piece(
 ) -> pa.Table:
     """Read one piece as a table with the schema ``layout.arrow``.
 
-    *errors* receives what ``ignore_errors`` skips. A part of a file is read alone. Only if it is
-    corrupt, or its data contains the sync marker, the file is read from its header on, so that
-    pieces equal the whole file. (With ``ignore_errors`` pieces may hold more rows: a corrupt block
-    length hides the following blocks from a reader of the whole file, but not from one that starts
-    at one of them.)
+    *errors* receives what ``ignore_errors`` skips. A part of a file is read alone. If the part
+    is corrupt, or its data contains the sync marker, the file is read from its header. The pieces
+    then equal the whole file. With ``ignore_errors`` pieces may hold more rows: a corrupt block
+    length hides the next blocks from a reader of the whole file. A reader that starts at one of
+    those blocks finds them.
 
     Raises FileNotFoundError, FileExpired for a file that changed since it was resolved, and
     AvroDecodeError for corrupt data.

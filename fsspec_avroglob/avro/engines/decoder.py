@@ -158,6 +158,6 @@ def _conversion(writer: ParsedSchema, table: TableSchema) -> Conversion:
     reader = table.parsed
     target = pa.struct(list(table.arrow))
     step = resolve(writer, reader, writer_path="the file", reader_path="the reader schema")
-    if not reader.is_record:  # a value that is no record is the only column of its table
+    if not reader.is_record:  # a value that is not a record is the only column of its table
         step = RecordStep((FieldStep(VALUE_COLUMN, reader.root, 0, step),))
     return compile_step(step, reader, reader.root, target)

@@ -77,7 +77,7 @@ class PolarsAvroEngine:
             columns = [pa.array(column) for column in batch.columns]
             return pa.RecordBatch.from_arrays(columns, schema=pa.schema(batch.schema))
         except BaseException as error:
-            # A panic of the native module is no Exception.
+            # A panic of the native module is not an Exception.
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
                 raise BlockDecodeError(str(error) or type(error).__name__) from error
             raise
