@@ -26,7 +26,7 @@ _XZ_MEMORY_BYTES = 256 << 20
 
 
 def decompress(codec: str, data: bytes, max_bytes: int = MAX_BLOCK_BYTES) -> bytes:
-    """The decompressed data of a block.
+    """Return the decompressed data of a block.
 
     - ``codec``: a name from the specification: null, deflate, bzip2, snappy, xz or zstandard.
     - ``data``: as stored, for snappy including the checksum at the end.
@@ -70,7 +70,7 @@ def _decompress_streams(codec: str, data: bytes, max_bytes: int) -> Iterator[byt
 
 
 def _codec(name: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
-    """What makes a decompressor for a codec, and the exceptions that the decompressor raises."""
+    """Return a function that makes a decompressor, and the exceptions that it raises."""
     match name:
         case "deflate":
             # A negative window size selects a raw stream, without zlib's header and checksum.
@@ -86,7 +86,7 @@ def _codec(name: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
 
 
 def zstandard() -> Any:
-    """The module ``zstd`` of Python 3.14, or its backport. Raises CodecError if neither exists."""
+    """Import ``zstd`` of Python 3.14, or its backport. Raises CodecError if neither exists."""
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:

@@ -153,7 +153,7 @@ def walk_blocks(
     stop: int | None = None,
     file_bytes: int | None = None,
 ) -> Iterator[Block]:
-    """The consecutive blocks that begin in the bytes [start, stop) of *data*, None for its end.
+    """Yield the blocks that begin in the bytes [start, stop) of *data*, None for its end.
 
     Other arguments and errors: :func:`block_at`.
     """
@@ -172,7 +172,7 @@ def block_at(
     file_bytes: int | None = None,
     max_bytes: int | None = None,
 ) -> Block:
-    """The block that begins at *start* of *data*.
+    """Return the block that begins at *start* of *data*.
 
     - ``base``: offset in the file of the first byte of *data*.
     - ``file_bytes``: size of the file, if known: a block that ends beyond it is corrupt.
@@ -197,7 +197,7 @@ def claimed_block(
     file_bytes: int | None = None,
     max_bytes: int | None = None,
 ) -> Block:
-    """The block that the header at *start* of *data* claims; :func:`check_marker` must confirm it.
+    """Return the block that the header at *start* claims; :func:`check_marker` must confirm it.
 
     Arguments and errors: :func:`block_at`.
     """
@@ -239,7 +239,7 @@ def find_block(
     at_or_after: int,
     file_bytes: int | None = None,
 ) -> int | None:
-    """The offset of the first block that begins at or after a byte of the file.
+    """Return the offset of the first block that begins at or after a byte of the file.
 
     - ``data``: a part of the file, from its byte *base*, which is at most *at_or_after* - 16: a
       block is found by the sync marker before it.
@@ -277,7 +277,7 @@ def blocks_in_range(
     file_bytes: int | None = None,
     first: int | None = None,
 ) -> list[Block]:
-    """The blocks that begin within *byte_range*, in order.
+    """Return the blocks that begin within *byte_range*, in order.
 
     - ``data``: the file from its byte *base*, up to the end of the last of these blocks at least.
       Without *first*, *base* is at most ``byte_range.start - 16``.
@@ -326,7 +326,7 @@ def split_ranges(size_bytes: int, header_bytes: int, split_bytes: int) -> list[B
 
 
 def _parse_metadata(data: bytes, offset: int) -> tuple[dict[str, bytes], int]:
-    """The header's map of bytes, and the offset after it."""
+    """Return the header's map of bytes, and the offset after it."""
     metadata: dict[str, bytes] = {}
     entries = 0
     while True:
@@ -364,7 +364,7 @@ def _take(data: bytes, offset: int, length: int) -> bytes:
 
 
 def _parse_long(data: bytes, offset: int) -> tuple[int, int]:
-    """The zig-zag varint at ``offset``, and the offset after it."""
+    """Return the zig-zag varint at ``offset``, and the offset after it."""
     encoded = 0
     for position in range(_MAX_VARINT_BYTES):
         if offset + position >= len(data):

@@ -64,12 +64,12 @@ class RunDecoder(Generic[R]):
         return None if self.several is None else self.several.alike
 
     def together(self, runs: Sequence[BlockRun]) -> Sequence[R]:
-        """The results of runs of files that are alike. Raises any exception."""
+        """Return the results of runs of files that are alike. Raises any exception."""
         assert self.several is not None
         return self.several.function(runs)
 
     def __call__(self, run: BlockRun, rows: int | None) -> Iterator[R]:
-        """The content of the run, or of its first *rows* values, in one or several parts.
+        """Yield the content of the run, or of its first *rows* values, in one or several parts.
 
         Raises AvroDecodeError, which names the corrupt block, after the blocks before it.
         """
@@ -120,7 +120,7 @@ class BlockReader:
         self._reader = reader and fastavro.parse_schema({"type": "array", "items": reader})
 
     def values(self, count: int, data: bytes) -> list[Any]:
-        """The *count* values in *data*, records as dicts.
+        """Return the *count* values in *data*, records as dicts.
 
         Raises BlockDecodeError if *data* hold something else, or more.
         """
@@ -157,7 +157,7 @@ def record_function(
     names: Sequence[str] | None,
     max_block_bytes: int,
 ) -> Callable[[BlockRun, int | None], list[Any]]:
-    """A function that decodes runs as lists of values, records as dicts.
+    """Return a function that decodes runs as lists of values, records as dicts.
 
     - ``codec``, ``writer``: of the file.
     - ``reader``: schema to resolve to, None for the values as written.

@@ -130,7 +130,7 @@ def resolve(
     reader_path: str,
     strict: bool = False,
 ) -> ResolutionStep:
-    """How files of *writer*'s schema are read with *reader*'s.
+    """Resolve how files of *writer*'s schema are read with *reader*'s.
 
     - ``writer_path``, ``reader_path``: names of the schemas for errors, usually of files.
     - ``strict``: accept only schemas of the same types, see the module.
@@ -143,7 +143,7 @@ def resolve(
 
 
 def identity(schema: ParsedSchema, type_: AvroSchema) -> ResolutionStep:
-    """How values of a type of *schema* are read as themselves."""
+    """Return the step that reads values of a type of *schema* as themselves."""
     return _Resolution(schema, schema, ("", ""), strict=True).step("", type_, type_)
 
 
@@ -187,7 +187,7 @@ class _Resolution:
         self._records: dict[tuple[str, str], RecordStep | None] = {}
 
     def step(self, field: str, writer: AvroSchema, reader: AvroSchema) -> ResolutionStep:
-        """How values of one type are read as another. Raises SchemaMismatchError."""
+        """Resolve how values of one type are read as another. Raises SchemaMismatchError."""
         writer, reader = self._writer.definition(writer), self._reader.definition(reader)
         kinds = kind_of(writer), kind_of(reader)
         if self._strict and _signature(writer) != _signature(reader):
@@ -215,7 +215,7 @@ class _Resolution:
     def _mismatch(
         self, field: str, writer: AvroSchema | None, reader: AvroSchema | None
     ) -> SchemaMismatchError:
-        """The error for two types, None for a field that is missing."""
+        """Return the error for two types, None for a field that is missing."""
         types = (None if type_ is None else describe_type(type_) for type_ in (reader, writer))
         return SchemaMismatchError(*self._paths, field, *types)
 
@@ -297,7 +297,7 @@ class _Resolution:
 
 
 def _signature(schema: AvroSchema) -> tuple[Any, ...]:
-    """What must be equal in two types of strict mode, apart from the types they consist of."""
+    """Return what must be equal in two types of strict mode, apart from the types inside them."""
     kind = kind_of(schema)
     details: Any = None
     if kind == "enum":
@@ -340,7 +340,7 @@ _UNITS = ("millis", "micros", "nanos")
 
 
 def finer(first: str, second: str) -> str | None:
-    """The finer of two logical types that count the same thing in different units, else None."""
+    """Return the finer of two logical types that differ only in their unit, else None."""
     family, _, unit = first.rpartition("-")
     other_family, _, other_unit = second.rpartition("-")
     if family != other_family or unit not in _UNITS or other_unit not in _UNITS:

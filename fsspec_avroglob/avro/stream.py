@@ -39,24 +39,24 @@ class BlockRun(NamedTuple):
         return sum(block.value_count for block in self.blocks)
 
     def index_of(self, position: int) -> int | None:
-        """The number in the file of the run's block at *position*."""
+        """Return the number in the file of the run's block at *position*."""
         return None if self.first_index is None else self.first_index + position
 
     def part(self, start: int, stop: int) -> BlockRun:
-        """The blocks at the positions [start, stop), at least one."""
+        """Return the blocks at the positions [start, stop), at least one."""
         blocks, base = self.blocks[start:stop], self.blocks[0].offset
         data = self.data[blocks[0].offset - base : blocks[-1].end - base]
         return BlockRun(data, blocks, self.index_of(start))
 
     def stored(self) -> Iterator[tuple[int, bytes]]:
-        """For each block its number of values and its data as stored."""
+        """Yield the number of values and the stored data of each block."""
         base = self.blocks[0].offset
         for block in self.blocks:
             start = block.data_offset - base
             yield block.value_count, self.data[start : start + block.size_bytes]
 
     def split(self, stored_bytes: int) -> Iterator[BlockRun]:
-        """The run in parts of about *stored_bytes*, at least one block each."""
+        """Yield the run in parts of about *stored_bytes*, at least one block each."""
         start = 0
         for stop, block in enumerate(self.blocks, start=1):
             enough = block.end - self.blocks[start].offset >= stored_bytes
@@ -65,13 +65,13 @@ class BlockRun(NamedTuple):
                 start = stop
 
     def within(self, blocks: ByteRange) -> Iterator[BlockRun]:
-        """The blocks that begin in a range of the file, if any, as one run."""
+        """Yield the blocks that begin in a range of the file, if any, as one run."""
         inside = [i for i, b in enumerate(self.blocks) if blocks.start <= b.offset < blocks.stop]
         if inside:
             yield self.part(inside[0], inside[-1] + 1)
 
     def first_values(self, count: int) -> BlockRun:
-        """The blocks that hold the first *count* values."""
+        """Return the blocks that hold the first *count* values."""
         seen = 0
         for stop, block in enumerate(self.blocks, start=1):
             seen += block.value_count
@@ -143,7 +143,7 @@ class BlockStream:
         self._corrupt: Dropped | None = None
 
     def feed(self, data: bytes, *, last: bool) -> Iterator[BlockRun]:
-        """The blocks that become complete with *data*, the next bytes of the file.
+        """Yield the blocks that become complete with *data*, the next bytes of the file.
 
         - ``last``: whether the file ends after *data*.
 
@@ -201,14 +201,14 @@ class BlockStream:
         )
 
     def _run(self, buffer: bytes, blocks: list[Block]) -> Iterator[BlockRun]:
-        """The blocks as a run, if there are any; the number of the next block is kept."""
+        """Yield the blocks as a run, if there are any, and advance the number of the next block."""
         if blocks:
             data = buffer[blocks[0].offset - self._base : blocks[-1].end - self._base]
             yield BlockRun(data, tuple(blocks), self._index)
             self._index = None if self._index is None else self._index + len(blocks)
 
     def _next_start(self, buffer: bytes, start: int) -> tuple[int, int | None]:
-        """Where in *buffer* the corrupt part ends that reaches to *start* at least, and None.
+        """Return where in *buffer* the corrupt part that reaches to *start* ends, and None.
 
         It ends after a sync marker that a whole block or the end of the file follows. If *buffer*
         is too short to tell: where to continue, and how many bytes *buffer* must then have.

@@ -82,7 +82,7 @@ def _not_joinable(format_: _Format, source: Source) -> CannotJoinError:
 
 
 def _common_format(sources: Sequence[Source]) -> _Format:
-    """The format that all names state. Raises CannotJoinError for the first that differs."""
+    """Return the format that all names state. Raises CannotJoinError for the first that differs."""
     first = _format_by_name(sources[0].path)
     for source in sources[1:]:
         if _format_by_name(source.path) != first:

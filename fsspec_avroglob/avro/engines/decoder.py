@@ -89,7 +89,7 @@ def decoder(
     *,
     max_block_size: int = MAX_BLOCK_BYTES,
 ) -> Decoder:
-    """The decoder of a file's blocks into a table.
+    """Return the decoder of a file's blocks into a table.
 
     - ``header``: of the file; its schema is resolved with the table's.
     - ``engine``: ``"polars-avro"``, ``"fastavro"``, or ``"auto"``: polars-avro if it is installed
@@ -154,7 +154,7 @@ def _columnar(writer: ParsedSchema, schema: Any, conversion: Conversion) -> RawE
 
 
 def _conversion(writer: ParsedSchema, table: TableSchema) -> Conversion:
-    """How a struct of the writer's columns becomes a struct of the table's."""
+    """Return a function that turns a struct of the writer's columns into one of the table's."""
     reader = table.parsed
     target = pa.struct(list(table.arrow))
     step = resolve(writer, reader, writer_path="the file", reader_path="the reader schema")
