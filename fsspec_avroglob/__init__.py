@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 if TYPE_CHECKING:
-    from fsspec_avroglob.avro.blocks import Dropped as Dropped
+    from fsspec_avroglob.avro.stream import Dropped as Dropped
     from fsspec_avroglob.errors import *  # noqa: F403
     from fsspec_avroglob.filesystem.core import AvroGlobFileSystem as AvroGlobFileSystem
     from fsspec_avroglob.filesystem.routing import S3Route as S3Route
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from fsspec_avroglob.s3.stats import StatsSnapshot as StatsSnapshot
 
 _PUBLIC = {
-    "avro.blocks": "Dropped",
+    "avro.stream": "Dropped",
     "errors": "AvroDecodeError AvroGlobError BlockDecodeError BlockTooLargeError CannotJoinError "
     "CodecError ConversionError CorruptBlockError EngineNotAbleError FieldError FilesDifferError "
     "HeaderLinesDifferError InvalidSchemaError NotAvroError NotWritableError OptionError "
@@ -95,6 +95,7 @@ def __dir__() -> list[str]:
 
 # Modules of release 0.1 that pickles or its documentation name, and where they are now.
 _MOVED = {
+    "avro.blocks": "avro.stream",
     "avro.options": "readers.options",
     "avro.pieces": "readers.pieces",
     "avro.table": "readers.layout",

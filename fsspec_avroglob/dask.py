@@ -25,12 +25,12 @@ except ImportError as error:
         "fsspec_avroglob.dask needs dask.dataframe: pip install 'fsspec-avroglob[dask]'"
     ) from error
 
-from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES
+from fsspec_avroglob.avro.codecs import MAX_BLOCK_BYTES
 from fsspec_avroglob.avro.schema import AvroSchema
 from fsspec_avroglob.readers.frames import FrameBuilder
 from fsspec_avroglob.readers.hive import Filters, typed
 from fsspec_avroglob.readers.layout import TableLayout
-from fsspec_avroglob.readers.locate import Source, Sources, StorageOptions, source_names
+from fsspec_avroglob.readers.locate import SourcePath, Sources, StorageOptions, source_names
 from fsspec_avroglob.readers.options import Columns, DtypeBackend, Engine, ReadOptions
 from fsspec_avroglob.readers.pieces import Piece, layout_of, pieces, read_piece
 from fsspec_avroglob.readers.session import resolved_sources
@@ -206,7 +206,7 @@ class _ReadAvro(FromMapProjectable):  # type: ignore[misc]  # dask has no types
 
 def to_avro(
     df: dd.DataFrame,
-    url: Source,
+    url: SourcePath,
     schema: AvroSchema | None = None,
     codec: str = "snappy",
     storage_options: StorageOptions = None,

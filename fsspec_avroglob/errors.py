@@ -241,7 +241,7 @@ class AvroDecodeError(AvroGlobError, ValueError):
 
     @classmethod
     def of(cls, error: CorruptBlockError, path: str) -> AvroDecodeError:
-        """The error for a corrupt block of the file *path*."""
+        """Return the error for a corrupt block of the file *path*."""
         return cls(error.path or path, error.reason, error.block_index, error.offset)
 
     def __str__(self) -> str:
@@ -273,7 +273,7 @@ class CorruptBlockError(AvroGlobError, ValueError):
         self.path, self.block_index = path, block_index
 
     def at(self, path: str | None, block_index: int | None) -> CorruptBlockError:
-        """The same error with the file and the number of the block."""
+        """Return the same error with the file and the number of the block."""
         return type(self)(self.reason, self.offset, path, block_index)
 
     def __str__(self) -> str:

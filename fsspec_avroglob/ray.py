@@ -13,7 +13,7 @@ try:
 except ImportError as error:
     raise ImportError("fsspec_avroglob.ray needs Ray Data: pip install 'ray[data]'") from error
 
-from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES
+from fsspec_avroglob.avro.codecs import MAX_BLOCK_BYTES
 from fsspec_avroglob.avro.schema import AvroSchema
 from fsspec_avroglob.readers.hive import Filters
 from fsspec_avroglob.readers.layout import TableLayout

@@ -55,7 +55,7 @@ class AvroGlobPath(CloudPath):
         Parameters
         ----------
         pattern : str
-            A relative pattern of the filesystem's grammar. This path itself is no pattern.
+            A relative pattern of the filesystem's grammar. This path itself is not a pattern.
         case_sensitive : bool, optional
             False is not supported, because S3 keys are case-sensitive.
         recurse_symlinks : bool
@@ -93,7 +93,7 @@ class AvroGlobPath(CloudPath):
             listed = [path]
         if listed == [path]:  # the listing of a file
             raise NotADirectoryError(errno.ENOTDIR, "not a directory", str(self))
-        # The empty object "directory/" is no entry of its directory.
+        # The empty object "directory/" is not an entry of its directory.
         names = sorted(name for name in listed if name.rstrip("/") != path)
         return base._at(names)
 

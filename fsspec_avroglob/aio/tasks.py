@@ -256,7 +256,7 @@ def cancels_its_tasks(method: F) -> F:
 
 @contextmanager
 def in_scope() -> Iterator[None]:
-    """Within it, the task is cancelled with the call that it works for.
+    """Inside this block, cancelling the call also cancels the current task.
 
     See :func:`cancels_its_tasks`. The call waits until the task has left the block, so the block
     may clean up.

@@ -29,7 +29,7 @@ from fsspec_avroglob.avro.schema import (
 from fsspec_avroglob.errors import UnsupportedTypeError
 
 VALUE_COLUMN = "value"
-"""The only column of a table of files whose top-level schema is no record."""
+"""The only column of a table of files whose top-level schema is not a record."""
 
 MAX_DECIMAL_PRECISION = 76
 """Most digits of a decimal in Arrow."""
@@ -76,7 +76,7 @@ class TableSchema:
 
     @classmethod
     def of(cls, schema: AvroSchema, columns: Iterable[str | int] | None = None) -> TableSchema:
-        """The table of a reader schema, with all columns or those that :meth:`select` takes.
+        """Return the table of a reader schema, with all columns or those that :meth:`select` takes.
 
         Raises InvalidSchemaError, and what :meth:`select` raises.
         """
@@ -114,9 +114,9 @@ class TableSchema:
         return json.dumps(self.avro)
 
     def select(self, columns: Iterable[str | int]) -> TableSchema:
-        """The table of some columns, by name or by index (negative from the end), in that order.
+        """Return the table of these columns: names or indexes (negative from the end), in order.
 
-        Raises TypeError for a single name, ValueError for an unknown column and one named twice.
+        Raises ValueError for an unknown column and one named twice.
         """
         names = chosen_columns(columns, self.columns)
         if not self.parsed.is_record:
@@ -129,12 +129,12 @@ class TableSchema:
 
 
 def member_name(branch: AvroSchema) -> str:
-    """The name of a union's branch, as in Avro's JSON encoding: its type or the type's name."""
+    """Return the name of a union's branch in Avro's JSON encoding: its type or the type's name."""
     return branch["name"] if isinstance(branch, dict) and "name" in branch else kind_of(branch)
 
 
 def decimal_type(logical: LogicalType) -> pa.DataType:
-    """The Arrow type of a decimal of at most MAX_DECIMAL_PRECISION digits."""
+    """Return the Arrow type of a decimal of at most MAX_DECIMAL_PRECISION digits."""
     make = pa.decimal128 if logical.precision <= 38 else pa.decimal256
     return make(logical.precision, logical.scale)
 
@@ -148,7 +148,7 @@ class _ArrowTypes:
         self._fields = 0
 
     def field(self, name: str, path: str, schema: AvroSchema, optional: bool = False) -> pa.Field:
-        """The field *name* of an Avro type; *path* is its dotted name in the table, for errors."""
+        """Return the field *name* of an Avro type; *path* is its dotted name for errors."""
         self._fields += 1
         if self._fields > MAX_ARROW_FIELDS:
             raise UnsupportedTypeError(
@@ -161,7 +161,7 @@ class _ArrowTypes:
         return pa.field(name, self.type(path, schema), nullable=nullable)
 
     def type(self, path: str, schema: AvroSchema) -> pa.DataType:
-        """The Arrow type of an Avro type; null in unions does not count."""
+        """Return the Arrow type of an Avro type; null in unions does not count."""
         schema = self._schema.definition(schema)
         match kind_of(schema):
             case "union":

@@ -8,13 +8,11 @@ from collections.abc import Iterable, Sequence
 
 
 def chosen_columns(columns: Iterable[str | int], known: Sequence[str]) -> tuple[str, ...]:
-    """The names of *columns*, each a name or an index (negative from the end) of *known*.
+    """Return the names of *columns*, each a name or an index (negative from the end) of *known*.
 
-    Raises TypeError for a single name and for what is neither a name nor an index, ValueError for
-    an unknown column and one named twice.
+    Raises TypeError for what is neither a name nor an index, ValueError for an unknown column and
+    one named twice.
     """
-    if isinstance(columns, str):
-        raise TypeError(f"columns is a list of names; write [{columns!r}] for one column")
     names = tuple(_name(column, known) for column in columns)
     if len(set(names)) < len(names):
         raise ValueError(f"columns names a column twice: {list(names)}")
@@ -35,7 +33,7 @@ def _name(column: str | int, known: Sequence[str]) -> str:
 
 
 def unknown_column(name: str, columns: Iterable[str]) -> str:
-    """The message for an unknown column: it lists columns of similar names, or else all."""
+    """Return the message for an unknown column: it lists columns of similar names, or else all."""
     names = list(columns)
     near = difflib.get_close_matches(name, names) or names
     return f"no column {name!r}; there is {', '.join(map(repr, near)) or 'none'}"

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from fsspec_avroglob.errors import CorruptBlockError, NotAvroError, UncertainBlockError
 
-MAGIC = b"Obj\x01"
+AVRO_MAGIC = b"Obj\x01"
 SYNC_MARKER_BYTES = 16
 
 HEAD_BYTES = 64 * 1024
@@ -28,7 +28,7 @@ HEAD_BYTES = 64 * 1024
 # The largest schemas in practice are below 2 MB. Anything longer is treated as corrupt.
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 
-# Writers add a handful. Millions of empty entries would take long to parse.
+# Writers add a handful of entries. Millions of empty entries would take long to parse.
 MAX_METADATA_ENTRIES = 10_000
 
 # Zig-zag varints of 64 bits: nine bytes of seven bits hold 63 bits, the tenth holds the last one.
@@ -108,11 +108,11 @@ def parse_header(data: bytes) -> ContainerHeader:
     Raises NeedMoreBytes if ``data`` ends within the header, and NotAvroError if no further bytes
     could make it a header.
     """
-    if data[: len(MAGIC)] != MAGIC[: len(data)]:
-        raise NotAvroError(f"it starts with {bytes(data[:4])!r}, not with Avro's {MAGIC!r}")
-    if len(data) < len(MAGIC):
-        raise NeedMoreBytes(len(MAGIC))
-    metadata, offset = _parse_metadata(data, len(MAGIC))
+    if data[: len(AVRO_MAGIC)] != AVRO_MAGIC[: len(data)]:
+        raise NotAvroError(f"it starts with {bytes(data[:4])!r}, not with Avro's {AVRO_MAGIC!r}")
+    if len(data) < len(AVRO_MAGIC):
+        raise NeedMoreBytes(len(AVRO_MAGIC))
+    metadata, offset = _parse_metadata(data, len(AVRO_MAGIC))
     sync_marker = _take(data, offset, SYNC_MARKER_BYTES)
     if "avro.schema" not in metadata:
         raise NotAvroError("its header has no avro.schema")
@@ -126,7 +126,7 @@ def parse_header(data: bytes) -> ContainerHeader:
 
 
 def header_of(path: str, data: bytes, *, whole: bool) -> ContainerHeader | int:
-    """The header of the file *path*, or how many bytes of the file to read for it.
+    """Return the header of the file *path*, or how many bytes to read before the next call.
 
     - ``data``: the first bytes of the file; ``whole``: whether they are the whole file.
 
@@ -153,7 +153,7 @@ def walk_blocks(
     stop: int | None = None,
     file_bytes: int | None = None,
 ) -> Iterator[Block]:
-    """The consecutive blocks that begin in the bytes [start, stop) of *data*, None for its end.
+    """Yield the blocks that begin in the bytes [start, stop) of *data*, None for its end.
 
     Other arguments and errors: :func:`block_at`.
     """
@@ -172,14 +172,14 @@ def block_at(
     file_bytes: int | None = None,
     max_bytes: int | None = None,
 ) -> Block:
-    """The block that begins at *start* of *data*.
+    """Return the block that begins at *start* of *data*.
 
     - ``base``: offset in the file of the first byte of *data*.
     - ``file_bytes``: size of the file, if known: a block that ends beyond it is corrupt.
     - ``max_bytes``: a block that claims more bytes of data is corrupt.
 
     Raises NeedMoreBytes (counted from the start of *data*) if the block is incomplete, and
-    CorruptBlockError if the bytes are no block.
+    CorruptBlockError if the bytes are not a block.
     """
     block = claimed_block(data, start, base=base, file_bytes=file_bytes, max_bytes=max_bytes)
     end = block.end - base
@@ -197,7 +197,7 @@ def claimed_block(
     file_bytes: int | None = None,
     max_bytes: int | None = None,
 ) -> Block:
-    """The block that the header at *start* of *data* claims; :func:`check_marker` must confirm it.
+    """Return the block that the header at *start* claims; :func:`check_marker` must confirm it.
 
     Arguments and errors: :func:`block_at`.
     """
@@ -239,7 +239,7 @@ def find_block(
     at_or_after: int,
     file_bytes: int | None = None,
 ) -> int | None:
-    """The offset of the first block that begins at or after a byte of the file.
+    """Return the offset of the first block that begins at or after a byte of the file.
 
     - ``data``: a part of the file, from its byte *base*, which is at most *at_or_after* - 16: a
       block is found by the sync marker before it.
@@ -250,7 +250,7 @@ def find_block(
 
     No marker is skipped, so damage never hides a block without an error. The answer may be wrong if
     data hold a marker and then a chain of blocks up to the end of *data*, as in a record that holds
-    a whole container file with the same marker. Whoever knows the blocks before can tell
+    a whole container file with the same marker. A caller that knows the preceding blocks can check
     (:func:`blocks_in_range`).
     """
     marker = data.find(sync_marker, max(at_or_after - base - SYNC_MARKER_BYTES, 0))
@@ -277,7 +277,7 @@ def blocks_in_range(
     file_bytes: int | None = None,
     first: int | None = None,
 ) -> list[Block]:
-    """The blocks that begin within *byte_range*, in order.
+    """Return the blocks that begin within *byte_range*, in order.
 
     - ``data``: the file from its byte *base*, up to the end of the last of these blocks at least.
       Without *first*, *base* is at most ``byte_range.start - 16``.
@@ -326,7 +326,7 @@ def split_ranges(size_bytes: int, header_bytes: int, split_bytes: int) -> list[B
 
 
 def _parse_metadata(data: bytes, offset: int) -> tuple[dict[str, bytes], int]:
-    """The header's map of bytes, and the offset after it."""
+    """Return the header's map of bytes, and the offset after it."""
     metadata: dict[str, bytes] = {}
     entries = 0
     while True:
@@ -334,12 +334,13 @@ def _parse_metadata(data: bytes, offset: int) -> tuple[dict[str, bytes], int]:
         if count == 0:
             return metadata, offset
         if count < 0:
-            # After a negative count comes the length in bytes, for readers that skip entries.
+            # The length in bytes follows a negative count, so that readers can skip the entries.
             count = -count
             _, offset = _parse_long(data, offset)
         entries += count
         if entries > MAX_METADATA_ENTRIES:
-            raise NotAvroError(f"its header claims {entries} metadata entries")
+            limit = f"more than {MAX_METADATA_ENTRIES}"
+            raise NotAvroError(f"its header claims {entries} metadata entries, {limit}")
         for _ in range(count):
             key, offset = _parse_bytes(data, offset)
             value, offset = _parse_bytes(data, offset)
@@ -363,7 +364,7 @@ def _take(data: bytes, offset: int, length: int) -> bytes:
 
 
 def _parse_long(data: bytes, offset: int) -> tuple[int, int]:
-    """The zig-zag varint at ``offset``, and the offset after it."""
+    """Return the zig-zag varint at ``offset``, and the offset after it."""
     encoded = 0
     for position in range(_MAX_VARINT_BYTES):
         if offset + position >= len(data):

@@ -25,14 +25,14 @@ from fsspec_avroglob.avro.physical import (
     non_null,
 )
 from fsspec_avroglob.avro.resolution import (
-    Branch,
     EnumStep,
     FieldStep,
     ItemStep,
     LeafStep,
     RecordStep,
     RecursionStep,
-    Step,
+    ResolutionStep,
+    UnionBranch,
     UnionStep,
     identity,
 )
@@ -41,9 +41,9 @@ from fsspec_avroglob.errors import ConversionError, InvalidSchemaError, SchemaMi
 
 
 def compile_step(
-    step: Step, reader: ParsedSchema, type_: AvroSchema, target: pa.DataType
+    step: ResolutionStep, reader: ParsedSchema, type_: AvroSchema, target: pa.DataType
 ) -> Conversion:
-    """The conversion that follows *step* to *type_* of *reader*; *target* is its Arrow type."""
+    """Return the conversion of *step* to *type_* of *reader*; *target* is its Arrow type."""
     return _Compiler(reader).compile("", step, type_, target)
 
 
@@ -51,7 +51,9 @@ def compile_step(
 class _Compiler:
     reader: ParsedSchema
 
-    def compile(self, path: str, step: Step, type_: AvroSchema, target: pa.DataType) -> Conversion:
+    def compile(
+        self, path: str, step: ResolutionStep, type_: AvroSchema, target: pa.DataType
+    ) -> Conversion:
         type_ = self.reader.definition(type_)
         match step:
             case LeafStep():
@@ -107,7 +109,7 @@ class _Compiler:
                 continue
             conversion = self.compile(inner, field.step, field.reader, field_type)
             name = field_name(field.position)
-            # Through aliases, two fields may read different parts of one field of the writer.
+            # Two reader fields may be aliases of one writer field and read different parts of it.
             physical[name] = _both(physical.get(name), conversion.physical)
             sources.append((name, conversion.convert))
 
@@ -123,7 +125,7 @@ class _Compiler:
     def _constant(
         self, path: str, field: FieldStep, target: pa.DataType
     ) -> Callable[[pa.Array], pa.Array]:
-        """A function that repeats a field's default for each row."""
+        """Return a function that repeats a field's default for each row."""
         step = identity(self.reader, field.reader)
         conversion = self.compile(path, step, field.reader, target)
         try:
@@ -186,9 +188,9 @@ class _Compiler:
         return Conversion(physical, convert)
 
     def _branch(
-        self, path: str, branch: Branch, reader: AvroSchema, target: pa.DataType
+        self, path: str, branch: UnionBranch, reader: AvroSchema, target: pa.DataType
     ) -> Conversion | None:
-        """The conversion of a branch of the writer; None for null, and if the reader lacks it."""
+        """Return the conversion of the writer's branch; None for null or if the reader lacks it."""
         position, step, taken = branch.position, branch.step, non_null(reader)
         if position not in taken or isinstance(step, SchemaMismatchError):
             return None
@@ -201,7 +203,7 @@ _Part: TypeAlias = tuple[Any, pa.Array]
 
 
 def _split(array: pa.Array, kept: list[int], general: bool) -> tuple[dict[int, _Part], int]:
-    """The parts of a union by the writer's branch, and how many of its values are null.
+    """Return the parts of a union by the writer's branch, and how many of its values are null.
 
     A general union is a struct of the branches that are read, or a dense union.
     """
@@ -240,17 +242,17 @@ def _joined(parts: list[_Part], length: int, target: pa.DataType) -> pa.Array:
 
 
 def _unsliced(array: pa.Array) -> pa.Array:
-    """The array with buffers that begin at its first row, for code that uses the buffers."""
+    """Return the array with buffers that begin at its first row, for code that uses the buffers."""
     return array.take(pa.array(numpy.arange(len(array)))) if array.offset else array
 
 
 def _values(array: pa.ListArray) -> pa.Array:
-    """The items of the array's lists, without items of lists that a slice has cut off."""
+    """Return the items of the array's lists, without items of lists that a slice has cut off."""
     return _unsliced(array.values.slice(0, array.offsets[len(array)].as_py()))
 
 
 def _both(first: pa.DataType | None, second: pa.DataType) -> pa.DataType:
-    """A physical type with the fields of two physical types of one Avro type."""
+    """Return a physical type with the fields of two physical types of one Avro type."""
     if first is None or first == second:
         return second
     if pa.types.is_list(first):
@@ -276,7 +278,7 @@ _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "int": (int,),
     "long": (int,),
-    "float": (int, float, str),  # "NaN" and "Infinity" are no JSON numbers
+    "float": (int, float, str),  # "NaN" and "Infinity" are not JSON numbers
     "double": (int, float, str),
     "array": (list,),
     "map": (dict,),
@@ -293,14 +295,14 @@ class _Default:
     schema: ParsedSchema
 
     def of(self, type_: AvroSchema, value: Any) -> Any:
-        """A default of *type_*. Raises KeyError or ValueError for a value of another type."""
+        """Return a default of *type_*. Raises KeyError or ValueError for another type's value."""
         type_ = self.schema.definition(type_)
         kind = kind_of(type_)
         if kind == "union":
             return self._union(type_, value)
         fits = isinstance(value, _JSON_TYPES.get(kind, (str,)))
         if not fits or (isinstance(value, bool) and kind != "boolean"):
-            raise ValueError(f"{value!r} is no {kind}")
+            raise ValueError(f"{value!r} is not of type {kind}")
         match kind:
             case "record" | "error":
                 return {
@@ -327,7 +329,7 @@ class _Default:
         return value
 
     def _union(self, branches: list[AvroSchema], value: Any) -> Any:
-        """A default of the first branch whose type it has."""
+        """Return a default of the first branch whose type it has."""
         for position, branch in enumerate(branches):
             try:
                 inner = self.of(branch, value)

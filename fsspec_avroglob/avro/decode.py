@@ -1,6 +1,7 @@
 """Decoding runs of blocks: what they hold, or which block is corrupt and why.
 
-:class:`RunDecoder` wraps any function that decodes runs and finds the corrupt block when it fails.
+:class:`RunDecoder` wraps a function that decodes runs. If the function fails, the decoder finds the
+corrupt block.
 :func:`record_function` is such a function for Python values; the engines make Arrow arrays.
 """
 
@@ -14,11 +15,11 @@ from typing import Any, Generic, TypeVar
 import fastavro
 import fastavro._read_py
 
-from fsspec_avroglob.avro.blocks import Dropped, decompress
+from fsspec_avroglob.avro.codecs import decompress
 from fsspec_avroglob.avro.container import encode_long
 from fsspec_avroglob.avro.physical import endless_array, is_recursive
 from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema
-from fsspec_avroglob.avro.stream import Run
+from fsspec_avroglob.avro.stream import BlockRun, Dropped
 from fsspec_avroglob.errors import AvroDecodeError, BlockDecodeError, InvalidSchemaError
 
 R = TypeVar("R")
@@ -36,7 +37,7 @@ class Together(Generic[R]):
     """
 
     alike: object
-    function: Callable[[Sequence[Run]], list[R]]
+    function: Callable[[Sequence[BlockRun]], list[R]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class RunDecoder(Generic[R]):
     """
 
     path: str
-    function: Callable[[Run, int | None], R]
+    function: Callable[[BlockRun, int | None], R]
     parallel: bool
     dropped: list[Dropped] | None
     several: Together[R] | None = None
@@ -62,13 +63,13 @@ class RunDecoder(Generic[R]):
         """Equal for files whose runs :meth:`together` may combine; None if that saves nothing."""
         return None if self.several is None else self.several.alike
 
-    def together(self, runs: Sequence[Run]) -> Sequence[R]:
-        """The results of runs of files that are alike. Raises any exception."""
+    def together(self, runs: Sequence[BlockRun]) -> Sequence[R]:
+        """Return the results of runs of files that are alike. Raises any exception."""
         assert self.several is not None
         return self.several.function(runs)
 
-    def __call__(self, run: Run, rows: int | None) -> Iterator[R]:
-        """The content of the run, or of its first *rows* values, in one or several parts.
+    def __call__(self, run: BlockRun, rows: int | None) -> Iterator[R]:
+        """Yield the content of the run, or of its first *rows* values, in one or several parts.
 
         Raises AvroDecodeError, which names the corrupt block, after the blocks before it.
         """
@@ -91,7 +92,7 @@ class RunDecoder(Generic[R]):
                 if rows <= 0:
                     return
 
-    def _report(self, run: Run, error: Exception) -> None:
+    def _report(self, run: BlockRun, error: Exception) -> None:
         """Raise for a corrupt block, or add it to what was dropped."""
         block = run.blocks[0]
         reason = str(error) or type(error).__name__
@@ -119,7 +120,7 @@ class BlockReader:
         self._reader = reader and fastavro.parse_schema({"type": "array", "items": reader})
 
     def values(self, count: int, data: bytes) -> list[Any]:
-        """The *count* values in *data*, records as dicts.
+        """Return the *count* values in *data*, records as dicts.
 
         Raises BlockDecodeError if *data* hold something else, or more.
         """
@@ -155,8 +156,8 @@ def record_function(
     reader: ParsedSchema | None,
     names: Sequence[str] | None,
     max_block_bytes: int,
-) -> Callable[[Run, int | None], list[Any]]:
-    """A function that decodes runs as lists of values, records as dicts.
+) -> Callable[[BlockRun, int | None], list[Any]]:
+    """Return a function that decodes runs as lists of values, records as dicts.
 
     - ``codec``, ``writer``: of the file.
     - ``reader``: schema to resolve to, None for the values as written.
@@ -167,7 +168,7 @@ def record_function(
         raise InvalidSchemaError(endless)
     blocks = BlockReader(writer.root, reader and reader.root, recursive=is_recursive(writer))
 
-    def decode(run: Run, rows: int | None) -> list[Any]:
+    def decode(run: BlockRun, rows: int | None) -> list[Any]:
         values: list[Any] = []
         for count, stored in run.stored():
             values += blocks.values(count, decompress(codec, stored, max_block_bytes))

@@ -50,10 +50,10 @@ _SIMPLE: Sequence[tuple[Callable[[pa.DataType], bool], AvroSchema]] = (
 def avro_schema_of(
     schema: pa.Schema, symbols: Mapping[str, Sequence[str]] | None = None
 ) -> AvroSchema:
-    """The Avro record for rows of an Arrow schema.
+    """Return the Avro record for rows of an Arrow schema.
 
     - ``symbols``: for each top-level dictionary column that may become an enum its values. Other
-      dictionaries, and those with a value that is no Avro name, get the type of their values.
+      dictionaries, and those with a value that is not an Avro name, get the type of their values.
 
     Nullable fields become unions with null, and null is their default. Timestamps keep their
     instant but not a time zone other than UTC. Raises NotWritableError for the first field that has
@@ -68,7 +68,7 @@ class _Derivation:
         self._names: set[str] = set()
 
     def record(self, path: str, fields: Sequence[pa.Field]) -> AvroSchema:
-        """The record at *path* with the fields of a schema or struct."""
+        """Return the record at *path* with the fields of a schema or struct."""
         within = f"{path}." if path else ""
         seen: set[str] = set()
         for field in fields:
@@ -76,7 +76,9 @@ class _Derivation:
                 reason = "names are letters, digits and _, and do not begin with a digit; rename it"
                 raise NotWritableError(f"{within}{field.name}", reason)
             if field.name in seen:
-                raise NotWritableError(f"{within}{field.name}", "there are two of this name")
+                raise NotWritableError(
+                    f"{within}{field.name}", "two columns have this name; rename one"
+                )
             seen.add(field.name)
         return {
             "type": "record",
@@ -134,7 +136,7 @@ class _Derivation:
         )
 
     def _unique(self, path: str) -> str:
-        """A name for the type at *path* that no other type has."""
+        """Return a name for the type at *path* that no other type has."""
         name = f"{ROW_NAME}_{re.sub('[^A-Za-z0-9_]+', '_', path).strip('_')}" if path else ROW_NAME
         while name in self._names:
             name += "_"

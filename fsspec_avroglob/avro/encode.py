@@ -34,7 +34,7 @@ _Convert: TypeAlias = Callable[[Any], Any]
 
 
 def table_records(table: pa.Table, schema: TableSchema) -> Iterator[Any]:
-    """The rows of *table* as fastavro writes them: dicts, or values if *schema* is no record.
+    """Yield the rows of *table* as fastavro writes them: dicts, or values without a record schema.
 
     Columns are matched by name. Raises NotWritableError for a column that only one of *table* and
     *schema* has, and for values that the column's type in *schema* cannot hold.
@@ -56,7 +56,7 @@ def table_records(table: pa.Table, schema: TableSchema) -> Iterator[Any]:
 
 
 def _column_encoder(schema: TableSchema, field: pa.Field) -> Callable[[pa.Array], list[Any]]:
-    """A function that turns the arrays of a column into lists of values for fastavro."""
+    """Return a function that turns the arrays of a column into lists of values for fastavro."""
     name, avro = field.name, schema.types[field.name]
     convert = _converter(schema.parsed, name, avro)
     decoded = _replaced(field.type, _without_dictionary)
@@ -69,8 +69,8 @@ def _column_encoder(schema: TableSchema, field: pa.Field) -> Callable[[pa.Array]
             _check_fields(name, array.type, field.type)
             array = _plain(array).cast(decoded).cast(stored)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-            wanted = describe_type(avro)
-            raise NotWritableError(name, f"{array.type} as {wanted}: {error}") from error
+            reason = f"cannot convert {array.type} to {describe_type(avro)}: {error}"
+            raise NotWritableError(name, reason) from error
         values: list[Any] = array.to_pylist()
         return values if convert is None else list(map(convert, values))
 
@@ -78,7 +78,7 @@ def _column_encoder(schema: TableSchema, field: pa.Field) -> Callable[[pa.Array]
 
 
 def _plain(array: pa.Array) -> pa.Array:
-    """The array with the storage of its extension type; UUIDs become text."""
+    """Return the array with the storage of its extension type; UUIDs become text."""
     if is_uuid(array.type):
         texts = [None if value is None else str(value) for value in array.to_pylist()]
         return pa.array(texts, pa.string())
@@ -110,7 +110,7 @@ def _without_dictionary(type_: pa.DataType) -> pa.DataType:
 
 
 def _stored(type_: pa.DataType) -> pa.DataType:
-    """The numbers that Avro stores for dates and times; any other type is itself."""
+    """Return the numbers that Avro stores for dates and times; any other type is itself."""
     if types.is_date(type_) or types.is_time32(type_):
         return pa.int32()
     return pa.int64() if types.is_timestamp(type_) or types.is_time64(type_) else type_
@@ -132,7 +132,7 @@ def _replaced(type_: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) ->
 
 
 def _converter(schema: ParsedSchema, path: str, type_: AvroSchema) -> _Convert | None:
-    """A function that turns an Arrow value into fastavro's; None if they are equal."""
+    """Return a function that turns an Arrow value into fastavro's; None if they are equal."""
     type_ = schema.definition(type_)
     match kind_of(type_):
         case "union":

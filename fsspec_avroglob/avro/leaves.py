@@ -18,8 +18,9 @@ class Conversion(NamedTuple):
 
     - ``physical``: the Arrow type of the input; records may have further fields.
     - ``convert``: turns an array of that type into one of the table's type, of equal length. An
-      array of records must have no nulls. Raises ConversionError for values that the table's type
-      cannot hold; the conversions of this module raise ValueError, IndexError or pyarrow's errors.
+      array of records must have no nulls. Raises ConversionError for a value that the table's type
+      cannot hold. Conversions made here raise ValueError, IndexError or ArrowException;
+      ``convert._guarded`` wraps them.
     """
 
     physical: pa.DataType
@@ -32,7 +33,7 @@ _PER_SECOND = {"millis": 10**3, "micros": 10**6, "nanos": 10**9}
 
 
 def leaf(writer: AvroSchema, reader: AvroSchema, target: pa.DataType) -> Conversion:
-    """The conversion of a primitive or fixed type to *target*, the reader's Arrow type."""
+    """Return the conversion of a primitive or fixed type to *target*, the reader's Arrow type."""
     kind = kind_of(writer)
     physical = pa.binary(writer["size"]) if kind == "fixed" else _PHYSICAL[kind]
     old, new = logical_type(writer), logical_type(reader)
@@ -53,7 +54,7 @@ def leaf(writer: AvroSchema, reader: AvroSchema, target: pa.DataType) -> Convers
 
 
 def enum(writer: Any, reader: Any, positions: tuple[int | None, ...]) -> Conversion:
-    """The conversion of an enum, whose raw values are indexes of the writer's symbols."""
+    """Return the conversion of an enum, whose raw values are indexes of the writer's symbols."""
     symbols = pa.array(reader["symbols"], pa.string())
     as_read = pa.array(positions, pa.int32())
 
@@ -61,7 +62,7 @@ def enum(writer: Any, reader: Any, positions: tuple[int | None, ...]) -> Convers
         try:
             taken = as_read.take(array)
         except pa.ArrowIndexError as error:
-            reason = f"a value is no symbol of an enum of {len(positions)}: {error}"
+            reason = f"a value is not a symbol of an enum of {len(positions)}: {error}"
             raise ValueError(reason) from error
         if taken.null_count > array.null_count:
             lost = pc.and_(taken.is_null(), array.is_valid())
@@ -87,7 +88,7 @@ def _promoted(array: pa.Array, target: pa.DataType) -> pa.Array:
 
 
 def _factor(old: LogicalType | None, new: LogicalType) -> int:
-    """The factor between two units: 1000 from millis to micros."""
+    """Return the factor between two units: 1000 from millis to micros."""
     if old is None or old == new:
         return 1
     units = old.name.rpartition("-")[2], new.name.rpartition("-")[2]
@@ -144,7 +145,7 @@ def _bytes_of(array: pa.Array) -> tuple[Any, Any, Any]:
 
 
 def _rows_of(array: pa.Array, size: int) -> Any:
-    """The bytes of a fixed type as a matrix of shape (values, size)."""
+    """Return the bytes of a fixed type as a matrix of shape (values, size)."""
     data = numpy.frombuffer(array.buffers()[1] or b"", numpy.uint8)
     return data[: len(array) * size].reshape(len(array), size)
 

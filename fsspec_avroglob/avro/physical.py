@@ -26,7 +26,7 @@ KEY, VALUE = "k", "v"
 
 
 def field_name(position: int) -> str:
-    """The name of the field or union branch at *position* in a physical schema."""
+    """Return the name of the field or union branch at *position* in a physical schema."""
     return f"f{position}"
 
 
@@ -44,7 +44,7 @@ def is_general_union(schema: AvroSchema) -> bool:
 
 
 def physical_schema(schema: ParsedSchema) -> AvroSchema:
-    """The physical form of *schema*; a top level that is no record becomes one of one field."""
+    """Return the physical form of *schema*. A record's only field holds any other top level."""
     physical = _Physical(schema)
     if schema.is_record:
         return physical.of(schema.root)

@@ -40,7 +40,7 @@ PROMOTIONS: Mapping[str, frozenset[str]] = {
     "string": frozenset({"bytes"}),
     "bytes": frozenset({"string"}),
 }
-"""The kinds, other than its own, as which each kind may be read."""
+"""The other kinds that each kind may be read as."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,20 @@ class EnumStep:
 class ItemStep:
     """An array or a map, by its items or values."""
 
-    item: Step
+    item: ResolutionStep
 
 
 @dataclass(frozen=True)
 class FieldStep:
-    """A field of the reader: the writer's field at ``position``, or its default (both None)."""
+    """A field of the reader, read from the writer's field at ``position``.
+
+    If ``position`` and ``step`` are None, it gets ``default``.
+    """
 
     name: str
     reader: AvroSchema
     position: int | None
-    step: Step | None
+    step: ResolutionStep | None
     default: Any = None
 
 
@@ -89,11 +92,11 @@ class RecordStep:
 
 
 @dataclass(frozen=True)
-class Branch:
+class UnionBranch:
     """A branch of the writer: the reader's branch for its values and the step, or why none fits."""
 
     position: int | None
-    step: Step | SchemaMismatchError
+    step: ResolutionStep | SchemaMismatchError
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class UnionStep:
 
     writer: AvroSchema
     reader: AvroSchema
-    branches: tuple[Branch, ...]
+    branches: tuple[UnionBranch, ...]
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class RecursionStep:
     reader_name: str
 
 
-Step: TypeAlias = LeafStep | EnumStep | ItemStep | RecordStep | UnionStep | RecursionStep
+ResolutionStep: TypeAlias = LeafStep | EnumStep | ItemStep | RecordStep | UnionStep | RecursionStep
 
 
 def resolve(
@@ -126,8 +129,8 @@ def resolve(
     writer_path: str,
     reader_path: str,
     strict: bool = False,
-) -> Step:
-    """How files of *writer*'s schema are read with *reader*'s.
+) -> ResolutionStep:
+    """Resolve how files of *writer*'s schema are read with *reader*'s.
 
     - ``writer_path``, ``reader_path``: names of the schemas for errors, usually of files.
     - ``strict``: accept only schemas of the same types, see the module.
@@ -139,12 +142,12 @@ def resolve(
     return walk.step("", writer.root, reader.root)
 
 
-def identity(schema: ParsedSchema, type_: AvroSchema) -> Step:
-    """How values of a type of *schema* are read as themselves."""
+def identity(schema: ParsedSchema, type_: AvroSchema) -> ResolutionStep:
+    """Return the step that reads values of a type of *schema* as themselves."""
     return _Resolution(schema, schema, ("", ""), strict=True).step("", type_, type_)
 
 
-def same_order(step: Step) -> bool:
+def same_order(step: ResolutionStep) -> bool:
     """Whether fields, branches and symbols of writer and reader are in the same order.
 
     After strict resolution one schema then reads the bytes of the other unchanged.
@@ -183,8 +186,8 @@ class _Resolution:
         # Pairs of records; None while the walk is inside the pair, so that it finds recursion.
         self._records: dict[tuple[str, str], RecordStep | None] = {}
 
-    def step(self, field: str, writer: AvroSchema, reader: AvroSchema) -> Step:
-        """How values of one type are read as another. Raises SchemaMismatchError."""
+    def step(self, field: str, writer: AvroSchema, reader: AvroSchema) -> ResolutionStep:
+        """Resolve how values of one type are read as another. Raises SchemaMismatchError."""
         writer, reader = self._writer.definition(writer), self._reader.definition(reader)
         kinds = kind_of(writer), kind_of(reader)
         if self._strict and _signature(writer) != _signature(reader):
@@ -212,11 +215,11 @@ class _Resolution:
     def _mismatch(
         self, field: str, writer: AvroSchema | None, reader: AvroSchema | None
     ) -> SchemaMismatchError:
-        """The error for two types, None for a field that is missing."""
+        """Return the error for two types, None for a field that is missing."""
         types = (None if type_ is None else describe_type(type_) for type_ in (reader, writer))
         return SchemaMismatchError(*self._paths, field, *types)
 
-    def _record(self, field: str, writer: Any, reader: Any) -> Step:
+    def _record(self, field: str, writer: Any, reader: Any) -> ResolutionStep:
         pair = writer["name"], reader["name"]
         if pair in self._records:
             return self._records[pair] or RecursionStep(*pair)
@@ -251,13 +254,14 @@ class _Resolution:
             raise self._mismatch(prefix + extra["name"], extra["type"], None)
         return tuple(steps)
 
-    def _union(self, field: str, writer: AvroSchema, reader: AvroSchema) -> Step:
+    def _union(self, field: str, writer: AvroSchema, reader: AvroSchema) -> ResolutionStep:
         sources, targets = branches_of(writer), branches_of(reader)
         if self._strict and self._keys(self._writer, sources) != self._keys(self._reader, targets):
             raise self._mismatch(field, writer, reader)
         branches = tuple(self._branch(field, source, targets) for source in sources)
         usable = [sources[i] for i, branch in enumerate(branches) if branch.position is not None]
-        # Null alone in common is no column of values: ["null", "int"] is not ["null", "string"].
+        # If null is the only branch that both unions share, no value can be read, so the unions do
+        # not fit.
         if not usable or (len(sources) > 1 and usable == ["null"] and targets != ["null"]):
             raise self._mismatch(field, writer, reader)
         return UnionStep(writer, reader, branches)
@@ -265,7 +269,7 @@ class _Resolution:
     def _keys(self, schema: ParsedSchema, branches: list[AvroSchema]) -> list[tuple[str, str]]:
         return sorted(branch_key(schema.definition(branch)) for branch in branches)
 
-    def _branch(self, field: str, source: AvroSchema, targets: list[AvroSchema]) -> Branch:
+    def _branch(self, field: str, source: AvroSchema, targets: list[AvroSchema]) -> UnionBranch:
         writer = self._writer.definition(source)
         definitions = [self._reader.definition(target) for target in targets]
         same = [i for i, d in enumerate(definitions) if self._same_branch(writer, d)]
@@ -273,13 +277,13 @@ class _Resolution:
         mismatch = self._mismatch(field, writer, targets if len(targets) > 1 else targets[0])
         for position in same + others:
             try:
-                return Branch(position, self.step(field, source, targets[position]))
+                return UnionBranch(position, self.step(field, source, targets[position]))
             except SchemaMismatchError as error:
                 if position in same:
                     mismatch = error.with_traceback(None)  # it would keep this walk alive
         if self._strict:
             raise mismatch
-        return Branch(None, mismatch)
+        return UnionBranch(None, mismatch)
 
     def _same_branch(self, writer: AvroSchema, reader: AvroSchema) -> bool:
         """Whether two types are the same branch of a union."""
@@ -293,7 +297,7 @@ class _Resolution:
 
 
 def _signature(schema: AvroSchema) -> tuple[Any, ...]:
-    """What must be equal in two types of strict mode, apart from the types they consist of."""
+    """Return what must be equal in two types of strict mode, apart from the types inside them."""
     kind = kind_of(schema)
     details: Any = None
     if kind == "enum":
@@ -336,7 +340,7 @@ _UNITS = ("millis", "micros", "nanos")
 
 
 def finer(first: str, second: str) -> str | None:
-    """The finer of two logical types that count the same thing in different units, else None."""
+    """Return the finer of two logical types that differ only in their unit, else None."""
     family, _, unit = first.rpartition("-")
     other_family, _, other_unit = second.rpartition("-")
     if family != other_family or unit not in _UNITS or other_unit not in _UNITS:

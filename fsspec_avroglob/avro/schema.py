@@ -76,7 +76,7 @@ class ParsedSchema:
         return {field["name"]: field["type"] for field in self.root["fields"]}
 
     def definition(self, schema: AvroSchema) -> AvroSchema:
-        """The definition of a named type if *schema* is its name, else *schema* itself."""
+        """Return the definition of a named type if *schema* is its name, else *schema* itself."""
         return self.names.get(schema, schema) if isinstance(schema, str) else schema
 
 
@@ -106,7 +106,7 @@ def parse_schema(schema: AvroSchema) -> ParsedSchema:
 
 
 def file_schema(path: str, header: ContainerHeader) -> ParsedSchema:
-    """The schema of the file *path*. Raises InvalidSchemaError or NotAvroError with its name."""
+    """Return the schema of the file *path*. Raises InvalidSchemaError or NotAvroError."""
     try:
         return parse_schema(header.schema)
     except (NotAvroError, InvalidSchemaError) as error:
@@ -114,7 +114,7 @@ def file_schema(path: str, header: ContainerHeader) -> ParsedSchema:
 
 
 def children_of(schema: AvroSchema) -> list[AvroSchema]:
-    """The types that a type consists of: branches, field types, items or values."""
+    """Return the types that a type consists of: branches, field types, items or values."""
     match kind_of(schema):
         case "union":
             return list(schema)
@@ -128,7 +128,7 @@ def children_of(schema: AvroSchema) -> list[AvroSchema]:
 
 
 def with_children(schema: AvroSchema, change: Callable[[AvroSchema], AvroSchema]) -> AvroSchema:
-    """A copy of a type in which *change* replaces each type that it consists of."""
+    """Return a copy of a type in which *change* replaces each type that it consists of."""
     match kind_of(schema):
         case "union":
             return [change(branch) for branch in schema]
@@ -143,7 +143,7 @@ def with_children(schema: AvroSchema, change: Callable[[AvroSchema], AvroSchema]
 
 
 def standalone(schema: ParsedSchema, part: AvroSchema) -> AvroSchema:
-    """A type of *schema* as a schema of its own: named types are defined where first used."""
+    """Return a type of *schema* as a schema of its own, with names defined where first used."""
     defined: set[str] = set()
 
     def complete(type_: AvroSchema) -> AvroSchema:
@@ -159,7 +159,7 @@ def standalone(schema: ParsedSchema, part: AvroSchema) -> AvroSchema:
 
 
 def describe_type(schema: AvroSchema) -> str:
-    """A short text for a type in messages: ``[null, long (timestamp-millis)]``, ``record User``."""
+    """Describe a type for messages: ``[null, long (timestamp-millis)]``, ``record User``."""
     if isinstance(schema, str):
         return schema
     if isinstance(schema, list):
@@ -182,25 +182,25 @@ def describe_type(schema: AvroSchema) -> str:
 
 
 def kind_of(schema: AvroSchema) -> str:
-    """The name of a type's kind: ``"union"``, ``"record"``, ``"long"``, or a named type's name."""
+    """Return the kind of a type: ``"union"``, ``"record"``, ``"long"``, or a named type's name."""
     if isinstance(schema, list):
         return "union"
     return str(schema["type"] if isinstance(schema, dict) else schema)
 
 
 def branches_of(schema: AvroSchema) -> list[AvroSchema]:
-    """The branches of a union; any other type is its own only branch."""
+    """Return the branches of a union; any other type is its own only branch."""
     return schema if isinstance(schema, list) else [schema]
 
 
 def branch_key(schema: AvroSchema) -> tuple[str, str]:
-    """What identifies a branch of a union: its kind, and the unqualified name of a named type."""
+    """Return what identifies a branch of a union: its kind, and a named type's unqualified name."""
     kind = kind_of(schema)
     return kind, unqualified(schema["name"]) if kind in NAMED_TYPES else ""
 
 
 def unqualified(name: str) -> str:
-    """A name without its namespace."""
+    """Return a name without its namespace."""
     return name.rpartition(".")[2]
 
 
@@ -218,7 +218,7 @@ class LogicalType(NamedTuple):
 
 
 def logical_type(schema: AvroSchema) -> LogicalType | None:
-    """The logical type of a type, or None.
+    """Return the logical type of a type, or None.
 
     As the specification demands, an unknown or invalid logical type is ignored.
     """
@@ -232,7 +232,7 @@ def logical_type(schema: AvroSchema) -> LogicalType | None:
     if name != "decimal":
         return LogicalType(name)
     precision, scale = schema.get("precision"), schema.get("scale", 0)
-    # So many digits always fit into a two's complement number of *size* bytes.
+    # The most digits that always fit into *size* bytes.
     most = math.inf if kind == "bytes" else math.floor((8 * schema["size"] - 1) * math.log10(2))
     if type(precision) is not int or type(scale) is not int or precision == 0:
         return None
@@ -240,7 +240,7 @@ def logical_type(schema: AvroSchema) -> LogicalType | None:
 
 
 def _without_invalid_logical_types(schema: AvroSchema, depth: int = 0) -> AvroSchema:
-    """The schema without invalid logical types, which fastavro refuses.
+    """Return the schema without invalid logical types, which fastavro refuses.
 
     Raises InvalidSchemaError for types that nest more than MAX_NESTING levels deep.
     """

@@ -7,10 +7,10 @@ gap. If blocks are corrupt, it raises, or skips to the next good block and repor
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, Dropped
+from fsspec_avroglob.avro.codecs import MAX_BLOCK_BYTES
 from fsspec_avroglob.avro.container import (
     SYNC_MARKER_BYTES,
     Block,
@@ -21,7 +21,7 @@ from fsspec_avroglob.avro.container import (
 from fsspec_avroglob.errors import CorruptBlockError
 
 
-class Run(NamedTuple):
+class BlockRun(NamedTuple):
     """Consecutive whole blocks of a file.
 
     - ``data``: their bytes, block headers and sync markers included.
@@ -39,24 +39,24 @@ class Run(NamedTuple):
         return sum(block.value_count for block in self.blocks)
 
     def index_of(self, position: int) -> int | None:
-        """The number in the file of the run's block at *position*."""
+        """Return the number in the file of the run's block at *position*."""
         return None if self.first_index is None else self.first_index + position
 
-    def part(self, start: int, stop: int) -> Run:
-        """The blocks at the positions [start, stop), at least one."""
+    def part(self, start: int, stop: int) -> BlockRun:
+        """Return the blocks at the positions [start, stop), at least one."""
         blocks, base = self.blocks[start:stop], self.blocks[0].offset
         data = self.data[blocks[0].offset - base : blocks[-1].end - base]
-        return Run(data, blocks, self.index_of(start))
+        return BlockRun(data, blocks, self.index_of(start))
 
     def stored(self) -> Iterator[tuple[int, bytes]]:
-        """For each block its number of values and its data as stored."""
+        """Yield the number of values and the stored data of each block."""
         base = self.blocks[0].offset
         for block in self.blocks:
             start = block.data_offset - base
             yield block.value_count, self.data[start : start + block.size_bytes]
 
-    def split(self, stored_bytes: int) -> Iterator[Run]:
-        """The run in parts of about *stored_bytes*, at least one block each."""
+    def split(self, stored_bytes: int) -> Iterator[BlockRun]:
+        """Yield the run in parts of about *stored_bytes*, at least one block each."""
         start = 0
         for stop, block in enumerate(self.blocks, start=1):
             enough = block.end - self.blocks[start].offset >= stored_bytes
@@ -64,20 +64,48 @@ class Run(NamedTuple):
                 yield self.part(start, stop)
                 start = stop
 
-    def within(self, blocks: ByteRange) -> Iterator[Run]:
-        """The blocks that begin in a range of the file, if any, as one run."""
+    def within(self, blocks: ByteRange) -> Iterator[BlockRun]:
+        """Yield the blocks that begin in a range of the file, if any, as one run."""
         inside = [i for i, b in enumerate(self.blocks) if blocks.start <= b.offset < blocks.stop]
         if inside:
             yield self.part(inside[0], inside[-1] + 1)
 
-    def first_values(self, count: int) -> Run:
-        """The blocks that hold the first *count* values."""
+    def first_values(self, count: int) -> BlockRun:
+        """Return the blocks that hold the first *count* values."""
         seen = 0
         for stop, block in enumerate(self.blocks, start=1):
             seen += block.value_count
             if seen >= count:
                 return self.part(0, stop)
         return self
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A part of a file that a reader left out because it is corrupt.
+
+    - ``path``: the file.
+    - ``block_index``: number of blocks before it, None if some of those are corrupt, too.
+    - ``offset``, ``size_bytes``: its position and length in the file, in bytes.
+    - ``reason``: what is wrong with its first block.
+    """
+
+    path: str
+    block_index: int | None
+    offset: int
+    size_bytes: int
+    reason: str
+
+    @property
+    def end(self) -> int:
+        """Offset of the first byte after it."""
+        return self.offset + self.size_bytes
+
+    def __str__(self) -> str:
+        block = "" if self.block_index is None else f" (block {self.block_index})"
+        return (
+            f"{self.path}: {self.size_bytes} bytes at {self.offset}{block} left out: {self.reason}"
+        )
 
 
 class BlockStream:
@@ -114,8 +142,8 @@ class BlockStream:
         # The first bytes of a corrupt part that reaches to _base at least.
         self._corrupt: Dropped | None = None
 
-    def feed(self, data: bytes, *, last: bool) -> Iterator[Run]:
-        """The blocks that become complete with *data*, the next bytes of the file.
+    def feed(self, data: bytes, *, last: bool) -> Iterator[BlockRun]:
+        """Yield the blocks that become complete with *data*, the next bytes of the file.
 
         - ``last``: whether the file ends after *data*.
 
@@ -172,15 +200,15 @@ class BlockStream:
             max_bytes=self._max_block_bytes,
         )
 
-    def _run(self, buffer: bytes, blocks: list[Block]) -> Iterator[Run]:
-        """The blocks as a run, if there are any; the number of the next block is kept."""
+    def _run(self, buffer: bytes, blocks: list[Block]) -> Iterator[BlockRun]:
+        """Yield the blocks as a run, if there are any, and advance the number of the next block."""
         if blocks:
             data = buffer[blocks[0].offset - self._base : blocks[-1].end - self._base]
-            yield Run(data, tuple(blocks), self._index)
+            yield BlockRun(data, tuple(blocks), self._index)
             self._index = None if self._index is None else self._index + len(blocks)
 
     def _next_start(self, buffer: bytes, start: int) -> tuple[int, int | None]:
-        """Where in *buffer* the corrupt part ends that reaches to *start* at least, and None.
+        """Return where in *buffer* the corrupt part that reaches to *start* ends, and None.
 
         It ends after a sync marker that a whole block or the end of the file follows. If *buffer*
         is too short to tell: where to continue, and how many bytes *buffer* must then have.

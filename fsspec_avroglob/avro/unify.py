@@ -28,7 +28,7 @@ from fsspec_avroglob.errors import SchemaMismatchError
 
 
 def union_schema(files: Sequence[tuple[str, ParsedSchema]]) -> ParsedSchema:
-    """The schema with the fields of all files, in the order in which they first appear.
+    """Return the schema with the fields of all files, in the order in which they first appear.
 
     - ``files``: at least one file, each its path and the schema that it was written with.
 
@@ -165,7 +165,7 @@ class _Merge:
 
 
 def _by_name(type_: AvroSchema, renamed: Mapping[str, str]) -> AvroSchema:
-    """A type in which names replace definitions; *renamed* has the names that change."""
+    """Return a type in which names replace definitions; *renamed* has the names that change."""
     name = type_.get("name") if isinstance(type_, dict) else type_
     if isinstance(name, str):
         return renamed.get(name, name)
@@ -173,19 +173,19 @@ def _by_name(type_: AvroSchema, renamed: Mapping[str, str]) -> AvroSchema:
 
 
 def _definition(name: str, schema: Any, renamed: Mapping[str, str]) -> AvroSchema:
-    """The definition of a named type, with names for the types inside it."""
+    """Return the definition of a named type, with names for the types inside it."""
     return {**with_children(schema, lambda child: _by_name(child, renamed)), "name": name}
 
 
 def _optional(field: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    """A field that some file lacks: nullable, with null first because it is the default."""
+    """Make a field that some file lacks nullable, with null first because it is the default."""
     type_ = _by_name(field["type"], renamed)
     branches = [branch for branch in branches_of(type_) if kind_of(branch) != "null"]
     return {**field, "type": ["null", *branches] if branches else "null", "default": None}
 
 
 def _renamed(first: ParsedSchema, second: ParsedSchema) -> dict[str, str]:
-    """For each name of the second schema the first's name of equal unqualified name, or itself."""
+    """Map each name of the second schema to the first's of equal unqualified name, or itself."""
     simple = {unqualified(name): name for name in first.names if name not in second.names}
     renamed = {}
     for name in second.names:
@@ -203,7 +203,7 @@ def _renamed(first: ParsedSchema, second: ParsedSchema) -> dict[str, str]:
 
 
 def _primitives(first: AvroSchema, second: AvroSchema) -> AvroSchema | None:
-    """The primitive type that holds the values of both exactly, or None."""
+    """Return the primitive type that holds the values of both exactly, or None."""
     old, new = logical_type(first), logical_type(second)
     kinds = kind_of(first), kind_of(second)
     if old == new and kinds[0] == kinds[1]:

@@ -10,10 +10,10 @@ from contextlib import aclosing
 import click
 
 from fsspec_avroglob.aio.blocking import blocking
-from fsspec_avroglob.avro.blocks import Dropped, decompress
+from fsspec_avroglob.avro.codecs import decompress
 from fsspec_avroglob.avro.container import ContainerHeader
 from fsspec_avroglob.avro.decode import RunDecoder
-from fsspec_avroglob.avro.stream import Run
+from fsspec_avroglob.avro.stream import BlockRun, Dropped
 from fsspec_avroglob.cli import output
 from fsspec_avroglob.cli.arguments import locations
 from fsspec_avroglob.cli.command import (
@@ -64,7 +64,7 @@ def count(settings: Settings, /, patterns: tuple[str, ...], total: bool, as_json
 async def _counts(files: list[Location], advance: output.Advance) -> list[Counter[str]]:
     """The numbers of records and blocks of each file. Raises for the first corrupt block."""
     counts: list[Counter[str]] = [Counter() for _ in files]
-    claimed = RunDecoder[Run]("", lambda run, _: run, parallel=False, dropped=None)
+    claimed = RunDecoder[BlockRun]("", lambda run, _: run, parallel=False, dropped=None)
     pipeline = Pipeline(
         lambda file: claimed,
         ReadOptions(max_bytes=_AHEAD_BYTES),
@@ -119,7 +119,7 @@ async def _examine(
     """Read files as the readers do; count good blocks and values, list corrupt parts in order."""
     good: Counter[str] = Counter()
     dropped: list[Dropped] = []
-    decoders: dict[int, RunDecoder[Run]] = {}
+    decoders: dict[int, RunDecoder[BlockRun]] = {}
 
     def skip(whole: Dropped) -> None:
         dropped.append(whole)
@@ -155,7 +155,7 @@ async def _examine(
 
 def _verify(
     header: ContainerHeader, max_block_bytes: int, values: bool
-) -> Callable[[Run, int | None], Run]:
+) -> Callable[[BlockRun, int | None], BlockRun]:
     """A function that returns a run if all its blocks can be inflated and, if asked, decoded.
 
     Raises ValueError if no values can be decoded with the file's schema.
@@ -168,7 +168,7 @@ def _verify(
         table = TableSchema.of(header.schema)
         decode = decoder(header, table, "fastavro", max_block_size=max_block_bytes).decode
 
-    def verify(run: Run, _: int | None) -> Run:
+    def verify(run: BlockRun, _: int | None) -> BlockRun:
         for _, data in run.stored():
             decompress(header.codec, data, max_block_bytes)
         if values:

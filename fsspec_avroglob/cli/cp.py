@@ -23,7 +23,7 @@ from fsspec_avroglob.cli.arguments import Info, PathArgument, below
 from fsspec_avroglob.cli.command import Settings, command, json_option
 from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, EXIT_OK, EXIT_REFUSED, fail, no_match
 from fsspec_avroglob.filesystem.atomic import atomic_path
-from fsspec_avroglob.filesystem.download import Targets
+from fsspec_avroglob.filesystem.targets import Targets
 from fsspec_avroglob.glob.explain import counted
 from fsspec_avroglob.glob.magic import literal_directory
 

@@ -34,8 +34,8 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         The options of the instance.
     requests : Requests
         The retry layer, with its window and statistics.
-    memory : ListingCache
-        What listings returned. Requests that write forget what they change.
+    listings : ListingCache
+        Cached listing results. A request that writes removes the paths that it changes.
     """
 
     # s3fs repeats body reads this often. Only our retry layer may retry.
@@ -56,7 +56,7 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         self.requests = Requests(self.config)
         self.batch_size = self.config.batch_size
         self._client_loops: WeakKeyDictionary[Any, asyncio.AbstractEventLoop] = WeakKeyDictionary()
-        self.memory = ListingCache(
+        self.listings = ListingCache(
             expiry_s=self.config.others.get("listings_expiry_time"),
             enabled=self.config.others.get("use_listings_cache", True) and not self.version_aware,
         )
@@ -173,7 +173,7 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         for key in keys:
             path = f"{arguments['Bucket']}/{key}"
             while "/" in path:
-                self.memory.forget(path)
+                self.listings.forget(path)
                 path = path.rpartition("/")[0]
 
     @staticmethod

@@ -84,7 +84,7 @@ def _must_be_alike(
 
 
 class RemarkedBlocks:
-    """The blocks of a file with another sync marker.
+    """The blocks of a file, with its sync marker replaced.
 
     Only markers at the end of a block are replaced: *other* replaces *own*. Data may hold the bytes
     of a marker too, so the blocks before a range are followed first, from the last known one on.

@@ -19,7 +19,7 @@ from typing import Any
 
 from fsspec_avroglob.aio.blocking import BlockingIterator
 from fsspec_avroglob.aio.tasks import gather, ordered
-from fsspec_avroglob.avro.blocks import zstandard
+from fsspec_avroglob.avro.codecs import zstandard
 from fsspec_avroglob.errors import HeaderLinesDifferError
 from fsspec_avroglob.filesystem.joined import RangeReader, Source, Stretch, Tail
 
@@ -145,7 +145,7 @@ class CompressedLines(io.BufferedReader):
     ) -> None:
         self.path = path
         self._settings = (reader, path, sources, codec, csv)
-        stream = _Chunks(partial(_recompressed, reader, sources, codec, csv))
+        stream = _ChunkFile(partial(_recompressed, reader, sources, codec, csv))
         super().__init__(stream, _PIECE_BYTES)
         self.seek(position)
 
@@ -153,7 +153,7 @@ class CompressedLines(io.BufferedReader):
         return CompressedLines, (*self._settings, self.tell())
 
 
-class _Chunks(io.RawIOBase):
+class _ChunkFile(io.RawIOBase):
     """The chunks that a generator yields as a file. ``begin()`` makes the generator."""
 
     def __init__(self, begin: Callable[[], Generator[bytes, None, None]]) -> None:
@@ -275,7 +275,7 @@ def _split_header(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
 
 def _decompressed(source: Source, codec: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield a file decompressed, all of its members. Raises ValueError for a damaged file."""
-    stored = io.BufferedReader(_Chunks(lambda: (piece for piece in pieces)), _PIECE_BYTES)
+    stored = io.BufferedReader(_ChunkFile(lambda: (piece for piece in pieces)), _PIECE_BYTES)
     if codec == "gzip":
         file: Any = gzip.GzipFile(fileobj=stored)
         errors: tuple[type[Exception], ...] = (gzip.BadGzipFile, zlib.error)

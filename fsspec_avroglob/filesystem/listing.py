@@ -209,7 +209,7 @@ class ObjectLists(S3Connection):
             with_directories=bool(delimiter),
             unfiltered=True,
         )
-        since = self.memory.forgotten
+        since = self.listings.forgotten
         matches = self._matches(plan, True, DEFAULT_CALLBACK)
         lister = self._lister(plan, matches.add, detail=True)
         if delimiter:
@@ -217,7 +217,7 @@ class ObjectLists(S3Connection):
         else:
             await lister.run_below(directory, prefix)
         infos = sorted(matches.infos(), key=itemgetter("name"))
-        if delimiter and infos and not prefix and self.memory.forgotten == since:
+        if delimiter and infos and not prefix and self.listings.forgotten == since:
             self.dircache[path] = infos
         return infos
 
@@ -308,7 +308,7 @@ class ObjectLists(S3Connection):
         """As s3fs's. A path that a listing returned costs no request."""
         path = self._strip_protocol(path)
         if not refresh and version_id is None and not self._in_dircache(path):
-            remembered = self.memory.info(path.lstrip("/"))
+            remembered = self.listings.info(path.lstrip("/"))
             if remembered is not None:
                 return remembered
         info: dict[str, Any] = await super()._info(path, bucket, key, refresh, version_id)
@@ -317,7 +317,7 @@ class ObjectLists(S3Connection):
     async def _isdir(self, path: str) -> bool:
         """As s3fs's. A path that a listing returned costs no request."""
         stripped = self._strip_protocol(path).strip("/")
-        remembered = None if self._in_dircache(stripped) else self.memory.is_directory(stripped)
+        remembered = None if self._in_dircache(stripped) else self.listings.is_directory(stripped)
         found: bool = await super()._isdir(path) if remembered is None else remembered
         return found
 
@@ -350,7 +350,7 @@ class ObjectLists(S3Connection):
     def invalidate_cache(self, path: str | None = None) -> None:
         """Forget listings of *path* and its parents, and all results of globs."""
         super().invalidate_cache(path)
-        self.memory.forget()
+        self.listings.forget()
 
     # -- plans, listers and pages --
 
@@ -367,7 +367,7 @@ class ObjectLists(S3Connection):
     ) -> Matches:
         from fsspec_avroglob.glob.results import Matches
 
-        return Matches(plan, self.memory if remembered else None, detail, callback)
+        return Matches(plan, self.listings if remembered else None, detail, callback)
 
     def _plans(self, path: str, maxdepth: int | None, withdirs: bool) -> list[ListingPlan]:
         from fsspec_avroglob.glob.pattern import GlobPattern

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fsspec_avroglob.aio.blocking import sync
-from fsspec_avroglob.avro.container import MAGIC
+from fsspec_avroglob.avro.container import AVRO_MAGIC
 from fsspec_avroglob.errors import CannotJoinError
 from fsspec_avroglob.filesystem.join_avro import avro_stretches
 from fsspec_avroglob.filesystem.join_text import CompressedLines, line_stretches
@@ -67,7 +67,7 @@ async def _stretches(
         return [Tail(sources[0])]
     if format_.kind in ("csv", "lines"):
         return await line_stretches(reader, sources, csv=format_.kind == "csv")
-    if format_.kind == ".avro" or await sources[0].read(reader, 0, len(MAGIC)) == MAGIC:
+    if format_.kind == ".avro" or await sources[0].read(reader, 0, len(AVRO_MAGIC)) == AVRO_MAGIC:
         return await avro_stretches(reader, sources)
     raise _not_joinable(format_, sources[0])
 
@@ -82,7 +82,7 @@ def _not_joinable(format_: _Format, source: Source) -> CannotJoinError:
 
 
 def _common_format(sources: Sequence[Source]) -> _Format:
-    """The format that all names state. Raises CannotJoinError for the first that differs."""
+    """Return the format that all names state. Raises CannotJoinError for the first that differs."""
     first = _format_by_name(sources[0].path)
     for source in sources[1:]:
         if _format_by_name(source.path) != first:

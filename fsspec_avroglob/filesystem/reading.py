@@ -188,7 +188,7 @@ class ObjectReads(S3Connection):
         Raises RefusedKeysError, after the other objects are copied, for keys that cannot become a
         file of their own below *lpath*.
         """
-        from fsspec_avroglob.filesystem.download import Targets
+        from fsspec_avroglob.filesystem.targets import Targets
 
         if isinstance(lpath, list):
             return await super()._get(rpath, lpath, recursive, callback, maxdepth, **kwargs)
@@ -226,7 +226,7 @@ class ObjectReads(S3Connection):
 
     async def _only_files(self, paths: dict[str, str]) -> dict[str, str]:
         """Return the entries of *paths*, by ``bucket/key``, that are not only directories."""
-        from fsspec_avroglob.filesystem.download import with_ancestors
+        from fsspec_avroglob.filesystem.targets import with_ancestors
 
         parents = with_ancestors(path.rpartition("/")[0] for path in paths)
         files = dict(paths)

@@ -59,11 +59,11 @@ def repeatable(
 
     *look_up* sends further requests within an attempt.
     """
-    operation = _OPERATIONS.get(method)
+    recovery = _RECOVERIES.get(method)
     overwrites = method == "put_object" and arguments.get("IfNoneMatch") != "*"
-    if operation is None or overwrites:
+    if recovery is None or overwrites:
         return partial(send, method, **arguments)
-    return operation(send, look_up, method, arguments).attempt
+    return recovery(send, look_up, method, arguments).attempt
 
 
 def response_lost(error: Exception) -> bool:
@@ -72,7 +72,7 @@ def response_lost(error: Exception) -> bool:
 
 
 @dataclass
-class _Operation:
+class _WriteRecovery:
     """A request with its parameters (see :func:`repeatable`)."""
 
     send: Send
@@ -93,7 +93,7 @@ class _Operation:
 
 
 @dataclass
-class Idempotent(_Operation):
+class Idempotent(_WriteRecovery):
     """A request that fails if it is repeated, although its first attempt reached its goal."""
 
     lost: bool = False
@@ -114,7 +114,7 @@ class Idempotent(_Operation):
             raise
 
 
-class MultipartCreation(_Operation):
+class MultipartCreation(_WriteRecovery):
     """CreateMultipartUpload. Only its response says which upload to abort."""
 
     async def attempt(self) -> Any:
@@ -140,7 +140,7 @@ class MultipartCreation(_Operation):
 
 
 @dataclass
-class _ObjectCreation(_Operation):
+class _ObjectCreation(_WriteRecovery):
     """A request that makes an object. After a lost response, look for the object."""
 
     lost: bool = False
@@ -232,7 +232,7 @@ class ExclusivePut(_ObjectCreation):
 
 
 def multipart_etag(parts: Sequence[str]) -> str | None:
-    """Return the ETag of an object of parts with these ETags, None if they are no MD5 sums."""
+    """Return the ETag of an object of parts with these ETags, None if they are not MD5 sums."""
     digests = [_MD5.fullmatch(part) for part in parts]
     if not all(digests):
         return None
@@ -247,7 +247,7 @@ def _has_content_etag(head: Mapping[str, Any]) -> bool:
 
 
 @dataclass
-class Deletion(_Operation):
+class Deletion(_WriteRecovery):
     """DeleteObjects. A response with status 200 may list keys that failed."""
 
     def __post_init__(self) -> None:
@@ -292,7 +292,7 @@ def _identity(item: Mapping[str, Any]) -> tuple[str, str | None]:
     return item["Key"], item.get("VersionId")
 
 
-_OPERATIONS: Mapping[str, type[_Operation]] = {
+_RECOVERIES: Mapping[str, type[_WriteRecovery]] = {
     **dict.fromkeys(Idempotent.already_done, Idempotent),
     "create_multipart_upload": MultipartCreation,
     "complete_multipart_upload": MultipartCompletion,

@@ -9,10 +9,9 @@ from operator import attrgetter
 
 import pyarrow as pa
 
-from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.decode import RunDecoder, Together
 from fsspec_avroglob.avro.engines import decoder
-from fsspec_avroglob.avro.stream import Run
+from fsspec_avroglob.avro.stream import BlockRun, Dropped
 from fsspec_avroglob.readers.layout import TableLayout
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.session import Located, Reading
@@ -96,10 +95,10 @@ class TableReading:
             max_block_size=options.max_block_size,
         )
 
-        def function(run: Run, rows: int | None) -> pa.RecordBatch:
+        def function(run: BlockRun, rows: int | None) -> pa.RecordBatch:
             return decode.decode(run.stored(), rows)
 
-        def several(runs: Sequence[Run]) -> list[pa.RecordBatch]:
+        def several(runs: Sequence[BlockRun]) -> list[pa.RecordBatch]:
             batch = decode.decode(block for run in runs for block in run.stored())
             stops = accumulate(run.value_count for run in runs)
             return [

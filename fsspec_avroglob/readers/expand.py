@@ -14,7 +14,7 @@ from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import on_io_loop
 from fsspec_avroglob.glob.magic import is_glob_pattern, literal_directory
 from fsspec_avroglob.readers.locate import (
-    Source,
+    SourcePath,
     Sources,
     StorageOptions,
     expand,
@@ -67,7 +67,7 @@ def parse_s3_glob_uri(uri: str) -> S3GlobUri:
 
 
 def expand_path(
-    path: Source, storage_options: StorageOptions = None, *, glob: bool = True
+    path: SourcePath, storage_options: StorageOptions = None, *, glob: bool = True
 ) -> list[str]:
     """Return the files that match a glob, sorted, or the one file that *path* names.
 
@@ -95,7 +95,7 @@ def expand_path(
 
 
 async def expand_path_async(
-    path: Source, storage_options: StorageOptions = None, *, glob: bool = True
+    path: SourcePath, storage_options: StorageOptions = None, *, glob: bool = True
 ) -> list[str]:
     """:func:`expand_path` as a coroutine."""
     return await expand_paths_async([path], storage_options, glob=glob)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from fsspec_avroglob.avro.blocks import Dropped
+from fsspec_avroglob.avro.stream import Dropped
 from fsspec_avroglob.readers.options import DtypeBackend
 
 _NULLABLE: dict[pa.DataType, Any] = {
@@ -84,7 +84,7 @@ class FrameBuilder:
 
 def _column(
     field: pa.Field, backend: DtypeBackend | None, symbols: Sequence[str] | None
-) -> _Chunks | _Numbers:
+) -> _ArrowChunks | _Numbers:
     """Choose how to build a column, by its dtype."""
     dtype = dtype_of(field, backend)
     if isinstance(dtype, pandas.Int32Dtype | pandas.Int64Dtype):
@@ -92,7 +92,7 @@ def _column(
     numeric = types.is_floating(field.type) or (types.is_integer(field.type) and not field.nullable)
     if dtype is None and numeric:
         return _Numbers(field.type, masked=False)
-    return _Chunks(field, dtype, None if backend == "pyarrow" else symbols)
+    return _ArrowChunks(field, dtype, None if backend == "pyarrow" else symbols)
 
 
 class _Growing:
@@ -141,7 +141,7 @@ class _Numbers:
         return pandas.arrays.IntegerArray(values, self._mask.taken())
 
 
-class _Chunks:
+class _ArrowChunks:
     """All other types: Arrow arrays, which pyarrow converts at the end."""
 
     def __init__(self, field: pa.Field, dtype: Any, symbols: Sequence[str] | None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fsspec.callbacks import Callback
 
 from fsspec_avroglob.aio.blocking import BlockingIterator, blocking
-from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES
+from fsspec_avroglob.avro.codecs import MAX_BLOCK_BYTES
 from fsspec_avroglob.avro.schema import AvroSchema
 from fsspec_avroglob.errors import UnsupportedTypeError
 from fsspec_avroglob.readers.hive import Filters

@@ -42,13 +42,13 @@ class RemotePath(Protocol):
         ...
 
 
-Source: TypeAlias = str | os.PathLike[str] | RemotePath
+SourcePath: TypeAlias = str | os.PathLike[str] | RemotePath
 """A path, a URL or a glob of either. A leading ``~`` of a local path is the home directory.
 
 The storage options of a ``UPath`` override those of the call.
 """
 
-Sources: TypeAlias = Source | Iterable[Source]
+Sources: TypeAlias = SourcePath | Iterable[SourcePath]
 """One path, URL or glob, or several of them."""
 
 StorageOptions: TypeAlias = Mapping[str, Any] | None
@@ -135,13 +135,13 @@ def source_names(
     return [_text(source) for source in several], storage_options
 
 
-def is_s3_uri(path: Source) -> bool:
+def is_s3_uri(path: SourcePath) -> bool:
     """Whether this package's S3 filesystem serves *path*."""
     return _text(path).startswith(tuple(f"{scheme}://" for scheme in S3_SCHEMES))
 
 
 def filesystem_for(
-    url: Source, storage_options: StorageOptions = None
+    url: SourcePath, storage_options: StorageOptions = None
 ) -> tuple[AbstractFileSystem, str]:
     """Return the filesystem that serves *url*, and the path of *url* in it.
 
@@ -166,13 +166,13 @@ def filesystem_for(
     return found
 
 
-def _is_source(given: object) -> TypeGuard[Source]:
+def _is_source(given: object) -> TypeGuard[SourcePath]:
     if isinstance(given, str | os.PathLike):
         return True
     return hasattr(given, "storage_options") and hasattr(given, "joinpath")
 
 
-def _text(source: Source) -> str:
+def _text(source: SourcePath) -> str:
     return os.fsdecode(source) if isinstance(source, str | os.PathLike) else str(source)
 
 

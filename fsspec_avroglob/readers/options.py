@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from fsspec.callbacks import Callback
 
-from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES
+from fsspec_avroglob.avro.codecs import MAX_BLOCK_BYTES
 from fsspec_avroglob.avro.schema import AvroSchema
 from fsspec_avroglob.readers.hive import Filters
 
@@ -138,7 +138,7 @@ class ReadOptions:
 
 def with_options_documented(reader: F) -> F:
     """Add the descriptions of the options that *reader* has to its docstring, before "Raises"."""
-    if reader.__doc__ and ReadOptions.__doc__:  # not with python -OO
+    if reader.__doc__ and ReadOptions.__doc__:  # python -OO removes docstrings
         described = inspect.cleandoc(ReadOptions.__doc__).partition("----------\n")[2]
         entries = re.split(r"\n(?=\w+ : )", described)
         parameters = inspect.signature(reader).parameters

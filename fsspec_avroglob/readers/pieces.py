@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import collect
-from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.container import (
     SYNC_MARKER_BYTES,
     ByteRange,
@@ -19,7 +18,7 @@ from fsspec_avroglob.avro.container import (
     blocks_in_range,
     split_ranges,
 )
-from fsspec_avroglob.avro.stream import BlockStream, Run
+from fsspec_avroglob.avro.stream import BlockRun, BlockStream, Dropped
 from fsspec_avroglob.errors import AvroDecodeError, CorruptBlockError
 from fsspec_avroglob.readers.batches import TableReading
 from fsspec_avroglob.readers.hive import Partition
@@ -135,11 +134,11 @@ def read_piece(
 ) -> pa.Table:
     """Read one piece as a table with the schema ``layout.arrow``.
 
-    *errors* receives what ``ignore_errors`` skips. A part of a file is read alone. Only if it is
-    corrupt, or its data contains the sync marker, the file is read from its header on, so that
-    pieces equal the whole file. (With ``ignore_errors`` pieces may hold more rows: a corrupt block
-    length hides the following blocks from a reader of the whole file, but not from one that starts
-    at one of them.)
+    *errors* receives what ``ignore_errors`` skips. A part of a file is read alone. If the part
+    is corrupt, or its data contains the sync marker, the file is read from its header. The pieces
+    then equal the whole file. With ``ignore_errors`` pieces may hold more rows: a corrupt block
+    length hides the next blocks from a reader of the whole file. A reader that starts at one of
+    those blocks finds them.
 
     Raises FileNotFoundError, FileExpired for a file that changed since it was resolved, and
     AvroDecodeError for corrupt data.
@@ -173,7 +172,7 @@ async def _range_batches(
     """Decode the blocks that start in a range of *file*."""
     max_block_bytes, dropped = reading.reading.options.max_block_size, reading.reading.dropped
 
-    def decoded(runs: Sequence[Run]) -> list[pa.RecordBatch]:
+    def decoded(runs: Sequence[BlockRun]) -> list[pa.RecordBatch]:
         decode = reading.decoding(file)
         parts = (part for run in runs for part in run.split(CHUNK_BYTES))
         return [
@@ -194,7 +193,7 @@ async def _range_batches(
     return await asyncio.to_thread(decoded, runs)
 
 
-async def _range_runs(file: OpenedFile, blocks: ByteRange, max_block_bytes: int) -> list[Run]:
+async def _range_runs(file: OpenedFile, blocks: ByteRange, max_block_bytes: int) -> list[BlockRun]:
     """Read the blocks that start in a range of *file*, without the bytes before the range.
 
     Raises CorruptBlockError if these bytes are needed to find the blocks.
@@ -223,12 +222,12 @@ async def _range_runs(file: OpenedFile, blocks: ByteRange, max_block_bytes: int)
     if not found:
         return []
     run = data[found[0].offset - base : found[-1].end - base]
-    return [Run(run, tuple(found), None if first is None else 0)]
+    return [BlockRun(run, tuple(found), None if first is None else 0)]
 
 
 async def _followed_runs(
     file: OpenedFile, blocks: ByteRange, dropped: list[Dropped] | None, max_block_bytes: int
-) -> list[Run]:
+) -> list[BlockRun]:
     """Read the blocks that start in a range of *file* by parsing all blocks before them.
 
     *dropped* receives what is skipped in the range; None raises CorruptBlockError.
@@ -244,7 +243,7 @@ async def _followed_runs(
         dropped=lost,
         max_block_bytes=max_block_bytes,
     )
-    found: list[Run] = []
+    found: list[BlockRun] = []
     followed = at
     while followed < blocks.stop:
         stop = min(at + _CONCURRENT_READS * CHUNK_BYTES, source.size or 0)

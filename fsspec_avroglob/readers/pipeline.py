@@ -13,9 +13,8 @@ from contextlib import aclosing, suppress
 from typing import Generic, NamedTuple, TypeVar
 
 from fsspec_avroglob.aio.tasks import Budget, ordered, usable_cpus
-from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.decode import RunDecoder
-from fsspec_avroglob.avro.stream import BlockStream, Run
+from fsspec_avroglob.avro.stream import BlockRun, BlockStream, Dropped
 from fsspec_avroglob.readers.locate import read_part
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.sources import OpenedFile
@@ -114,7 +113,7 @@ class Chunk(NamedTuple):
 
 class _Job(NamedTuple, Generic[R]):
     file: OpenedFile
-    run: Run
+    run: BlockRun
     rows: int | None
     decode: RunDecoder[R]
 
@@ -246,7 +245,7 @@ class Pipeline(Generic[R]):
             max_block_bytes=self._max_block_bytes,
         )
 
-    def _split(self, file: OpenedFile, run: Run, decode: RunDecoder[R]) -> list[_Job[R]]:
+    def _split(self, file: OpenedFile, run: BlockRun, decode: RunDecoder[R]) -> list[_Job[R]]:
         """Split a run into jobs of about equal size, up to the last row that is needed."""
         rows = None
         if self._counts_rows:

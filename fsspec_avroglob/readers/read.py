@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from fsspec.callbacks import Callback
 
 from fsspec_avroglob.aio.blocking import BlockingIterator, blocking
-from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, Dropped
+from fsspec_avroglob.avro.codecs import MAX_BLOCK_BYTES
 from fsspec_avroglob.avro.schema import AvroSchema
+from fsspec_avroglob.avro.stream import Dropped
 from fsspec_avroglob.readers.hive import Filters
 from fsspec_avroglob.readers.locate import Sources, StorageOptions
 from fsspec_avroglob.readers.options import (

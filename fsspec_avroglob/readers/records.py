@@ -6,11 +6,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.columns import chosen_columns
 from fsspec_avroglob.avro.decode import RunDecoder, record_function
 from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, parse_schema, standalone
-from fsspec_avroglob.avro.stream import Run
+from fsspec_avroglob.avro.stream import BlockRun, Dropped
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.session import Located, Reading
 from fsspec_avroglob.readers.sources import OpenedFile, SchemaFit
@@ -34,7 +33,7 @@ class RecordReading:
                 raise ValueError(text)
             self._names = list(chosen_columns(columns, list(fit.table.fields)))
         self._reader = fit.table if self._names is None else _projected(fit.table, self._names)
-        self._functions: dict[tuple[str, str], Callable[[Run, int | None], list[Any]]] = {}
+        self._functions: dict[tuple[str, str], Callable[[BlockRun, int | None], list[Any]]] = {}
 
     @classmethod
     async def open(cls, located: Located, options: ReadOptions) -> RecordReading:

@@ -10,10 +10,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.container import HEAD_BYTES
 from fsspec_avroglob.avro.decode import RunDecoder, Together
-from fsspec_avroglob.avro.stream import Run
+from fsspec_avroglob.avro.stream import BlockRun, Dropped
 from fsspec_avroglob.errors import AvroDecodeError, CorruptBlockError
 from fsspec_avroglob.readers.hive import Partition, partition_of
 from fsspec_avroglob.readers.locate import Location, Sources, StorageOptions, locate
@@ -25,7 +24,7 @@ from fsspec_avroglob.readers.sources import (
     OpenedFile,
     ResolvedSources,
     SchemaFit,
-    each,
+    as_async,
     find_files,
     open_files,
     open_table,
@@ -110,7 +109,7 @@ class Reading:
             errors += located.resolved.skipped
             locations, fit = located.locations, SchemaFit.of_resolved(located.resolved)
             numbered = enumerate(zip(located.resolved.files, locations, strict=True))
-            opened = each([OpenedFile(*pair, number) for number, pair in numbered])
+            opened = as_async([OpenedFile(*pair, number) for number, pair in numbered])
         else:
             locations = await find_files(
                 located.locations, glob=options.glob, filters=options.filters
@@ -127,7 +126,7 @@ class Reading:
             )
             fit, opened = await open_table(files, options.schema, skip)
             if check_first:
-                opened = each(await opened_files(opened))
+                opened = as_async(await opened_files(opened))
         partitions = [partition_of(location.path) for location in locations]
         progress = Progress(options.progress, [location.size for location in locations])
         return cls(options, opened, partitions, errors, demand, progress), fit
@@ -137,7 +136,7 @@ class Reading:
         """Make a reading of opened files that fit the table."""
         progress = Progress(options.progress, [file.source.size for file in files])
         partitions = [partition_of(file.location.path) for file in files]
-        return cls(options, each(files), partitions, [], Demand(options), progress)
+        return cls(options, as_async(files), partitions, [], Demand(options), progress)
 
     @property
     def dropped(self) -> list[Dropped] | None:
@@ -177,7 +176,7 @@ class Reading:
     def decoder(
         self,
         file: OpenedFile,
-        function: Callable[[Run, int | None], R],
+        function: Callable[[BlockRun, int | None], R],
         *,
         parallel: bool,
         several: Together[R] | None = None,

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import on_io_loop, ordered
-from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.container import HEAD_BYTES, ContainerHeader, header_of
 from fsspec_avroglob.avro.resolution import RecordStep, resolve, same_order
 from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, file_schema, parse_schema
+from fsspec_avroglob.avro.stream import Dropped
 from fsspec_avroglob.avro.unify import union_schema
 from fsspec_avroglob.errors import InvalidSchemaError, NotAvroError
 from fsspec_avroglob.readers.hive import Filters, Partition, PartitionFilter, partition_of
@@ -230,7 +230,7 @@ async def open_files(
             return error
 
     shared: dict[str, ContainerHeader] = {}
-    async with aclosing(ordered(each(enumerate(files)), head, ahead)) as heads:
+    async with aclosing(ordered(as_async(enumerate(files)), head, ahead)) as heads:
         async for (number, location), opened in heads:
             if isinstance(opened, NotAvroError):
                 if skipped is None:
@@ -247,8 +247,8 @@ async def open_files(
             yield OpenedFile(replace(opened, header=header), location, number)
 
 
-async def each(items: Iterable[T]) -> AsyncGenerator[T, None]:
-    """Yield the items."""
+async def as_async(items: Iterable[T]) -> AsyncGenerator[T, None]:
+    """Turn an iterable into an async generator."""
     for item in items:
         yield item
 

@@ -14,7 +14,7 @@ from functools import partial, wraps
 from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from fsspec_avroglob.aio.tasks import on_io_loop
-from fsspec_avroglob.avro.blocks import Dropped
+from fsspec_avroglob.avro.stream import Dropped
 from fsspec_avroglob.readers.locate import Sources, StorageOptions
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.sources import ResolvedSources
@@ -29,7 +29,7 @@ Job: TypeAlias = Callable[[], Coroutine[Any, Any, T]]
 Prepare: TypeAlias = Callable[[Urls, StorageOptions, ReadOptions], Job[T]]
 
 
-class _Reading(Protocol[T]):
+class _ListReading(Protocol[T]):
     @property
     def errors(self) -> list[Dropped]: ...
 
@@ -45,7 +45,7 @@ class AsyncItems(AsyncIterator[T], Generic[T]):
         What ``ignore_errors`` has skipped so far.
     """
 
-    def __init__(self, prepare: Callable[[], Job[_Reading[T]]]) -> None:
+    def __init__(self, prepare: Callable[[], Job[_ListReading[T]]]) -> None:
         self.errors: list[Dropped] = []
         self._prepare = prepare
         self._lists: AsyncGenerator[list[T], None] | None = None

@@ -26,7 +26,7 @@ from fsspec_avroglob.avro.schema import AvroSchema, parse_schema
 from fsspec_avroglob.errors import NotWritableError
 from fsspec_avroglob.filesystem.atomic import atomic_path
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
-from fsspec_avroglob.readers.locate import Source, StorageOptions, filesystem_for, source_names
+from fsspec_avroglob.readers.locate import SourcePath, StorageOptions, filesystem_for, source_names
 
 CODECS = ("null", "deflate", "snappy", "bzip2", "xz", "zstandard")
 """What ``codec`` may be."""
@@ -41,7 +41,7 @@ _PUT_BYTES = 16 << 20
 
 def write_avro(
     data: Any,
-    url: Source,
+    url: SourcePath,
     schema: AvroSchema | None = None,
     codec: str = "snappy",
     max_rows_per_file: int | None = None,
@@ -90,7 +90,7 @@ def write_avro(
 
 async def write_avro_async(
     data: Any,
-    url: Source,
+    url: SourcePath,
     schema: AvroSchema | None = None,
     codec: str = "snappy",
     max_rows_per_file: int | None = None,
@@ -119,7 +119,7 @@ class _EndedError(Exception):
 
 def _write(
     data: Any,
-    url: Source,
+    url: SourcePath,
     schema: AvroSchema | None,
     codec: str,
     max_rows_per_file: int | None,

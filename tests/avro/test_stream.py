@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.container import Block, encode_long, parse_header, walk_blocks
-from fsspec_avroglob.avro.stream import BlockStream, Run
+from fsspec_avroglob.avro.stream import BlockRun, BlockStream, Dropped
 from fsspec_avroglob.errors import CorruptBlockError
 from tests.support.avro_data import SYNC_MARKER, block, user_file, users
 
@@ -29,7 +29,7 @@ def feed(
     dropped: list[Dropped] | None = None,
     known_size: bool = True,
     max_block_bytes: int = 1 << 20,
-) -> list[Run]:
+) -> list[BlockRun]:
     size = START + len(body) if known_size else None
     stream = BlockStream(
         "x", SYNC_MARKER, START, size, dropped=dropped, max_block_bytes=max_block_bytes
@@ -293,3 +293,9 @@ def test_every_byte_is_kept_or_reported(
     untouched = list(walk_blocks(b"".join(map(block, contents)), SYNC_MARKER, base=100))
     if not changes:
         assert blocks == untouched
+
+
+def test_report_pickles() -> None:
+    report = Dropped("f", None, 1, 2, "why")
+
+    assert pickle.loads(pickle.dumps(report)) == report

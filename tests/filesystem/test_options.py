@@ -214,7 +214,7 @@ def test_copy_has_same_config(
     assert type(copied) is AvroGlobFileSystem
     assert copied.config == fs.config
     assert copied.retry_policy == RetryPolicy.from_value(retry)
-    assert not copied.memory.enabled
+    assert not copied.listings.enabled
 
 
 def test_pickled_copy_is_equal(endpoint: Endpoint) -> None:

@@ -325,4 +325,4 @@ def test_cache_can_be_off(
     fs.info(f"{bucket}/key", refresh=bool(options.get("version_aware")))
 
     assert proxy.count("HeadObject") == 1
-    assert len(fs.memory) == 0
+    assert len(fs.listings) == 0

@@ -72,7 +72,7 @@ def test_filesystem_imports_lazily() -> None:
     before = modules_after("import s3fs")
     loaded = modules_after("import fsspec_avroglob.filesystem.core") - before
     from_elsewhere = {name for name in loaded if not name.startswith("fsspec_avroglob")}
-    needed_later = "filesystem.recovery", "filesystem.download", "glob.lister", "s3.page"
+    needed_later = "filesystem.recovery", "filesystem.targets", "glob.lister", "s3.page"
 
     assert not from_elsewhere
     assert not loaded & {f"fsspec_avroglob.{name}" for name in needed_later}

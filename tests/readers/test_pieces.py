@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fsspec_avroglob.avro.blocks import Dropped
 from fsspec_avroglob.avro.container import parse_header
+from fsspec_avroglob.avro.stream import Dropped
 from fsspec_avroglob.errors import AvroDecodeError
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.pieces import Piece, layout_of, pieces, read_piece

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fsspec_avroglob.avro.decode import RunDecoder, Together
-from fsspec_avroglob.avro.stream import Run
+from fsspec_avroglob.avro.stream import BlockRun
 from fsspec_avroglob.errors import AvroDecodeError
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.session import Located, Reading
@@ -43,12 +43,12 @@ class Counting:
             async for file, count in results:
                 self.found.append((Path(file.source.path).stem, count))
 
-    def _single(self, run: Run, rows: int | None) -> int:
+    def _single(self, run: BlockRun, rows: int | None) -> int:
         self.calls.append(1)
         self.sizes.append(len(run.data))
         return run.value_count
 
-    def _several(self, runs: Sequence[Run]) -> list[int]:
+    def _several(self, runs: Sequence[BlockRun]) -> list[int]:
         self.calls.append(len(runs))
         self.sizes.append(sum(len(run.data) for run in runs))
         if self._fails:

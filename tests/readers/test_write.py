@@ -47,7 +47,7 @@ if TYPE_CHECKING:
             pa.table({"x": pa.array([[("k", 1), ("k", 2)]], pa.map_(pa.string(), pa.int8()))}),
             "a key twice",
         ),
-        (pa.table([[1], [2]], names=["x", "x"]), "two of this name"),
+        (pa.table([[1], [2]], names=["x", "x"]), "two columns have this name"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -19,7 +19,7 @@ class RawEngine(Protocol):
     parallel: bool
 
     def decode(self, blocks: Sequence[tuple[int, bytes]]) -> Iterator[pa.StructArray]:
-        """The records of *blocks* in order, as struct arrays that have at least the columns.
+        """Yield the records of *blocks* in order, as struct arrays that have at least the columns.
 
         - ``blocks``: for each block how many records it claims to hold, and its decompressed data.
 

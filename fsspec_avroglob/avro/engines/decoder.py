@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from fsspec_avroglob.avro.arrow import VALUE_COLUMN, TableSchema
-from fsspec_avroglob.avro.blocks import MAX_BLOCK_BYTES, decompress
+from fsspec_avroglob.avro.codecs import MAX_BLOCK_BYTES, decompress
 from fsspec_avroglob.avro.container import ContainerHeader
 from fsspec_avroglob.avro.convert import compile_step
 from fsspec_avroglob.avro.engines.base import RawEngine
@@ -89,7 +89,7 @@ def decoder(
     *,
     max_block_size: int = MAX_BLOCK_BYTES,
 ) -> Decoder:
-    """The decoder of a file's blocks into a table.
+    """Return the decoder of a file's blocks into a table.
 
     - ``header``: of the file; its schema is resolved with the table's.
     - ``engine``: ``"polars-avro"``, ``"fastavro"``, or ``"auto"``: polars-avro if it is installed
@@ -154,10 +154,10 @@ def _columnar(writer: ParsedSchema, schema: Any, conversion: Conversion) -> RawE
 
 
 def _conversion(writer: ParsedSchema, table: TableSchema) -> Conversion:
-    """How a struct of the writer's columns becomes a struct of the table's."""
+    """Return a function that turns a struct of the writer's columns into one of the table's."""
     reader = table.parsed
     target = pa.struct(list(table.arrow))
     step = resolve(writer, reader, writer_path="the file", reader_path="the reader schema")
-    if not reader.is_record:  # a value that is no record is the only column of its table
+    if not reader.is_record:  # a value that is not a record is the only column of its table
         step = RecordStep((FieldStep(VALUE_COLUMN, reader.root, 0, step),))
     return compile_step(step, reader, reader.root, target)

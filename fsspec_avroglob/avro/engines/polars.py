@@ -77,14 +77,14 @@ class PolarsAvroEngine:
             columns = [pa.array(column) for column in batch.columns]
             return pa.RecordBatch.from_arrays(columns, schema=pa.schema(batch.schema))
         except BaseException as error:
-            # A panic of the native module is no Exception.
+            # A panic of the native module is not an Exception.
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
                 raise BlockDecodeError(str(error) or type(error).__name__) from error
             raise
 
 
 def _sentinel(schema: Any, preferred: Sequence[str]) -> tuple[str, bytes]:
-    """The column that marks the sentinel, one of *preferred* if possible, and the sentinel.
+    """Return the column that marks the sentinel, one of *preferred* if possible, and the sentinel.
 
     Raises EngineNotAbleError for a schema in which no column has enough different values.
     """
@@ -109,7 +109,7 @@ class _Encoder:
         self._named = named
 
     def value(self, type_: Any, random: bool) -> bytes:
-        """A value of a type, random if possible; an array that is not random is empty."""
+        """Return a value of a type, random if possible; an array that is not random is empty."""
         type_ = self._named.get(type_, type_) if isinstance(type_, str) else type_
         match type_:
             case list():
@@ -147,7 +147,7 @@ class _Encoder:
 
 @cache
 def _native_source() -> Any:
-    """The native module's reader. Raises EngineNotAbleError if polars-avro is not installed."""
+    """Import the native reader. Raises EngineNotAbleError if polars-avro is not installed."""
     try:
         from polars_avro._avro_rs import AvroSource
     except ImportError as error:

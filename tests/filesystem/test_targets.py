@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fsspec_avroglob.errors import RefusedKeysError
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
-from fsspec_avroglob.filesystem.download import Targets, folds_case, may_collide_on_case
+from fsspec_avroglob.filesystem.targets import Targets, folds_case, may_collide_on_case
 from tests.conftest import MakeFs, PutObjects
 
 LONG = "n" * 255

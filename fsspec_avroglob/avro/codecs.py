@@ -1,4 +1,4 @@
-"""The data of blocks: decompressed within bounds.
+"""Codecs: the data of blocks, decompressed within bounds.
 
 Follows "Required Codecs" and "Optional Codecs" of the Apache Avro 1.12 specification. A block
 states its stored size but not its decompressed size, so a few kilobytes may ask for gigabytes. No
@@ -12,7 +12,6 @@ import lzma
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from fsspec_avroglob.errors import BlockTooLargeError, CodecError
@@ -27,7 +26,7 @@ _XZ_MEMORY_BYTES = 256 << 20
 
 
 def decompress(codec: str, data: bytes, max_bytes: int = MAX_BLOCK_BYTES) -> bytes:
-    """The decompressed data of a block.
+    """Return the decompressed data of a block.
 
     - ``codec``: a name from the specification: null, deflate, bzip2, snappy, xz or zstandard.
     - ``data``: as stored, for snappy including the checksum at the end.
@@ -71,7 +70,7 @@ def _decompress_streams(codec: str, data: bytes, max_bytes: int) -> Iterator[byt
 
 
 def _codec(name: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
-    """What makes a decompressor for a codec, and the exceptions that the decompressor raises."""
+    """Return a function that makes a decompressor, and the exceptions that it raises."""
     match name:
         case "deflate":
             # A negative window size selects a raw stream, without zlib's header and checksum.
@@ -87,7 +86,7 @@ def _codec(name: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
 
 
 def zstandard() -> Any:
-    """The module ``zstd`` of Python 3.14, or its backport. Raises CodecError if neither exists."""
+    """Import ``zstd`` of Python 3.14, or its backport. Raises CodecError if neither exists."""
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
@@ -122,31 +121,3 @@ def _decompress_snappy(data: bytes, max_bytes: int) -> bytes:
     if zlib.crc32(decompressed) != int.from_bytes(checksum, "big"):
         raise CodecError("its data does not match the checksum that follows")
     return decompressed
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """A part of a file that a reader left out because it is corrupt.
-
-    - ``path``: the file.
-    - ``block_index``: number of blocks before it, None if some of those are corrupt, too.
-    - ``offset``, ``size_bytes``: its position and length in the file, in bytes.
-    - ``reason``: what is wrong with its first block.
-    """
-
-    path: str
-    block_index: int | None
-    offset: int
-    size_bytes: int
-    reason: str
-
-    @property
-    def end(self) -> int:
-        """Offset of the first byte after it."""
-        return self.offset + self.size_bytes
-
-    def __str__(self) -> str:
-        block = "" if self.block_index is None else f" (block {self.block_index})"
-        return (
-            f"{self.path}: {self.size_bytes} bytes at {self.offset}{block} left out: {self.reason}"
-        )
