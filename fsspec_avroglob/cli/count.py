@@ -108,7 +108,7 @@ def check(
     output.print_rows(rows, as_json)
     amounts = [(len(files), "file"), (good["block"], "good block"), (good["value"], "value")]
     summary = ", ".join(counted(number, noun) for number, noun in amounts)
-    summary += f"; {counted(len(rows), 'corrupt place')}"
+    summary += f"; {counted(len(rows), 'corrupt part')}"
     print(summary, file=sys.stderr)
     return EXIT_FOUND if rows else EXIT_OK
 

@@ -22,7 +22,7 @@ EXIT_BROKEN_PIPE = 141
 
 _WRONG_VALUES = (boto.ProfileNotFound, boto.InvalidRegionError, boto.ParamValidationError)
 _CLIENT_ERRORS = (boto.BotoCoreError, boto.ClientError, aiohttp.ClientError)
-# The advice in an error's notes speaks of storage options.
+# Notes name storage options; this line names the matching command-line options.
 _OPTIONS = (
     "Storage options on the command line: --endpoint-url, --profile, --region, --no-sign-request, "
     "--max-retries, and -o NAME=VALUE for any other."
@@ -30,7 +30,7 @@ _OPTIONS = (
 
 
 def no_match(*patterns: str) -> str:
-    """The message that nothing matches; a local path may be a key without its ``s3://``."""
+    """Return the message for patterns without a match; a local path may lack its ``s3://``."""
     local = "" if any("://" in one for one in patterns) else " here; on S3 it is s3://bucket/key"
     return f"nothing matches {' '.join(patterns)}{local}"
 

@@ -41,7 +41,7 @@ def ls(settings: Settings, /, patterns: tuple[str, ...], **form: bool) -> int:
     """List the files and directories that match each PATTERN, sorted.
 
     A directory's path ends with a slash. A PATTERN without wildcards that names a directory lists
-    its content. Into a pipe goes one plain path a line.
+    its content. In a pipe, prints one plain path per line.
     """
     code = EXIT_OK
     for pattern in patterns:
@@ -79,7 +79,7 @@ def find(
 ) -> int:
     """List all files below each PATTERN, sorted.
 
-    Directories that --name and --max-depth exclude are not listed.
+    Directories deeper than --max-depth are not listed.
     """
     if "/" in name:
         raise click.UsageError("--name takes no slash; put directories into PATTERN")

@@ -64,7 +64,7 @@ class Area:
     level_only: bool = False
 
     def count(self, keys: Sequence[str]) -> int:
-        """How many of the sorted *keys* are not after the area."""
+        """Return how many of the sorted *keys* are at most *until*."""
         return len(keys) if self.until is None else bisect_right(keys, self.until)
 
     def start(self, first: str) -> str | None:
@@ -153,7 +153,7 @@ class Fetcher:
                 raise self.fault(prefix, "lists keys again that it listed or had to leave out")
 
     def fault(self, prefix: str, what: str) -> OSError:
-        """The error for a server that does *what* the S3 API rules out."""
+        """Return the error for a server that violates the S3 API by *what* it does."""
         return OSError(
             errno.EIO,
             f"cannot list {self.plan.bucket}/{prefix}: the server {what}, against the S3 API",

@@ -61,7 +61,7 @@ class Lister:
         self._allowance = Allowance(max(map(len, plan.branches)))
 
     async def run(self) -> None:
-        """List until everything is found. Raises what the first request that failed raised.
+        """List until everything is found. Raises the first failure.
 
         A FileNotFoundError names the bucket: only a bucket that does not exist causes one.
         """
@@ -82,7 +82,7 @@ class Lister:
         await self._walk(Match, area)
 
     async def run_below(self, directory: str, prefix: str = "") -> None:
-        """List everything below a directory that starts with *prefix*."""
+        """List all keys that start with *directory* followed by *prefix*."""
         await self._scan(Flat, Area(directory, self.plan.root, directory + prefix))
 
     async def _explore(

@@ -128,7 +128,7 @@ def sample(keys: Sequence[str]) -> list[str]:
 class Part:
     """A part (position, until] of a range that one worker lists.
 
-    fresh: whether it was divided off and nothing was read in it yet. stride: the length of a page
+    fresh: whether it was split off and no page of it was read yet. stride: the length of a page
     in key space; 0 prevents the part from being divided.
     """
 
@@ -139,7 +139,7 @@ class Part:
 
 
 @dataclass
-class Partition:
+class RangePartition:
     """Shares a range of keys that start with *base* among at most *concurrency* workers.
 
     work: lists a part page by page. For each page it calls :meth:`advance` or :meth:`end`, or sets
@@ -150,7 +150,7 @@ class Partition:
 
     base: str
     concurrency: int
-    work: Callable[[Partition, Part], Awaitable[None]]
+    work: Callable[[RangePartition, Part], Awaitable[None]]
     place: Callable[[str], str] = str
     _parts: list[Part] = field(default_factory=list)
     _pages: int = 0
@@ -159,7 +159,7 @@ class Partition:
     _reach: int = FIRST_REACH
 
     async def run(self, after: str | None, until: str | None) -> None:
-        """List (*after*, *until*]. Raises what the first worker that failed raised."""
+        """List (*after*, *until*]. Raises the first failure."""
         self._space = KeySpace(self.base)
         async with task_group() as self._group:
             self._start(Part(after, until))

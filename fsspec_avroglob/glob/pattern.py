@@ -115,7 +115,7 @@ class Segment:
 
     @cached_property
     def stems(self) -> tuple[str, ...]:
-        """Sorted, disjoint prefixes, one of which every matching name has."""
+        """Sorted prefixes; every matching name starts with exactly one of them."""
         return ("",) if self.recursive else disjoint_prefixes(stems(self.tokens))
 
     @cached_property

@@ -65,9 +65,8 @@ class Matches:
         if page is not None and (names := page.paths(bucket, indices)):
             if self._detail or self._cache is not None:
                 page, indices = page.thinned(indices)
-            self.batches.append(
-                Batch(names, False, page.columns if self._detail else None, indices)
-            )
+            columns = page.columns if self._detail else None
+            self.batches.append(Batch(names, False, columns, indices))
             if self._cache is not None:
                 self._cache.add_files(
                     bucket,

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fsspec_avroglob.glob.fetch import Area, Fetcher, directories_of
-from fsspec_avroglob.glob.partition import Part, Partition
+from fsspec_avroglob.glob.partition import Part, RangePartition
 from fsspec_avroglob.glob.plan import Descend, Flat, ListingPlan, State, Step
 from fsspec_avroglob.s3.page import Page
 
@@ -59,7 +59,7 @@ class Allowance:
 class Scan:
     """Lists the keys of an area in order; several workers share a long area.
 
-    step: the step whose cost the requests are added to. walk: lists an area with a delimiter.
+    step: the step that the requests are charged to. walk: lists an area with a delimiter.
     """
 
     fetcher: Fetcher
@@ -69,13 +69,13 @@ class Scan:
     walk: Callable[[Area], Awaitable[None]]
 
     async def run(self) -> None:
-        """Find every match in the area. Raises what the first request that failed raised."""
+        """Find every match in the area. Raises the first failure."""
         area, fetcher = self.area, self.fetcher
         start = area.start(fetcher.plan.first(area.state, area.directory))
-        partition = Partition(area.base, fetcher.concurrency, self._work)
+        partition = RangePartition(area.base, fetcher.concurrency, self._work)
         await partition.run(start, area.until)
 
-    async def _work(self, partition: Partition, part: Part) -> None:
+    async def _work(self, partition: RangePartition, part: Part) -> None:
         fetcher, area = self.fetcher, self.area
         paid, previous = False, (part.position if part.fresh else area.after) or ""
         while True:

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from fsspec_avroglob.aio.tasks import task_group
 from fsspec_avroglob.glob.fetch import REPEATED_TOKEN, Area, Fetcher
-from fsspec_avroglob.glob.partition import Part, Partition
+from fsspec_avroglob.glob.partition import Part, RangePartition
 from fsspec_avroglob.glob.plan import LAST, Level, ListingPlan, State, Step, before
 from fsspec_avroglob.glob.scan import Allowance
 from fsspec_avroglob.s3.page import Page
@@ -19,7 +19,7 @@ AFTER_SLASH = chr(ord("/") + 1)
 """A name with this appended sorts after everything in the directory of that name."""
 
 SHARED_FROM = 1.5
-"""Targets that a page answers for, on average, from which on neighbours share pages."""
+"""Share pages once one covers at least this many targets on average."""
 
 
 Explore: TypeAlias = Callable[[str, State, str | None, str | None], Awaitable[None]]
@@ -62,7 +62,7 @@ class LevelListing:
         # A file or a subdirectory of the level matches the first segment of a tail.
         self._heads = tuple(tail[:1] for tail in area.state)
         start = area.start(fetcher.plan.first(self._heads, area.directory))
-        partition = Partition(area.base, fetcher.concurrency, self._work, self._between_names)
+        partition = RangePartition(area.base, fetcher.concurrency, self._work, self._between_names)
         await partition.run(start, area.until)
         if after is None or area.level_only:
             return sorted(self._targets)
@@ -74,7 +74,7 @@ class LevelListing:
                 left.insert(0, target._replace(after=bound))
         return left
 
-    async def _work(self, partition: Partition, part: Part) -> None:
+    async def _work(self, partition: RangePartition, part: Part) -> None:
         area, fetcher = self.area, self.fetcher
         token: str | None = None
         tokens: set[str] = set()
@@ -128,7 +128,7 @@ class LevelListing:
             await fetcher.emit_directories([area.directory])
 
     def _between_names(self, key: str) -> str:
-        """A key near *key* that lies in no subdirectory.
+        """*key*, or the first key after the subdirectory that contains it.
 
         Servers disagree on whether a subdirectory that contains ``StartAfter`` is listed.
         """

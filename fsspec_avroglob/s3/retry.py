@@ -1,7 +1,8 @@
 """The retry layer: the policy, and the loop that follows it.
 
 Nothing below this module repeats a request: the filesystem switches off the retries of botocore and
-s3fs, so an operation sends at most ``max_retries + 1`` requests.
+s3fs, so an operation sends at most ``max_retries + 1`` requests. ``classification.RULES`` says what
+is retried.
 
 Examples
 --------
@@ -18,7 +19,7 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from fsspec_avroglob.errors import OptionError
@@ -206,7 +207,7 @@ async def with_retry(
     progress: Callable[[], int] | None = None,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> T:
-    """Await ``operation()``, and retry it after transient failures.
+    """Await ``operation()``, retry it after transient failures, and return its result.
 
     Parameters
     ----------
@@ -226,11 +227,6 @@ async def with_retry(
     sleep : callable
         Waits for a number of seconds.
 
-    Returns
-    -------
-    object
-        What the operation returns.
-
     Raises
     ------
     TimeoutError
@@ -239,39 +235,64 @@ async def with_retry(
         What the last attempt raised, with a note of the operation, the attempts and the time.
     """
     policy = RetryPolicy.from_value(policy)
-    label, most = f"{name} {target}".rstrip(), policy.max_retries
-    started = time.monotonic()
-    attempts = retry = reached = 0
-    failure: Exception | None = None
+    failures = _Failures(policy, name, target, classify, progress, on_retry)
     try:
         async with asyncio.timeout(policy.timeout) as deadline:
             while True:
                 try:
-                    attempts += 1
                     return await operation()
                 except Exception as error:
-                    cause, elapsed = classify(error), time.monotonic() - started
-                    if progress is not None and progress() > reached:
-                        retry, reached = 0, progress()
-                    if cause is None or retry >= most:
-                        count = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-                        error.add_note(f"{label}: failed after {count} in {elapsed:.1f} s")
+                    if (wait := failures.wait_after(error)) is None:
                         raise
-                    failure = error
-                retry += 1
-                wait = policy.delay(retry, retry_after(failure))
-                event = RetryEvent(name, target, retry, most, cause, wait, elapsed, failure)
-                logger.warning("%s", event)
-                if on_retry is not None:
-                    on_retry(event)
-                # aiohttp keeps the error, and its frames would keep everything read so far.
-                failure.__traceback__ = None
-                del event
                 await sleep(wait)
     except TimeoutError as error:
         if not deadline.expired():
             raise
-        error.add_note(f"{label}: not done within timeout={policy.timeout:g} s")
-        raise error from failure
+        error.add_note(f"{failures.label}: not done within timeout={policy.timeout:g} s")
+        raise error from failures.last
     finally:
-        failure = None  # its traceback refers to this frame
+        failures.last = None  # its traceback refers to this frame
+
+
+@dataclass
+class _Failures:
+    """The failed attempts of one operation."""
+
+    policy: RetryPolicy
+    name: str
+    target: str
+    classify: Callable[[BaseException], str | None]
+    progress: Callable[[], int] | None
+    on_retry: Callable[[RetryEvent], None] | None
+    last: Exception | None = None
+    attempts: int = 0
+    retry: int = 0
+    reached: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def label(self) -> str:
+        """The operation and its object."""
+        return f"{self.name} {self.target}".rstrip()
+
+    def wait_after(self, error: Exception) -> float | None:
+        """Return the seconds to wait before the next attempt, or None if *error* is final."""
+        cause, elapsed = self.classify(error), time.monotonic() - self.started
+        self.attempts += 1
+        if self.progress is not None and (reached := self.progress()) > self.reached:
+            self.retry, self.reached = 0, reached
+        most = self.policy.max_retries
+        if cause is None or self.retry >= most:
+            count = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+            error.add_note(f"{self.label}: failed after {count} in {elapsed:.1f} s")
+            return None
+        self.retry += 1
+        wait = self.policy.delay(self.retry, retry_after(error))
+        event = RetryEvent(self.name, self.target, self.retry, most, cause, wait, elapsed, error)
+        logger.warning("%s", event)
+        if self.on_retry is not None:
+            self.on_retry(event)
+        # aiohttp keeps the error, and its frames would keep everything read so far.
+        error.__traceback__ = None
+        self.last = error
+        return wait

@@ -79,7 +79,7 @@ def test_check_is_quiet_on_good_files(cli: Cli, tree: str) -> None:
     assert cli("check", "--values", f"s3://{tree}/**/*.avro") == (
         0,
         "",
-        "3 files, 3 good blocks, 4 values; 0 corrupt places\n",
+        "3 files, 3 good blocks, 4 values; 0 corrupt parts\n",
     )
 
 
@@ -122,7 +122,7 @@ def test_oversized_block_reported_once(cli: Cli, tmp_path: Path) -> None:
     (lost,) = map(json.loads, outcome.lines)
     assert (lost["block"], lost["size"]) == (1, 5021)
     assert "claims 5002 bytes of data, more than 1000" in lost["reason"]
-    assert "2 good blocks, 2 values; 1 corrupt place" in outcome.err
+    assert "2 good blocks, 2 values; 1 corrupt part" in outcome.err
 
 
 def test_check_locates_bad_blocks(cli: Cli, bucket: str, put: PutObjects) -> None:
@@ -142,4 +142,4 @@ def test_check_locates_bad_blocks(cli: Cli, bucket: str, put: PutObjects) -> Non
         (number, blocks[number].offset, blocks[number].end - blocks[number].offset)
         for number in (1, 3)
     ]
-    assert "2 files, 2 good blocks, 2 values; 3 corrupt places" in outcome.err
+    assert "2 files, 2 good blocks, 2 values; 3 corrupt parts" in outcome.err
