@@ -53,7 +53,6 @@ _IN_CLIENT_KWARGS = {
     "token": "aws_session_token",
     "region": "region_name",
 }
-_SECRETS = frozenset({"key", "secret", "token"})
 _S3FS = inspect.signature(s3fs.S3FileSystem.__init__).parameters
 _BOOLEANS = frozenset(name for name, given in _S3FS.items() if isinstance(given.default, bool)) | {
     "use_listings_cache",
@@ -298,10 +297,8 @@ def _set(
     if value is None:
         return
     if canonical in merged and not _same(canonical, merged[canonical], value):
-        given = {source[canonical]: merged[canonical], name: value}
-        shown = [n if canonical in _SECRETS else f"{n}={v!r}" for n, v in given.items()]
         raise OptionError(
-            f"{' and '.join(shown)} are two names for one option with different values; "
+            f"{source[canonical]} and {name} are two names for one option with different values; "
             "give one of them"
         )
     merged[canonical], source[canonical] = value, name

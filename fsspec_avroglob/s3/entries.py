@@ -20,9 +20,6 @@ from typing import Any, TypeAlias
 class UnrecognizedPage(ValueError):
     """A page does not have the exact form that a decoder accepts."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"not a ListObjectsV2 page in a known form: {reason}")
-
 
 # Botocore reads pages with other references. "&amp;" is last: what it leaves is no reference.
 _REFERENCES = {
