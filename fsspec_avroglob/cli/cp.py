@@ -110,9 +110,6 @@ def cp(
     return EXIT_REFUSED if targets.refused else EXIT_OK
 
 
-# --- what to copy where --------------------------------------------------------------------------
-
-
 def _copies(argument: PathArgument, target: str, recursive: bool) -> Iterator[Copy]:
     def copy(info: Info, local: str) -> Copy:
         name, etag = info["name"], info.get("ETag") if argument.is_s3 else None
@@ -138,9 +135,6 @@ def _copies(argument: PathArgument, target: str, recursive: bool) -> Iterator[Co
 
 def _root(target: str) -> str:
     return Path(target).as_posix().rstrip("/")
-
-
-# --- copying -------------------------------------------------------------------------------------
 
 
 def _copy_all(copies: list[Copy]) -> list[str]:

@@ -122,9 +122,6 @@ async def expand_paths_async(
     return [file.name for file in await on_io_loop(expand, located, glob=glob, check=True)]
 
 
-# --- old names, until the next release -----------------------------------------------------------
-
-
 def expand_s3_glob(uri: str, storage_options: StorageOptions = None) -> list[str]:
     """:func:`expand_path` for S3 URIs alone; raises ValueError for others."""
     parse_s3_glob_uri(uri)

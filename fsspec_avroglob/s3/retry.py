@@ -159,9 +159,6 @@ def retry_after(error: BaseException, now: float | None = None) -> float | None:
     return None if math.isnan(seconds) else seconds
 
 
-# --- the loop ------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class RetryEvent:
     """One retry; ``on_retry`` hooks receive it before the wait.
