@@ -1,8 +1,7 @@
 """Decoding runs of blocks: what they hold, or which block is corrupt and why.
 
 :class:`RunDecoder` wraps a function that decodes runs. If the function fails, the decoder finds the
-corrupt block.
-:func:`record_function` is such a function for Python values; the engines make Arrow arrays.
+corrupt block. :func:`record_function` makes Python values, and the engines make Arrow arrays.
 """
 
 from __future__ import annotations

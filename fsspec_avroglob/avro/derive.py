@@ -72,13 +72,12 @@ class _Derivation:
         within = f"{path}." if path else ""
         seen: set[str] = set()
         for field in fields:
+            inner = f"{within}{field.name}"
             if not _NAME.match(field.name):
                 reason = "names are letters, digits and _, and do not begin with a digit; rename it"
-                raise NotWritableError(f"{within}{field.name}", reason)
+                raise NotWritableError(inner, reason)
             if field.name in seen:
-                raise NotWritableError(
-                    f"{within}{field.name}", "two columns have this name; rename one"
-                )
+                raise NotWritableError(inner, "two columns have this name; rename one")
             seen.add(field.name)
         return {
             "type": "record",

@@ -53,10 +53,7 @@ class LeafStep:
 
 @dataclass(frozen=True)
 class EnumStep:
-    """An enum.
-
-    - ``positions``: for each symbol of the writer its index in the reader's symbols, or None.
-    """
+    """An enum. ``positions`` has the reader's index of each symbol of the writer, or None."""
 
     writer: AvroSchema
     reader: AvroSchema

@@ -212,8 +212,8 @@ def test_maps_keep_repeated_keys(engine: str) -> None:
         (logical("bytes", "decimal", precision=2), b"\x01" + bytes(40), "2 digits"),
         (fixed("duration", 12), b"\xff" * 12, "months or days"),
         ("string", b"\xff", "UTF"),
-        (E, 2, "no symbol"),
-        (E, -1, "no symbol"),
+        (E, 2, "not a symbol"),
+        (E, -1, "not a symbol"),
     ],
 )
 def test_value_outside_type_is_error(engine: str, type_: Any, value: Any, reason: str) -> None:
