@@ -238,7 +238,12 @@ def _joined(parts: list[_Part], length: int, target: pa.DataType) -> pa.Array:
     source[rows] = numpy.arange(len(rows))
     missing = numpy.ones(length, bool)
     missing[rows] = False
-    return pa.concat_arrays([array for _, array in parts]).take(pa.array(source, mask=missing))
+    values = pa.concat_arrays([array for _, array in parts])
+    if not (pa.types.is_struct(target) and len(values)):
+        return values.take(pa.array(source, mask=missing))
+    # Fields of a struct may not be null, so that null structs repeat the fields of the first one.
+    filled, mask = values.take(pa.array(source)), pa.array(missing)
+    return pa.StructArray.from_arrays(filled.flatten(), fields=list(target), mask=mask)
 
 
 def _unsliced(array: pa.Array) -> pa.Array:
