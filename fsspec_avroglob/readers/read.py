@@ -168,9 +168,6 @@ def _prepare_table(
     return read
 
 
-# --- batches -------------------------------------------------------------------------------------
-
-
 class AvroBatches(BlockingIterator["pyarrow.RecordBatch"]):
     """Record batches of Avro files, in order. Close it unless it is exhausted.
 
@@ -232,15 +229,18 @@ def iter_avro_batches(
 def _prepare_batches(
     urls: Urls, storage_options: StorageOptions, options: ReadOptions, *, check_first: bool = True
 ) -> Job[TableReading]:
+    opened = _table_reading().open
+    return partial(
+        opened, Located.of(urls, storage_options, options), options, check_first=check_first
+    )
+
+
+def _table_reading() -> type[TableReading]:
     try:
         from fsspec_avroglob.readers.batches import TableReading
     except ImportError as error:
         raise _missing("pyarrow", "arrow", error) from error
-    located = Located.of(urls, storage_options, options)
-    return partial(TableReading.open, located, options, check_first=check_first)
-
-
-# --- records -------------------------------------------------------------------------------------
+    return TableReading
 
 
 class AvroRecords(BlockingIterator[Any]):
@@ -310,9 +310,6 @@ def _prepare_records(
     return partial(RecordReading.open, Located.of(urls, storage_options, options), options)
 
 
-# --- schemas -------------------------------------------------------------------------------------
-
-
 def read_avro_schema(
     urlpath: Sources, storage_options: StorageOptions = None, *, glob: bool = True
 ) -> AvroSchema:
@@ -340,7 +337,7 @@ async def read_avro_schema_async(
 
 read_avro_async = coroutine_twin(read_avro, _prepare_frame)
 read_avro_table_async = coroutine_twin(read_avro_table, _prepare_table)
-aiter_avro_batches = async_items_twin(iter_avro_batches, _prepare_batches)
+aiter_avro_batches = async_items_twin(iter_avro_batches, _prepare_batches, _table_reading)
 aiter_avro_records = async_items_twin(iter_avro_records, _prepare_records)
 
 

@@ -112,12 +112,13 @@ def coroutine_twin(
 
 
 def async_items_twin(
-    reader: Callable[P, Iterator[T]], prepare: Prepare[Any]
+    reader: Callable[P, Iterator[T]], prepare: Prepare[Any], check: Callable[[], object] = object
 ) -> Callable[P, AsyncItems[T]]:
-    """Make the twin of *reader* for ``async for``, with the same parameters."""
+    """Make the twin of *reader* for ``async for``. A call runs *check*, which may raise."""
 
     @wraps(reader)
     def twin(*args: P.args, **kwargs: P.kwargs) -> AsyncItems[T]:
+        check()
         return AsyncItems(partial(prepare, *_arguments(reader, args, kwargs)))
 
     twin.__name__ = twin.__qualname__ = f"a{reader.__name__}"
