@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -59,13 +59,11 @@ class Decoder:
         Raises CodecError and BlockDecodeError for bytes that cannot be decompressed or decoded, and
         ConversionError for a value that the table cannot hold.
         """
-        raw: list[tuple[int, bytes]] = []
-        found = 0
-        for count, stored in blocks:
-            if rows is not None and found >= rows:
-                break
-            raw.append((count, decompress(self.codec, stored, self.max_block_size)))
-            found += count
+        raw = list(blocks if rows is None else _first_values(blocks, rows))
+        if self.codec != "null":  # else the size of blocks was checked when they were found
+            raw = [
+                (count, decompress(self.codec, data, self.max_block_size)) for count, data in raw
+            ]
         try:
             parts = self._parts(self._raw, raw)
         except ValueError as error:
@@ -80,6 +78,15 @@ class Decoder:
 
     def _parts(self, engine: RawEngine, blocks: list[tuple[int, bytes]]) -> list[pa.StructArray]:
         return [self._conversion.convert(part) for part in engine.decode(blocks)]
+
+
+def _first_values(blocks: Iterable[tuple[int, bytes]], rows: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the blocks that hold the first *rows* values."""
+    for count, data in blocks:
+        if rows <= 0:
+            return
+        yield count, data
+        rows -= count
 
 
 def decoder(
