@@ -201,7 +201,7 @@ def leading_blocks(
 ) -> tuple[list[StoredBlock], int]:
     """Return the small blocks at *start* of *data*, and the offset after them.
 
-    The same as repeated calls of :func:`block_at`, several times as fast. It ends at the first block
+    The same as calls of :func:`block_at`, several times as fast. They end before the first block
     that is incomplete, corrupt, above *max_bytes*, or has 64 values or 8 KiB of data or more.
     """
     found: list[StoredBlock] = []

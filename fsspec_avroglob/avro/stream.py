@@ -38,7 +38,7 @@ class BlockRun(NamedTuple):
 
     @classmethod
     def of(cls, data: bytes, blocks: Sequence[Block], base: int, first_index: int | None) -> Self:
-        """Make a run of consecutive *blocks* of *data*, whose first byte is at *base* of the file."""
+        """Make a run of consecutive *blocks* of *data*, which begins at byte *base* of the file."""
         contents = [_stored(data, block, base) for block in blocks]
         return cls(blocks[0].offset, blocks[-1].end, contents, first_index)
 

@@ -21,7 +21,7 @@ from fsspec_avroglob.avro.engines.polars import PolarsAvroEngine
 from fsspec_avroglob.avro.leaves import Conversion
 from fsspec_avroglob.avro.physical import endless_array, is_recursive, physical_schema, zero_width
 from fsspec_avroglob.avro.resolution import FieldStep, RecordStep, resolve
-from fsspec_avroglob.avro.schema import ParsedSchema, parse_schema
+from fsspec_avroglob.avro.schema import ParsedSchema, parse_schema, without_docs
 from fsspec_avroglob.errors import EngineNotAbleError
 
 logger = logging.getLogger("fsspec_avroglob")
@@ -110,7 +110,8 @@ def decoder(
     if engine not in ENGINES:
         raise ValueError(f"engine is one of {', '.join(ENGINES)}, not {engine!r}")
     try:
-        return _decoder(header.schema_text, header.codec, table.key, engine, max_block_size)
+        text = without_docs(header.schema_text)
+        return _decoder(text, header.codec, table.key, engine, max_block_size)
     except RecursionError as error:
         raise EngineNotAbleError(
             "the schema is nested deeper than sys.getrecursionlimit() allows"
