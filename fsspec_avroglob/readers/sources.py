@@ -18,7 +18,13 @@ from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import on_io_loop, ordered
 from fsspec_avroglob.avro.container import HEAD_BYTES, MAX_HEADER_BYTES, ContainerHeader, header_of
 from fsspec_avroglob.avro.resolution import RecordStep, resolve, same_order
-from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, file_schema, parse_schema
+from fsspec_avroglob.avro.schema import (
+    AvroSchema,
+    ParsedSchema,
+    file_schema,
+    parse_schema,
+    without_docs,
+)
 from fsspec_avroglob.avro.stream import Dropped
 from fsspec_avroglob.avro.unify import union_schema
 from fsspec_avroglob.errors import InvalidSchemaError, NotAvroError
@@ -239,17 +245,17 @@ async def _read_head(file: Location, head_bytes: int) -> SourceFile:
         size = part.size if part.size is not None else size
         etag = part.etag
         whole, compressed = len(data) < wanted, is_gzip(file.name, data)
-        found = header_of(
-            file.name, _inflated_head(file, data) if compressed else data, whole=whole
-        )
+        most = MAX_HEADER_BYTES + HEAD_BYTES if whole else wanted
+        plain = _inflated_head(file, data, most) if compressed else data
+        found = header_of(file.name, plain, whole=whole)
         if isinstance(found, ContainerHeader):
             return SourceFile(file.name, found, size, etag, compressed, data)
         wanted = 2 * wanted if compressed else found
 
 
-def _inflated_head(file: Location, data: bytes) -> bytes:
+def _inflated_head(file: Location, data: bytes, max_bytes: int) -> bytes:
     try:
-        return inflated(data, MAX_HEADER_BYTES + HEAD_BYTES)
+        return inflated(data, max_bytes)
     except zlib.error as error:
         text = f"{file.name} is not an Avro file: its gzip data is corrupt: {error}"
         raise NotAvroError(text) from error
@@ -276,7 +282,7 @@ class SchemaFit:
         """Make it for sources whose schemas were compared."""
         fit = cls(parse_schema(resolved.schema), "the sources' schema", exact=False)
         for file, mapping in zip(resolved.files, resolved.column_mappings, strict=True):
-            fit._mappings[file.header.schema_text] = mapping
+            fit._mappings[without_docs(file.header.schema_text)] = mapping
         return fit
 
     def mapping(self, file: SourceFile) -> tuple[int | None, ...] | None:
@@ -284,7 +290,7 @@ class SchemaFit:
 
         Raises InvalidSchemaError, and SchemaMismatchError with both names.
         """
-        text = file.header.schema_text
+        text = without_docs(file.header.schema_text)
         if text in self._mappings:
             return self._mappings[text]
         found: tuple[int | None, ...] | None = None
@@ -338,7 +344,9 @@ def _fit(opened: Sequence[OpenedFile], schema: AvroSchema | None) -> SchemaFit:
     if schema is None or schema == "first":
         return SchemaFit(file_schema(first.path, first.header), first.path, exact=schema is None)
     if schema == "union":
-        distinct = {one.source.header.schema_text: one.source for one in opened}
+        distinct: dict[str, SourceFile] = {}
+        for one in opened:
+            distinct.setdefault(without_docs(one.source.header.schema_text), one.source)
         schemas = [
             (source.path, file_schema(source.path, source.header)) for source in distinct.values()
         ]
@@ -354,7 +362,8 @@ async def _valid(
     async with aclosing(files):
         async for one in files:
             source = one.source
-            if source.header.schema_text not in seen:
+            text = without_docs(source.header.schema_text)
+            if text not in seen:
                 try:
                     file_schema(source.path, source.header)
                 except (InvalidSchemaError, NotAvroError) as error:
@@ -362,7 +371,7 @@ async def _valid(
                         raise
                     skipped(Dropped(source.path, None, 0, source.size or 0, str(error)))
                     continue
-                seen.add(source.header.schema_text)
+                seen.add(text)
             yield one
 
 
