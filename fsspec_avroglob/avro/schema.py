@@ -10,10 +10,11 @@ type, until a reader needs it.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from fsspec_avroglob.avro.container import ContainerHeader
@@ -256,6 +257,32 @@ def file_schema(path: str, header: ContainerHeader) -> ParsedSchema:
         return parse_schema(header.schema)
     except (NotAvroError, InvalidSchemaError) as error:
         raise type(error)(f"{path}: {error}") from error
+
+
+@lru_cache(maxsize=1024)
+def without_docs(schema_text: str) -> str:
+    """Return the JSON text of a schema without ``doc``: schemas that differ only in it are equal.
+
+    Text that is not usable JSON is returned as it is.
+    """
+    try:
+        return json.dumps(_without_docs(json.loads(schema_text)), separators=(",", ":"))
+    except (ValueError, RecursionError):
+        return schema_text
+
+
+def _without_docs(schema: AvroSchema) -> AvroSchema:
+    if isinstance(schema, list):
+        return [_without_docs(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    # Defaults and other attributes may have any keys, so they stay as they are.
+    inside = ("type", "items", "values", "fields")
+    return {
+        key: _without_docs(part) if key in inside else part
+        for key, part in schema.items()
+        if key != "doc"
+    }
 
 
 def children_of(schema: AvroSchema) -> list[AvroSchema]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from typing import Any
 
 import pytest
 
 from fsspec_avroglob.avro.resolution import RecordStep, resolve, same_order
-from fsspec_avroglob.avro.schema import describe_type, parse_schema
+from fsspec_avroglob.avro.schema import describe_type, parse_schema, without_docs
 from fsspec_avroglob.errors import InvalidSchemaError, SchemaMismatchError
 from tests.support.avro_data import USER_SCHEMA, enum, record_schema
 
@@ -309,3 +310,19 @@ def test_types_describe_themselves() -> None:
     schema = ["null", {"type": "map", "values": {"type": "array", "items": wrapped("int")}}]
 
     assert describe_type(schema) == "[null, map of array of record R]"
+
+
+def test_docs_make_no_other_schema() -> None:
+    def text(doc: str) -> str:
+        inner = {"type": "enum", "name": "E", "symbols": ["a"], "doc": doc}
+        field = {"name": "doc", "type": ["null", inner], "doc": doc, "default": {"doc": "kept"}}
+        return json.dumps({"type": "record", "name": "R", "doc": doc, "fields": [field]})
+
+    assert without_docs(text("one")) == without_docs(text("two"))
+    (field,) = json.loads(without_docs(text("one")))["fields"]
+    assert (field["name"], field["default"]) == ("doc", {"doc": "kept"})
+
+
+def test_unusable_schema_text_stays() -> None:
+    assert without_docs("{") == "{"
+    assert without_docs("[" * 100_000) == "[" * 100_000
