@@ -242,7 +242,7 @@ def _shape(type_: AvroSchema) -> AvroSchema:
     kept = {key: type_[key] for key in ("type", "name", "symbols", "size") if key in type_}
     kept["logicalType"] = logical_type(type_)
     if "fields" in type_:
-        kept["fields"] = [(field["name"], _shape_within(field["type"])) for field in type_["fields"]]
+        kept["fields"] = [(one["name"], _shape_within(one["type"])) for one in type_["fields"]]
     return kept | {key: _shape_within(type_[key]) for key in ("items", "values") if key in type_}
 
 
