@@ -27,7 +27,9 @@ from fsspec_avroglob.aio.blocking import sync, with_sync_methods
 from fsspec_avroglob.filesystem.listing import ObjectLists
 from fsspec_avroglob.filesystem.objects import AvroGlobFile
 from fsspec_avroglob.filesystem.reading import ObjectReads
+from fsspec_avroglob.filesystem.uploads import PART_BYTES
 from fsspec_avroglob.filesystem.writing import ObjectWrites
+from fsspec_avroglob.filesystem.written import close_together
 from fsspec_avroglob.glob.magic import is_glob_pattern
 
 if TYPE_CHECKING:
@@ -66,6 +68,29 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
 
     protocol = ("avroglob", "s3", "s3a")
 
+    def open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        cache_options: dict[str, Any] | None = None,
+        compression: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Open a file, as fsspec does. Closing a compressed file stores the object.
+
+        fsspec's closes the compressor only, and the object when it is collected.
+        """
+        compressed = compression is not None and "b" in mode and "r" not in mode
+        inner = None if compressed else compression
+        file = super().open(path, mode, block_size, cache_options, inner, **kwargs)
+        if not compressed:
+            return file
+        from fsspec.compression import compr
+        from fsspec.core import get_compression
+
+        return close_together(compr[get_compression(path, compression)](file, mode=mode[0]), file)
+
     def _open(
         self,
         path: str,
@@ -90,6 +115,12 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
             raise FileExistsError(errno.EEXIST, "the object exists", self._strip_protocol(path))
         if version_id and not self.version_aware:
             raise ValueError("version_id needs a filesystem with version_aware=True")
+        if (
+            block_size is None
+            and "r" not in mode
+            and not self.config.others.get("default_block_size")
+        ):
+            block_size = PART_BYTES
         block_size = block_size or self.default_block_size
         cache_type = cache_type or self.default_cache_type
         if mode == "rb" and not self.version_aware and is_glob_pattern(path):
