@@ -24,6 +24,7 @@ from botocore.exceptions import ClientError, IncompleteReadError
 from s3fs.utils import FileExpired
 
 from fsspec_avroglob.s3.translation import error_code, is_precondition
+from fsspec_avroglob.s3.transport import MinimumSpeed
 
 READ_BYTES = 1 << 19
 """The most bytes of one read from a response's body. aiohttp buffers up to twice as many."""
@@ -267,8 +268,8 @@ class ObjectRead:
 
     async def _receive(self, body: Any) -> None:
         assert self.stop is not None
-        size, write = self.stop - self.start, self.write
-        while chunk := await body.read(READ_BYTES):
+        size, write, speed = self.stop - self.start, self.write, MinimumSpeed()
+        while chunk := await speed.read(body.read(READ_BYTES)):
             if self.received + len(chunk) > size:
                 message = f"the server sends more than the {size} bytes that were asked for"
                 raise OSError(errno.EIO, message, self._path)
