@@ -135,9 +135,7 @@ def test_short_chunked_parts_fail(
 
     server.answer = answer
 
-    with pytest.raises(
-        OSError, match=r"sends only \d+ of the .* GET of bytes=.*'b/k'"
-    ):
+    with pytest.raises(OSError, match=r"sends only \d+ of the .* GET of bytes=.*'b/k'"):
         read(foreign, tmp_path)
     assert os.listdir(tmp_path) == []
 
