@@ -10,6 +10,8 @@ import stat
 import tempfile
 from typing import IO, Self
 
+_SHORT_BYTES = 2**20  # reading this much takes less time than asking a thread for it
+
 
 class LocalFile:
     """A local file to send, which must stay as it is until all of it is sent.
@@ -34,6 +36,12 @@ class LocalFile:
             self._file.close()
             raise
 
+    @classmethod
+    async def open(cls, path: str) -> Self:
+        """Open a file. Opening and reading a pipe waits for its other end, in a thread."""
+        regular = stat.S_ISREG(os.stat(path).st_mode)
+        return cls(path) if regular else await asyncio.to_thread(cls, path)
+
     def __enter__(self) -> Self:
         return self
 
@@ -48,7 +56,8 @@ class LocalFile:
             return self._file.read(stop - start)
 
         async with self._turn:
-            data = await asyncio.to_thread(read)
+            short = stop - start <= _SHORT_BYTES
+            data = read() if short else await asyncio.to_thread(read)
         if len(data) != stop - start:
             raise self._changed("is shorter")
         return data

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import mimetypes
 import os
 import re
@@ -128,7 +127,7 @@ class ObjectWrites(S3Connection):
         content_type, _ = mimetypes.guess_type(lpath)
         if content_type is not None:
             kwargs.setdefault("ContentType", content_type)
-        with await asyncio.to_thread(LocalFile, lpath) as file:
+        with await LocalFile.open(lpath) as file:
             callback.set_size(file.size)
             await self._store(
                 rpath,
