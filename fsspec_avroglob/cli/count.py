@@ -13,10 +13,10 @@ from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.avro.codecs import decompress
 from fsspec_avroglob.avro.container import ContainerHeader
 from fsspec_avroglob.avro.decode import RunDecoder
-from fsspec_avroglob.avro.records import ValueDecoder
 from fsspec_avroglob.avro.resolution import resolve
 from fsspec_avroglob.avro.schema import parse_schema, without
 from fsspec_avroglob.avro.stream import BlockRun, Dropped
+from fsspec_avroglob.avro.values import ValueDecoder
 from fsspec_avroglob.cli import output
 from fsspec_avroglob.cli.arguments import locations
 from fsspec_avroglob.cli.command import (

@@ -9,7 +9,6 @@ from typing import Any
 from fsspec_avroglob.avro.codecs import decompress
 from fsspec_avroglob.avro.columns import chosen_columns
 from fsspec_avroglob.avro.decode import RunDecoder
-from fsspec_avroglob.avro.records import ValueDecoder
 from fsspec_avroglob.avro.resolution import resolve
 from fsspec_avroglob.avro.schema import (
     AvroSchema,
@@ -20,6 +19,7 @@ from fsspec_avroglob.avro.schema import (
     without_docs,
 )
 from fsspec_avroglob.avro.stream import BlockRun, Dropped
+from fsspec_avroglob.avro.values import ValueDecoder
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.session import Located, Reading
 from fsspec_avroglob.readers.sources import OpenedFile, SchemaFit

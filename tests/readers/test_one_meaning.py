@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fsspec_avroglob import iter_avro_batches, iter_avro_records, read_avro_table
 from fsspec_avroglob.avro.arrow import member_name
+from fsspec_avroglob.avro.container import encode_long
 from fsspec_avroglob.avro.schema import ParsedSchema, kind_of, parse_schema
 from fsspec_avroglob.errors import (
     AvroDecodeError,
@@ -21,7 +23,7 @@ from fsspec_avroglob.errors import (
     SchemaMismatchError,
     UnsupportedTypeError,
 )
-from tests.support.avro_data import avro_file, logical
+from tests.support.avro_data import avro_file, block, enum, header, logical, record_schema
 from tests.support.avro_kinds import records
 
 ERRORS = (AvroDecodeError, InvalidSchemaError, SchemaMismatchError, UnsupportedTypeError)
@@ -154,3 +156,97 @@ def test_readers_agree_on_pairs_of_schemas(data: st.DataObject) -> None:
         path.write_bytes(avro_file(values, kind.schema, block_bytes=1))
         for schema in (reader, kind.schema):
             assert_equal(str(path), schema)
+
+
+NUMBER = "without this logicalType to read its number"
+
+
+@pytest.mark.parametrize(
+    ("type_", "data", "reason"),
+    [
+        (logical("bytes", "decimal", precision=4, scale=2), b"\x06\x01\x00\x00", "4 digits"),
+        (logical("bytes", "decimal", precision=4, scale=2), b"\x04\xc0\x00", "4 digits"),
+        ("string", b"\x02\xff", "not UTF-8; .* with the type bytes"),
+        (logical("string", "uuid"), b"\x02\xff", "not UTF-8"),
+        (logical("int", "time-millis"), encode_long(86_400_000), NUMBER),
+        (logical("int", "time-millis"), b"\x01", NUMBER),
+        (logical("long", "time-micros"), b"\x01", NUMBER),
+        (enum("A", "B"), b"\x04", "not a symbol of an enum of 2"),
+        ({"type": "map", "values": "int"}, b"\x02\x02\xff\x02\x00", "not UTF-8"),
+        (["null", "string"], b"\x02\x02\xff", "not UTF-8"),
+    ],
+    ids=str,
+)
+def test_wrong_value_names_block_and_field(
+    tmp_path: Path, type_: Any, data: bytes, reason: str
+) -> None:
+    schema = record_schema({"x": type_, "n": "long"})
+    path = tmp_path / "x.avro"
+    path.write_bytes(header(schema) + block(data + b"\x02"))
+
+    for read in (iter_avro_records, iter_avro_batches, read_avro_table):
+        with pytest.raises(AvroDecodeError, match=f"block 0 .*field 'x.*': .*{reason}"):
+            list(read(path))
+        found = read(path, columns=["n"])
+        rows = found.to_pylist() if hasattr(found, "to_pylist") else list(found)
+        assert len(rows) == 1
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [
+        logical("int", "date"),
+        logical("long", "timestamp-millis"),
+        logical("long", "timestamp-micros"),
+        logical("long", "local-timestamp-millis"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("number", [-(2**31), 2**31 - 1, -(2**63), 2**63 - 1])
+def test_records_refuse_far_dates(tmp_path: Path, type_: Any, number: int) -> None:
+    if type_["type"] == "int" and abs(number) > 2**31:
+        return
+    path = tmp_path / "x.avro"
+    plain = record_schema({"x": type_["type"]})
+    path.write_bytes(header(record_schema({"x": type_})) + block(encode_long(number)))
+
+    assert list(iter_avro_records(path, schema=plain)) == [{"x": number}]
+    assert read_avro_table(path)["x"].cast(read_avro_table(path, schema=plain)["x"].type)
+    if type_["type"] == "int" or abs(number) > 2**31:
+        with pytest.raises(AvroDecodeError, match=f"years 1 to 9999 .*{NUMBER}"):
+            list(iter_avro_records(path))
+
+
+@pytest.mark.parametrize("text", ["no uuid", ""])
+def test_malformed_uuid_stays_text(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.avro"
+    data = encode_long(len(text)) + text.encode()
+    path.write_bytes(header(record_schema({"x": logical("string", "uuid")})) + block(data))
+
+    assert list(iter_avro_records(path)) == [{"x": text}] == read_avro_table(path).to_pylist()
+
+
+def test_fixed_uuid_is_a_uuid(tmp_path: Path) -> None:
+    type_ = {"type": "fixed", "name": "U", "size": 16, "logicalType": "uuid"}
+    path = tmp_path / "x.avro"
+    path.write_bytes(header(record_schema({"x": type_})) + block(bytes(range(16))))
+
+    [record], [row] = iter_avro_records(path), read_avro_table(path).to_pylist()
+
+    assert record == {"x": UUID(bytes=bytes(range(16)))} == {"x": UUID(row["x"])}
+
+
+def test_recursive_records_are_resolved(tmp_path: Path) -> None:
+    def tree(number: str, **more: Any) -> dict[str, Any]:
+        fields = {"n": number, "children": {"type": "array", "items": "Tree"}}
+        schema = record_schema(fields, "Tree")
+        schema["fields"].append({"name": "next", "type": ["null", "Tree"], **more})
+        return schema
+
+    leaf = {"n": 1, "children": [], "next": None}
+    value = {"n": 2, "children": [leaf, leaf], "next": {**leaf, "next": leaf}}
+    path = tmp_path / "x.avro"
+    path.write_bytes(avro_file([value], tree("int")))
+
+    assert list(iter_avro_records(path)) == [value]
+    assert list(iter_avro_records(path, schema=tree("double"))) == [value]
