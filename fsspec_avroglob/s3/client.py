@@ -52,11 +52,10 @@ _ROOTS: Mapping[str, tuple[str, ...]] = {
 }
 _SIGNS_OF_S3 = ("x-amz-", "x-goog-", "x-guploader-")
 _root_element = re.compile(
-    rb"\s*(?:<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE\s[^>\[]*(?:\[.*?\]\s*)?>|\s)*"
+    rb"(?:\s++|<\?xml[^>]*+>|<!--.*?-->|<!DOCTYPE\s[^>\[]*+(?:\[.*?\]\s*+)?>)*+"
     rb"<(?:[\w.-]+:)?([\w.-]+)",
     re.DOTALL | re.IGNORECASE,
 ).match
-_LOOKED_AT = 4096  # bytes of a body, after white space
 
 MAX_KEY_BYTES = 1024
 """The longest key that listings accept, in UTF-8. S3 allows no longer one."""
@@ -252,13 +251,12 @@ def _foreign(
     """What shows that an answer is not S3's; None if nothing does."""
     name = operation_model.name
     # Some servers send white space to keep a connection alive while they work.
-    start = body[:_LOOKED_AT] if not body[:1].isspace() else body.lstrip()[:_LOOKED_AT]
-    root = _root_element(start)
+    root = _root_element(body)
     element = root[1].decode() if root else ""
-    if element.lower() == "html" or start[:14].lower().startswith((b"<html", b"<!doctype html")):
+    if element.lower() == "html" or body[:14].lower() == b"<!doctype html":
         return "is an HTML page: it is not S3's"
     if _answers_in_xml(operation_model):
-        if not start:
+        if not body.strip():
             return "is empty"
         if not element or (name in _ROOTS and element not in _ROOTS[name]):
             return "is not XML from S3"
@@ -267,7 +265,7 @@ def _foreign(
     if name in _NEEDED or status == 204 or signed:
         return None  # `_complete` looks for what is needed
     page = "html" in headers.get("content-type", "").lower()
-    if start or page or name.startswith(("Delete", "Abort")):
+    if body or page or name.startswith(("Delete", "Abort")):
         return f"has status {status} and no header of S3's"
     return None
 
