@@ -19,7 +19,7 @@ from fsspec.utils import stringify_path
 
 from fsspec_avroglob.aio.blocking import BlockingIterator, sync
 from fsspec_avroglob.aio.tasks import gather
-from fsspec_avroglob.filesystem.connection import S3Connection
+from fsspec_avroglob.filesystem.info import ObjectInfo
 from fsspec_avroglob.filesystem.joined import Source
 from fsspec_avroglob.glob.magic import is_glob_pattern
 from fsspec_avroglob.s3.client import list_page
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fsspec_avroglob.s3.page import Page
 
 
-class ObjectLists(S3Connection):
+class ObjectLists(ObjectInfo):
     """The listings of a filesystem: globs, directories, and what listings returned about paths."""
 
     # -- globs --
@@ -284,6 +284,32 @@ class ObjectLists(S3Connection):
         """As fsspec's. Closing the iterator ends the listing."""
         return BlockingIterator(self._walk(path, *args, **kwargs), self.loop)
 
+    async def _walk(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        topdown: bool = True,
+        on_error: str | Callable[[OSError], object] | None = None,
+        **kwargs: Any,
+    ) -> AsyncGenerator[tuple[str, Any, Any], None]:
+        """As fsspec's, but only a missing directory is empty, unless *on_error* is given.
+
+        fsspec uses *on_error* for the first directory alone. Here it holds for all.
+        """
+        level = super()._walk(path, 1, on_error=on_error or _raise_unless_missing, **kwargs)
+        [(path, dirs, files)] = [listed async for listed in level]
+        if topdown:
+            yield path, dirs, files
+        if maxdepth != 1:
+            depth = None if maxdepth is None else maxdepth - 1
+            for name in list(dirs):
+                below = self._walk(f"{path}/{name}", depth, topdown, on_error, **kwargs)
+                async with aclosing(below):
+                    async for listed in below:
+                        yield listed
+        if not topdown:
+            yield path, dirs, files
+
     async def _expand_path(
         self, path: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
     ) -> list[str]:
@@ -320,25 +346,6 @@ class ObjectLists(S3Connection):
         remembered = None if self._in_dircache(stripped) else self.listings.is_directory(stripped)
         found: bool = await super()._isdir(path) if remembered is None else remembered
         return found
-
-    async def _isfile(self, path: str) -> bool:
-        """Whether *path* is an object. Raises errors that leave the answer open, as 403 does."""
-        try:
-            info = await self._info(path)
-        except FileNotFoundError:
-            return False
-        return bool(info["type"] == "file")
-
-    async def _exists(self, path: str) -> bool:
-        """Whether *path* exists. Raises errors that leave the answer open, as 403 does."""
-        found: bool = await super()._exists(path)
-        if found or self.split_path(path)[1]:
-            return found
-        try:  # s3fs takes any failure for a bucket that does not exist
-            await self._info(path)
-        except FileNotFoundError:
-            return False
-        return True
 
     def _in_dircache(self, path: str) -> bool:
         """Whether s3fs's cache of whole directories knows that *path* exists."""
@@ -412,3 +419,8 @@ async def _list_into(queue: asyncio.Queue[Found | None], lister: Lister) -> None
         await queue.put(None)
         raise
     await queue.put(None)
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from fsspec_avroglob.avro.stream import Dropped
+from fsspec_avroglob.readers.directories import LeftOut
 from fsspec_avroglob.readers.options import DtypeBackend
 
 _NULLABLE: dict[pa.DataType, Any] = {
@@ -66,8 +68,13 @@ class FrameBuilder:
         for column, part in zip(self._columns.values(), batch.columns, strict=True):
             column.add(part)
 
-    def frame(self, errors: Sequence[Dropped] = ()) -> pandas.DataFrame:
-        """Return the frame and release it; its ``attrs["avroglob"]`` lists *errors* as text.
+    def frame(
+        self, errors: Sequence[Dropped] = (), left_out: LeftOut | None = None
+    ) -> pandas.DataFrame:
+        """Return the frame and release it.
+
+        Its ``attrs["avroglob"]`` lists *errors*, and ``attrs["avroglob_left_out"]`` has the numbers
+        of *left_out*; both only if there are any.
 
         Raises ValueError for a value that the pandas dtype cannot hold.
         """
@@ -78,7 +85,9 @@ class FrameBuilder:
         if not names:
             result.columns = pandas.Index([], dtype=object)
         if errors:
-            result.attrs["avroglob"] = [str(error) for error in errors]
+            result.attrs["avroglob"] = list(errors)
+        if left_out:
+            result.attrs["avroglob_left_out"] = asdict(left_out)
         return result
 
 

@@ -145,7 +145,7 @@ def _prepare_frame(
         async with aclosing(table.batches()) as batches:
             async for batch in batches:
                 await asyncio.to_thread(builder.add, batch)
-        return await asyncio.to_thread(builder.frame, table.errors)
+        return await asyncio.to_thread(builder.frame, table.errors, table.reading.left_out)
 
     return read
 

@@ -10,7 +10,7 @@ every server of S3's API sends for the operation:
 - GetObject, HeadObject, PutObject, UploadPart: an ETag. HeadObject also has a length and a date;
 - answers in XML: the root element of the operation, which is never ``html``;
 - all others: status 204, or a header whose name begins with ``x-amz-`` (``x-goog-`` and
-  ``x-guploader-`` at Google). Without them an answer must be empty, and a delete is refused.
+  ``x-guploader-`` at Google). Without them a delete is refused, and a body must be XML.
 """
 
 from __future__ import annotations
@@ -264,8 +264,8 @@ def _foreign(
     signed = any(header.lower().startswith(_SIGNS_OF_S3) for header in headers)
     if name in _NEEDED or status == 204 or signed:
         return None  # `_complete` looks for what is needed
-    page = "html" in headers.get("content-type", "").lower()
-    if body or page or name.startswith(("Delete", "Abort")):
+    page = name == "HeadBucket" and "html" in headers.get("content-type", "").lower()
+    if page or (body and not element) or name.startswith(("Delete", "Abort")):
         return f"has status {status} and no header of S3's"
     return None
 
