@@ -21,8 +21,8 @@ from fsspec.registry import registry
 
 from fsspec_avroglob.aio.tasks import collect
 from fsspec_avroglob.errors import OptionError
+from fsspec_avroglob.filesystem.bodies import ObjectPart
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
-from fsspec_avroglob.filesystem.objects import ObjectPart
 from fsspec_avroglob.glob.magic import is_glob_pattern, literal_directory
 from fsspec_avroglob.glob.pattern import GlobPattern
 from fsspec_avroglob.s3.config import FSSPEC_OPTIONS, did_you_mean, known_options

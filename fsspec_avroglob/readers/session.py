@@ -5,6 +5,7 @@ All of it runs on fsspec's I/O loop.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -182,6 +183,8 @@ class Reading:
             raise AvroDecodeError.of(error, "") from error
         finally:
             self._progress.close()
+            if self.errors:
+                warnings.warn(_summary(self.errors), UserWarning, stacklevel=2)
 
     def decoder(
         self,
@@ -200,3 +203,14 @@ class Reading:
         """End a reading without results."""
         await self.files.aclose()
         self._progress.close()
+
+
+def _summary(dropped: Sequence[Dropped]) -> str:
+    """Say how much ``ignore_errors`` left out."""
+    files = len({one.path for one in dropped})
+    size_bytes = sum(one.size_bytes for one in dropped)
+    return (
+        f"ignore_errors=True left out {len(dropped)} corrupt parts of {files} files, {size_bytes} "
+        f"bytes in all; the first is {dropped[0]} (frame.attrs['avroglob'], or errors of the "
+        "reader, has all)"
+    )

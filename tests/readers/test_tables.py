@@ -56,8 +56,8 @@ def test_table_has_ordered_typed_rows(lake: str, engine: Any) -> None:
             pa.field("id", pa.int64(), nullable=False),
             pa.field("name", pa.string(), nullable=False),
             pa.field("score", pa.float64()),
-            pa.field("year", pa.int64()),
-            pa.field("part", pa.int64()),
+            pa.field("year", pa.int64(), nullable=False),
+            pa.field("part", pa.int64(), nullable=False),
         ]
     )
 
