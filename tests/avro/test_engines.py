@@ -271,8 +271,9 @@ def test_works_without_polars_avro() -> None:
         """
     )
 
-    assert printed.startswith("fastavro polars-avro cannot be imported")
-    assert printed.count("pip install 'fsspec-avroglob[polars]'") == 2
+    assert "\nfastavro polars-avro cannot be imported" in printed
+    assert printed.count("UserWarning: engine='auto' decodes with fastavro") == 1
+    assert printed.count("pip install 'fsspec-avroglob[polars]'") == 3
 
 
 def test_other_polars_avro_is_not_called() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -136,6 +137,8 @@ def _decoder(schema_text: str, codec: str, table_key: str, engine: str, max_byte
             if engine == "polars-avro":
                 raise
             reason = str(error)
+            if isinstance(error.__cause__, ImportError):
+                _warn_of_slow_engine(reason)
             logger.info("fastavro decodes, not polars-avro: %s", reason)
     slow = None
     if engine != "polars-avro":
@@ -145,6 +148,13 @@ def _decoder(schema_text: str, codec: str, table_key: str, engine: str, max_byte
     return Decoder(
         raw.name, reason, raw.parallel, table, codec, max_bytes, raw, fallback, conversion
     )
+
+
+@cache
+def _warn_of_slow_engine(reason: str) -> None:
+    """Warn once in a process that the fast engine is not installed."""
+    text = f"engine='auto' decodes with fastavro, several times slower: {reason}"
+    warnings.warn(text, UserWarning, stacklevel=2)
 
 
 def _columnar(writer: ParsedSchema, schema: Any, conversion: Conversion) -> RawEngine:
