@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
+from fsspec_avroglob.avro.foreign import foreign_format
 from fsspec_avroglob.errors import CorruptBlockError, NotAvroError, UncertainBlockError
 
 AVRO_MAGIC = b"Obj\x01"
@@ -116,7 +117,9 @@ def parse_header(data: bytes) -> ContainerHeader:
     could make it a header.
     """
     if data[: len(AVRO_MAGIC)] != AVRO_MAGIC[: len(data)]:
-        raise NotAvroError(f"it starts with {bytes(data[:4])!r}, not with Avro's {AVRO_MAGIC!r}")
+        found = f"it starts with {bytes(data[:4])!r}, not with Avro's {AVRO_MAGIC!r}"
+        known = foreign_format(data)
+        raise NotAvroError(found if known is None else f"{known} ({found})")
     if len(data) < len(AVRO_MAGIC):
         raise NeedMoreBytes(len(AVRO_MAGIC))
     metadata, offset = _parse_metadata(data, len(AVRO_MAGIC))
@@ -140,7 +143,9 @@ def header_of(path: str, data: bytes, *, whole: bool) -> ContainerHeader | int:
     Raises NotAvroError with the file's name.
     """
     if whole and not data:
-        raise NotAvroError(f"{path} is empty, not an Avro file")
+        raise NotAvroError(
+            f"{path} is empty, not an Avro file; remove it, or read its directory, which skips it"
+        )
     try:
         return parse_header(data)
     except NotAvroError as error:

@@ -7,7 +7,6 @@ gap. If blocks are corrupt, it raises, or skips to the next good block and repor
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 from fsspec_avroglob.avro.codecs import MAX_BLOCK_BYTES
@@ -124,9 +123,10 @@ def _size_of(block: StoredBlock) -> int:
     return block[1] + len(block[2]) + SYNC_MARKER_BYTES
 
 
-@dataclass(frozen=True)
-class Dropped:
+class Dropped(NamedTuple):
     """A part of a file that a reader left out because it is corrupt.
+
+    A tuple, so that JSON, and with it ``DataFrame.attrs`` in Parquet, can hold it.
 
     - ``path``: the file.
     - ``block_index``: number of blocks before it, None if some of those are corrupt, too.
@@ -212,7 +212,7 @@ class BlockStream:
                     break
                 size_bytes = self._base + position - self._corrupt.offset
                 assert self._dropped is not None
-                self._dropped.append(replace(self._corrupt, size_bytes=size_bytes))
+                self._dropped.append(self._corrupt._replace(size_bytes=size_bytes))
                 self._corrupt = None
                 first = position
                 continue

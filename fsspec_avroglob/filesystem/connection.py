@@ -15,12 +15,12 @@ from weakref import WeakKeyDictionary
 from s3fs import S3FileSystem
 
 from fsspec_avroglob.glob.cache import ListingCache
-from fsspec_avroglob.s3.client import prepare_client
-from fsspec_avroglob.s3.config import S3Config, over_configuration, plain
+from fsspec_avroglob.s3.client import prepare_client, send
+from fsspec_avroglob.s3.config import S3Config, over_configuration, plain, without_secrets
 from fsspec_avroglob.s3.requests import Requests, S3Request
 from fsspec_avroglob.s3.retry import RetryPolicy
 from fsspec_avroglob.s3.stats import Stats
-from fsspec_avroglob.s3.translation import is_precondition
+from fsspec_avroglob.s3.translation import complete, is_precondition
 
 _SIGNATURE = inspect.signature(S3FileSystem.__init__)
 
@@ -92,7 +92,7 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
 
         options = dict(self._effective)
         if not include_password:
-            options.pop("password", None)
+            options = without_secrets(options)
         serializable: dict[str, Any] = FilesystemJSONEncoder().make_serializable(plain(options))
         cls = type(self)
         return {
@@ -111,10 +111,15 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         def send(method: str, **arguments: Any) -> Any:
             return self._request(method, *akwarglist, **arguments)
 
-        def look_up(method: str, **arguments: Any) -> Any:
+        async def look_up(method: str, **arguments: Any) -> Any:
             # A further request within an attempt shares the attempt's slot in the window.
-            self.requests.count(S3Request.of(method, arguments))
-            return send(method, **arguments)
+            request = S3Request.of(method, arguments)
+            self.requests.count(request)
+            try:
+                return await send(method, **arguments)
+            except Exception as error:
+                complete(error, str(request))
+                raise
 
         try:
             attempt = repeatable(send, look_up, method, kwargs)
@@ -141,7 +146,7 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     async def _request(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         """Send one request with a method of the S3 client. Raises what botocore raises."""
         client, arguments = await self._client_for(method, *akwarglist, **kwargs)
-        return await getattr(client, method)(**arguments)
+        return await send(client, method, arguments)
 
     async def _client_for(
         self, method: str, *akwarglist: Any, **kwargs: Any
@@ -155,6 +160,9 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         loop = self._client_loops.get(client)
         if loop is None:
             prepare_client(client)
+            # Botocore has no public name for them. They are used to find secrets in errors.
+            signer = getattr(client, "_request_signer", None)
+            self.requests.credentials = getattr(signer, "_credentials", None)
             self._client_loops[client] = asyncio.get_running_loop()
         elif loop.is_closed():
             raise RuntimeError(

@@ -93,6 +93,8 @@ def pieces(
     for span in whole:
         size = span.size_bytes
         parts = max(-(-size // blocksize), round(size / share))
+        if span.file.is_gzip:  # can only be inflated from its start
+            parts = 1
         # A file belongs to the share that holds its middle, so that small files make at most as
         # many pieces as there are readers.
         last, number = number, int((before + size / 2) / share)

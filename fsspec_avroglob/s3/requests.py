@@ -13,11 +13,18 @@ from fsspec_avroglob.aio.tasks import in_scope
 from fsspec_avroglob.s3.classification import THROTTLED, Rule
 from fsspec_avroglob.s3.config import S3Config
 from fsspec_avroglob.s3.retry import RetryEvent, with_retry
+from fsspec_avroglob.s3.secrets import redact, removable
 from fsspec_avroglob.s3.stats import Stats
-from fsspec_avroglob.s3.translation import advice, rule_of, translated_error, without_secrets
+from fsspec_avroglob.s3.translation import advice, complete, rule_of, translated_error
 from fsspec_avroglob.s3.window import RequestWindow
 
 logger = logging.getLogger("fsspec_avroglob")
+
+PROGRESS_BYTES = 2**20
+"""A body that is cut or stalls again and again is read on, if it brings as much between failures.
+
+With less, the retries end: a body that is cut after each byte would take a request for each.
+"""
 
 
 class S3Request(NamedTuple):
@@ -39,7 +46,12 @@ class S3Request(NamedTuple):
 
 
 class Requests:
-    """The requests of one instance. clock: returns seconds."""
+    """The requests of one instance. clock: returns seconds.
+
+    credentials: botocore's credentials of the last client, None without any.
+    """
+
+    credentials: Any = None
 
     def __init__(self, config: S3Config, clock: Callable[[], float] = monotonic) -> None:
         self.config = config
@@ -58,11 +70,13 @@ class Requests:
         """Await ``attempt()``, which sends one request, and retry it by the policy.
 
         An attempt keeps its slot in the window until it returns. So it must read the body itself,
-        and must not wait for another request of the instance.
+        and must not wait for another request of the instance. progress: returns the bytes received
+        so far; each further `PROGRESS_BYTES` reset the count of retries.
 
         Raises the errors that s3fs raises.
         """
         operation = _Operation(self, request, attempt)
+        steps = None if progress is None else lambda: progress() // PROGRESS_BYTES
         try:
             with in_scope():
                 return await with_retry(
@@ -72,14 +86,14 @@ class Requests:
                     target=request.target,
                     on_retry=self._on_retry,
                     classify=operation.cause,
-                    progress=progress,
+                    progress=steps,
                     sleep=sleep,
                 )
         except Exception as error:
             rule = operation.rule or rule_of(error)
             if rule.cause is not None:
                 self.stats.failures[request.operation] += 1
-            hint = advice(error, rule, request.target, self.config)
+            hint = advice(error, rule, request.target, self.config, self.credentials)
             if hint is not None:
                 error.add_note(hint)
             translated = translated_error(error)
@@ -93,6 +107,11 @@ class Requests:
     def count(self, request: S3Request) -> None:
         """Count a request that is about to be sent."""
         self.stats.requests[request.operation] += 1
+
+    def redact(self, error: BaseException) -> None:
+        """Remove secrets from *error*, those of the credentials in use included."""
+        config = self.config
+        redact(error, removable(config.secret, config.token, credentials=self.credentials))
 
     def _on_retry(self, event: RetryEvent) -> None:
         self.stats.retries[event.cause] += 1
@@ -132,7 +151,8 @@ class _Operation:
             return result
         except BaseException as error:
             outcome = type(error).__name__
-            without_secrets(error, self.requests.config)
+            complete(error, str(self.request))
+            self.requests.redact(error)
             if isinstance(error, Exception):
                 self.rule = rule_of(error)
                 throttled = self.rule.cause == THROTTLED
