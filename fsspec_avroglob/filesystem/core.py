@@ -1,13 +1,13 @@
 """The filesystem: :class:`AvroGlobFileSystem` puts its parts together.
 
-============================================== ===================================================
+============================================== ============================================
 :class:`~.connection.S3Connection`             options, sessions, requests and their retries
 :class:`~.listing.ObjectLists`                 globs, listings of directories, info
 :class:`~.reading.ObjectReads`                 reads of whole objects and ranges, downloads
 :class:`~.writing.ObjectWrites`                uploads, copies, removals
 :class:`~.objects.AvroGlobFile`                one object as a file
 :func:`~.open_glob.open_glob`                  all objects that match a pattern as one file
-============================================== ===================================================
+============================================== ============================================
 
 The parts import what only some operations need when it is first needed, so that the import takes
 hardly longer than that of s3fs. The code that handles failures is an exception, because it must be
@@ -26,10 +26,11 @@ from typing import TYPE_CHECKING, Any
 from fsspec_avroglob.aio.blocking import sync, with_sync_methods
 from fsspec_avroglob.filesystem.listing import ObjectLists
 from fsspec_avroglob.filesystem.objects import AvroGlobFile
+from fsspec_avroglob.filesystem.readahead import ReadAhead
 from fsspec_avroglob.filesystem.reading import ObjectReads
 from fsspec_avroglob.filesystem.uploads import PART_BYTES
+from fsspec_avroglob.filesystem.writer import close_together
 from fsspec_avroglob.filesystem.writing import ObjectWrites
-from fsspec_avroglob.filesystem.written import close_together
 from fsspec_avroglob.glob.magic import is_glob_pattern
 
 if TYPE_CHECKING:
@@ -91,6 +92,12 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
 
         return close_together(compr[get_compression(path, compression)](file, mode=mode[0]), file)
 
+    @property
+    def _has_own_cache(self) -> bool:
+        """Whether the options of the instance say how files are cached."""
+        names = ("default_block_size", "default_cache_type", "default_fill_cache")
+        return any(self.config.others.get(name) is not None for name in names)
+
     def _open(
         self,
         path: str,
@@ -115,6 +122,7 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
             raise FileExistsError(errno.EEXIST, "the object exists", self._strip_protocol(path))
         if version_id and not self.version_aware:
             raise ValueError("version_id needs a filesystem with version_aware=True")
+        usual = not (block_size or cache_type or cache_options or self._has_own_cache)
         if (
             block_size is None
             and "r" not in mode
@@ -141,7 +149,7 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
             fill_cache=self.default_fill_cache if fill_cache is None else fill_cache,
             s3_additional_kwargs=extra,
             autocommit=autocommit,
-            cache_type=cache_type,
+            cache_type=ReadAhead.name if usual else cache_type,
             requester_pays=bool(self.req_kw) if requester_pays is None else requester_pays,
             cache_options=cache_options,
             size=size,

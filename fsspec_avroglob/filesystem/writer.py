@@ -32,7 +32,7 @@ _EQUAL_PARTS = 5_000
 _LATER_PARTS = 8  # times the size of the first ones
 
 
-class WritableFile(S3File):  # type: ignore[misc]  # s3fs has no types
+class ObjectWriter(S3File):  # type: ignore[misc]  # s3fs has no types
     """The writing half of a file.
 
     Parts of equal size are sent concurrently while more is written. Nothing is stored, and the
@@ -246,7 +246,7 @@ class WritableFile(S3File):  # type: ignore[misc]  # s3fs has no types
             self._abort_soon()  # closed, but neither committed nor discarded
 
 
-def close_together(outer: Any, inner: WritableFile) -> Any:
+def close_together(outer: Any, inner: ObjectWriter) -> Any:
     """Return *outer*, a compressor that writes to *inner*, so that closing it closes both."""
     if outer is inner:
         return inner

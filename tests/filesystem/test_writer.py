@@ -12,7 +12,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from fsspec_avroglob.filesystem import written
+from fsspec_avroglob.filesystem import writer
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from tests.conftest import MakeFs
 from tests.filesystem.test_writing import stored, uploads
@@ -297,8 +297,8 @@ def test_a_failed_part_fails_the_file(
 def test_later_parts_of_long_files_grow(
     fs: AvroGlobFileSystem, endpoint: Endpoint, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(written, "_EQUAL_PARTS", 1)
-    monkeypatch.setattr(written, "_LATER_PARTS", 2)
+    monkeypatch.setattr(writer, "_EQUAL_PARTS", 1)
+    monkeypatch.setattr(writer, "_LATER_PARTS", 2)
 
     with fs.open(f"{bucket}/key", "wb", block_size=BLOCK) as file:
         file.write(CONTENT)
@@ -309,7 +309,7 @@ def test_later_parts_of_long_files_grow(
 def test_too_many_parts_are_refused(
     fs: AvroGlobFileSystem, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(written, "MAX_PARTS", 1)
+    monkeypatch.setattr(writer, "MAX_PARTS", 1)
 
     with (
         pytest.raises(OSError, match="larger block_size"),
