@@ -1,13 +1,13 @@
 """The filesystem: :class:`AvroGlobFileSystem` puts its parts together.
 
-============================================== ============================================
+============================================== ===================================================
 :class:`~.connection.S3Connection`             options, sessions, requests and their retries
 :class:`~.listing.ObjectLists`                 globs, listings of directories, info
 :class:`~.reading.ObjectReads`                 reads of whole objects and ranges, downloads
 :class:`~.writing.ObjectWrites`                uploads, copies, removals
 :class:`~.objects.AvroGlobFile`                one object as a file
 :func:`~.open_glob.open_glob`                  all objects that match a pattern as one file
-============================================== ============================================
+============================================== ===================================================
 
 The parts import what only some operations need when it is first needed, so that the import takes
 hardly longer than that of s3fs. The code that handles failures is an exception, because it must be
@@ -123,12 +123,8 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
         if version_id and not self.version_aware:
             raise ValueError("version_id needs a filesystem with version_aware=True")
         usual = not (block_size or cache_type or cache_options or self._has_own_cache)
-        if (
-            block_size is None
-            and "r" not in mode
-            and not self.config.others.get("default_block_size")
-        ):
-            block_size = PART_BYTES
+        if "r" not in mode and not self.config.others.get("default_block_size"):
+            block_size = block_size or PART_BYTES
         block_size = block_size or self.default_block_size
         cache_type = cache_type or self.default_cache_type
         if mode == "rb" and not self.version_aware and is_glob_pattern(path):
