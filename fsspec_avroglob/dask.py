@@ -19,6 +19,8 @@ try:
     from dask.dataframe.dask_expr.io import FromMapProjectable
     from dask.system import CPU_COUNT
     from dask.utils import parse_bytes
+    from numpy import datetime64
+    from pandas import NaT, Timestamp
     from pandas.api.types import is_object_dtype
 except ImportError as error:
     raise ImportError(
@@ -56,23 +58,24 @@ _COMPARISONS: Mapping[type, Callable[[Any, Any], bool]] = {
     ex.GT: operator.gt,
     ex.GE: operator.ge,
 }
-# Other types, such as Timestamp, have their own comparison with these values.
-_LITERALS: Mapping[str, type] = {"int64": int, "date": datetime.date, "string": str}
+# Others, such as numbers with a fraction, have their own comparison with these values.
+_LITERALS: Mapping[str, type] = {"int64": int, "string": str}
 
 
 def read_avro(
     urlpath: Sources | ResolvedSources,
+    storage_options: StorageOptions = None,
     columns: Columns = None,
     blocksize: Blocksize = "auto",
     schema: AvroSchema | None = None,
     filters: Filters | None = None,
-    storage_options: StorageOptions = None,
     include_file_paths: str | None = None,
     engine: Engine = "auto",
     *,
     dtype_backend: DtypeBackend | None = None,
     glob: bool = True,
     hive: bool = True,
+    hive_partitioning: bool | None = None,
     ignore_errors: bool = False,
     max_block_size: int = MAX_BLOCK_BYTES,
 ) -> dd.DataFrame:
@@ -198,10 +201,27 @@ class _ReadAvro(FromMapProjectable):  # type: ignore[misc]  # dask has no types
         if not isinstance(column, ex.Projection) or column.frame._name != self._name:
             return None
         (key,) = column.columns
-        kind = self.operand("func").layout.hive.get(key)
-        if compare is None or kind is None or type(predicate.right) is not _LITERALS[kind]:
+        reader, right = self.operand("func"), predicate.right
+        kind = reader.layout.hive.get(key)
+        if compare is None or kind is None:
             return None
-        return key, lambda value: compare(value, predicate.right)
+        if kind == "date" and reader.options.dtype_backend != "pyarrow":
+            moment = _moment(right)
+            return None if moment is None else (key, lambda day: compare(Timestamp(day), moment))
+        if type(right) is not _LITERALS.get(kind, datetime.date):
+            return None
+        return key, lambda value: compare(value, right)
+
+
+def _moment(literal: Any) -> Timestamp | None:
+    """Return what pandas compares a column of datetimes with for a literal; None if unknown."""
+    if not isinstance(literal, str | datetime.datetime | datetime64):
+        return None
+    try:
+        moment = Timestamp(literal)
+    except ValueError:
+        return None
+    return None if moment is NaT or moment.tzinfo is not None else moment
 
 
 def to_avro(

@@ -34,6 +34,7 @@ def read_avro(
     *,
     include_file_paths: str | None = None,
     hive: bool = True,
+    hive_partitioning: bool | None = None,
     glob: bool = True,
     schema: AvroSchema | None = None,
     filters: Filters | None = None,

@@ -15,8 +15,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+from fsspec_avroglob.avro.foreign import foreign_format
 from fsspec_avroglob.errors import CorruptBlockError, NotAvroError, UncertainBlockError
 
 AVRO_MAGIC = b"Obj\x01"
@@ -95,6 +96,13 @@ class Block(NamedTuple):
     end: int
 
 
+StoredBlock: TypeAlias = tuple[int, int, bytes]
+"""A block's number of values, the length of its header, and its data as stored.
+
+A plain tuple: files that are flushed after each value have millions of blocks.
+"""
+
+
 class ByteRange(NamedTuple):
     """The range [start, stop) of a file; a block belongs to the range in which it starts."""
 
@@ -109,7 +117,9 @@ def parse_header(data: bytes) -> ContainerHeader:
     could make it a header.
     """
     if data[: len(AVRO_MAGIC)] != AVRO_MAGIC[: len(data)]:
-        raise NotAvroError(f"it starts with {bytes(data[:4])!r}, not with Avro's {AVRO_MAGIC!r}")
+        found = f"it starts with {bytes(data[:4])!r}, not with Avro's {AVRO_MAGIC!r}"
+        known = foreign_format(data)
+        raise NotAvroError(found if known is None else f"{known} ({found})")
     if len(data) < len(AVRO_MAGIC):
         raise NeedMoreBytes(len(AVRO_MAGIC))
     metadata, offset = _parse_metadata(data, len(AVRO_MAGIC))
@@ -133,7 +143,9 @@ def header_of(path: str, data: bytes, *, whole: bool) -> ContainerHeader | int:
     Raises NotAvroError with the file's name.
     """
     if whole and not data:
-        raise NotAvroError(f"{path} is empty, not an Avro file")
+        raise NotAvroError(
+            f"{path} is empty, not an Avro file; remove it, or read its directory, which skips it"
+        )
     try:
         return parse_header(data)
     except NotAvroError as error:
@@ -187,6 +199,35 @@ def block_at(
         raise NeedMoreBytes(end)
     check_marker(block, data[end - SYNC_MARKER_BYTES : end], sync_marker)
     return block
+
+
+def leading_blocks(
+    data: bytes, start: int, sync_marker: bytes, max_bytes: int
+) -> tuple[list[StoredBlock], int]:
+    """Return the small blocks at *start* of *data*, and the offset after them.
+
+    The same as calls of :func:`block_at`, several times as fast. They end before the first block
+    that is incomplete, corrupt, above *max_bytes*, or has 64 values or 8 KiB of data or more.
+    """
+    found: list[StoredBlock] = []
+    position = start
+    limit = len(data) - SYNC_MARKER_BYTES - 2
+    while position < limit:
+        count, size = data[position], data[position + 1]
+        begin = position + 2
+        if size & 0x80:
+            size = size & 0x7F | data[begin] << 7
+            begin += 1
+        # Both numbers are zig-zag varints: an odd one is negative.
+        if count & 0x81 or size & 0x4001 or size >> 1 > max_bytes:
+            break
+        end = begin + (size >> 1)
+        after = end + SYNC_MARKER_BYTES
+        if data[end:after] != sync_marker:
+            break
+        found.append((count >> 1, begin - position, data[begin:end]))
+        position = after
+    return found, position
 
 
 def claimed_block(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from operator import itemgetter
 from typing import Any, NamedTuple
 
+from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.cli.command import Settings
-from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, exit_code, no_match
+from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, exit_code
 from fsspec_avroglob.cli.output import entry
 from fsspec_avroglob.glob.magic import is_glob_pattern
 from fsspec_avroglob.glob.pattern import GlobPattern
+from fsspec_avroglob.readers.directories import find_files
 from fsspec_avroglob.readers.locate import Location, filesystem_for, is_s3_uri
 
 Info = dict[str, Any]
@@ -85,22 +87,18 @@ class PathArgument(NamedTuple):
 
 
 def locations(settings: Settings, patterns: tuple[str, ...]) -> list[Location]:
-    """All files that match, sorted for each pattern, named as the user would name them.
+    """All Avro files that match, sorted for each pattern, named as the user would name them.
 
-    Raises FileNotFoundError for a pattern without a match and IsADirectoryError for a directory.
+    Prints how many files of directories and ``**`` patterns were left out. Raises
+    FileNotFoundError for a pattern or directory without a file.
     """
     files: list[Location] = []
     for typed in patterns:
-        _, fs, path, shown = argument = PathArgument.of(settings, typed)
-        found = (
-            list(argument.matches(directories=False)) if argument.is_pattern else [fs.info(path)]
-        )
-        if not found:
-            raise FileNotFoundError(no_match(typed))
-        if found[0]["type"] == "directory":
-            raise IsADirectoryError(f"{typed} is a directory; write {typed.rstrip('/')}/*")
-        found.sort(key=itemgetter("name"))
-        files += [Location(shown(i["name"]), fs, i["name"], i["size"]) for i in found]
+        source = Location(typed, *filesystem_for(typed, settings.storage_options(typed)))
+        found = blocking(find_files, [source], glob=True, ask=True)
+        if found.left_out:
+            print(f"avroglob: {typed}: left out: {found.left_out}", file=sys.stderr)
+        files += found.files
     return files
 
 

@@ -18,11 +18,11 @@ from s3fs.utils import FileExpired
 
 from fsspec_avroglob.glob.cache import EXPIRY_S, Directories, ListingCache
 from fsspec_avroglob.s3.client import prepare_client
-from fsspec_avroglob.s3.config import S3Config, over_configuration, plain
+from fsspec_avroglob.s3.config import S3Config, over_configuration, plain, without_secrets
 from fsspec_avroglob.s3.requests import Requests, S3Request
 from fsspec_avroglob.s3.retry import RetryPolicy
 from fsspec_avroglob.s3.stats import Stats
-from fsspec_avroglob.s3.translation import is_precondition
+from fsspec_avroglob.s3.translation import complete, is_precondition
 
 _SIGNATURE = inspect.signature(S3FileSystem.__init__)
 
@@ -104,7 +104,7 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
 
         options = dict(self._effective)
         if not include_password:
-            options.pop("password", None)
+            options = without_secrets(options)
         serializable: dict[str, Any] = FilesystemJSONEncoder().make_serializable(plain(options))
         cls = type(self)
         return {
@@ -123,10 +123,15 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         def send(method: str, **arguments: Any) -> Any:
             return self._request(method, *akwarglist, **arguments)
 
-        def look_up(method: str, **arguments: Any) -> Any:
+        async def look_up(method: str, **arguments: Any) -> Any:
             # A further request within an attempt shares the attempt's slot in the window.
-            self.requests.count(S3Request.of(method, arguments))
-            return send(method, **arguments)
+            request = S3Request.of(method, arguments)
+            self.requests.count(request)
+            try:
+                return await send(method, **arguments)
+            except Exception as error:
+                complete(error, str(request))
+                raise
 
         try:
             attempt = repeatable(send, look_up, method, kwargs)
@@ -175,6 +180,9 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         loop = self._client_loops.get(client)
         if loop is None:
             prepare_client(client)
+            # Botocore has no public name for them. They are used to find secrets in errors.
+            signer = getattr(client, "_request_signer", None)
+            self.requests.credentials = getattr(signer, "_credentials", None)
             self._client_loops[client] = asyncio.get_running_loop()
         elif loop.is_closed():
             raise RuntimeError(

@@ -5,21 +5,29 @@ from __future__ import annotations
 import errno
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from itertools import chain
 from typing import Any
 
+from botocore.exceptions import IncompleteReadError
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.implementations.local import make_path_posix, trailing_sep
 from fsspec.utils import other_paths
 from s3fs.core import version_id_kw
 
-from fsspec_avroglob.aio.tasks import cancels_its_tasks, for_each
+from fsspec_avroglob.aio.tasks import cancels_its_tasks, for_each, task_group
 from fsspec_avroglob.errors import RefusedKeysError
 from fsspec_avroglob.filesystem.atomic import atomic_path
+from fsspec_avroglob.filesystem.bodies import (
+    PART_BYTES,
+    PARTS_IN_FLIGHT,
+    Memory,
+    ObjectPart,
+    ObjectRead,
+    Version,
+    is_beyond_end,
+)
 from fsspec_avroglob.filesystem.connection import S3Connection
-from fsspec_avroglob.filesystem.objects import ObjectPart, ObjectRead, Version
 from fsspec_avroglob.glob.magic import is_glob_pattern
 from fsspec_avroglob.s3.client import get_object
 from fsspec_avroglob.s3.requests import S3Request
@@ -43,16 +51,104 @@ class ObjectReads(S3Connection):
         arguments: Mapping[str, Any],
         part: str | None = None,
         version: Version | None = None,
-        max_bytes: int | None = None,
+        *,
+        whole: bool = False,
+        begun: Callable[[ObjectRead], object] | None = None,
+        write: Callable[[int, bytes], object] | None = None,
     ) -> ObjectRead:
         """Read an object or a range of it (see :class:`ObjectRead`), with retries."""
         version, local = version or Version(), bool(self.local_expiry_check)
-        read = ObjectRead(self._get_object, arguments, part, version, max_bytes, local)
-        await self._retried(
-            read.attempt, S3Request.of("get_object", arguments), lambda: read.received
-        )
+        read = ObjectRead(self._get_object, arguments, part, version, whole, begun, write, local)
+        request = S3Request.of("get_object", arguments)
+        try:
+            await self._retried(read.attempt, request, lambda: read.received)
+        except IncompleteReadError as error:
+            raise read.too_short(error) from error
         self.stats.bytes_read += read.received
         return read
+
+    async def _read_span(
+        self,
+        arguments: Mapping[str, Any],
+        begin: Callable[[int], object],
+        write: Callable[[int, bytes], object],
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        version: Version | None = None,
+        part_bytes: int | None = None,
+        concurrency: int | None = None,
+    ) -> None:
+        """Read the bytes [*start*, *stop*) of an object, many of them by concurrent GETs.
+
+        The first GET reads the first part, and tells how long the object is. Then ``begin(size)``
+        receives the number of bytes, and ``write(offset, chunk)`` each chunk. Without *stop*, the
+        whole object is read.
+        """
+        version = version or Version()
+        part_bytes = part_bytes or self._part_bytes
+        concurrency = concurrency or self._parts_in_flight
+        first = start + part_bytes if stop is None else min(stop, start + part_bytes)
+        rest: Iterator[int] = iter(())
+        end = first
+
+        async def read_rest() -> None:
+            for at in rest:
+                part = f"bytes={at}-{min(at + part_bytes, end) - 1}"
+                await self._read(arguments, part, version, write=write)
+
+        def begun(read: ObjectRead) -> None:
+            nonlocal rest, end
+            assert read.stop is not None
+            end = min(size for size in (stop, version.size) if size is not None)
+            begin(end - start)
+            offsets = range(read.stop, end, part_bytes)
+            rest = iter(offsets)
+            for _ in range(min(len(offsets), concurrency - 1)):
+                group.create_task(read_rest())
+
+        async with task_group() as group:
+            try:
+                part, whole = f"bytes={start}-{first - 1}", stop is None
+                await self._read(arguments, part, version, whole=whole, begun=begun, write=write)
+            except OSError as error:
+                if start or stop is not None or not is_beyond_end(error):
+                    raise
+                begin(0)  # an empty object has no first byte
+            await read_rest()
+
+    async def _read_bytes(
+        self,
+        arguments: Mapping[str, Any],
+        start: int = 0,
+        stop: int | None = None,
+        version: Version | None = None,
+        part_bytes: int | None = None,
+        concurrency: int | None = None,
+    ) -> bytes:
+        """Return the bytes [*start*, *stop*) of an object (see :meth:`_read_span`)."""
+        memory = Memory(start)
+        await self._read_span(
+            arguments,
+            memory.begin,
+            memory.write,
+            start,
+            stop,
+            version=version,
+            part_bytes=part_bytes,
+            concurrency=concurrency,
+        )
+        return memory.take()
+
+    @property
+    def _part_bytes(self) -> int:
+        """The size of the parts of a long range."""
+        return int(self.config.others.get("default_block_size") or PART_BYTES)
+
+    @property
+    def _parts_in_flight(self) -> int:
+        """The most GETs in flight for one range."""
+        return int(self.config.others.get("max_concurrency") or PARTS_IN_FLIGHT)
 
     async def _read_part(
         self, path: str, start: int, end: int | None, etag: str | None = None
@@ -67,7 +163,7 @@ class ObjectReads(S3Connection):
         arguments = {"Bucket": bucket, "Key": key, **version_id_kw(version)}
         part = f"bytes={start}-{'' if end is None else end - 1}"
         read = await self._read(arguments, part, Version(etag))
-        return ObjectPart(read.data, read.object_size, read.version.etag)
+        return ObjectPart(read.data, read.version.size, read.version.etag)
 
     async def _read_range(self, path: str, start: int, stop: int, etag: str | None) -> bytes:
         """Read the bytes [*start*, *stop*) of an object (see ``joined.RangeReader``)."""
@@ -85,23 +181,23 @@ class ObjectReads(S3Connection):
         max_concurrency: int | None = None,
         versions: Mapping[str, Version] | None = None,
     ) -> bytes:
-        """Read the bytes [*start*, *end*) of an object by one GET.
+        """Read the bytes [*start*, *end*) of an object, many of them by concurrent GETs.
 
-        A large object is read whole by concurrent GETs. Raises FileExpired if the version is not
-        that of *versions*, a mapping by path.
+        Raises FileExpired if the version is not that of *versions*, a mapping by path.
         """
         one = Version() if versions is None else versions[path]
         bucket, key, version = self.split_path(path)
         arguments = {"Bucket": bucket, "Key": key, **version_id_kw(version_id or version)}
-        if start is not None or end is not None:
-            if end is not None and (start or 0) * end >= 0 and (start or 0) >= end:
-                return b""
-            part = await self._process_limits(path, start, end)
-            return (await self._read(arguments, part, one)).data
-        found: dict[int, list[bytes]] = {}
-        take = found.__setitem__
-        await self._read_whole(arguments, chunksize, max_concurrency, take, version=one)
-        return b"".join(chain.from_iterable(found[offset] for offset in sorted(found)))
+        limits = one, chunksize, max_concurrency
+        if start is None and end is None:
+            return await self._read_bytes(arguments, 0, None, *limits)
+        first = start or 0
+        if end is not None and first >= 0 and end >= 0:
+            return await self._read_bytes(arguments, first, end, *limits) if first < end else b""
+        if end is not None and first * end > 0 and first >= end:
+            return b""
+        part = await self._process_limits(path, start, end)
+        return (await self._read(arguments, part, one)).data
 
     _cat = cancels_its_tasks(S3Connection._cat)
 
@@ -111,34 +207,6 @@ class ObjectReads(S3Connection):
         versions: defaultdict[str, Version] = defaultdict(Version)
         ranges: list[Any] = await super()._cat_ranges(paths, *args, versions=versions, **kwargs)
         return ranges
-
-    async def _read_whole(
-        self,
-        arguments: Mapping[str, Any],
-        chunksize: int | None,
-        max_concurrency: int | None,
-        take: Callable[[int, list[bytes]], object],
-        sized: Callable[[int], object] = lambda size: None,
-        version: Version | None = None,
-    ) -> None:
-        """Read an object, a large one by concurrent ranges.
-
-        Calls ``sized(size)`` with the object's size, then ``take(offset, chunks)`` for its bytes.
-        """
-        chunksize = chunksize or self.default_block_size
-        concurrency = max_concurrency or self.max_concurrency
-        whole = await self._read(arguments, None, version, chunksize)
-        size = whole.received if whole.size is None else whole.size
-        sized(size)
-        if size <= chunksize:
-            take(0, whole.chunks)
-            return
-
-        async def read_part(start: int) -> None:
-            part = f"bytes={start}-{min(start + chunksize, size) - 1}"
-            take(start, (await self._read(arguments, part, whole.version)).chunks)
-
-        await for_each(range(0, size, chunksize), read_part, concurrency)
 
     async def _get_file(
         self,
@@ -164,14 +232,19 @@ class ObjectReads(S3Connection):
             open(path, "wb") as file,
         ):
 
-            def take(offset: int, chunks: list[bytes]) -> None:
+            def write(offset: int, chunk: bytes) -> None:
                 if not special:
                     file.seek(offset)
-                file.writelines(chunks)
-                callback.relative_update(sum(map(len, chunks)))
+                file.write(chunk)
+                callback.relative_update(len(chunk))
 
-            concurrency = 1 if special else max_concurrency
-            await self._read_whole(arguments, chunksize, concurrency, take, callback.set_size)
+            await self._read_span(
+                arguments,
+                callback.set_size,
+                write,
+                part_bytes=chunksize,
+                concurrency=1 if special else max_concurrency,
+            )
 
     @cancels_its_tasks
     async def _get(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy
@@ -12,6 +14,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from fsspec_avroglob.avro.stream import Dropped
+from fsspec_avroglob.readers.directories import LeftOut
 from fsspec_avroglob.readers.options import DtypeBackend
 
 _NULLABLE: dict[pa.DataType, Any] = {
@@ -29,6 +32,9 @@ _NUMPY_NULLABLE: dict[pa.DataType, Any] = {
 _TEXT = pandas.Series(["text"]).dtype
 if not isinstance(_TEXT, pandas.StringDtype):
     _TEXT = None
+
+_DAY = pa.timestamp("ms")
+_DURATION = pa.struct([("months", pa.int32()), ("days", pa.int32()), ("milliseconds", pa.int64())])
 
 # pandas has dtypes for these types; all others keep their Arrow type, which loses nothing.
 _PANDAS_HAS: tuple[Callable[[pa.DataType], bool], ...] = (
@@ -66,8 +72,13 @@ class FrameBuilder:
         for column, part in zip(self._columns.values(), batch.columns, strict=True):
             column.add(part)
 
-    def frame(self, errors: Sequence[Dropped] = ()) -> pandas.DataFrame:
-        """Return the frame and release it; its ``attrs["avroglob"]`` lists *errors* as text.
+    def frame(
+        self, errors: Sequence[Dropped] = (), left_out: LeftOut | None = None
+    ) -> pandas.DataFrame:
+        """Return the frame and release it.
+
+        Its ``attrs["avroglob"]`` lists *errors*, and ``attrs["avroglob_left_out"]`` has the numbers
+        of *left_out*; both only if there are any.
 
         Raises ValueError for a value that the pandas dtype cannot hold.
         """
@@ -78,7 +89,9 @@ class FrameBuilder:
         if not names:
             result.columns = pandas.Index([], dtype=object)
         if errors:
-            result.attrs["avroglob"] = [str(error) for error in errors]
+            result.attrs["avroglob"] = list(errors)
+        if left_out:
+            result.attrs["avroglob_left_out"] = asdict(left_out)
         return result
 
 
@@ -92,7 +105,7 @@ def _column(
     numeric = types.is_floating(field.type) or (types.is_integer(field.type) and not field.nullable)
     if dtype is None and numeric:
         return _Numbers(field.type, masked=False)
-    return _ArrowChunks(field, dtype, None if backend == "pyarrow" else symbols)
+    return _ArrowChunks(field, dtype, None if backend == "pyarrow" else symbols, backend)
 
 
 class _Growing:
@@ -144,10 +157,17 @@ class _Numbers:
 class _ArrowChunks:
     """All other types: Arrow arrays, which pyarrow converts at the end."""
 
-    def __init__(self, field: pa.Field, dtype: Any, symbols: Sequence[str] | None) -> None:
+    def __init__(
+        self,
+        field: pa.Field,
+        dtype: Any,
+        symbols: Sequence[str] | None,
+        backend: DtypeBackend | None,
+    ) -> None:
         self._name = field.name
         self._type = field.type
         self._dtype = dtype
+        self._backend = backend
         self._symbols = symbols
         self._chunks: list[pa.Array] = []
 
@@ -161,13 +181,32 @@ class _ArrowChunks:
             return _categorical(column, self._symbols)
         if types.is_dictionary(self._type) and self._dtype is None:
             column = column.unify_dictionaries()
+        if types.is_interval(self._type):
+            column = pa.chunked_array(map(_duration_parts, column.chunks), _DURATION)
+        if types.is_date(self._type) and self._backend != "pyarrow":
+            column = column.cast(_DAY)
         series = column.to_pandas(types_mapper=lambda _: self._dtype)
-        if types.is_timestamp(self._type) and series.isna().sum() > column.null_count:
+        if not types.is_timestamp(self._type):
+            return series
+        if series.isna().sum() > column.null_count:
             raise ValueError(
                 f"column {self._name!r} holds the timestamp -2**63, which pandas reads as NaT; "
                 "use dtype_backend='pyarrow'"
             )
+        if self._backend != "pyarrow" and self._type.tz is not None:
+            # pandas shows years above 9999 only with this object for UTC.
+            return series.dt.tz_convert(datetime.UTC)
         return series
+
+
+def _duration_parts(durations: pa.Array) -> pa.Array:
+    """Make structs of intervals, which pandas cannot show."""
+    parts = numpy.dtype([("months", "<i4"), ("days", "<i4"), ("nanoseconds", "<i8")])
+    held = numpy.frombuffer(durations.buffers()[1] or b"", parts)
+    held = held[durations.offset : durations.offset + len(durations)]
+    millis = held["nanoseconds"] // 1_000_000
+    arrays = [pa.array(held["months"]), pa.array(held["days"]), pa.array(millis)]
+    return pa.StructArray.from_arrays(arrays, fields=list(_DURATION), mask=durations.is_null())
 
 
 def _categorical(column: pa.ChunkedArray, symbols: Sequence[str]) -> pandas.Series:
@@ -181,8 +220,12 @@ def _categorical(column: pa.ChunkedArray, symbols: Sequence[str]) -> pandas.Seri
 
 def dtype_of(field: pa.Field, backend: DtypeBackend | None) -> Any:
     """Return the pandas dtype for an Arrow field; None for pyarrow's default."""
+    if types.is_interval(field.type):
+        return pandas.ArrowDtype(_DURATION)
     if backend == "pyarrow":
         return pandas.ArrowDtype(field.type)
+    if types.is_date(field.type):
+        return None  # it becomes a timestamp, pandas' only type of date that compares with text
     if not any(has(field.type) for has in _PANDAS_HAS):
         return pandas.ArrowDtype(field.type)
     if backend == "numpy_nullable":

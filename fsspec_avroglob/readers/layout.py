@@ -28,8 +28,9 @@ _KINDS: Mapping[Kind, pa.DataType] = {
 class TableLayout:
     """The columns of a table; can be pickled.
 
-    ``table`` has the chosen columns of the files, ``hive`` the types of those of directories, and
-    ``names`` both in their order. :class:`ReadOptions` describes the others.
+    ``table`` has the chosen columns of the files, ``hive`` the types of those of directories,
+    ``hive_nulls`` the names of the latter that lack a value in some file, and ``names`` all in
+    their order. :class:`ReadOptions` describes the others.
     """
 
     table: TableSchema
@@ -37,6 +38,7 @@ class TableLayout:
     names: tuple[str, ...]
     row_index_name: str | None = None
     include_file_paths: str | None = None
+    hive_nulls: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -48,6 +50,7 @@ class TableLayout:
         whose type Arrow lacks.
         """
         table = TableSchema.of(schema)
+        partitions = list(partitions)
         kinds = column_kinds(partitions) if options.hive else {}
         kinds = {name: kind for name, kind in kinds.items() if name not in table.columns}
         known = (*table.columns, *kinds)
@@ -57,7 +60,8 @@ class TableLayout:
         for added in [name for name in both if name is not None]:
             if added in names or both.count(added) > 1:
                 raise ValueError(f"there is a column {added!r} already; choose another name")
-        layout = cls(_narrowed(table, names), hive, names, *both)
+        nulls = {name for name in hive if any(one.get(name) is None for one in partitions)}
+        layout = cls(_narrowed(table, names), hive, names, both[0], both[1], frozenset(nulls))
         _ = layout.arrow  # raises UnsupportedTypeError
         return layout
 
@@ -67,18 +71,23 @@ class TableLayout:
         Raises ValueError for unknown and duplicate columns.
         """
         names = chosen_columns(columns, self.arrow.names)
-        added = (self.row_index_name, self.include_file_paths)
+        row, file = self.row_index_name, self.include_file_paths
         return TableLayout(
             _narrowed(self.table, names),
             {name: kind for name, kind in self.hive.items() if name in names},
-            tuple(name for name in names if name not in added),
-            *(name if name in names else None for name in added),
+            tuple(name for name in names if name not in (row, file)),
+            row if row in names else None,
+            file if file in names else None,
+            self.hive_nulls,
         )
 
     @cached_property
     def arrow(self) -> pa.Schema:
         """The schema of the table."""
-        fields = {name: pa.field(name, _KINDS[kind]) for name, kind in self.hive.items()}
+        fields = {
+            name: pa.field(name, _KINDS[kind], nullable=name in self.hive_nulls)
+            for name, kind in self.hive.items()
+        }
         fields |= {field.name: field for field in self.table.arrow}
         listed = [fields[name] for name in self.names]
         if self.row_index_name is not None:

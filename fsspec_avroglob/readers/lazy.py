@@ -41,6 +41,7 @@ def scan_avro(
     row_index_offset: int = 0,
     include_file_paths: str | None = None,
     hive: bool = True,
+    hive_partitioning: bool | None = None,
     glob: bool = True,
     schema: AvroSchema | None = None,
     filters: Filters | None = None,

@@ -21,8 +21,8 @@ from fsspec.registry import registry
 
 from fsspec_avroglob.aio.tasks import collect
 from fsspec_avroglob.errors import OptionError
+from fsspec_avroglob.filesystem.bodies import ObjectPart
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
-from fsspec_avroglob.filesystem.objects import ObjectPart
 from fsspec_avroglob.glob.magic import is_glob_pattern, literal_directory
 from fsspec_avroglob.glob.pattern import GlobPattern
 from fsspec_avroglob.s3.config import FSSPEC_OPTIONS, did_you_mean, known_options
@@ -260,7 +260,7 @@ async def _matches(pattern: Location) -> list[Location]:
     own = isinstance(pattern.fs, AvroGlobFileSystem)
     infos: dict[str, dict[str, Any]] = {}
     for brace_free in [path] if own else GlobPattern.parse(path).brace_free:
-        infos |= await _call(pattern.fs, "glob", brace_free, detail=True)
+        infos |= await call(pattern.fs, "glob", brace_free, detail=True)
     found = sorted(path for path, info in infos.items() if info["type"] != "directory")
     if not found:
         text = f"No {_kind(pattern)} matches the pattern"
@@ -274,7 +274,7 @@ async def _matches(pattern: Location) -> list[Location]:
 async def _check_file(location: Location) -> None:
     """Raise FileNotFoundError or IsADirectoryError, with the user's name, if it is not a file."""
     try:
-        info = await _call(location.fs, "info", location.path)
+        info = await call(location.fs, "info", location.path)
     except FileNotFoundError as error:
         text = f"No such {_kind(location)}"
         raise FileNotFoundError(errno.ENOENT, text, location.name) from error
@@ -289,7 +289,7 @@ def _kind(location: Location) -> str:
 
 def _match_name(pattern: Location, path: str) -> str:
     """Return the name of a match in the form in which the user wrote the pattern."""
-    before, link, after = _split_links(pattern.name)
+    before, link, after = split_links(pattern.name)
     directory = literal_directory(pattern.path)
     if path.startswith(directory):
         return before + literal_directory(link) + path[len(directory) :] + after
@@ -297,20 +297,20 @@ def _match_name(pattern: Location, path: str) -> str:
 
 
 def _has_magic(name: str) -> bool:
-    _, link, _ = _split_links(name)
+    _, link, _ = split_links(name)
     if link.startswith(("http://", "https://")):
         link = link.replace("?", "")  # it starts the query string, as in fsspec's HTTP glob
     return is_glob_pattern(link)
 
 
-def _split_links(name: str) -> tuple[str, str, str]:
+def split_links(name: str) -> tuple[str, str, str]:
     """Split a chained URL around the link that holds the path."""
     links = name.split("::")
     at = next((i for i, link in enumerate(links) if link.partition("://")[2]), len(links) - 1)
     return "::".join([*links[:at], ""]), links[at], "::".join(["", *links[at + 1 :]])
 
 
-async def _call(fs: AbstractFileSystem, method: str, *args: Any, **kwargs: Any) -> Any:
+async def call(fs: AbstractFileSystem, method: str, *args: Any, **kwargs: Any) -> Any:
     """Call a method of *fs*: its coroutine if *fs* is ours, else in a thread."""
     if isinstance(fs, AvroGlobFileSystem):
         return await getattr(fs, f"_{method}")(*args, **kwargs)

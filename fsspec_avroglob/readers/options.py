@@ -66,6 +66,8 @@ class ReadOptions:
     hive : bool
         Make columns of ``key=value`` directories: int64, date or string, depending on the values
         in all files. A field of the same name in the files has precedence.
+    hive_partitioning : bool, optional
+        The same as *hive*, under Polars' name.
     glob : bool
         False takes paths literally.
     schema : {"first", "union"} or an Avro schema, optional
@@ -97,6 +99,7 @@ class ReadOptions:
     row_index_offset: int = 0
     include_file_paths: str | None = None
     hive: bool = True
+    hive_partitioning: bool | None = None
     glob: bool = True
     schema: AvroSchema | None = None
     filters: Filters | None = None
@@ -110,6 +113,10 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if isinstance(self.columns, str):
             raise TypeError(f"columns is a list of names; write [{self.columns!r}] for one column")
+        if self.hive_partitioning is not None:
+            if self.hive_partitioning and not self.hive:
+                raise ValueError("hive=False and hive_partitioning=True contradict; give one")
+            object.__setattr__(self, "hive", self.hive_partitioning)
         if self.dtype_backend not in (None, "numpy_nullable", "pyarrow"):
             known = "'numpy_nullable' or 'pyarrow'"
             raise ValueError(f"dtype_backend is {known}, not {self.dtype_backend!r}")

@@ -93,6 +93,8 @@ def pieces(
     for span in whole:
         size = span.size_bytes
         parts = max(-(-size // blocksize), round(size / share))
+        if span.file.is_gzip:  # can only be inflated from its start
+            parts = 1
         # A file belongs to the share that holds its middle, so that small files make at most as
         # many pieces as there are readers.
         last, number = number, int((before + size / 2) / share)
@@ -221,8 +223,7 @@ async def _range_runs(file: OpenedFile, blocks: ByteRange, max_block_bytes: int)
             break
     if not found:
         return []
-    run = data[found[0].offset - base : found[-1].end - base]
-    return [BlockRun(run, tuple(found), None if first is None else 0)]
+    return [BlockRun.of(data, found, base, None if first is None else 0)]
 
 
 async def _followed_runs(

@@ -15,6 +15,7 @@ from typing import Generic, NamedTuple, TypeVar
 from fsspec_avroglob.aio.tasks import Budget, ordered, usable_cpus
 from fsspec_avroglob.avro.decode import RunDecoder
 from fsspec_avroglob.avro.stream import BlockRun, BlockStream, Dropped
+from fsspec_avroglob.readers.gunzip import GzipBlockStream
 from fsspec_avroglob.readers.locate import read_part
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.sources import OpenedFile
@@ -187,7 +188,7 @@ class Pipeline(Generic[R]):
     async def _chunks(self, files: AsyncGenerator[OpenedFile, None]) -> AsyncGenerator[Chunk, None]:
         async with aclosing(files):
             async for file in files:
-                start, size = file.source.header.size_bytes, file.source.size
+                start, size = file.source.data_offset, file.source.size
                 head = len(file.source.head)
                 while True:
                     stop: int | None = head if head > start else start + self._demand.chunk_bytes()
@@ -211,14 +212,14 @@ class Pipeline(Generic[R]):
             part = await read_part(chunk.file.location, chunk.start, chunk.stop, source.etag)
             data = part.data
         # The bytes before the first block came with the header.
-        first = chunk.start == source.header.size_bytes
+        first = chunk.start == source.data_offset
         self._on_bytes(len(data) + first * chunk.start)
         return data
 
     async def _jobs(
         self, fetched: AsyncGenerator[tuple[Chunk, bytes], None]
     ) -> AsyncGenerator[_Job[R], None]:
-        stream: BlockStream | None = None
+        stream: BlockStream | GzipBlockStream | None = None
         async with aclosing(fetched):
             async for chunk, data in fetched:
                 self._budget.give_back(chunk.held)
@@ -234,16 +235,19 @@ class Pipeline(Generic[R]):
                     self._demand.end_file()
                     self._on_file_end()
 
-    def _stream(self, file: OpenedFile) -> BlockStream:
-        header = file.source.header
-        return BlockStream(
-            file.source.path,
+    def _stream(self, file: OpenedFile) -> BlockStream | GzipBlockStream:
+        source, header = file.source, file.source.header
+        blocks = BlockStream(
+            source.path,
             header.sync_marker,
             header.size_bytes,
-            file.source.size,
+            None if source.is_gzip else source.size,
             dropped=self._dropped,
             max_block_bytes=self._max_block_bytes,
         )
+        if not source.is_gzip:
+            return blocks
+        return GzipBlockStream(source.path, header.size_bytes, blocks, self._dropped)
 
     def _split(self, file: OpenedFile, run: BlockRun, decode: RunDecoder[R]) -> list[_Job[R]]:
         """Split a run into jobs of about equal size, up to the last row that is needed."""
@@ -251,7 +255,7 @@ class Pipeline(Generic[R]):
         if self._counts_rows:
             left = self._demand.rows_left
             run, rows = run.first_values(left), left if run.value_count > left else None
-        self._demand.add(run.value_count, len(run.data))
+        self._demand.add(run.value_count, run.size_bytes)
         parts = list(run.split(self._run_bytes))
         jobs = [_Job(file, part, None, decode) for part in parts]
         if rows is not None:
@@ -273,7 +277,7 @@ class Pipeline(Generic[R]):
                         yield together
                         together, held = [], 0
                     together.append(job)
-                    held += len(job.run.data)
+                    held += job.run.size_bytes
                     enough = held >= self._joined_bytes
                     if enough or alike is None or self._demand.limited:
                         yield together
@@ -296,7 +300,7 @@ class Pipeline(Generic[R]):
             return _Decoded(parts, error)
         decoded = sum(self._size_of(part) for _, part in parts)
         if decoded:
-            ratio = decoded / sum(len(job.run.data) for job in jobs)
+            ratio = decoded / sum(job.run.size_bytes for job in jobs)
             self._run_bytes = max(_MIN_RUN_BYTES, int(_DECODED_BYTES / ratio))
             self._joined_bytes = min(_JOINED_BYTES, self._run_bytes)
         return _Decoded(parts, None)

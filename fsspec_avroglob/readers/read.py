@@ -55,6 +55,7 @@ def read_avro(
     row_index_offset: int = 0,
     include_file_paths: str | None = None,
     hive: bool = True,
+    hive_partitioning: bool | None = None,
     glob: bool = True,
     schema: AvroSchema | None = None,
     filters: Filters | None = None,
@@ -107,6 +108,7 @@ def read_avro_table(
     row_index_offset: int = 0,
     include_file_paths: str | None = None,
     hive: bool = True,
+    hive_partitioning: bool | None = None,
     glob: bool = True,
     schema: AvroSchema | None = None,
     filters: Filters | None = None,
@@ -145,7 +147,7 @@ def _prepare_frame(
         async with aclosing(table.batches()) as batches:
             async for batch in batches:
                 await asyncio.to_thread(builder.add, batch)
-        return await asyncio.to_thread(builder.frame, table.errors)
+        return await asyncio.to_thread(builder.frame, table.errors, table.reading.left_out)
 
     return read
 
@@ -196,6 +198,7 @@ def iter_avro_batches(
     row_index_offset: int = 0,
     include_file_paths: str | None = None,
     hive: bool = True,
+    hive_partitioning: bool | None = None,
     glob: bool = True,
     schema: AvroSchema | None = None,
     filters: Filters | None = None,

@@ -5,6 +5,7 @@ All of it runs on fsspec's I/O loop.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from fsspec_avroglob.avro.container import HEAD_BYTES
 from fsspec_avroglob.avro.decode import RunDecoder, Together
 from fsspec_avroglob.avro.stream import BlockRun, Dropped
 from fsspec_avroglob.errors import AvroDecodeError, CorruptBlockError
+from fsspec_avroglob.readers.directories import NOTHING_LEFT_OUT, LeftOut, find_files
 from fsspec_avroglob.readers.hive import Partition, partition_of
 from fsspec_avroglob.readers.locate import Location, Sources, StorageOptions, locate
 from fsspec_avroglob.readers.options import ReadOptions
@@ -25,7 +27,6 @@ from fsspec_avroglob.readers.sources import (
     ResolvedSources,
     SchemaFit,
     as_async,
-    find_files,
     open_files,
     open_table,
     opened_files,
@@ -83,7 +84,8 @@ def resolved_sources(
 class Reading:
     """An open reading: the files still to read, and what was skipped so far (``errors``).
 
-    ``partitions`` are the ``key=value`` directories of all files.
+    ``partitions`` are the ``key=value`` directories of all files; ``left_out`` counts those that
+    are no data.
     """
 
     options: ReadOptions
@@ -92,6 +94,7 @@ class Reading:
     errors: list[Dropped]
     _demand: Demand
     _progress: Progress
+    left_out: LeftOut = NOTHING_LEFT_OUT
 
     @classmethod
     async def open(
@@ -107,29 +110,37 @@ class Reading:
         skip = errors.append if options.ignore_errors else None
         if located.resolved is not None:
             errors += located.resolved.skipped
+            left_out = located.resolved.left_out
             locations, fit = located.locations, SchemaFit.of_resolved(located.resolved)
             numbered = enumerate(zip(located.resolved.files, locations, strict=True))
             opened = as_async([OpenedFile(*pair, number) for number, pair in numbered])
         else:
-            locations = await find_files(
-                located.locations, glob=options.glob, filters=options.filters
-            )
-            if options.n_rows == 0:
-                locations = locations[:1]
             check_first = check_first and options.n_rows is None
             short = demand.limited or check_first or options.schema == "union"
-            files = open_files(
-                locations,
-                head_bytes=HEAD_BYTES if short else LONG_HEAD_BYTES,
-                ahead=demand.files_ahead,
-                skipped=skip,
-            )
-            fit, opened = await open_table(files, options.schema, skip)
-            if check_first:
-                opened = as_async(await opened_files(opened))
+            for ask in (False, True):
+                locations, left_out = await find_files(
+                    located.locations, glob=options.glob, filters=options.filters, ask=ask
+                )
+                if options.n_rows == 0:
+                    locations = locations[:1]
+                files = open_files(
+                    locations,
+                    head_bytes=HEAD_BYTES if short else LONG_HEAD_BYTES,
+                    ahead=demand.files_ahead,
+                    skipped=skip,
+                )
+                try:
+                    fit, opened = await open_table(files, options.schema, skip)
+                    if check_first:
+                        opened = as_async(await opened_files(opened))
+                    break
+                except IsADirectoryError:  # its name looks like that of a file
+                    if ask:
+                        raise
+                    errors.clear()
         partitions = [partition_of(location.path) for location in locations]
         progress = Progress(options.progress, [location.size for location in locations])
-        return cls(options, opened, partitions, errors, demand, progress), fit
+        return cls(options, opened, partitions, errors, demand, progress, left_out), fit
 
     @classmethod
     def of_files(cls, files: Sequence[OpenedFile], options: ReadOptions) -> Reading:
@@ -172,6 +183,8 @@ class Reading:
             raise AvroDecodeError.of(error, "") from error
         finally:
             self._progress.close()
+            if self.errors:
+                warnings.warn(_summary(self.errors), UserWarning, stacklevel=2)
 
     def decoder(
         self,
@@ -190,3 +203,14 @@ class Reading:
         """End a reading without results."""
         await self.files.aclose()
         self._progress.close()
+
+
+def _summary(dropped: Sequence[Dropped]) -> str:
+    """Say how much ``ignore_errors`` left out."""
+    files = len({one.path for one in dropped})
+    size_bytes = sum(one.size_bytes for one in dropped)
+    return (
+        f"ignore_errors=True left out {len(dropped)} corrupt parts of {files} files, {size_bytes} "
+        f"bytes in all; the first is {dropped[0]} (frame.attrs['avroglob'], or errors of the "
+        "reader, has all)"
+    )

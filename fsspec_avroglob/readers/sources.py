@@ -7,7 +7,7 @@ are kept, so that the file is not read again.
 from __future__ import annotations
 
 import asyncio
-import errno
+import zlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
@@ -16,24 +16,31 @@ from typing import Any, NamedTuple, TypeVar
 
 from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import on_io_loop, ordered
-from fsspec_avroglob.avro.container import HEAD_BYTES, ContainerHeader, header_of
+from fsspec_avroglob.avro.container import HEAD_BYTES, MAX_HEADER_BYTES, ContainerHeader, header_of
 from fsspec_avroglob.avro.resolution import RecordStep, resolve, same_order
-from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, file_schema, parse_schema
+from fsspec_avroglob.avro.schema import (
+    AvroSchema,
+    ParsedSchema,
+    file_schema,
+    parse_schema,
+    without_docs,
+)
 from fsspec_avroglob.avro.stream import Dropped
 from fsspec_avroglob.avro.unify import union_schema
 from fsspec_avroglob.errors import InvalidSchemaError, NotAvroError
-from fsspec_avroglob.readers.hive import Filters, Partition, PartitionFilter, partition_of
+from fsspec_avroglob.readers.directories import NOTHING_LEFT_OUT, LeftOut, find_files
+from fsspec_avroglob.readers.gunzip import inflated, is_gzip
+from fsspec_avroglob.readers.hive import Filters, Partition, partition_of
 from fsspec_avroglob.readers.locate import (
     Location,
     Sources,
     StorageOptions,
-    expand,
     locate,
     read_part,
     source_names,
 )
 
-__all__ = ["OpenedFile", "ResolvedSources", "SourceFile", "find_files", "open_files"]
+__all__ = ["OpenedFile", "ResolvedSources", "SourceFile", "open_files"]
 
 T = TypeVar("T")
 
@@ -61,6 +68,8 @@ class SourceFile:
         Bytes; None if unknown.
     etag : str or None
         The version with this header; None if unknown.
+    is_gzip : bool
+        Whether it is compressed as a whole; ``header`` and blocks then count inflated bytes.
     head : bytes
         The first bytes of the file; pickles leave them out.
     """
@@ -69,7 +78,13 @@ class SourceFile:
     header: ContainerHeader
     size: int | None
     etag: str | None
+    is_gzip: bool = False
     head: bytes = field(default=b"", compare=False, repr=False)
+
+    @property
+    def data_offset(self) -> int:
+        """Offset of the first byte to read for the blocks."""
+        return 0 if self.is_gzip else self.header.size_bytes
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "head": b""}
@@ -100,6 +115,8 @@ class ResolvedSources:
         For each file the texts of its ``key=value`` directories.
     skipped : tuple of Dropped
         The files that ``ignore_errors=True`` skipped, with the reasons.
+    left_out : LeftOut
+        How many other files of directories and ``**`` patterns are no data.
     storage_options : mapping or None
         Options of the filesystem, the default of the readers.
 
@@ -114,6 +131,7 @@ class ResolvedSources:
     column_mappings: tuple[tuple[int | None, ...] | None, ...]
     partitions: tuple[Partition, ...]
     skipped: tuple[Dropped, ...] = ()
+    left_out: LeftOut = NOTHING_LEFT_OUT
     storage_options: StorageOptions = field(default=None, repr=False, compare=False)
 
     @property
@@ -139,8 +157,8 @@ class ResolvedSources:
 
         Raises
         ------
-        FileNotFoundError, IsADirectoryError, PatternError
-            As :func:`expand_path`.
+        FileNotFoundError, PatternError
+            As :func:`expand_path`, or a directory has no Avro file.
         NotAvroError, InvalidSchemaError
             A file is empty or not Avro, or has an invalid schema.
         SchemaMismatchError
@@ -169,41 +187,6 @@ class ResolvedSources:
         located = await asyncio.to_thread(locate, names, options)
         resolved = await on_io_loop(_resolve, located, glob, schema, filters, ignore_errors)
         return replace(resolved, storage_options=options)
-
-
-# --- finding files -------------------------------------------------------------------------------
-
-
-async def find_files(
-    located: Sequence[Location], *, glob: bool, filters: Filters | None = None
-) -> list[Location]:
-    """Return the files of all locations in order, each once, without those that *filters* exclude.
-
-    Raises what :func:`expand` raises, and ValueError if no directory has a filter's key.
-    """
-    if not located:
-        raise ValueError("no sources; name at least one file or pattern")
-    chosen = None if filters is None else PartitionFilter.parse(filters)
-    if chosen is None:
-        return await expand(located, glob=glob, check=False)  # reading the header will check
-    if glob:
-        located = [
-            one._replace(name=chosen.narrowed(one.name), path=chosen.narrowed(one.path))
-            for one in located
-        ]
-    files = await expand(located, glob=glob, check=False)
-    partitions = [partition_of(file.path) for file in files]
-    known = {key for partition in partitions for key in partition}
-    if missing := [key for key in chosen.keys if key not in known]:
-        raise ValueError(
-            f"filters are on key=value directories, and no file is in one of {missing[0]!r}; "
-            f"there is {', '.join(map(repr, sorted(known))) or 'none'}"
-        )
-    kept = [file for file, one in zip(files, partitions, strict=True) if chosen.keeps(one)]
-    if not kept:
-        text = f"All files are excluded by filters={filters!r}"
-        raise FileNotFoundError(errno.ENOENT, text, located[0].name)
-    return kept
 
 
 # --- headers -------------------------------------------------------------------------------------
@@ -261,10 +244,21 @@ async def _read_head(file: Location, head_bytes: int) -> SourceFile:
         data += part.data
         size = part.size if part.size is not None else size
         etag = part.etag
-        found = header_of(file.name, data, whole=len(data) < wanted)
+        whole, compressed = len(data) < wanted, is_gzip(file.name, data)
+        most = MAX_HEADER_BYTES + HEAD_BYTES if whole else wanted
+        plain = _inflated_head(file, data, most) if compressed else data
+        found = header_of(file.name, plain, whole=whole)
         if isinstance(found, ContainerHeader):
-            return SourceFile(file.name, found, size, etag, data)
-        wanted = found
+            return SourceFile(file.name, found, size, etag, compressed, data)
+        wanted = 2 * wanted if compressed else found
+
+
+def _inflated_head(file: Location, data: bytes, max_bytes: int) -> bytes:
+    try:
+        return inflated(data, max_bytes)
+    except zlib.error as error:
+        text = f"{file.name} is not an Avro file: its gzip data is corrupt: {error}"
+        raise NotAvroError(text) from error
 
 
 # --- schemas -------------------------------------------------------------------------------------
@@ -288,7 +282,7 @@ class SchemaFit:
         """Make it for sources whose schemas were compared."""
         fit = cls(parse_schema(resolved.schema), "the sources' schema", exact=False)
         for file, mapping in zip(resolved.files, resolved.column_mappings, strict=True):
-            fit._mappings[file.header.schema_text] = mapping
+            fit._mappings[without_docs(file.header.schema_text)] = mapping
         return fit
 
     def mapping(self, file: SourceFile) -> tuple[int | None, ...] | None:
@@ -296,7 +290,7 @@ class SchemaFit:
 
         Raises InvalidSchemaError, and SchemaMismatchError with both names.
         """
-        text = file.header.schema_text
+        text = without_docs(file.header.schema_text)
         if text in self._mappings:
             return self._mappings[text]
         found: tuple[int | None, ...] | None = None
@@ -350,7 +344,9 @@ def _fit(opened: Sequence[OpenedFile], schema: AvroSchema | None) -> SchemaFit:
     if schema is None or schema == "first":
         return SchemaFit(file_schema(first.path, first.header), first.path, exact=schema is None)
     if schema == "union":
-        distinct = {one.source.header.schema_text: one.source for one in opened}
+        distinct: dict[str, SourceFile] = {}
+        for one in opened:
+            distinct.setdefault(without_docs(one.source.header.schema_text), one.source)
         schemas = [
             (source.path, file_schema(source.path, source.header)) for source in distinct.values()
         ]
@@ -366,7 +362,8 @@ async def _valid(
     async with aclosing(files):
         async for one in files:
             source = one.source
-            if source.header.schema_text not in seen:
+            text = without_docs(source.header.schema_text)
+            if text not in seen:
                 try:
                     file_schema(source.path, source.header)
                 except (InvalidSchemaError, NotAvroError) as error:
@@ -374,7 +371,7 @@ async def _valid(
                         raise
                     skipped(Dropped(source.path, None, 0, source.size or 0, str(error)))
                     continue
-                seen.add(source.header.schema_text)
+                seen.add(text)
             yield one
 
 
@@ -400,15 +397,23 @@ async def _resolve(
     filters: Filters | None,
     ignore_errors: bool,
 ) -> ResolvedSources:
-    files = await find_files(located, glob=glob, filters=filters)
     skipped: list[Dropped] = []
     skip = skipped.append if ignore_errors else None
-    fit, fitting = await open_table(open_files(files, skipped=skip), schema, skip)
-    opened = await opened_files(fitting)
+    for ask in (False, True):
+        found = await find_files(located, glob=glob, filters=filters, ask=ask)
+        try:
+            fit, fitting = await open_table(open_files(found.files, skipped=skip), schema, skip)
+            opened = await opened_files(fitting)
+            break
+        except IsADirectoryError:
+            if ask:
+                raise
+            skipped.clear()
     return ResolvedSources(
         files=tuple(one.source for one in opened),
         schema=fit.table.source,
         column_mappings=tuple(fit.mapping(one.source) for one in opened),
         partitions=tuple(partition_of(one.location.path) for one in opened),
         skipped=tuple(skipped),
+        left_out=found.left_out,
     )

@@ -29,7 +29,7 @@ from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from fsspec_avroglob.readers.locate import SourcePath, StorageOptions, filesystem_for, source_names
 
 CODECS = ("null", "deflate", "snappy", "bzip2", "xz", "zstandard")
-"""What ``codec`` may be."""
+"""What ``codec`` may be; ``"zstd"`` is ``"zstandard"``."""
 
 BLOCK_BYTES = 128 << 10
 """Size of a block before compression: large enough for codecs and columnar decoders, and small
@@ -128,6 +128,7 @@ def _write(
     ended: Callable[[], bool] = lambda: False,
 ) -> list[str]:
     """:func:`write_avro`, until *ended*: then _EndedError, and the file does not appear."""
+    codec = "zstandard" if codec == "zstd" else codec
     if codec not in CODECS:
         raise ValueError(f"codec {codec!r} is none of {', '.join(CODECS)}")
     (name,), storage_options = source_names(url, storage_options)

@@ -107,9 +107,10 @@ def _leave_out_headers(response_dict: dict[str, Any], **_: Any) -> None:
     """Remove the headers that the caller of `get_object` does not read."""
     if _getting.get() and response_dict["status_code"] in (200, 206):
         headers = response_dict["headers"]
-        response_dict["headers"] = {
-            name: headers[name] for name in _READ_HEADERS if name in headers
-        }
+        kept = {name: headers[name] for name in _READ_HEADERS if name in headers}
+        if "Last-Modified" in headers:
+            kept["x-last-modified"] = headers["Last-Modified"]  # text, which nobody parses
+        response_dict["headers"] = kept
 
 
 def _take_page(response_dict: dict[str, Any], **_: Any) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any
 
@@ -21,6 +21,7 @@ from fsspec.config import apply_config, conf
 
 from fsspec_avroglob.errors import OptionError
 from fsspec_avroglob.s3.retry import RetryEvent, RetryPolicy, number
+from fsspec_avroglob.s3.secrets import SECRET_OPTIONS, redacted
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
 
@@ -113,6 +114,10 @@ class S3Config:
     on_retry: tuple[Callable[[RetryEvent], object], ...] = ()
     others: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    def __repr__(self) -> str:
+        shown = ((one.name, getattr(self, one.name)) for one in fields(self) if one.repr)
+        return redacted(f"S3Config({', '.join(f'{name}={value!r}' for name, value in shown)})")
+
     def __post_init__(self) -> None:
         concurrency = number("listing_concurrency", self.listing_concurrency, int, at_least=1)
         object.__setattr__(self, "listing_concurrency", concurrency)
@@ -121,23 +126,6 @@ class S3Config:
     def max_retries(self) -> int:
         """Retries after the first attempt of an operation (default 2)."""
         return self.retry.max_retries
-
-    @property
-    def credentials_source(self) -> str:
-        """Where the credentials come from, in words."""
-        if self.anon:
-            source = "requests have no credentials (anon=True)"
-        elif self.key is not None:
-            token = ", secret and token" if self.token is not None else " and secret"
-            source = f"the credentials come from the options key{token}"
-        elif self.profile is not None:
-            source = f"the credentials come from the profile {self.profile!r} of AWS's files"
-        else:
-            source = (
-                "there is no option key, so the credentials come from the environment "
-                "(AWS_ACCESS_KEY_ID), AWS's configuration files or the machine's role"
-            )
-        return f"{source}; options come from storage_options and fsspec's configuration"
 
     @property
     def max_pool_connections(self) -> int:
@@ -264,6 +252,21 @@ def plain(options: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
+def without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options without secrets, and with URLs without user info."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return without_secrets(value)
+        return redacted(value) if isinstance(value, str) else value
+
+    return {
+        name: clean(value)
+        for name, value in options.items()
+        if name not in SECRET_OPTIONS and name.lower() not in SECRET_OPTIONS
+    }
+
+
 def _canonical(name: str) -> str:
     if not isinstance(name, str):
         raise OptionError(_unknown(name))
@@ -282,7 +285,7 @@ def _merge_names(options: Mapping[str, Any]) -> dict[str, Any]:
         _set(merged, source, canonical, name, value)
     for name in _MAPPINGS:
         if not isinstance(merged.get(name, {}), Mapping):
-            raise OptionError(f"{name}={merged[name]!r} is not a mapping")
+            raise OptionError(redacted(f"{name}={merged[name]!r} is not a mapping"))
     client_kwargs = merged.get("client_kwargs", {})
     for canonical, inner in _IN_CLIENT_KWARGS.items():
         if inner in client_kwargs:
@@ -363,7 +366,8 @@ def _apply_object_store_options(merged: dict[str, Any]) -> None:
     allow_http = merged.pop("allow_http", None)
     endpoint = merged.get("endpoint_url")
     if allow_http is False and endpoint is not None and str(endpoint).startswith("http://"):
-        raise OptionError(f"allow_http is false, but endpoint_url={endpoint!r} is plain http")
+        shown = redacted(f"endpoint_url={endpoint!r}")
+        raise OptionError(f"allow_http is false, but {shown} is plain http")
 
 
 def _retry_policy(retry: Any, max_retries: Any) -> RetryPolicy:

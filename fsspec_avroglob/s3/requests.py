@@ -13,8 +13,9 @@ from fsspec_avroglob.aio.tasks import in_scope
 from fsspec_avroglob.s3.classification import THROTTLED, Rule
 from fsspec_avroglob.s3.config import S3Config
 from fsspec_avroglob.s3.retry import RetryEvent, with_retry
+from fsspec_avroglob.s3.secrets import redact, removable
 from fsspec_avroglob.s3.stats import Stats
-from fsspec_avroglob.s3.translation import advice, rule_of, translated_error, without_secrets
+from fsspec_avroglob.s3.translation import advice, complete, rule_of, translated_error
 from fsspec_avroglob.s3.window import RequestWindow
 
 logger = logging.getLogger("fsspec_avroglob")
@@ -39,7 +40,12 @@ class S3Request(NamedTuple):
 
 
 class Requests:
-    """The requests of one instance. clock: returns seconds."""
+    """The requests of one instance. clock: returns seconds.
+
+    credentials: botocore's credentials of the last client, None without any.
+    """
+
+    credentials: Any = None
 
     def __init__(self, config: S3Config, clock: Callable[[], float] = monotonic) -> None:
         self.config = config
@@ -79,7 +85,7 @@ class Requests:
             rule = operation.rule or rule_of(error)
             if rule.cause is not None:
                 self.stats.failures[request.operation] += 1
-            hint = advice(error, rule, request.target, self.config)
+            hint = advice(error, rule, request.target, self.config, self.credentials)
             if hint is not None:
                 error.add_note(hint)
             translated = translated_error(error)
@@ -93,6 +99,11 @@ class Requests:
     def count(self, request: S3Request) -> None:
         """Count a request that is about to be sent."""
         self.stats.requests[request.operation] += 1
+
+    def redact(self, error: BaseException) -> None:
+        """Remove secrets from *error*, those of the credentials in use included."""
+        config = self.config
+        redact(error, removable(config.secret, config.token, credentials=self.credentials))
 
     def _on_retry(self, event: RetryEvent) -> None:
         self.stats.retries[event.cause] += 1
@@ -132,7 +143,8 @@ class _Operation:
             return result
         except BaseException as error:
             outcome = type(error).__name__
-            without_secrets(error, self.requests.config)
+            complete(error, str(self.request))
+            self.requests.redact(error)
             if isinstance(error, Exception):
                 self.rule = rule_of(error)
                 throttled = self.rule.cause == THROTTLED

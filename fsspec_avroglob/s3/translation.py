@@ -1,12 +1,10 @@
-"""Errors on their way to the caller: their type, advice what to do, and no secrets."""
+"""Errors on their way to the caller: their text, their type, and advice what to do."""
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import botocore.exceptions as boto
@@ -16,19 +14,27 @@ from s3fs.errors import translate_boto_error
 
 from fsspec_avroglob.s3.classification import NO_BUCKET, UNKNOWN_HOST, Rule, rule_for
 from fsspec_avroglob.s3.config import S3Config
+from fsspec_avroglob.s3.secrets import chain, redacted
 
 PRECONDITION_CODES = ("PreconditionFailed", "412")
 """Error codes of a request whose condition is not met. (The answer to HEAD has only a status.)"""
 
+# Where credentials were found, by botocore's name of the method.
+_SOURCES = {
+    "env": "the environment (AWS_ACCESS_KEY_ID)",
+    "shared-credentials-file": "AWS's credentials file",
+    "config-file": "AWS's configuration file",
+    "assume-role": "a role that AWS's configuration files name",
+    "assume-role-with-web-identity": "a role with web identity (AWS_ROLE_ARN)",
+    "sso": "a session of IAM Identity Center (aws sso login)",
+    "custom-process": "the credential_process of AWS's configuration files",
+    "container-role": "the container's role",
+    "iam-role": "the machine's role",
+}
+_ANY_SOURCE = "the environment (AWS_ACCESS_KEY_ID), AWS's configuration files or the machine's role"
+
 _STOCK_RETRYABLE = frozenset(s3fs.core.S3_RETRYABLE_ERRORS)
 _CUSTOM = Rule("s3fs's own list of retryable errors has it", "custom")
-
-# Fields of an error answer about the signature, and parts of URLs.
-_SECRET_FIELDS = re.compile(r"StringToSign|CanonicalRequest|Signature|AccessKeyId|Token")
-_SECRETS_IN_URL = re.compile(
-    r"(?i)((?:X-Amz-(?:Signature|Credential|Security-Token)|Signature|AWSAccessKeyId)=)"
-    r"[^&\s\"'<>]+|(?<=://)[^/@\s\"']+(?=@)"
-)
 
 
 def error_code(error: BaseException | None) -> str | None:
@@ -60,9 +66,7 @@ def translated_error(error: Exception) -> Exception:
     if isinstance(error, ResponseParserError):
         translated = OSError(errno.EIO, str(error))
     else:
-        if isinstance(error, boto.ClientError) and not error.response["Error"].get("Code"):
-            # A proxy's page: only the status is known.
-            error.response["Error"]["Code"] = error_code(error)
+        complete(error, getattr(error, "operation_name", ""))
         translated = translate_boto_error(error)
     if translated is not error:
         for note in getattr(error, "__notes__", ()):
@@ -70,10 +74,37 @@ def translated_error(error: Exception) -> Exception:
     return translated
 
 
-def advice(error: Exception, rule: Rule, target: str, config: S3Config) -> str | None:
-    """What the user can do about *error*, or None. target: its bucket or bucket/key.
+def complete(error: BaseException, doing: str) -> None:
+    """Give an answer of S3 without an error code or message both. doing: the request, in words.
+
+    Ceph sends errors without a message, and proxies send pages without a code.
+    """
+    if not isinstance(error, boto.ClientError):
+        return
+    answer = error.response.setdefault("Error", {})
+    if answer.get("Code") and answer.get("Message"):
+        return
+    answer["Code"] = error_code(error) or "Unknown"
+    answer["Message"] = answer.get("Message") or f"{answer['Code']} ({doing})"
+    error.args = (
+        f"An error occurred ({answer['Code']}) when calling the {error.operation_name} operation: "
+        f"{answer['Message']}",
+    )
+
+
+def advice(
+    error: Exception, rule: Rule, target: str, config: S3Config, credentials: Any = None
+) -> str | None:
+    """What the user can do about *error*, or None.
 
     The text names the source of the credentials, never the credentials.
+
+    Parameters
+    ----------
+    target
+        The bucket or bucket/key of the request.
+    credentials
+        Botocore's credentials of the request, or None.
     """
     bucket, _, key = target.partition("/")
     text = rule.advice
@@ -82,57 +113,38 @@ def advice(error: Exception, rule: Rule, target: str, config: S3Config) -> str |
     elif error_code(error) == "404" and not key:
         text = NO_BUCKET
     elif isinstance(error, boto.EndpointConnectionError) and any(
-        isinstance(one, socket.gaierror) for one in _chain(error)
+        isinstance(one, socket.gaierror) for one in chain(error)
     ):
         text = UNKNOWN_HOST
     environment = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     filled = text.format(
         bucket=bucket,
-        server=config.endpoint_url or environment or "AWS",
+        server=redacted(str(config.endpoint_url or environment or "AWS")),
         region=_region_option(error),
-        credentials=config.credentials_source,
+        credentials=credentials_source(error, config, credentials),
         max_retries=config.max_retries,
     )
     return filled or None
 
 
-def without_secrets(error: BaseException, config: S3Config) -> None:
-    """Remove credentials, tokens and signatures from *error* and its causes."""
-    secrets = sorted(filter(None, (config.secret, config.token)), key=len, reverse=True)
-
-    def clean(value: Any) -> Any:
-        if isinstance(value, bytes):
-            return value if clean(value.decode("latin-1")) == value.decode("latin-1") else b"***"
-        if not isinstance(value, str):
-            return value
-        for secret in secrets:
-            value = value.replace(secret, "***")
-        return _SECRETS_IN_URL.sub(lambda found: f"{found[1] or ''}***", value)
-
-    for one in _chain(error):
-        one.args = tuple(map(clean, one.args))
-        if isinstance(one, boto.HTTPClientError):
-            one.request = one.response = None  # their headers hold the signature
-        if isinstance(one, boto.BotoCoreError):
-            one.kwargs = {name: clean(value) for name, value in one.kwargs.items()}
-        if isinstance(one, boto.ClientError) and "Error" in one.response:
-            one.response["Error"] = {
-                name: clean(value)
-                for name, value in one.response["Error"].items()
-                if not _SECRET_FIELDS.search(name)
-            }
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """*error*, its causes and contexts, and the errors that botocore wraps; each once."""
-    seen: set[int] = set()
-    left: list[object] = [error]
-    while left:
-        one = left.pop()
-        if isinstance(one, BaseException) and id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            left += [one.__cause__, one.__context__, getattr(one, "kwargs", {}).get("error")]
+def credentials_source(error: Exception, config: S3Config, credentials: Any) -> str:
+    """Where the credentials come from, in words."""
+    if config.anon:
+        source = "requests have no credentials (anon=True)"
+    elif config.key is not None:
+        token = ", secret and token" if config.token is not None else " and secret"
+        source = f"the credentials come from the options key{token}"
+    elif config.profile is not None:
+        source = f"the credentials come from the profile {config.profile!r} of AWS's files"
+    elif isinstance(error, boto.NoCredentialsError):
+        source = (
+            "no key was given: there is no option key, and none in the environment "
+            "(AWS_ACCESS_KEY_ID), AWS's configuration files or the machine's role"
+        )
+    else:
+        method = getattr(credentials, "method", "")
+        source = f"the credentials come from {_SOURCES.get(method, _ANY_SOURCE)}"
+    return f"{source}; options come from storage_options and fsspec's configuration"
 
 
 def _region_option(error: Exception) -> str:

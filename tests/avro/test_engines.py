@@ -271,8 +271,9 @@ def test_works_without_polars_avro() -> None:
         """
     )
 
-    assert printed.startswith("fastavro polars-avro cannot be imported")
-    assert printed.count("pip install 'fsspec-avroglob[polars]'") == 2
+    assert "\nfastavro polars-avro cannot be imported" in printed
+    assert printed.count("UserWarning: engine='auto' decodes with fastavro") == 1
+    assert printed.count("pip install 'fsspec-avroglob[polars]'") == 3
 
 
 def test_other_polars_avro_is_not_called() -> None:
@@ -292,3 +293,13 @@ def test_other_polars_avro_is_not_called() -> None:
 
     assert printed.startswith("fastavro polars-avro does not decode the schema")
     assert printed.endswith("[{'value': 1}]\n")
+
+
+def test_docs_share_a_decoder() -> None:
+    one, two = (
+        parse_header(avro_file([], {**record_schema({"a": "long"}), "doc": doc})) for doc in "ab"
+    )
+    table = TableSchema.of(one.schema)
+
+    assert one.schema_text != two.schema_text
+    assert decoder(one, table) is decoder(two, table)

@@ -60,10 +60,17 @@ def test_count_locates_a_corrupt_block(cli: Cli, bucket: str, put: PutObjects) -
 
 
 @pytest.mark.parametrize("command", ["count", "check"])
-def test_no_match_exits_1_directory_2(cli: Cli, tree: str, command: str) -> None:
+def test_no_match_exits_1(cli: Cli, tree: str, command: str) -> None:
     assert cli(command, f"s3://{tree}/none*").code == 1
     assert cli(command, f"s3://{tree}/none").code == 1
-    assert cli(command, f"s3://{tree}/a").code == 2
+    assert cli(command, f"s3://{tree}/none/").code == 1
+
+
+@pytest.mark.parametrize("command", ["count", "check"])
+def test_directory_is_read(cli: Cli, tree: str, command: str) -> None:
+    outcome = cli(command, f"s3://{tree}/a")
+    assert outcome.code == 0
+    assert f"s3://{tree}/a: left out: 1 that do not end in .avro" in outcome.err
 
 
 def test_counts_local_files(cli: Cli, tmp_path: Path) -> None:

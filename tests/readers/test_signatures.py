@@ -16,7 +16,10 @@ from fsspec_avroglob import dask
 from fsspec_avroglob.readers.options import ReadOptions
 
 DEFAULTS = {field.name: field.default for field in fields(ReadOptions)}
-ADDED_COLUMNS = {"row_index_name", "row_index_offset", "include_file_paths", "hive", "engine"}
+ADDED_COLUMNS = {"row_index_name", "row_index_offset", "include_file_paths", "engine"} | {
+    "hive",
+    "hive_partitioning",
+}
 RESULT = {"dtype_backend", "batch_size"}
 
 READERS = {

@@ -56,8 +56,8 @@ def test_table_has_ordered_typed_rows(lake: str, engine: Any) -> None:
             pa.field("id", pa.int64(), nullable=False),
             pa.field("name", pa.string(), nullable=False),
             pa.field("score", pa.float64()),
-            pa.field("year", pa.int64()),
-            pa.field("part", pa.int64()),
+            pa.field("year", pa.int64(), nullable=False),
+            pa.field("part", pa.int64(), nullable=False),
         ]
     )
 
@@ -350,8 +350,8 @@ def test_corruption_is_error_or_reported(tmp_path: Path, engine: Any) -> None:
     assert set(range(200, 205)) < set(ids)
     assert 150 < len(ids) < 205
     (report,) = frame.attrs["avroglob"]
-    assert f"at {caught.value.offset}" in report
-    assert "1.avro" in report
+    assert report.offset == caught.value.offset
+    assert "1.avro" in str(report)
     with iter_avro_batches(pattern, engine=engine, ignore_errors=True) as batches:
         assert sum(batch.num_rows for batch in batches) == len(ids)
     assert [error.offset for error in batches.errors] == [caught.value.offset]

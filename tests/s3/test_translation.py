@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import socket
 import ssl
 import traceback
@@ -12,12 +11,13 @@ from collections.abc import Callable, Iterator
 import botocore.exceptions as boto
 import pytest
 import s3fs
+from botocore.credentials import Credentials
 
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from fsspec_avroglob.s3.classification import UnexpectedAnswerError
 from fsspec_avroglob.s3.config import S3Config
 from fsspec_avroglob.s3.retry import RetryEvent
-from fsspec_avroglob.s3.translation import advice, rule_of, translated_error, without_secrets
+from fsspec_avroglob.s3.translation import advice, complete, rule_of, translated_error
 from tests.conftest import MakeFs, PutObjects
 from tests.support.calls import READS, WRITES, Operation
 from tests.support.errors import URL_TEXT, client_error
@@ -46,7 +46,7 @@ def advised(error: Exception, target: str, config: S3Config) -> str | None:
         (REFUSED, S3Config(profile="work"), "the profile 'work'"),
         (REFUSED, S3Config(), "AWS_ACCESS_KEY_ID"),
         (client_error("", 403), S3Config(), "fsspec's configuration"),
-        (boto.NoCredentialsError(), S3Config(), "there is no option key"),
+        (boto.NoCredentialsError(), S3Config(), "no key was given"),
         (client_error("ExpiredToken", 400), S3Config(), "have expired: renew them"),
         (client_error("RequestTimeTooSkewed", 403), CONFIG, "the clock of this machine is wrong"),
         (client_error("NoSuchBucket", 404), CONFIG, "no bucket 'b' at http://here:9000"),
@@ -88,6 +88,23 @@ def test_status_translates_an_error_page(status: int, kind: type[Exception]) -> 
 
     assert type(error) is kind
     assert isinstance(error.__cause__, boto.ClientError)
+
+
+@pytest.mark.parametrize("message", [None, ""])
+def test_error_without_message_has_code(message: str | None) -> None:
+    error = client_error("AccessDenied", 403)
+    error.response["Error"]["Message"] = message
+
+    complete(error, "ListObjectsV2 b/p/")
+
+    assert str(translated_error(error)) == "AccessDenied (ListObjectsV2 b/p/)"
+    assert "None" not in str(error)
+
+
+def test_known_source_of_keys_is_named() -> None:
+    found = Credentials("k", "s", method="shared-credentials-file")
+    said = advice(REFUSED, rule_of(REFUSED), "b/k", S3Config(), found) or ""
+    assert said.startswith("the credentials come from AWS's credentials file;")
 
 
 def test_unparsable_answer_is_an_oserror() -> None:
@@ -228,12 +245,12 @@ def test_environment_endpoint_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 SECRETS = {
     "key": "AKIANOWHERE",
-    "secret": "s3cr3t-nowhere",
-    "token": "t0ken-nowhere",
+    "secret": "s3cr3t-of-nowhere",
+    "token": "t0ken-of-nowhere",
 }
 ECHO = (
     b"<?xml version='1.0'?><Error><Code>SignatureDoesNotMatch</Code>"
-    b"<Message>s3cr3t-nowhere did not sign http://x/?X-Amz-Signature=abc123nowhere</Message>"
+    b"<Message>s3cr3t-of-nowhere did not sign http://x/?X-Amz-Signature=abc123nowhere</Message>"
     b"<AWSAccessKeyId>AKIANOWHERE</AWSAccessKeyId><StringToSign>nowhere</StringToSign>"
     b"<SignatureProvided>nowhere</SignatureProvided></Error>"
 )
@@ -242,7 +259,7 @@ LEAKS: dict[str, Callable[[FaultProxy], None]] = {
     "echoed": lambda proxy: proxy.fail(status=403, body=ECHO),
     "expired": lambda proxy: proxy.fail(status=400, code="ExpiredToken"),
     "dropped": lambda proxy: proxy.drop(),
-    "a page": lambda proxy: proxy.fail(status=200, body=b"<html>s3cr3t-nowhere</html>"),
+    "a page": lambda proxy: proxy.fail(status=200, body=b"<html>s3cr3t-of-nowhere</html>"),
 }
 OPERATIONS: dict[str, Callable[[AvroGlobFileSystem, str], object]] = {
     "info": lambda fs, bucket: fs.info(f"{bucket}/k"),
@@ -298,18 +315,49 @@ def test_no_secret_shows_in_any_text(
     assert [text for text in said if "nowhere" in text.lower()] == []
 
 
-def test_secrets_in_urls_are_removed() -> None:
-    error = boto.ConnectionClosedError(
-        endpoint_url="http://me:pw-nowhere@host/k?X-Amz-Signature=nowhere&X-Amz-Date=1",
-        error=ValueError("token t0ken-nowhere"),
-        request=object(),
+@pytest.mark.parametrize("variable", ["AWS_SESSION_TOKEN", "AWS_SECRET_ACCESS_KEY"])
+def test_secret_of_environment_is_removed(
+    proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    monkeypatch.setenv(variable, "nowhere/to+be=seen")
+    fs = AvroGlobFileSystem(endpoint_url=proxy.url, skip_instance_cache=True)
+    echo = b"<Error><Code>AccessDenied</Code><Message>nowhere/to+be=seen</Message></Error>"
+    proxy.fail(status=403, body=echo)
+
+    with pytest.raises(PermissionError) as caught:
+        fs.ls("b")
+
+    assert [text for text in texts(caught.value) if "nowhere" in text] == []
+
+
+def test_short_keys_change_no_error(proxy: FaultProxy, make_fs: MakeFs) -> None:
+    fs = make_fs(proxy.storage_options, key="A", secret="s", token="e")
+    proxy.fail(status=403, code="AccessDenied")
+
+    with pytest.raises(PermissionError) as caught:
+        fs.ls("assets/see")
+
+    assert str(caught.value) == "Injected AccessDenied"
+    assert "***" not in notes_of(caught.value)
+
+
+def test_json_without_password(make_fs: MakeFs) -> None:
+    fs = make_fs(
+        **SECRETS,
+        endpoint_url="http://me:nowhere@host",
+        s3_additional_kwargs={"SSECustomerKey": "nowhere", "ACL": "private"},
     )
 
-    without_secrets(error, S3Config(**SECRETS))
+    written = fs.to_dict(include_password=False)
 
-    assert "nowhere" not in "".join(texts(error)) + str(error.kwargs["error"])
-    assert "X-Amz-Signature=***&X-Amz-Date=1" in str(error)
-    assert "nowhere" not in str(pickle.loads(pickle.dumps(error)))
+    assert {name for name, value in written.items() if "nowhere" in str(value).lower()} == {"key"}
+    assert written["s3_additional_kwargs"] == {"ACL": "private"}
+
+
+def test_repr_shows_no_user_info() -> None:
+    assert "http://***@host'" in repr(S3Config(endpoint_url="http://me:pw@host"))
 
 
 def test_json_equals_fsspec(make_fs: MakeFs, put: PutObjects) -> None:
