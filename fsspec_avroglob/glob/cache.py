@@ -240,16 +240,16 @@ class ListingCache:
         content = _Content(number, self._clock() + self._expiry_s, infos)
         with self._lock:
             if not size:
-                self._disproofs.empty(directory, number)
+                self._disproofs.empty(directory, number, below=True)
                 return
             self._disproofs.claim_level(directory, Level(number, frozenset(directories)))
             if new := self._with_room(size, size * _PATH_BYTES):
                 new.add(new.contents, [directory], content, size * _PATH_BYTES)
 
-    def add_empty(self, directory: str, *, number: int) -> None:
-        """Forget what older answers said about a directory that is empty, which is not to be."""
+    def add_empty(self, directory: str, *, number: int, below: bool) -> None:
+        """Forget that there is a *directory*; with *below* also all that was listed below it."""
         with self._lock:
-            self._disproofs.empty(directory, number)
+            self._disproofs.empty(directory, number, below=below)
 
     def add_claim(self, what: Hashable, claim: Claim) -> None:
         """Forget what older listings returned and this complete listing, of *what*, did not."""

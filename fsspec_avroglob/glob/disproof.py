@@ -93,9 +93,10 @@ class Disproofs:
         self.void(path)
         self._add_void_below(path, self._number)
 
-    def empty(self, directory: str, number: int) -> None:
-        """Older answers that there is a *directory*, or something below it, do not hold."""
-        self._add_void_below(directory, number)
+    def empty(self, directory: str, number: int, *, below: bool) -> None:
+        """Older answers that there is a *directory*, or with *below* anything in it, are void."""
+        if below:
+            self._add_void_below(directory, number)
         self._void[directory + "/"] = max(number, self._void.get(directory + "/", 0))
         outer = directory.rpartition("/")[0]
         if (level := self._levels.get(outer)) and directory in level.directories:

@@ -103,8 +103,10 @@ class Matches:
         what = (plan.bucket, base, plan.branches, plan.maxdepth, plan.with_directories)
         claim = Claim(self._number, f"{plan.bucket}/{base}", covers)
         self._cache.add_claim((*what, plan.directories_only), claim)
-        if area is not None and area.endswith("/") and not self.batches:
-            self._cache.add_empty(claim.base.rstrip("/"), number=self._number)
+        if base.endswith("/") and not self.batches:
+            self._cache.add_empty(
+                claim.base.rstrip("/"), number=self._number, below=area is not None
+            )
 
     def remember_level(self, directory: str) -> None:
         """Cache that the listing has all that is directly in *directory* (``bucket/path``)."""
