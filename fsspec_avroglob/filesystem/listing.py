@@ -28,12 +28,17 @@ if TYPE_CHECKING:
     from fsspec_avroglob.glob.lister import Found, Lister
     from fsspec_avroglob.glob.plan import ListingPlan
     from fsspec_avroglob.glob.results import Matches
+    from fsspec_avroglob.glob.rights import ListingRights
     from fsspec_avroglob.glob.svg import GlobPlan
     from fsspec_avroglob.s3.page import Page
 
 
 class ObjectLists(ObjectInfo):
     """The listings of a filesystem: globs, directories, and what listings returned about paths."""
+
+    def __init__(self, *args: Any, **storage_options: Any) -> None:
+        super().__init__(*args, **storage_options)
+        self._rights: dict[str, ListingRights] = {}  # by bucket
 
     # -- globs --
 
@@ -333,9 +338,11 @@ class ObjectLists(ObjectInfo):
         self, plan: ListingPlan, emit: Callable[[Found], Awaitable[None]], detail: bool
     ) -> Lister:
         from fsspec_avroglob.glob.lister import Lister
+        from fsspec_avroglob.glob.rights import ListingRights
 
         fetch = partial(self._fetch_page, plan.bucket, detail=detail)
-        return Lister(plan, fetch, emit, self.config.listing_concurrency)
+        rights = self._rights.setdefault(plan.bucket, ListingRights())
+        return Lister(plan, fetch, emit, self.config.listing_concurrency, rights)
 
     def _matches(
         self, plan: ListingPlan, detail: bool, callback: Callback, *, remembered: bool = True

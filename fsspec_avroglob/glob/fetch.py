@@ -11,7 +11,8 @@ from itertools import compress, islice, repeat
 from operator import ge
 from typing import NamedTuple, Protocol
 
-from fsspec_avroglob.glob.plan import ListingPlan, State, Step
+from fsspec_avroglob.glob.plan import Cost, ListingPlan, State, Step, before
+from fsspec_avroglob.glob.rights import ListingRights, directory_of, is_refusal
 from fsspec_avroglob.s3.page import Page
 
 MOST_EMPTY_PAGES = 1000
@@ -81,6 +82,7 @@ class Fetcher:
     fetch : gets a page.
     emit : receives the matches of a page. Awaiting it may delay the listing.
     concurrency : maximum number of requests in flight.
+    rights : what is known about the bucket's policy.
     """
 
     def __init__(
@@ -89,7 +91,9 @@ class Fetcher:
         fetch: FetchPage,
         emit: Callable[[Found], Awaitable[None]],
         concurrency: int,
+        rights: ListingRights,
     ) -> None:
+        self.rights = rights
         self.plan = plan
         self.concurrency = concurrency
         self._fetch = fetch
@@ -112,21 +116,16 @@ class Fetcher:
         token: where the server continues; then *start_after* is only checked.
 
         A server sends an empty page and a token when it has passed many entries that it does not
-        list (deleted keys in a versioned bucket, for example). Such pages are skipped.
+        list (deleted keys in a versioned bucket, for example). Such pages are skipped. If a policy
+        refuses a level from the start of a name on, the page is one of the whole directory, cut.
 
         Raises OSError for a page that would make the listing wrong or endless.
         """
         cost = self.plan.costs[state, step]
         tokens = {token}
         while True:
-            async with self._slots:
-                page = await self._fetch(
-                    prefix, delimiter=delimiter, start_after=start_after, token=token
-                )
-            cost.requests += 1
-            cost.keys_seen += len(page.keys)
+            page = await self._allowed_page(cost, prefix, delimiter, start_after, token)
             if page.key_count or page.next_token is None:
-                self._check(page, prefix, start_after, token)
                 return page
             if page.next_token in tokens:
                 raise self.fault(prefix, REPEATED_TOKEN)
@@ -135,6 +134,46 @@ class Fetcher:
                 raise self.fault(prefix, empty)
             token = page.next_token
             tokens.add(token)
+
+    async def _allowed_page(
+        self, cost: Cost, prefix: str, delimiter: str, start_after: str | None, token: str | None
+    ) -> Page:
+        """The page, or the part of its directory's page that starts with *prefix*."""
+        directory = directory_of(prefix)
+        refusal = None
+        if directory == prefix or not delimiter or self.rights.allows(prefix, delimiter):
+            try:
+                return await self._one_page(cost, prefix, delimiter, start_after, token)
+            except PermissionError as error:
+                if directory == prefix or not delimiter or not is_refusal(error):
+                    raise
+                refusal = error
+        start = max(start_after or "", before(prefix))
+        try:
+            page = await self._one_page(cost, directory, delimiter, start, token)
+        except PermissionError as error:
+            raise refusal or error from (refusal or error).__cause__
+        return page.within(prefix)
+
+    async def _one_page(
+        self, cost: Cost, prefix: str, delimiter: str, start_after: str | None, token: str | None
+    ) -> Page:
+        """Send one request. Remembers whether it was refused."""
+        async with self._slots:
+            cost.requests += 1
+            try:
+                page = await self._fetch(
+                    prefix, delimiter=delimiter, start_after=start_after, token=token
+                )
+            except PermissionError as error:
+                if is_refusal(error):
+                    self.rights.refuse(prefix, delimiter)
+                raise
+        cost.keys_seen += len(page.keys)
+        self.rights.grant(prefix, delimiter)
+        if page.key_count or page.next_token is None:
+            self._check(page, prefix, start_after, token)
+        return page
 
     def _check(self, page: Page, prefix: str, start_after: str | None, token: str | None) -> None:
         """Raise for a page that would make the listing wrong or endless."""

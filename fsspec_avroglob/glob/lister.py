@@ -32,6 +32,7 @@ from fsspec_avroglob.glob.plan import (
     Step,
     before,
 )
+from fsspec_avroglob.glob.rights import ListingRights
 from fsspec_avroglob.glob.scan import Allowance, Scan
 from fsspec_avroglob.glob.tokens import common_prefix
 from fsspec_avroglob.glob.walk import LevelListing, Walk, targets_below
@@ -47,6 +48,7 @@ class Lister:
     fetch : gets a page.
     emit : receives the matches of a page. Awaiting it may delay the listing.
     concurrency : maximum number of requests in flight.
+    rights : what is known about the bucket's policy.
     """
 
     def __init__(
@@ -55,9 +57,11 @@ class Lister:
         fetch: FetchPage,
         emit: Callable[[Found], Awaitable[None]],
         concurrency: int = 64,
+        rights: ListingRights | None = None,
     ) -> None:
         self.plan = plan
-        self._fetcher = Fetcher(plan, fetch, emit, concurrency)
+        self._rights = rights or ListingRights()
+        self._fetcher = Fetcher(plan, fetch, emit, concurrency, self._rights)
         self._allowance = Allowance(max(map(len, plan.branches)))
 
     async def run(self) -> None:
@@ -99,8 +103,14 @@ class Lister:
         if ordered or not self._allowance.guess(len(pieces)):
             base = directory + common_prefix(pieces)
             area = Area(directory, state, base, after, until, level_only=final)
-            await (self._walk if final else self._scan)(type(steps[-1]), area)
-            return
+            if len(pieces) == 1 or self._rights.allows_level(base):
+                try:
+                    await (self._walk if final else self._scan)(type(steps[-1]), area)
+                    return
+                except PermissionError:
+                    # A refusal of the shared prefix itself comes before anything is found.
+                    if len(pieces) == 1 or self._rights.allows_level(base):
+                        raise
         await gather(
             self._carry_out(step, piece, Area(directory, state, base, _inside(base, after), until))
             for step in steps

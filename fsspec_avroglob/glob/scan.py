@@ -2,7 +2,8 @@
 
 The rule: a page that answers for two or more directories that a walk would list pays for reading
 the next two pages. Where no page pays, the rest of the area is walked. :class:`Allowance` limits
-the requests that this rule does not cover.
+the requests that this rule does not cover. An area that a policy refuses to list without a
+delimiter is walked.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from fsspec_avroglob.glob.fetch import Area, Fetcher, directories_of
 from fsspec_avroglob.glob.partition import Part, RangePartition
 from fsspec_avroglob.glob.plan import Descend, Flat, ListingPlan, State, Step
+from fsspec_avroglob.glob.rights import is_refusal
 from fsspec_avroglob.s3.page import Page
 
 SLACK = 4
@@ -71,15 +73,30 @@ class Scan:
     async def run(self) -> None:
         """Find every match in the area. Raises the first failure."""
         area, fetcher = self.area, self.fetcher
+        if not fetcher.rights.allows(area.base, ""):
+            await self.walk(area)
+            return
         start = area.start(fetcher.plan.first(area.state, area.directory))
         partition = RangePartition(area.base, fetcher.concurrency, self._work)
         await partition.run(start, area.until)
 
     async def _work(self, partition: RangePartition, part: Part) -> None:
         fetcher, area = self.fetcher, self.area
-        paid, previous = False, (part.position if part.fresh else area.after) or ""
+        read = paid = False
+        previous = (part.position if part.fresh else area.after) or ""
         while True:
-            page = await fetcher.page(self.step, area.state, area.base, start_after=part.position)
+            try:
+                page = await fetcher.page(
+                    self.step, area.state, area.base, start_after=part.position
+                )
+            except PermissionError as error:
+                if not is_refusal(error):
+                    raise
+                part.stride = 0
+                after = part.position if read or part.fresh else area.after
+                await self.walk(replace(area, after=after, until=part.until))
+                return
+            read = True
             own = replace(area, after=part.position, until=part.until)
             count = own.count(page.keys)
             self.allowance.earn(page, count)

@@ -11,7 +11,8 @@ from typing import NamedTuple, TypeAlias
 from fsspec_avroglob.aio.tasks import task_group
 from fsspec_avroglob.glob.fetch import REPEATED_TOKEN, Area, Fetcher
 from fsspec_avroglob.glob.partition import Part, RangePartition
-from fsspec_avroglob.glob.plan import LAST, Level, ListingPlan, State, Step, before
+from fsspec_avroglob.glob.plan import LAST, Flat, Level, ListingPlan, State, Step, before
+from fsspec_avroglob.glob.rights import REFUSALS_TO_PRESUME, ListingRights, is_refusal
 from fsspec_avroglob.glob.scan import Allowance
 from fsspec_avroglob.s3.page import Page
 
@@ -124,7 +125,8 @@ class LevelListing:
             self._targets += targets_below(fetcher.plan, area.directory, area.state, names)
         await fetcher.emit_matches(self.step, own, page, count)
         await fetcher.emit_directories(prefixes)
-        if fetcher.plan.limited and (page.keys or page.prefixes):
+        # "**" and a depth limit let the directory itself match, which has not been listed.
+        if (fetcher.plan.limited or self.step is Flat) and (page.keys or page.prefixes):
             await fetcher.emit_directories([area.directory])
 
     def _between_names(self, key: str) -> str:
@@ -168,9 +170,26 @@ class Walk:
 
     async def run(self) -> None:
         """List all targets. Raises what the first request that failed raised."""
+        run = _Run(0, len(self.targets))
+        # Otherwise all the first visits would try a listing that the policy refuses.
+        for _ in range(REFUSALS_TO_PRESUME):
+            if run and not self._may_share() and self._rights.unknown_below(self.area.directory):
+                await self._visit(run)
         async with task_group() as self._group:
-            self._start(_Run(0, len(self.targets)))
+            self._start(run)
             self._divide()
+
+    @property
+    def _rights(self) -> ListingRights:
+        return self.fetcher.rights
+
+    def _may_share(self) -> bool:
+        """Whether the policy may allow pages that neighbours share."""
+        return self._rights.allows(self.area.base, "")
+
+    async def _visit(self, run: _Run) -> None:
+        run.start += 1
+        await self.explore(*self.targets[run.start - 1], self.area.until)
 
     def _start(self, run: _Run) -> None:
         self._runs.append(run)
@@ -178,9 +197,8 @@ class Walk:
 
     async def _work(self, run: _Run) -> None:
         while run:
-            if len(run) == 1 or self._visits():
-                run.start += 1
-                await self.explore(*self.targets[run.start - 1], self.area.until)
+            if len(run) == 1 or not self._may_share() or self._visits():
+                await self._visit(run)
             else:
                 await self._share(run)
             self._divide()
@@ -207,7 +225,7 @@ class Walk:
             longest = max(self._runs, key=len, default=None)
             if longest is None or len(longest) < max(2.0, 2 * self._per_page):
                 return
-            if not self.allowance.visit():
+            if self._may_share() and not self.allowance.visit():
                 return
             middle = (longest.start + longest.stop + 1) // 2
             self._start(_Run(middle, longest.stop))
@@ -218,7 +236,12 @@ class Walk:
         plan, area, first = self.fetcher.plan, self.area, run.start
         target = self.targets[first]
         start = target.after or plan.first(target.state, target.directory)
-        page = await self.fetcher.page(Level, area.state, area.base, start_after=start)
+        try:
+            page = await self.fetcher.page(Level, area.state, area.base, start_after=start)
+        except PermissionError as error:
+            if not is_refusal(error):
+                raise
+            return  # each target is visited
         until = area.until
         if run.stop < len(self.targets):
             until = before(self.targets[run.stop].directory)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from itertools import repeat
@@ -100,13 +100,30 @@ class Page:
         """
         if indices is None or 2 * len(indices) >= len(self.keys):
             return self, indices
+        return self._chosen(indices), None
+
+    def within(self, prefix: str) -> Page:
+        """The part of the page, which starts at *prefix* or before, that starts with *prefix*."""
+        if all(entry.startswith(prefix) for entry in (*self.keys, *self.prefixes)):
+            return self
+        last = max((*self.keys, *self.prefixes))
+        ended = last > prefix and not last.startswith(prefix)
+        indices = [index for index, key in enumerate(self.keys) if key.startswith(prefix)]
+        return replace(
+            self._chosen(indices),
+            prefixes=[name for name in self.prefixes if name.startswith(prefix)],
+            next_token=None if ended else self.next_token,
+        )
+
+    def _chosen(self, indices: Sequence[int]) -> Page:
+        """A copy with only the keys at *indices*."""
         keys = [self.keys[index] for index in indices]
-        source, nbytes = self.source, self.nbytes * len(keys) // len(self.keys)
+        source, nbytes = self.source, self.nbytes * len(keys) // max(1, len(self.keys))
         if isinstance(source, tuple):
             source = chosen_entries(source[0], indices), source[1]
         else:
             source = _chosen(source, indices)
-        return Page(keys, [], None, source, nbytes, thin=True), None
+        return Page(keys, [], None, source, nbytes, thin=True)
 
 
 def info_of_directory(path: str) -> dict[str, Any]:
@@ -140,6 +157,8 @@ def page_from_response(response: Mapping[str, Any]) -> Page:
     ):
         if not all(isinstance(value, kind) for value in values):
             raise UnrecognizedPage(f"{name} is missing or repeated in an entry")
+    if any(item["Size"] < 0 for item in contents):
+        raise UnrecognizedPage("a Size is negative")
     names = dict.fromkeys(name for item in contents for name in item if name != "Key")
     columns = {name: [item.get(name) for item in contents] for name in names}
     return Page(

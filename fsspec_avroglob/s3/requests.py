@@ -20,6 +20,12 @@ from fsspec_avroglob.s3.window import RequestWindow
 
 logger = logging.getLogger("fsspec_avroglob")
 
+PROGRESS_BYTES = 2**20
+"""A body that is cut or stalls again and again is read on, if it brings as much between failures.
+
+With less, the retries end: a body that is cut after each byte would take a request for each.
+"""
+
 
 class S3Request(NamedTuple):
     """A request for logs and counters: the operation in S3's API, and the bucket or bucket/key."""
@@ -64,11 +70,13 @@ class Requests:
         """Await ``attempt()``, which sends one request, and retry it by the policy.
 
         An attempt keeps its slot in the window until it returns. So it must read the body itself,
-        and must not wait for another request of the instance.
+        and must not wait for another request of the instance. progress: returns the bytes received
+        so far; each further `PROGRESS_BYTES` reset the count of retries.
 
         Raises the errors that s3fs raises.
         """
         operation = _Operation(self, request, attempt)
+        steps = None if progress is None else lambda: progress() // PROGRESS_BYTES
         try:
             with in_scope():
                 return await with_retry(
@@ -78,7 +86,7 @@ class Requests:
                     target=request.target,
                     on_retry=self._on_retry,
                     classify=operation.cause,
-                    progress=progress,
+                    progress=steps,
                     sleep=sleep,
                 )
         except Exception as error:
