@@ -113,7 +113,7 @@ CHANGES = st.tuples(st.sampled_from(["ours", "other's"]), st.sampled_from(KEYS),
 STEPS = CHANGES | st.tuples(st.just("list"), st.sampled_from(list(LISTINGS))) | st.just(("ask",))
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(STEPS, max_size=12))
 def test_one_memory(make_fs: MakeFs, bucket: str, steps: list[tuple[Any, ...]]) -> None:
     fs, other = make_fs(), make_fs(use_listings_cache=False)
