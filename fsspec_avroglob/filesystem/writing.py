@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import mimetypes
 import os
 import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
-from s3fs.core import MANAGED_COPY_THRESHOLD, MAX_UPLOAD_PARTS, calculate_chunksize
+from s3fs.core import MANAGED_COPY_THRESHOLD, MAX_UPLOAD_PARTS, buck_acls, calculate_chunksize
 
 from fsspec_avroglob.aio.blocking import sync
 from fsspec_avroglob.aio.tasks import cancels_its_tasks, for_each, gather, in_scope
 from fsspec_avroglob.filesystem.connection import S3Connection
+from fsspec_avroglob.filesystem.deletion import delete_singly, refuses_bulk_deletion
 
 T = TypeVar("T")
 
@@ -24,6 +28,8 @@ MAX_PUT_BYTES = 5 * 2**30
 
 MAX_DELETE_KEYS = 1_000
 """The most keys of one DeleteObjects."""
+
+_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn")
 
 # Characters that XML cannot hold, or that XML parsers change.
 _NOT_IN_XML = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
@@ -54,6 +60,10 @@ class _Parent(str):
 class ObjectWrites(S3Connection):
     """The writes of a filesystem. An upload that fails or is cancelled is aborted."""
 
+    def __init__(self, *args: Any, **storage_options: Any) -> None:
+        super().__init__(*args, **storage_options)
+        self._without_bulk_deletion: set[str] = set()  # buckets that refuse DeleteObjects
+
     _copy = cancels_its_tasks(S3Connection._copy)
     _pipe = cancels_its_tasks(S3Connection._pipe)
 
@@ -79,9 +89,32 @@ class ObjectWrites(S3Connection):
         self, path: str, acl: str | bool = False, create_parents: bool = True, **kwargs: Any
     ) -> None:
         """Make the bucket *path*, as s3fs does. S3 has no directories, so others are not made."""
-        _, key, _ = self.split_path(path)
-        if _makes_buckets.get() and not (key and create_parents):
+        bucket, key, _ = self.split_path(self._strip_protocol(path).rstrip("/"))
+        if not _makes_buckets.get() or (key and create_parents):
+            return
+        if key or not bucket or (acl and acl not in buck_acls):
             await super()._mkdir(path, acl, create_parents, **kwargs)
+            return
+        with suppress(PermissionError):  # the right to make a bucket is no right to look at it
+            if await self._exists(bucket):
+                raise FileExistsError(errno.EEXIST, "the bucket exists", bucket)
+        arguments: dict[str, Any] = {"ACL": acl} if acl else {}
+        if location := await self._bucket_location(kwargs.get("region_name")):
+            arguments["CreateBucketConfiguration"] = {"LocationConstraint": location}
+        await self._call_s3("create_bucket", Bucket=bucket, **arguments)
+        self.invalidate_cache("")
+        self.invalidate_cache(bucket)
+
+    async def _bucket_location(self, stated: str | None) -> str | None:
+        """The location constraint of a new bucket: *stated*, or on AWS the region of the client.
+
+        Only AWS's regions are locations. us-east-1 is the one without a name.
+        """
+        if stated is None:
+            client = await self.set_session()
+            host = urlsplit(client.meta.endpoint_url).hostname or ""
+            stated = client.meta.region_name if host.endswith(_AWS_DOMAINS) else None
+        return None if stated in (None, "", "us-east-1", "aws-global") else stated
 
     async def _pipe_file(
         self,
@@ -380,7 +413,19 @@ class ObjectWrites(S3Connection):
         alone = [path for path in pathlist if _NOT_IN_XML.search(path)]
         await for_each(alone, self._rm_file, self.max_concurrency)
         together = [path for path in pathlist if not _NOT_IN_XML.search(path)]
-        removed: list[str] = await super()._bulk_delete(together, **kwargs)
+        removed: list[str] = []
+        refusal = None
+        bucket = self.split_path(together[0])[0] if together else ""
+        if bucket not in self._without_bulk_deletion:
+            try:
+                removed = await super()._bulk_delete(together, **kwargs)
+                return removed
+            except OSError as error:
+                if not refuses_bulk_deletion(error):
+                    raise
+                refusal = error
+        removed = await delete_singly(together, self._rm_file, self.max_concurrency, refusal)
+        self._without_bulk_deletion.add(bucket)
         return removed
 
     async def _rmdir(self, path: str) -> None:
