@@ -26,6 +26,7 @@ from fsspec_avroglob.avro.schema import (
     ParsedSchema,
     branch_key,
     branches_of,
+    children_of,
     describe_type,
     kind_of,
     logical_type,
@@ -41,6 +42,10 @@ PROMOTIONS: Mapping[str, frozenset[str]] = {
     "bytes": frozenset({"string"}),
 }
 """The other kinds that each kind may be read as."""
+
+
+NOT_NULL = "a value is null, which the reader schema does not allow"
+"""Why a null cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +88,10 @@ class FieldStep:
 
 @dataclass(frozen=True)
 class RecordStep:
-    """A record, by the reader's fields in their order."""
+    """A record, by the reader's fields in their order; ``types`` are those of the writer's."""
 
     fields: tuple[FieldStep, ...]
+    types: tuple[AvroSchema, ...]
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,21 @@ def resolve(
 def identity(schema: ParsedSchema, type_: AvroSchema) -> ResolutionStep:
     """Return the step that reads values of a type of *schema* as themselves."""
     return _Resolution(schema, schema, ("", ""), strict=True).step("", type_, type_)
+
+
+def not_read(mismatch: SchemaMismatchError) -> str:
+    """Return why a value of a union's branch cannot be read; *mismatch* is the branch's step."""
+    return f"a value is of a type that is not read: {mismatch.type} is not {mismatch.first_type}"
+
+
+def no_symbol(symbol: str) -> str:
+    """Return why a symbol of an enum cannot be read."""
+    return f"the symbol {symbol!r} is not in the reader schema, which has no default"
+
+
+def not_a_symbol(count: int) -> str:
+    """Return what is wrong with an index that an enum of *count* symbols lacks."""
+    return f"a value is not a symbol of an enum of {count}"
 
 
 def same_order(step: ResolutionStep) -> bool:
@@ -222,11 +243,11 @@ class _Resolution:
             return self._records[pair] or RecursionStep(*pair)
         self._records[pair] = None
         try:
-            record = RecordStep(self._fields(field, writer["fields"], reader["fields"]))
+            fields = self._fields(field, writer["fields"], reader["fields"])
         except SchemaMismatchError:
             del self._records[pair]
             raise
-        self._records[pair] = record
+        self._records[pair] = record = RecordStep(fields, tuple(children_of(writer)))
         return record
 
     def _fields(self, within: str, writer: list[Any], reader: list[Any]) -> tuple[FieldStep, ...]:

@@ -68,7 +68,7 @@ class ParsedSchema:
     @property
     def is_record(self) -> bool:
         """Whether the top level is a record, whose fields are the columns of a table."""
-        return kind_of(self.root) == "record"
+        return kind_of(self.root) in RECORDS
 
     @cached_property
     def fields(self) -> Mapping[str, AvroSchema]:
@@ -266,22 +266,23 @@ def without_docs(schema_text: str) -> str:
     Text that is not usable JSON is returned as it is.
     """
     try:
-        return json.dumps(_without_docs(json.loads(schema_text)), separators=(",", ":"))
+        return json.dumps(without(json.loads(schema_text), "doc"), separators=(",", ":"))
     except (ValueError, RecursionError):
         return schema_text
 
 
-def _without_docs(schema: AvroSchema) -> AvroSchema:
+def without(schema: AvroSchema, attribute: str) -> AvroSchema:
+    """Return a schema in which no type and no field has *attribute*, such as ``"logicalType"``."""
     if isinstance(schema, list):
-        return [_without_docs(part) for part in schema]
+        return [without(part, attribute) for part in schema]
     if not isinstance(schema, dict):
         return schema
     # Defaults and other attributes may have any keys, so they stay as they are.
     inside = ("type", "items", "values", "fields")
     return {
-        key: _without_docs(part) if key in inside else part
+        key: without(part, attribute) if key in inside else part
         for key, part in schema.items()
-        if key != "doc"
+        if key != attribute
     }
 
 

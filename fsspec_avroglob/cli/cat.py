@@ -18,7 +18,7 @@ from fsspec_avroglob.cli.command import (
     output_file,
     patterns_argument,
 )
-from fsspec_avroglob.cli.exits import EXIT_OK
+from fsspec_avroglob.cli.exits import EXIT_OK, tell
 from fsspec_avroglob.readers.locate import is_s3_uri
 from fsspec_avroglob.readers.read import iter_avro_batches, iter_avro_records
 
@@ -73,7 +73,7 @@ def cat(
                 with partial.open("w", encoding="utf-8", newline="") as file:
                     skipped = _write_lines(file, form, arguments, advance)
     for one in skipped:
-        print(f"avroglob: {one}", file=sys.stderr)
+        tell(str(one))
     return EXIT_OK
 
 

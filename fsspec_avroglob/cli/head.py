@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -31,7 +30,7 @@ def schema(settings: Settings, /, path: str) -> int:
     If PATH is a pattern, compares the schemas of all its files and prints that of the first.
     """
     found = read_avro_schema(path, storage_options=settings.storage_options(path))
-    print(json.dumps(found, ensure_ascii=False, indent=2))
+    print(output.json_text(found, indent=2))
     return EXIT_OK
 
 

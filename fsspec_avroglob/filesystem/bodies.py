@@ -29,6 +29,9 @@ from fsspec_avroglob.s3.transport import MinimumSpeed
 READ_BYTES = 1 << 19
 """The most bytes of one read from a response's body. aiohttp buffers up to twice as many."""
 
+FIRST_BYTES = 1 << 18
+"""What opening a file, or its first read, brings. A file up to this size is read whole."""
+
 PART_BYTES = 8 << 20
 """A longer range is read by concurrent GETs of this size: S3 sends about 80 MB/s on a connection,
 so a part takes several round trips' time."""

@@ -16,7 +16,7 @@ from aiobotocore.session import AioSession
 from s3fs import S3FileSystem
 
 from fsspec_avroglob.glob.cache import ListingCache
-from fsspec_avroglob.s3.client import prepare_client
+from fsspec_avroglob.s3.client import prepare_client, send
 from fsspec_avroglob.s3.config import S3Config, over_configuration, plain, without_secrets
 from fsspec_avroglob.s3.environment import Identity, identity
 from fsspec_avroglob.s3.requests import Requests, S3Request
@@ -155,7 +155,7 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     async def _request(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         """Send one request with a method of the S3 client. Raises what botocore raises."""
         client, arguments = await self._client_for(method, *akwarglist, **kwargs)
-        return await getattr(client, method)(**arguments)
+        return await send(client, method, arguments)
 
     async def _client_for(
         self, method: str, *akwarglist: Any, **kwargs: Any

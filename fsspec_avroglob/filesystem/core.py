@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from fsspec_avroglob.aio.blocking import sync, with_sync_methods
 from fsspec_avroglob.filesystem.listing import ObjectLists
 from fsspec_avroglob.filesystem.objects import AvroGlobFile
+from fsspec_avroglob.filesystem.readahead import ReadAhead
 from fsspec_avroglob.filesystem.reading import ObjectReads
 from fsspec_avroglob.filesystem.writing import ObjectWrites
 from fsspec_avroglob.glob.magic import is_glob_pattern
@@ -66,6 +67,12 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
 
     protocol = ("avroglob", "s3", "s3a")
 
+    @property
+    def _has_own_cache(self) -> bool:
+        """Whether the options of the instance say how files are cached."""
+        names = ("default_block_size", "default_cache_type", "default_fill_cache")
+        return any(self.config.others.get(name) is not None for name in names)
+
     def _open(
         self,
         path: str,
@@ -90,6 +97,7 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
             raise FileExistsError(errno.EEXIST, "the object exists", self._strip_protocol(path))
         if version_id and not self.version_aware:
             raise ValueError("version_id needs a filesystem with version_aware=True")
+        usual = not (block_size or cache_type or cache_options or self._has_own_cache)
         block_size = block_size or self.default_block_size
         cache_type = cache_type or self.default_cache_type
         if mode == "rb" and not self.version_aware and is_glob_pattern(path):
@@ -110,7 +118,7 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
             fill_cache=self.default_fill_cache if fill_cache is None else fill_cache,
             s3_additional_kwargs=extra,
             autocommit=autocommit,
-            cache_type=cache_type,
+            cache_type=ReadAhead.name if usual else cache_type,
             requester_pays=bool(self.req_kw) if requester_pays is None else requester_pays,
             cache_options=cache_options,
             size=size,

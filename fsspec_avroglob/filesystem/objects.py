@@ -6,38 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from s3fs.core import S3File
-
 from fsspec_avroglob.aio.blocking import sync
-from fsspec_avroglob.filesystem.bodies import Version
+from fsspec_avroglob.filesystem.reader import ObjectReader
 
 
-class AvroGlobFile(S3File):  # type: ignore[misc]  # s3fs has no types
+class AvroGlobFile(ObjectReader):
     """An S3 object as a file. All reads return bytes of one version.
 
     A write that fails, or an error within the ``with`` block, aborts the upload and closes the
     file, so that nothing is stored.
     """
 
-    read_kw: dict[str, Any]
     mpu: dict[str, Any] | None
     buffer: Any
     _failed = False
-
-    def _fetch_range(self, start: int, end: int) -> bytes:
-        if start >= end:
-            return b""
-        arguments: dict[str, Any] = {"Bucket": self.bucket, "Key": self.key, **self.read_kw}
-        etag = arguments.pop("IfMatch", None)
-        if self.fs.local_expiry_check:
-            etag = self.details.get("ETag")
-        if self.version_id:
-            arguments["VersionId"] = self.version_id
-        version = Version(etag)
-        data: bytes = sync(self.fs.loop, self.fs._read_bytes, arguments, start, end, version)
-        if version.etag is not None and not self.fs.local_expiry_check:
-            self.read_kw = {**self.read_kw, "IfMatch": version.etag}
-        return data
 
     def _initiate_upload(self) -> None:
         with self._aborted_on_failure():

@@ -6,7 +6,7 @@ import errno
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from botocore.exceptions import IncompleteReadError
@@ -139,6 +139,28 @@ class ObjectReads(S3Connection):
             concurrency=concurrency,
         )
         return memory.take()
+
+    async def _read_first(
+        self, arguments: Mapping[str, Any], version: Version, max_bytes: int
+    ) -> bytes:
+        """Return the first *max_bytes* bytes of an object, fewer if it ends; *version* is set."""
+        try:
+            return (await self._read(arguments, f"bytes=0-{max_bytes - 1}", version)).data
+        except OSError as error:
+            if not is_beyond_end(error):
+                raise
+            version.size = 0  # an empty object has no first byte
+            return b""
+
+    def _remembered_object(self, path: str) -> dict[str, Any] | None:
+        """Return the info of an object that a listing returned; it costs no request."""
+        path = self._strip_protocol(path)
+        info: dict[str, Any] | None = self.listings.info(path)
+        with suppress(FileNotFoundError):
+            for entry in () if info else self._ls_from_cache(path) or ():
+                if entry["name"] == path:
+                    info = entry
+        return info if info and info["type"] == "file" else None
 
     @property
     def _part_bytes(self) -> int:

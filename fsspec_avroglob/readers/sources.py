@@ -273,7 +273,7 @@ class SchemaFit:
 
     def __init__(self, table: ParsedSchema, table_path: str, *, exact: bool) -> None:
         self.table = table
-        self._table_path = table_path
+        self.table_path = table_path
         self._exact = exact
         self._mappings: dict[str, tuple[int | None, ...] | None] = {}
 
@@ -296,7 +296,7 @@ class SchemaFit:
         found: tuple[int | None, ...] | None = None
         writer = file_schema(file.path, file.header)
         if writer.source != self.table.source:
-            paths = {"writer_path": file.path, "reader_path": self._table_path}
+            paths = {"writer_path": file.path, "reader_path": self.table_path}
             step = resolve(writer, self.table, **paths, strict=self._exact)
             if isinstance(step, RecordStep) and not (self._exact and same_order(step)):
                 found = tuple(field.position for field in step.fields)

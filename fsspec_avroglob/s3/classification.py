@@ -48,10 +48,14 @@ _TLS_TYPES = (boto.SSLError, ssl.SSLError, aiohttp.ClientSSLError)
 
 
 class UnexpectedAnswerError(ResponseParserError):  # type: ignore[misc]  # botocore has no types
-    """A successful answer has a body that S3 does not send: an empty one, or a proxy's page.
+    """An answer is not what S3 sends: it is empty, malformed, too large, or a proxy's page.
 
     It stays within the package: callers get an OSError.
     """
+
+
+class RedirectRefusedError(ResponseParserError):  # type: ignore[misc]  # botocore has no types
+    """An answer redirects to a host that is not S3's. Callers get an OSError."""
 
 
 class Rule(NamedTuple):
@@ -181,7 +185,12 @@ RULES: tuple[Rule, ...] = (
         types=(boto.ReadTimeoutError, TimeoutError),
     ),
     Rule(
-        "the body of an answer is not S3's, or is empty",
+        "the server redirects to another host",
+        types=(RedirectRefusedError,),
+        advice="check endpoint_url: the other host gets no request, unless you name it there",
+    ),
+    Rule(
+        "an answer is not S3's, or is malformed",
         TRUNCATED,
         types=(UnexpectedAnswerError,),
         advice="does a proxy or a login page answer in place of {server}?",

@@ -1,13 +1,23 @@
-"""LISTs and GETs through botocore's S3 client.
+"""Requests through botocore's S3 client, and which of their answers are S3's.
 
-Botocore keeps signing, endpoints, credentials and errors. Its ``before-parse`` event hands over the
-body of an answer before the XML parser reads it: pages are decoded there, and answers that are not
+Botocore keeps signing, endpoints, credentials and errors. Its ``before-parse`` event hands over an
+answer before its parsers read it: pages of listings are decoded there, and answers that are not
 from S3 are refused there.
+
+A login page or a proxy answers 200 to anything. So an answer counts as S3's only if it has what
+every server of S3's API sends for the operation:
+
+- GetObject, HeadObject, PutObject, UploadPart: an ETag. HeadObject also has a length and a date;
+- answers in XML: the root element of the operation, which is never ``html``;
+- all others: status 204, or a header whose name begins with ``x-amz-`` (``x-goog-`` and
+  ``x-guploader-`` at Google). Without them a delete is refused, and a body must be XML.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import botocore.handlers
 
 from fsspec_avroglob.s3.classification import UnexpectedAnswerError
+from fsspec_avroglob.s3.redirects import follow_redirect
 
 if TYPE_CHECKING:
     from fsspec_avroglob.s3.page import Page
@@ -23,18 +34,55 @@ if TYPE_CHECKING:
 # The headers of a GET that its caller reads.
 _READ_HEADERS = ("ETag", "Content-Length", "Content-Range", "x-amz-version-id")
 
+# What callers read of an answer, by operation.
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "GetObject": ("ETag",),
+    "HeadObject": ("ETag", "ContentLength", "LastModified"),
+    "PutObject": ("ETag",),
+    "UploadPart": ("ETag",),
+    "CreateMultipartUpload": ("UploadId",),
+}
+_ROOTS: Mapping[str, tuple[str, ...]] = {
+    "CompleteMultipartUpload": ("CompleteMultipartUploadResult", "Error"),
+    "CopyObject": ("CopyObjectResult", "Error"),
+    "CreateMultipartUpload": ("InitiateMultipartUploadResult",),
+    "DeleteObjects": ("DeleteResult", "Error"),
+    "ListObjectsV2": ("ListBucketResult", "Error"),
+    "UploadPartCopy": ("CopyPartResult", "CopyObjectResult", "Error"),
+}
+_SIGNS_OF_S3 = ("x-amz-", "x-goog-", "x-guploader-")
+_root_element = re.compile(
+    rb"(?:\s++|<\?xml[^>]*+>|<!--.*?-->|<!DOCTYPE\s[^>\[]*+(?:\[.*?\]\s*+)?>)*+"
+    rb"<(?:[\w.-]+:)?([\w.-]+)",
+    re.DOTALL | re.IGNORECASE,
+).match
+
+MAX_KEY_BYTES = 1024
+"""The longest key that listings accept, in UTF-8. S3 allows no longer one."""
+
 
 @dataclass
-class _List:
-    """A LIST in flight: whether its answer has arrived, and the page if it is decoded here."""
+class _Call:
+    """A request in flight: what it is, and whether its answer has arrived.
 
-    detail: bool
+    getting: only the headers of `_READ_HEADERS` are read. listing: pages are decoded here; `detail`
+    is that of `list_page`.
+    """
+
+    operation: str
+    path: str
+    getting: bool = False
+    listing: bool = False
+    detail: bool = False
     answered: bool = False
     page: Page | None = None
 
+    def unexpected(self, what: str) -> UnexpectedAnswerError:
+        """Return the error for an answer: *what* continues "the answer to GetObject of 'b/k'"."""
+        return UnexpectedAnswerError(f"the answer to {self.operation} of {self.path!r} {what}")
 
-_listing: ContextVar[_List | None] = ContextVar("_listing", default=None)
-_getting: ContextVar[bool] = ContextVar("_getting", default=False)
+
+_call: ContextVar[_Call | None] = ContextVar("_call", default=None)
 
 
 def prepare_client(client: Any) -> None:
@@ -42,6 +90,7 @@ def prepare_client(client: Any) -> None:
     events = client.meta.events
     events.register("before-parse.s3.*", _refuse_foreign_answer)
     events.register_first("before-parse.s3.GetObject", _leave_out_headers)
+    events.register_first("needs-retry.s3", follow_redirect)
     # Botocore's own first handler parses each body to find errors behind status 200. It has to run
     # after _take_page, so it is registered again.
     find_errors = getattr(botocore.handlers, "_handle_200_error", None)
@@ -50,6 +99,20 @@ def prepare_client(client: Any) -> None:
     events.register_first("before-parse.s3.*", _take_page)
     if find_errors is not None:
         events.register_first("before-parse.s3.*", find_errors)
+
+
+async def send(client: Any, method: str, arguments: Mapping[str, Any]) -> Any:
+    """Send ``client.method(**arguments)``, for a client that `prepare_client` has prepared.
+
+    Raises
+    ------
+    UnexpectedAnswerError
+        The answer is not S3's, or it is malformed.
+    botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
+        What botocore raises.
+    """
+    with _calling(client, method, arguments) as call:
+        return _complete(call, await getattr(client, method)(**arguments))
 
 
 async def list_page(client: Any, arguments: Mapping[str, str], *, detail: bool) -> Page:
@@ -65,26 +128,19 @@ async def list_page(client: Any, arguments: Mapping[str, str], *, detail: bool) 
     Raises
     ------
     UnexpectedAnswerError
-        The answer is not a complete page.
+        The answer is not a complete page, or has a key of more than `MAX_KEY_BYTES`.
     botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
         What botocore raises.
     """
     from fsspec_avroglob.s3.page import page_from_response  # imported with the first LIST
 
-    call = _List(detail)
-    token = _listing.set(call)
-    try:
+    with _calling(client, "list_objects_v2", arguments) as call:
+        call.listing, call.detail = True, detail
         response = await client.list_objects_v2(**arguments)
-        return call.page or page_from_response(response)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        if not call.answered:
-            raise
-        # Botocore's parser and handlers raise these for missing fields and values of a wrong type.
-        path = f"{arguments['Bucket']}/{arguments.get('Prefix', '')}"
-        what = f"the answer to ListObjectsV2 of {path!r} is malformed: {error!r}"
-        raise UnexpectedAnswerError(what) from error
-    finally:
-        _listing.reset(token)
+        page = call.page or page_from_response(response)
+        for keys in (page.keys, page.prefixes):
+            _check_lengths(call, keys)
+        return page
 
 
 async def get_object(client: Any, arguments: Mapping[str, str]) -> Any:
@@ -96,16 +152,60 @@ async def get_object(client: Any, arguments: Mapping[str, str]) -> Any:
         ``Body``, ``ETag``, ``ContentLength``, ``ContentRange`` and ``VersionId`` of the response.
         Parsing the other headers takes a fifth of the CPU time of a small GET.
     """
-    token = _getting.set(True)
+    with _calling(client, "get_object", arguments) as call:
+        call.getting = True
+        return _complete(call, await client.get_object(**arguments))
+
+
+@contextmanager
+def _calling(client: Any, method: str, arguments: Mapping[str, Any]) -> Iterator[_Call]:
+    """Name the request for the handlers, and an answer that makes botocore's parsers fail."""
+    operation = client.meta.method_to_api_mapping.get(method, method)
+    name = arguments.get("Key") or arguments.get("Prefix")
+    bucket = arguments.get("Bucket") or ""
+    call = _Call(operation, f"{bucket}/{name}" if name else bucket)
+    token = _call.set(call)
     try:
-        return await client.get_object(**arguments)
+        yield call
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if not call.answered:
+            raise
+        # Botocore's parsers and handlers raise these for missing fields and values of a wrong type.
+        raise call.unexpected(f"is malformed: {error!r}") from error
+    except UnexpectedAnswerError as error:
+        if call.answered:
+            raise
+        raise call.unexpected(f"is malformed: {error}") from error
     finally:
-        _getting.reset(token)
+        _call.reset(token)
+
+
+def _complete(call: _Call, response: Any) -> Any:
+    """Return *response*. Raises UnexpectedAnswerError if it lacks what S3 always sends."""
+    for name in _NEEDED.get(call.operation, ()):
+        if response.get(name) is None:
+            body = response.get("Body")
+            if body is not None:
+                body.close()
+            raise call.unexpected(f"has no {name}: it is not S3's")
+    return response
+
+
+def _check_lengths(call: _Call, keys: list[str]) -> None:
+    longest = max(map(len, keys), default=0)
+    if 4 * longest <= MAX_KEY_BYTES:  # a character has at most 4 bytes
+        return
+    for key in keys:
+        size = len(key.encode("utf-8", "surrogatepass"))
+        if size > MAX_KEY_BYTES:
+            what = f"has a key of {size:,} bytes, {key[:60] + '...'!r}"
+            raise call.unexpected(f"{what}; S3's keys have at most {MAX_KEY_BYTES:,}")
 
 
 def _leave_out_headers(response_dict: dict[str, Any], **_: Any) -> None:
     """Remove the headers that the caller of `get_object` does not read."""
-    if _getting.get() and response_dict["status_code"] in (200, 206):
+    call = _call.get()
+    if call is not None and call.getting and response_dict["status_code"] in (200, 206):
         headers = response_dict["headers"]
         kept = {name: headers[name] for name in _READ_HEADERS if name in headers}
         if "Last-Modified" in headers:
@@ -118,13 +218,15 @@ def _take_page(response_dict: dict[str, Any], **_: Any) -> None:
 
     A body that is not fully understood stays for botocore, which also finds errors in it.
     """
-    call = _listing.get()
-    if call is None or response_dict["status_code"] != 200:
+    call = _call.get()
+    if call is None:
+        return
+    call.answered = True
+    if not call.listing or response_dict["status_code"] != 200:
         return
     from fsspec_avroglob.s3.entries import UnrecognizedPage  # see list_page
     from fsspec_avroglob.s3.page import parse_page
 
-    call.answered = True
     try:
         call.page = parse_page(response_dict["body"], detail=call.detail)
     except UnrecognizedPage:
@@ -133,21 +235,40 @@ def _take_page(response_dict: dict[str, Any], **_: Any) -> None:
 
 
 def _refuse_foreign_answer(response_dict: dict[str, Any], operation_model: Any, **_: Any) -> None:
-    """Raise UnexpectedAnswerError if the body must be XML from S3 and is not.
+    """Raise UnexpectedAnswerError if an answer that tells of success is not S3's."""
+    body, status = response_dict["body"], response_dict["status_code"]
+    if status >= 300 or not isinstance(body, bytes):
+        return
+    name = operation_model.name
+    what = _foreign(operation_model, status, response_dict["headers"], body)
+    if what is not None:
+        call = _call.get() or _Call(name, "")
+        raise call.unexpected(what)
 
-    Botocore reads an empty body, or XML that it does not know, as an answer without content: a
-    listing would seem to be empty.
-    """
-    body = response_dict["body"]
-    if response_dict["status_code"] >= 300 or not isinstance(body, bytes):
-        return
+
+def _foreign(
+    operation_model: Any, status: int, headers: Mapping[str, str], body: bytes
+) -> str | None:
+    """What shows that an answer is not S3's; None if nothing does."""
+    name = operation_model.name
     # Some servers send white space to keep a connection alive while they work.
-    start = body[:64].lstrip() or body.lstrip()[:64]
-    if start[:1] == b"<" and not start[:14].lower().startswith((b"<html", b"<!doctype html")):
-        return
+    root = _root_element(body)
+    element = root[1].decode() if root else ""
+    if element.lower() == "html" or body[:14].lower() == b"<!doctype html":
+        return "is an HTML page: it is not S3's"
     if _answers_in_xml(operation_model):
-        what = "is not XML from S3" if start else "is empty"
-        raise UnexpectedAnswerError(f"the answer to {operation_model.name} {what}")
+        if not body.strip():
+            return "is empty"
+        if not element or (name in _ROOTS and element not in _ROOTS[name]):
+            return "is not XML from S3"
+        return None
+    signed = any(header.lower().startswith(_SIGNS_OF_S3) for header in headers)
+    if name in _NEEDED or status == 204 or signed:
+        return None  # `_complete` looks for what is needed
+    page = name == "HeadBucket" and "html" in headers.get("content-type", "").lower()
+    if page or (body and not element) or name.startswith(("Delete", "Abort")):
+        return f"has status {status} and no header of S3's"
+    return None
 
 
 @lru_cache

@@ -16,13 +16,13 @@ from typing import Any
 
 import aiobotocore.session
 import s3fs
-from aiobotocore.httpsession import AIOHTTPSession
 from fsspec.config import apply_config, conf
 
 from fsspec_avroglob.errors import OptionError
 from fsspec_avroglob.s3.environment import environment_attempts
 from fsspec_avroglob.s3.retry import RetryEvent, RetryPolicy, number
 from fsspec_avroglob.s3.secrets import SECRET_OPTIONS, redacted
+from fsspec_avroglob.s3.transport import S3Session
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
 
@@ -64,15 +64,6 @@ _BOOLEANS = frozenset(name for name, given in _S3FS.items() if isinstance(given.
 _MAPPINGS = ("client_kwargs", "config_kwargs", "s3_additional_kwargs")
 _OWN = ("anon", "profile", "listing_concurrency", "batch_size")
 _INTEGERS = ("max_concurrency", "default_block_size", "max_paths", "batch_size")
-
-
-class OneAttemptSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
-    """aiobotocore's HTTP session, without aiohttp's own retry of a dropped connection."""
-
-    async def _get_session(self, proxy_url: str | None) -> Any:
-        session = await super()._get_session(proxy_url)
-        session._retry_connection = False
-        return session
 
 
 @dataclass(frozen=True)
@@ -180,7 +171,7 @@ class S3Config:
         config_kwargs = dict(options.pop("config_kwargs", None) or {})
         # Without a mode here, botocore takes one from the environment.
         config_kwargs["retries"] = {"total_max_attempts": 1, "mode": "legacy"}
-        config_kwargs.setdefault("http_session_cls", OneAttemptSession)
+        config_kwargs.setdefault("http_session_cls", S3Session)
         config_kwargs["max_pool_connections"] = self.max_pool_connections
         if self.profile is not None:
             options["profile"] = self.profile

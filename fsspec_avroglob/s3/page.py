@@ -157,6 +157,8 @@ def page_from_response(response: Mapping[str, Any]) -> Page:
     ):
         if not all(isinstance(value, kind) for value in values):
             raise UnrecognizedPage(f"{name} is missing or repeated in an entry")
+    if any(item["Size"] < 0 for item in contents):
+        raise UnrecognizedPage("a Size is negative")
     names = dict.fromkeys(name for item in contents for name in item if name != "Key")
     columns = {name: [item.get(name) for item in contents] for name in names}
     return Page(

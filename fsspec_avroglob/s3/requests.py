@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from fsspec_avroglob.aio.tasks import in_scope
+from fsspec_avroglob.errors import printable
 from fsspec_avroglob.s3.classification import THROTTLED, Rule
 from fsspec_avroglob.s3.config import S3Config
 from fsspec_avroglob.s3.retry import RetryEvent, with_retry
@@ -19,6 +20,12 @@ from fsspec_avroglob.s3.translation import advice, complete, rule_of, translated
 from fsspec_avroglob.s3.window import RequestWindow
 
 logger = logging.getLogger("fsspec_avroglob")
+
+PROGRESS_BYTES = 2**20
+"""A body that is cut or stalls again and again is read on, if it brings as much between failures.
+
+With less, the retries end: a body that is cut after each byte would take a request for each.
+"""
 
 
 class S3Request(NamedTuple):
@@ -36,7 +43,7 @@ class S3Request(NamedTuple):
         return cls(operation, f"{bucket}/{name}" if name else bucket)
 
     def __str__(self) -> str:
-        return f"{self.operation} {self.target}".rstrip()
+        return printable(f"{self.operation} {self.target}".rstrip())
 
 
 class Requests:
@@ -66,11 +73,13 @@ class Requests:
         """Await ``attempt()``, which sends one request, and retry it by the policy.
 
         An attempt keeps its slot in the window until it returns. So it must read the body itself,
-        and must not wait for another request of the instance.
+        and must not wait for another request of the instance. progress: returns the bytes received
+        so far; each further `PROGRESS_BYTES` reset the count of retries.
 
         Raises the errors that s3fs raises.
         """
         operation = _Operation(self, request, attempt)
+        steps = None if progress is None else lambda: progress() // PROGRESS_BYTES
         try:
             with in_scope():
                 return await with_retry(
@@ -80,7 +89,7 @@ class Requests:
                     target=request.target,
                     on_retry=self._on_retry,
                     classify=operation.cause,
-                    progress=progress,
+                    progress=steps,
                     sleep=sleep,
                 )
         except Exception as error:

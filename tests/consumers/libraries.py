@@ -17,7 +17,7 @@ FSSPEC = Library(
     (
         Call(
             'fsspec.open("avroglob://bucket/data/part-0.csv", **options).open().read()',
-            Requests(HEAD=1, GET=1),
+            Requests(GET=1),
             FIRST,
             FIRST,
         ),
@@ -95,7 +95,7 @@ PANDAS = Library(
     (
         Call(
             'pd.read_csv("avroglob://bucket/data/part-0.csv", storage_options=options)',
-            Requests(HEAD=1, GET=1),
+            Requests(GET=1),
             FIRST,
             FIRST,
         ),
@@ -110,7 +110,7 @@ PANDAS = Library(
         ),
         Call(
             'pd.read_parquet("avroglob://bucket/data/part-0.parquet", storage_options=options)',
-            Requests(HEAD=5, GET=2),
+            Requests(HEAD=3, GET=2),
             FIRST,
             FIRST,
         ),
@@ -136,7 +136,7 @@ DASK = Library(
     (
         Call(
             'dd.read_csv("avroglob://bucket/data/part-0.csv", storage_options=options)',
-            Requests(HEAD=4, GET=2),
+            Requests(HEAD=2, GET=2),
             FIRST,
             FIRST,
         ),
@@ -161,7 +161,7 @@ DASK = Library(
         ),
         Call(
             'dd.read_parquet("avroglob://bucket/data/part-0.parquet", storage_options=options)',
-            Requests(HEAD=6, LIST=1, GET=4),
+            Requests(HEAD=4, LIST=1, GET=4),
             FIRST,
             FIRST,
         ),
@@ -188,7 +188,7 @@ DASK = Library(
         ),
         Call(
             'db.read_avro("avroglob://bucket/data/part-0.avro", storage_options=options)',
-            Requests(HEAD=4, GET=2),
+            Requests(HEAD=2, GET=2),
             FIRST,
             FIRST,
         ),
@@ -206,7 +206,7 @@ PYARROW = Library(
     (
         Call(
             'ds.dataset("bucket/data/part-0.parquet", filesystem=fs).to_table()',
-            Requests(HEAD=5, GET=2),
+            Requests(HEAD=3, GET=2),
             FIRST,
             FIRST,
         ),
@@ -221,7 +221,7 @@ PYARROW = Library(
         ),
         Call(
             'ds.dataset("fsspec+avroglob://bucket/data/part-0.parquet").to_table()',
-            Requests(HEAD=5, GET=2),
+            Requests(HEAD=3, GET=2),
             FIRST,
             FIRST,
             remark="takes the options from `fsspec.config.conf` or `FSSPEC_AVROGLOB`",
@@ -251,7 +251,7 @@ POLARS = Library(
         ),
         Call(
             'pl.scan_parquet(fsspec.open("avroglob://bucket/data/part-0.parquet", **options).open())',
-            Requests(HEAD=1, GET=1),
+            Requests(GET=1),
             FIRST,
             FIRST,
         ),
@@ -261,7 +261,7 @@ POLARS = Library(
         ),
         Call(
             'polars_avro.scan_avro(fsspec.open("avroglob://bucket/data/part-0.avro", **options).open())',
-            Requests(HEAD=1, GET=1),
+            Requests(GET=1),
             FIRST,
             FIRST,
         ),
@@ -284,7 +284,7 @@ DUCKDB = Library(
     (
         Call(
             "connection.sql(\"FROM 'avroglob://bucket/data/part-0.csv'\").fetchall()",
-            Requests(HEAD=6, GET=2),
+            Requests(HEAD=4, GET=2),
             FIRST,
             FIRST,
         ),
@@ -310,7 +310,7 @@ UPATH = Library(
     (
         Call(
             'UPath("avroglob://bucket/data/part-0.csv", **options).read_text()',
-            Requests(HEAD=1, GET=1),
+            Requests(GET=1),
             FIRST,
             FIRST,
         ),
@@ -331,7 +331,7 @@ FASTAVRO = Library(
     (
         Call(
             'list(fastavro.reader(fsspec.open("avroglob://bucket/data/part-0.avro", **options).open()))',
-            Requests(HEAD=1, GET=1),
+            Requests(GET=1),
             FIRST,
             FIRST,
         ),

@@ -25,6 +25,7 @@ from fsspec_avroglob.s3.classification import (
     THROTTLED,
     TIMEOUT,
     TRUNCATED,
+    RedirectRefusedError,
     UnexpectedAnswerError,
     retry_cause,
     rule_for,
@@ -110,7 +111,11 @@ EXAMPLES: dict[str, tuple[str | None, list[BaseException]]] = {
             TimeoutError(),
         ],
     ),
-    "the body of an answer is not S3's, or is empty": (
+    "the server redirects to another host": (
+        None,
+        [RedirectRefusedError("a redirects GetObject to b, which is not S3's own redirect")],
+    ),
+    "an answer is not S3's, or is malformed": (
         TRUNCATED,
         [UnexpectedAnswerError("the answer is empty")],
     ),

@@ -141,7 +141,8 @@ def test_checksums_are_checked(
     put({"data": b"content"})
     config = {"response_checksum_validation": validation}
     client = Client(make_fs({**proxy.storage_options, "config_kwargs": config}))
-    proxy.fail("GetObject", 200, body=b"content", headers={"x-amz-checksum-crc32": "AAAAAA=="})
+    headers = {"x-amz-checksum-crc32": "AAAAAA==", "ETag": '"e"'}
+    proxy.fail("GetObject", 200, body=b"content", headers=headers)
 
     arguments = {"Bucket": bucket, "Key": "data"}
     if validation == "when_required":

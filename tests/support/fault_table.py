@@ -59,9 +59,9 @@ FAULTS: dict[str, Fault] = {
     "a proxy's 403": Fault(sends(403, WELL_FORMED_PAGE), 1),
     "an error behind 200": Fault(answers(200, "InternalError"), 3, has_body),
     "a final error behind 200": Fault(answers(200, "AccessDenied"), 1, has_body),
-    "a page for an answer": Fault(sends(200, PAGE), 3, has_body),
-    "a well-formed page": Fault(sends(200, WELL_FORMED_PAGE), 3, has_body),
-    "text for an answer": Fault(sends(200, b"OK"), 3, has_body),
+    "a page for an answer": Fault(sends(200, PAGE), 3),
+    "a well-formed page": Fault(sends(200, WELL_FORMED_PAGE), 3),
+    "text for an answer": Fault(sends(200, b"OK"), 3),
     "nothing for an answer": Fault(sends(200, b""), 3, has_body),
     "XML cut short": Fault(
         sends(200, b"<?xml version='1.0'?>\n<ListBucketResult><Name>b</Na"), 3, has_body
