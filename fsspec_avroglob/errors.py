@@ -45,6 +45,16 @@ _SHOWN_LINE = 200
 _SHOWN_PATTERN, _SHOWN_BEFORE_POSITION = 2_000, 1_000
 
 
+def printable(text: str, keep: str = "") -> str:
+    """Escape what a terminal obeys or hides: control, C1 and bidirectional characters.
+
+    keep: characters that stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
 class AvroGlobError(Exception):
     """Base class of the package's own exceptions."""
 

@@ -19,7 +19,7 @@ from fsspec_avroglob.cli.command import (
     patterns_argument,
     schema_option,
 )
-from fsspec_avroglob.cli.exits import EXIT_OK
+from fsspec_avroglob.cli.exits import EXIT_OK, tell
 from fsspec_avroglob.readers.locate import is_s3_uri
 from fsspec_avroglob.readers.read import iter_avro_batches, iter_avro_records
 
@@ -75,7 +75,7 @@ def cat(
                 with partial.open("w", encoding="utf-8", newline="") as file:
                     skipped = _write_lines(file, form, arguments, advance)
     for one in skipped:
-        print(f"avroglob: {one}", file=sys.stderr)
+        tell(str(one))
     return EXIT_OK
 
 

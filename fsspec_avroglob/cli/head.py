@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -35,7 +34,7 @@ def schema(settings: Settings, /, path: str, schema: str | None) -> int:
     """
     options = settings.storage_options(path)
     found = read_avro_schema(path, storage_options=options, schema=schema)
-    print(json.dumps(found, ensure_ascii=False, indent=2))
+    print(output.json_text(found, indent=2))
     return EXIT_OK
 
 
