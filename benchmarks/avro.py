@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
-from benchmarks import report
+from benchmarks import avro_shapes, report
 from benchmarks.avro_peers import WARM_UP
 from benchmarks.endpoint import SyntheticEndpoint
 from benchmarks.process import Measurement, measure
@@ -13,13 +15,14 @@ from benchmarks.report import MIB, OWN, Benchmark, Plot, Point, Verdict
 PEERS = ("polars-avro", "jetliner", "fastavro", "dask")
 ALL = (OWN, *PEERS)
 PACKAGES = ("fsspec-avroglob", "s3fs", "fastavro", "polars-avro", "polars", "jetliner", "dask")
-PACKAGES += ("pandas", "pyarrow")
+PACKAGES += ("datafusion", "pandas", "pyarrow")
 TIMEOUT_S, QUICK_TIMEOUT_S = 120.0, 30.0
 BIG_REPEAT = 1270
 ABOUT = (
     "{run} Each measurement has its own process, which has read one small file before. Every tool "
     "ends with a pandas DataFrame unless its name says otherwise. CPU is the time of the tool's "
-    "process. Memory is its peak above the idle process."
+    "process. Memory is its peak above the idle process. Shapes that cost readers much are local "
+    "files: there, each tool returns its own kind of table, or records one after another."
 )
 
 
@@ -131,12 +134,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 one = measure("benchmarks.avro_peers", scenario, tool, asked, timeout_s)
                 measurements.append(report.show(one))
             endpoint.add_buckets({scenario.bucket: []})  # frees the bytes
+        with TemporaryDirectory() as root:
+            shapes = avro_shapes.measurements(endpoint.url, Path(root), options.only, timeout_s)
+            measurements += map(report.show, shapes)
     return report.publish(options, benchmark(measurements))
 
 
 def benchmark(measurements: Sequence[Measurement]) -> Benchmark:
     """Return what the page is made of."""
-    ended = [one for one in measurements if one.status == "ok"]
+    shapes = [one for one in measurements if one.scenario.group == "shapes"]
+    ended = [one for one in measurements if one.status == "ok" and one not in shapes]
     plots = []
     for group, (label, x_of) in X_AXES.items():
         mine = [one for one in ended if one.scenario.group == group]
@@ -149,7 +156,7 @@ def benchmark(measurements: Sequence[Measurement]) -> Benchmark:
         for one in ended
         if one.tool != "avroglob-resolve" and one.found != one.scenario.total_rows
     ]
-    verdicts = list(_verdicts(ended))
+    verdicts = [*_verdicts(ended), *avro_shapes.verdicts(shapes)]
     return Benchmark("Reading Avro", ABOUT, PACKAGES, measurements, verdicts, plots, wrong)
 
 

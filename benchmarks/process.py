@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from textwrap import shorten
 from typing import Any
 
 from benchmarks.endpoint import KEY, REGION, SECRET, control
@@ -85,7 +86,7 @@ def measure(
     )
     if done.returncode or not done.stdout.strip():
         lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-        return Measurement(scenario, tool, "failed", lines[-1])
+        return Measurement(scenario, tool, "failed", shorten(lines[-1], 120, placeholder="..."))
     return Measurement(scenario, tool, **json.loads(done.stdout.splitlines()[-1]))
 
 

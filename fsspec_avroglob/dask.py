@@ -37,7 +37,7 @@ from fsspec_avroglob.readers.options import Columns, DtypeBackend, Engine, ReadO
 from fsspec_avroglob.readers.pieces import Piece, layout_of, pieces, read_piece
 from fsspec_avroglob.readers.session import resolved_sources
 from fsspec_avroglob.readers.sources import ResolvedSources
-from fsspec_avroglob.readers.write import write_avro
+from fsspec_avroglob.readers.write import WriteJob, delete_others
 
 if TYPE_CHECKING:
     import pandas
@@ -231,6 +231,8 @@ def to_avro(
     codec: str = "snappy",
     storage_options: StorageOptions = None,
     *,
+    partition_cols: Sequence[str] | None = None,
+    overwrite: bool = False,
     compute: bool = True,
 ) -> Any:
     """Write a dask.dataframe as Avro files, one for each partition.
@@ -243,11 +245,18 @@ def to_avro(
     df : dask.dataframe.DataFrame
         The table.
     url : path or URL
-        With one ``*`` for the number of the partition: ``avroglob://bucket/events/part-*.avro``.
+        With one ``*`` for the number of the partition: ``avroglob://bucket/events/part-*.avro``. A
+        directory, with a ``/`` at its end or with *partition_cols*, gets files ``part-*.avro``.
     schema : Avro schema, optional
         By default derived from the dtypes; object columns need one.
+    partition_cols : list of str, optional
+        Write ``key=value`` directories of these columns; in each, one file for each partition that
+        has such rows.
+    overwrite : bool
+        When all files are written, delete the other files of an earlier run: those that *url* names
+        with a number for its ``*``. Needs *compute*.
     compute : bool
-        False returns delayed values, one for the name of each file.
+        False returns delayed values, one for each partition: lists of the names of its files.
 
     Returns
     -------
@@ -255,29 +264,29 @@ def to_avro(
         The names of the files.
     """
     (name,), storage_options = source_names(url, storage_options)
-    if name.count("*") != 1:
+    if name.endswith("/"):
+        name += "part-*.avro"
+    if name.count("*") != 1 and not partition_cols:
         raise ValueError(f"{name!r} needs exactly one *, for the number of the partition")
+    if overwrite and not compute:
+        raise ValueError("overwrite=True needs compute=True: it deletes when all is written")
     vague = [repr(column) for column, dtype in df.dtypes.items() if is_object_dtype(dtype)]
     if schema is None and vague:
         raise ValueError(
             f"columns {', '.join(vague)} have dtype object, from which no Avro type follows; "
             "give schema=... or convert them, with astype('string') for text"
         )
-    write = dask.delayed(_write_partition, pure=False)
     options = dict(storage_options or {})
-    writes = [
-        write(part, name.replace("*", f"{number:05}"), schema, codec, options)
-        for number, part in enumerate(df.to_delayed())
-    ]
-    return list(dask.compute(*writes)) if compute else writes
-
-
-def _write_partition(
-    part: pandas.DataFrame,
-    url: str,
-    schema: AvroSchema | None,
-    codec: str,
-    storage_options: Mapping[str, Any],
-) -> str:
-    (written,) = write_avro(part, url, schema, codec, storage_options=storage_options)
+    job = WriteJob.of(name, schema, codec, None, options, partition_cols, numbered=True)
+    write = dask.delayed(_write_partition, pure=False)
+    writes = [write(part, job, number) for number, part in enumerate(df.to_delayed())]
+    if not compute:
+        return writes
+    written = [name for names in dask.compute(*writes) for name in names]
+    if overwrite:
+        delete_others(job.url, written, options)
     return written
+
+
+def _write_partition(part: pandas.DataFrame, job: WriteJob, number: int) -> list[str]:
+    return replace(job, url=job.url.replace("*", f"{number:05}")).run(part)

@@ -8,7 +8,7 @@ rounded, and values outside the range of Python's types (the year 10000) are pos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,15 +16,18 @@ import numpy
 import pyarrow as pa
 
 from fsspec_avroglob.avro import leaves
+from fsspec_avroglob.avro.defaults import raw_default, wrong_default
 from fsspec_avroglob.avro.leaves import Conversion
 from fsspec_avroglob.avro.physical import (
     KEY,
     VALUE,
+    Empty,
     field_name,
     is_general_union,
     non_null,
 )
 from fsspec_avroglob.avro.resolution import (
+    NOT_NULL,
     EnumStep,
     FieldStep,
     ItemStep,
@@ -35,21 +38,25 @@ from fsspec_avroglob.avro.resolution import (
     UnionBranch,
     UnionStep,
     identity,
+    not_read,
 )
 from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, branches_of, kind_of
-from fsspec_avroglob.errors import ConversionError, InvalidSchemaError, SchemaMismatchError
+from fsspec_avroglob.errors import ConversionError, SchemaMismatchError
 
 
 def compile_step(
-    step: ResolutionStep, reader: ParsedSchema, type_: AvroSchema, target: pa.DataType
+    step: ResolutionStep, writer: ParsedSchema, reader: ParsedSchema, target: pa.DataType
 ) -> Conversion:
-    """Return the conversion of *step* to *type_* of *reader*; *target* is its Arrow type."""
-    return _Compiler(reader).compile("", step, type_, target)
+    """Return the conversion of *step*, from *writer* to *reader*; *target* is its Arrow type."""
+    return _Compiler(reader, Empty(writer)).compile("", step, reader.root, target)
 
 
 @dataclass(frozen=True)
 class _Compiler:
+    """Compiles steps to types of *reader*; *empty* says which of the writer's take no bytes."""
+
     reader: ParsedSchema
+    empty: Empty
 
     def compile(
         self, path: str, step: ResolutionStep, type_: AvroSchema, target: pa.DataType
@@ -108,6 +115,9 @@ class _Compiler:
                 sources.append((None, self._constant(inner, field, field_type)))
                 continue
             conversion = self.compile(inner, field.step, field.reader, field_type)
+            if self.empty(step.types[field.position]):  # no engine returns it
+                sources.append((None, _empty_column(conversion)))
+                continue
             name = field_name(field.position)
             # Two reader fields may be aliases of one writer field and read different parts of it.
             physical[name] = _both(physical.get(name), conversion.physical)
@@ -127,15 +137,13 @@ class _Compiler:
     ) -> Callable[[pa.Array], pa.Array]:
         """Return a function that repeats a field's default for each row."""
         step = identity(self.reader, field.reader)
-        conversion = self.compile(path, step, field.reader, target)
+        of_reader = _Compiler(self.reader, Empty(self.reader))
+        conversion = of_reader.compile(path, step, field.reader, target)
+        value = raw_default(self.reader, path, field)
         try:
-            value = _Default(self.reader).of(field.reader, field.default)
             one = conversion.convert(pa.array([value], conversion.physical))
-        except (KeyError, ValueError, OverflowError, pa.ArrowException) as error:
-            raise InvalidSchemaError(
-                f"invalid Avro schema: field {path!r} has the default {field.default!r}, "
-                "which is not of its type"
-            ) from error
+        except (ValueError, OverflowError, pa.ArrowException) as error:
+            raise wrong_default(path, field) from error
         return lambda array: one.take(pa.array(numpy.zeros(len(array), numpy.int32)))
 
     def _union(self, path: str, step: UnionStep, target: pa.DataType) -> Conversion:
@@ -158,8 +166,7 @@ class _Compiler:
             array = _unsliced(array)
             parts, nulls = _split(array, kept, general) if only is None else ({}, array.null_count)
             if nulls and not nullable:
-                reason = "a value is null, which the reader schema does not allow"
-                raise ConversionError(path, reason)
+                raise ConversionError(path, NOT_NULL)
             if only is not None:
                 return only.convert(array)
             converted: dict[int | None, list[_Part]] = {}
@@ -171,8 +178,7 @@ class _Compiler:
             if nulls + sum(len(rows) for rows, _ in read) < len(array):
                 steps = [branch.step for branch in step.branches]
                 why = next(one for one in steps if isinstance(one, SchemaMismatchError))
-                problem = f"{why.type} is not {why.first_type}"
-                raise ConversionError(path, f"a value is of a type that is not read: {problem}")
+                raise ConversionError(path, not_read(why))
             if len(taken) <= 1:
                 return _joined(read, len(array), target)
             children = [
@@ -256,6 +262,19 @@ def _values(array: pa.ListArray) -> pa.Array:
     return _unsliced(array.values.slice(0, array.offsets[len(array)].as_py()))
 
 
+def _empty_column(conversion: Conversion) -> Callable[[pa.Array], pa.Array]:
+    """Return a function that makes a column, as long as its argument, of values without bytes."""
+    physical = conversion.physical
+
+    def make(array: pa.Array) -> pa.Array:
+        buffers = [None] if pa.types.is_struct(physical) else [None, pa.py_buffer(b"")]
+        if pa.types.is_null(physical):
+            return conversion.convert(pa.nulls(len(array)))
+        return conversion.convert(pa.Array.from_buffers(physical, len(array), buffers))
+
+    return make
+
+
 def _both(first: pa.DataType | None, second: pa.DataType) -> pa.DataType:
     """Return a physical type with the fields of two physical types of one Avro type."""
     if first is None or first == second:
@@ -276,70 +295,3 @@ def _guarded(path: str, leaf: Conversion) -> Conversion:
             raise ConversionError(path, str(error)) from error
 
     return Conversion(leaf.physical, convert)
-
-
-_JSON_TYPES: Mapping[str, tuple[type, ...]] = {
-    "null": (type(None),),
-    "boolean": (bool,),
-    "int": (int,),
-    "long": (int,),
-    "float": (int, float, str),  # "NaN" and "Infinity" are not JSON numbers
-    "double": (int, float, str),
-    "array": (list,),
-    "map": (dict,),
-    "record": (dict,),
-    "error": (dict,),
-}
-"""How JSON represents a default of each kind; the kinds not listed are strings."""
-
-
-@dataclass(frozen=True)
-class _Default:
-    """Turns default values from JSON into Python values of the physical schema."""
-
-    schema: ParsedSchema
-
-    def of(self, type_: AvroSchema, value: Any) -> Any:
-        """Return a default of *type_*. Raises KeyError or ValueError for another type's value."""
-        type_ = self.schema.definition(type_)
-        kind = kind_of(type_)
-        if kind == "union":
-            return self._union(type_, value)
-        fits = isinstance(value, _JSON_TYPES.get(kind, (str,)))
-        if not fits or (isinstance(value, bool) and kind != "boolean"):
-            raise ValueError(f"{value!r} is not of type {kind}")
-        match kind:
-            case "record" | "error":
-                return {
-                    field_name(i): self.of(
-                        f["type"], value[f["name"]] if f["name"] in value else f["default"]
-                    )
-                    for i, f in enumerate(type_["fields"])
-                }
-            case "array":
-                return [self.of(type_["items"], item) for item in value]
-            case "map":
-                return [
-                    {KEY: key.encode(), VALUE: self.of(type_["values"], item)}
-                    for key, item in value.items()
-                ]
-            case "enum":
-                return type_["symbols"].index(value)
-            case "fixed" | "bytes":
-                return value.encode("latin-1")
-            case "string":
-                return value.encode()
-            case "float" | "double":
-                return float(value)
-        return value
-
-    def _union(self, branches: list[AvroSchema], value: Any) -> Any:
-        """Return a default of the first branch whose type it has."""
-        for position, branch in enumerate(branches):
-            try:
-                inner = self.of(branch, value)
-            except (KeyError, ValueError):
-                continue
-            general = is_general_union(branches) and value is not None
-            return {field_name(position): inner} if general else inner
-        raise ValueError(f"{value!r} is of no branch of its union")

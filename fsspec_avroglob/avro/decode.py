@@ -1,7 +1,7 @@
 """Decoding runs of blocks: what they hold, or which block is corrupt and why.
 
 :class:`RunDecoder` wraps a function that decodes runs. If the function fails, the decoder finds the
-corrupt block. :func:`record_function` makes Python values, and the engines make Arrow arrays.
+corrupt block. :class:`BlockReader` decodes the data of blocks into Python values.
 """
 
 from __future__ import annotations
@@ -12,19 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import fastavro
-import fastavro._read_py
 
-from fsspec_avroglob.avro.codecs import decompress
 from fsspec_avroglob.avro.container import encode_long
-from fsspec_avroglob.avro.physical import endless_array, is_recursive
-from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema
+from fsspec_avroglob.avro.interpreter import MAX_EMPTY_VALUES, Interpreter
+from fsspec_avroglob.avro.schema import AvroSchema
 from fsspec_avroglob.avro.stream import BlockRun, Dropped
-from fsspec_avroglob.errors import AvroDecodeError, BlockDecodeError, InvalidSchemaError
+from fsspec_avroglob.errors import AvroDecodeError, BlockDecodeError
 
 R = TypeVar("R")
-
-# A block without data may claim any number of values that take no bytes.
-_MAX_EMPTY_VALUES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -102,21 +97,27 @@ class RunDecoder(Generic[R]):
 
 
 class BlockReader:
-    """Reads decompressed blocks with fastavro.
+    """Reads decompressed blocks of *schema*.
 
-    - ``writer``: schema of the values, ``reader``: schema to resolve them to, if any.
-    - ``recursive``: whether the writer schema has recursive types.
+    - ``interpreted``: whether only Python does so within bounds, see ``physical.needs_python``.
     """
 
-    def __init__(
-        self, writer: AvroSchema, reader: AvroSchema | None = None, *, recursive: bool
-    ) -> None:
-        # Deep data overflow the C stack in fastavro's compiled reader. Its Python reader raises
-        # RecursionError, but has no public name.
-        self._read = (fastavro._read_py if recursive else fastavro).schemaless_reader
+    def __init__(self, schema: AvroSchema, *, interpreted: bool) -> None:
+        self._values: Callable[[int, bytes], list[Any]]
+        if interpreted:
+            self._values = Interpreter(schema).values
+            return
         # Consecutive values are encoded like an array of them without the counts.
-        self._writer = fastavro.parse_schema({"type": "array", "items": writer})
-        self._reader = reader and fastavro.parse_schema({"type": "array", "items": reader})
+        array = fastavro.parse_schema({"type": "array", "items": schema})
+
+        def values(count: int, data: bytes) -> list[Any]:
+            stream = io.BytesIO(encode_long(count) + data + b"\x00")
+            found: Any = fastavro.schemaless_reader(stream, array, None)
+            if len(found) != count or stream.read(1):
+                raise BlockDecodeError(f"its {count} values do not end where its data ends")
+            return list(found)
+
+        self._values = values
 
     def values(self, count: int, data: bytes) -> list[Any]:
         """Return the *count* values in *data*, records as dicts.
@@ -126,55 +127,20 @@ class BlockReader:
         check_count(count, data)
         if count == 0:
             return []
-        stream = io.BytesIO(encode_long(count) + data + b"\x00")
         try:
-            values: Any = self._read(stream, self._writer, self._reader)
-        except MemoryError:
+            return self._values(count, data)
+        except (MemoryError, BlockDecodeError):
             raise
         except RecursionError as error:
             reason = "its records nest deeper than sys.getrecursionlimit() allows"
             raise BlockDecodeError(reason) from error
         except Exception as error:  # corrupt bytes fail in the way of their type
             raise BlockDecodeError(str(error) or type(error).__name__) from error
-        if len(values) != count or stream.read(1):
-            raise BlockDecodeError(f"its {count} values do not end where its data ends")
-        return list(values)
 
 
 def check_count(count: int, data: bytes) -> None:
     """Raise BlockDecodeError if *data* cannot hold *count* values."""
-    if count > (len(data) or _MAX_EMPTY_VALUES):
+    if count > (len(data) or MAX_EMPTY_VALUES):
         raise BlockDecodeError(f"it claims {count} values in {len(data)} bytes")
     if count == 0 and data:
         raise BlockDecodeError(f"it claims no values in {len(data)} bytes")
-
-
-def record_function(
-    codec: str,
-    writer: ParsedSchema,
-    reader: ParsedSchema | None,
-    names: Sequence[str] | None,
-    max_block_bytes: int,
-) -> Callable[[BlockRun, int | None], list[Any]]:
-    """Return a function that decodes runs as lists of values, records as dicts.
-
-    - ``codec``, ``writer``: of the file.
-    - ``reader``: schema to resolve to, None for the values as written.
-    - ``names``: the fields of each dict, in order; None for all.
-    """
-    endless = endless_array(writer)
-    if endless is not None:
-        raise InvalidSchemaError(endless)
-    blocks = BlockReader(writer.root, reader and reader.root, recursive=is_recursive(writer))
-
-    def decode(run: BlockRun, rows: int | None) -> list[Any]:
-        values: list[Any] = []
-        for count, stored in run.stored():
-            values += blocks.values(count, decompress(codec, stored, max_block_bytes))
-        if rows is not None:
-            del values[rows:]
-        if names is not None:
-            values = [{name: value[name] for name in names} for value in values]
-        return values
-
-    return decode

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as types
 
-from fsspec_avroglob.avro.physical import endless_array
+from fsspec_avroglob.avro.physical import has_empty_items
 from fsspec_avroglob.avro.schema import AvroSchema, parse_schema
 from fsspec_avroglob.errors import NotWritableError
 
@@ -122,8 +122,8 @@ class _Derivation:
             return {"type": "fixed", "name": self._unique(path), **duration}
         if types.is_list(type_) or types.is_large_list(type_) or types.is_fixed_size_list(type_):
             items = self._optional(f"{path}[]", type_.value_field)
-            if endless_array(parse_schema({"type": "array", "items": items})) is not None:
-                reason = f"{type_} has items of no bytes, which readers refuse; cast it"
+            if has_empty_items(parse_schema({"type": "array", "items": items})):
+                reason = f"{type_} has items of no bytes, which many readers refuse; cast it"
                 raise NotWritableError(path, reason)
             return {"type": "array", "items": items}
         if types.is_map(type_) and self._type(path, type_.key_type) == "string":

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fsspec_avroglob.avro.arrow import PRIMITIVES, decimal_type
+from fsspec_avroglob.avro.logical import NOT_IN_A_DAY, NOT_UTF8, too_many_digits, unit_factor
+from fsspec_avroglob.avro.resolution import no_symbol, not_a_symbol
 from fsspec_avroglob.avro.schema import AvroSchema, LogicalType, kind_of, logical_type
 
 
@@ -29,8 +31,6 @@ class Conversion(NamedTuple):
 
 _PHYSICAL: Mapping[str, pa.DataType] = {**PRIMITIVES, "string": pa.binary()}
 
-_PER_SECOND = {"millis": 10**3, "micros": 10**6, "nanos": 10**9}
-
 
 def leaf(writer: AvroSchema, reader: AvroSchema, target: pa.DataType) -> Conversion:
     """Return the conversion of a primitive or fixed type to *target*, the reader's Arrow type."""
@@ -48,28 +48,28 @@ def leaf(writer: AvroSchema, reader: AvroSchema, target: pa.DataType) -> Convers
             return Conversion(physical, _durations)
         case "uuid" | "big-decimal":
             return Conversion(physical, lambda array: _promoted(array, target))
-    factor = _factor(old, new)
+    factor = unit_factor(old, new)
     storage = _PHYSICAL[kind_of(reader)]
+    if pa.types.is_time(target):
+        return Conversion(physical, lambda array: _times(array, storage, factor).view(target))
     return Conversion(physical, lambda array: _scaled(array, storage, factor).view(target))
 
 
 def enum(writer: Any, reader: Any, positions: tuple[int | None, ...]) -> Conversion:
     """Return the conversion of an enum, whose raw values are indexes of the writer's symbols."""
-    symbols = pa.array(reader["symbols"], pa.string())
+    as_text = kind_of(reader) == "string"
+    symbols = pa.array((writer if as_text else reader)["symbols"], pa.string())
     as_read = pa.array(positions, pa.int32())
 
     def convert(array: pa.Array) -> pa.Array:
         try:
             taken = as_read.take(array)
         except pa.ArrowIndexError as error:
-            reason = f"a value is not a symbol of an enum of {len(positions)}: {error}"
-            raise ValueError(reason) from error
+            raise ValueError(not_a_symbol(len(positions))) from error
         if taken.null_count > array.null_count:
             lost = pc.and_(taken.is_null(), array.is_valid())
-            symbol = writer["symbols"][array.filter(lost)[0].as_py()]
-            reason = f"the symbol {symbol!r} is not in the reader schema, which has no default"
-            raise ValueError(reason)
-        return pa.DictionaryArray.from_arrays(taken, symbols)
+            raise ValueError(no_symbol(writer["symbols"][array.filter(lost)[0].as_py()]))
+        return symbols.take(taken) if as_text else pa.DictionaryArray.from_arrays(taken, symbols)
 
     return Conversion(pa.int32(), convert)
 
@@ -84,20 +84,29 @@ def _promoted(array: pa.Array, target: pa.DataType) -> pa.Array:
             value = array.filter(pc.invert(same))[0]
             raise ValueError(f"{value} is not exact as {target}")
         return converted
+    if pa.types.is_string(target):
+        try:
+            return array.cast(target)
+        except pa.ArrowInvalid as error:
+            raise ValueError(NOT_UTF8) from error
     return array.cast(target)
-
-
-def _factor(old: LogicalType | None, new: LogicalType) -> int:
-    """Return the factor between two units: 1000 from millis to micros."""
-    if old is None or old == new:
-        return 1
-    units = old.name.rpartition("-")[2], new.name.rpartition("-")[2]
-    return _PER_SECOND[units[1]] // _PER_SECOND[units[0]]
 
 
 def _scaled(array: pa.Array, storage: pa.DataType, factor: int) -> pa.Array:
     array = _promoted(array, storage)
     return array if factor == 1 else pc.multiply_checked(array, pa.scalar(factor, storage))
+
+
+def _times(array: pa.Array, storage: pa.DataType, factor: int) -> pa.Array:
+    array = _scaled(array, storage, factor)
+    bounds = pc.min_max(array)
+    per_day = 86_400_000 if storage == pa.int32() else 86_400_000_000
+    if (
+        len(array) > array.null_count
+        and not 0 <= bounds["min"].as_py() <= bounds["max"].as_py() < per_day
+    ):
+        raise ValueError(NOT_IN_A_DAY)
+    return array
 
 
 def _decimals(array: pa.Array, old: LogicalType, new: LogicalType, target: pa.DataType) -> pa.Array:
@@ -114,7 +123,7 @@ def _decimals(array: pa.Array, old: LogicalType, new: LogicalType, target: pa.Da
         there = lengths > index
         column[there] = data[ends[there] - 1 - index]
         out[:, index] = column
-    too_long = f"a number has more than the {old.precision} digits of its decimal"
+    too_long = too_many_digits(old)
     for row in numpy.flatnonzero(lengths > width):
         # The bytes above those kept must repeat the sign.
         above = data[starts[row] : ends[row] - width]

@@ -4,7 +4,8 @@ Names, logical types and enum symbols do not change the bytes of an Avro schema.
 schema without them: enums are ints, strings are bytes, maps are arrays of key and value, and
 logical types are the types they annotate. Engines then return raw numbers and bytes, and one code
 for all engines makes values of these. If a union has several types besides null, each branch
-becomes a record of one field. This takes no bytes, and it shows which branch a value has.
+becomes a record of one field. This takes no bytes, and it shows which branch a value has. Fields
+whose values take no bytes are left out: an engine need not know them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from fsspec_avroglob.avro.schema import (
     ParsedSchema,
     branches_of,
     children_of,
-    describe_type,
     kind_of,
 )
 
@@ -45,28 +45,37 @@ def is_general_union(schema: AvroSchema) -> bool:
 
 def physical_schema(schema: ParsedSchema) -> AvroSchema:
     """Return the physical form of *schema*. A record's only field holds any other top level."""
-    physical = _Physical(schema)
+    physical = Physical(schema)
     if schema.is_record:
         return physical.of(schema.root)
-    return _record("top", {field_name(0): physical.of(schema.root)})
+    return physical.record([schema.root])
 
 
-def endless_array(schema: ParsedSchema) -> str | None:
-    """Why *schema* is refused: an array of it may have any number of items in no bytes; or None."""
-    empty = _Empty(schema)
-    for part in _parts(schema):
-        if kind_of(part) == "array" and empty(part["items"]):
-            it = describe_type(part)
-            return f"the items of {it} take no bytes, so corrupt data may claim any number of them"
-    return None
+def has_empty_items(schema: ParsedSchema) -> bool:
+    """Whether an array of *schema* may have any number of items in no bytes."""
+    empty = Empty(schema)
+    return any(kind_of(part) == "array" and empty(part["items"]) for part in _parts(schema))
 
 
-def zero_width(schema: ParsedSchema) -> bool:
-    """Whether *schema* has a type whose values take no bytes, apart from null in unions."""
-    return any(map(_Empty(schema), _parts(schema)))
+def needs_python(schema: ParsedSchema) -> bool:
+    """Whether only an :class:`Interpreter` decodes values of *schema* within bounds."""
+    return is_recursive(schema) or has_empty_items(schema) or Empty(schema)(schema.root)
 
 
-class _Empty:
+def has_empty_parts(schema: ParsedSchema) -> bool:
+    """Whether the physical schema has types whose values take no bytes, apart from null."""
+    empty = Empty(schema)
+
+    def in_physical(part: AvroSchema) -> bool:
+        # Empty fields of records are left out, and null in a union is no type of its own.
+        union = kind_of(part) == "union"
+        children = [] if kind_of(part) in RECORDS else children_of(part)
+        return any(empty(child) and not (union and child == "null") for child in children)
+
+    return empty(schema.root) or any(map(in_physical, _parts(schema)))
+
+
+class Empty:
     """Says of types of one schema whether their values take no bytes."""
 
     def __init__(self, schema: ParsedSchema) -> None:
@@ -74,6 +83,7 @@ class _Empty:
         self._records: dict[str, bool] = {}
 
     def __call__(self, type_: AvroSchema) -> bool:
+        """Whether all values of a type take no bytes."""
         type_ = self._schema.definition(type_)
         kind = kind_of(type_)
         if kind not in RECORDS:
@@ -124,22 +134,24 @@ def _record(name: str, fields: Mapping[str, AvroSchema]) -> AvroSchema:
     return {"type": "record", "name": name, "fields": types}
 
 
-class _Physical:
+class Physical:
     """Translates one schema; gives new names to its named types and defines each once."""
 
     def __init__(self, schema: ParsedSchema) -> None:
         self._schema = schema
+        self._empty = Empty(schema)
         self._records: dict[str, str] = {}
         self._names = 0
 
     def of(self, schema: AvroSchema) -> AvroSchema:
+        """Return the physical form of a type."""
         schema = self._schema.definition(schema)
         match kind_of(schema):
             case "union" if is_general_union(schema):
                 return [
                     "null"
                     if kind_of(branch) == "null"
-                    else _record(self._name(), {field_name(position): self.of(branch)})
+                    else _record(self.name(), {field_name(position): self.of(branch)})
                     for position, branch in enumerate(schema)
                 ]
             case "union":
@@ -147,16 +159,15 @@ class _Physical:
             case "record" | "error":
                 if schema["name"] in self._records:
                     return self._records[schema["name"]]
-                self._records[schema["name"]] = name = self._name()
-                types = enumerate(children_of(schema))
-                return _record(name, {field_name(i): self.of(child) for i, child in types})
+                self._records[schema["name"]] = name = self.name()
+                return self.record(children_of(schema), name)
             case "array":
                 return {"type": "array", "items": self.of(schema["items"])}
             case "map":
                 entry = {KEY: "bytes", VALUE: self.of(schema["values"])}
-                return {"type": "array", "items": _record(self._name(), entry)}
+                return {"type": "array", "items": _record(self.name(), entry)}
             case "fixed":
-                return {"type": "fixed", "name": self._name(), "size": schema["size"]}
+                return {"type": "fixed", "name": self.name(), "size": schema["size"]}
             case "enum":
                 return "int"
             case "string":
@@ -164,6 +175,12 @@ class _Physical:
             case primitive:
                 return primitive
 
-    def _name(self) -> str:
+    def record(self, types: list[AvroSchema], name: str | None = None) -> AvroSchema:
+        """Return the physical form of a record with fields of these types."""
+        kept = [(i, type_) for i, type_ in enumerate(types) if not self._empty(type_)]
+        return _record(name or self.name(), {field_name(i): self.of(type_) for i, type_ in kept})
+
+    def name(self) -> str:
+        """Return a new name for a type."""
         self._names += 1
         return f"n{self._names}"

@@ -3,9 +3,10 @@
 :func:`resolve` walks both schemas once and returns a tree of steps. For each type of the reader
 the steps say where its values come from. A decoder follows them; no function here decodes a value.
 
-In two points this module is stricter or kinder than the specification:
+In three points this module is stricter or kinder than the specification:
 
 - A union of the reader prefers its branch of exactly the writer's type to one that needs promotion.
+- Enums may be read as strings.
 - Two logical types must be equal, or the reader's must be finer (``timestamp-micros`` for
   ``timestamp-millis``) or wider (decimals). Otherwise the numbers would mean something else.
 
@@ -26,6 +27,7 @@ from fsspec_avroglob.avro.schema import (
     ParsedSchema,
     branch_key,
     branches_of,
+    children_of,
     describe_type,
     kind_of,
     logical_type,
@@ -43,6 +45,10 @@ PROMOTIONS: Mapping[str, frozenset[str]] = {
 """The other kinds that each kind may be read as."""
 
 
+NOT_NULL = "a value is null, which the reader schema does not allow"
+"""Why a null cannot be read."""
+
+
 @dataclass(frozen=True)
 class LeafStep:
     """A primitive or fixed type; it is promoted if the two kinds differ."""
@@ -53,7 +59,10 @@ class LeafStep:
 
 @dataclass(frozen=True)
 class EnumStep:
-    """An enum. ``positions`` has the reader's index of each symbol of the writer, or None."""
+    """An enum. ``positions`` has the reader's index of each symbol of the writer, or None.
+
+    A reader that is a string gets the symbols as they are.
+    """
 
     writer: AvroSchema
     reader: AvroSchema
@@ -83,9 +92,10 @@ class FieldStep:
 
 @dataclass(frozen=True)
 class RecordStep:
-    """A record, by the reader's fields in their order."""
+    """A record, by the reader's fields in their order; ``types`` are those of the writer's."""
 
     fields: tuple[FieldStep, ...]
+    types: tuple[AvroSchema, ...]
 
 
 @dataclass(frozen=True)
@@ -144,6 +154,21 @@ def identity(schema: ParsedSchema, type_: AvroSchema) -> ResolutionStep:
     return _Resolution(schema, schema, ("", ""), strict=True).step("", type_, type_)
 
 
+def not_read(mismatch: SchemaMismatchError) -> str:
+    """Return why a value of a union's branch cannot be read; *mismatch* is the branch's step."""
+    return f"a value is of a type that is not read: {mismatch.type} is not {mismatch.first_type}"
+
+
+def no_symbol(symbol: str) -> str:
+    """Return why a symbol of an enum cannot be read."""
+    return f"the symbol {symbol!r} is not in the reader schema, which has no default"
+
+
+def not_a_symbol(count: int) -> str:
+    """Return what is wrong with an index that an enum of *count* symbols lacks."""
+    return f"a value is not a symbol of an enum of {count}"
+
+
 def same_order(step: ResolutionStep) -> bool:
     """Whether fields, branches and symbols of writer and reader are in the same order.
 
@@ -191,7 +216,9 @@ class _Resolution:
             raise self._mismatch(field, writer, reader)
         if "union" in kinds:
             return self._union(field, writer, reader)
-        if kinds[0] == kinds[1] or RECORDS.issuperset(kinds):
+        if _decimals(writer, reader) or kinds == ("enum", "string"):
+            fits = True
+        elif kinds[0] == kinds[1] or RECORDS.issuperset(kinds):
             fits = kinds[0] not in NAMED_TYPES or _names_match(writer, reader)
             fits = fits and (kinds[0] != "fixed" or writer["size"] == reader["size"])
         else:
@@ -213,8 +240,8 @@ class _Resolution:
         self, field: str, writer: AvroSchema | None, reader: AvroSchema | None
     ) -> SchemaMismatchError:
         """Return the error for two types, None for a field that is missing."""
-        types = (None if type_ is None else describe_type(type_) for type_ in (reader, writer))
-        return SchemaMismatchError(*self._paths, field, *types)
+        old, new = (None if one is None else describe_type(one) for one in (reader, writer))
+        return SchemaMismatchError(*self._paths, field, old, new)
 
     def _record(self, field: str, writer: Any, reader: Any) -> ResolutionStep:
         pair = writer["name"], reader["name"]
@@ -222,11 +249,11 @@ class _Resolution:
             return self._records[pair] or RecursionStep(*pair)
         self._records[pair] = None
         try:
-            record = RecordStep(self._fields(field, writer["fields"], reader["fields"]))
+            fields = self._fields(field, writer["fields"], reader["fields"])
         except SchemaMismatchError:
             del self._records[pair]
             raise
-        self._records[pair] = record
+        self._records[pair] = record = RecordStep(fields, tuple(children_of(writer)))
         return record
 
     def _fields(self, within: str, writer: list[Any], reader: list[Any]) -> tuple[FieldStep, ...]:
@@ -315,7 +342,15 @@ def _names_match(writer: Any, reader: Any) -> bool:
     return writer["name"] in full or simple in aliases
 
 
+def _decimals(writer: AvroSchema, reader: AvroSchema) -> bool:
+    """Whether both types are decimals, whose numbers need not be stored alike."""
+    types = logical_type(writer), logical_type(reader)
+    return all(one is not None and one.name == "decimal" for one in types)
+
+
 def _enum(writer: Any, reader: Any) -> EnumStep:
+    if kind_of(reader) == "string":
+        return EnumStep(writer, reader, tuple(range(len(writer["symbols"]))))
     positions = {symbol: i for i, symbol in enumerate(reader["symbols"])}
     fallback = positions.get(reader.get("default"))
     found = tuple(positions.get(symbol, fallback) for symbol in writer["symbols"])
@@ -337,7 +372,13 @@ _UNITS = ("millis", "micros", "nanos")
 
 
 def finer(first: str, second: str) -> str | None:
-    """Return the finer of two logical types that differ only in their unit, else None."""
+    """Return the finer of two logical types that differ only in their unit, else None.
+
+    A date is a timestamp at midnight, in UTC or local.
+    """
+    for one, other in ((first, second), (second, first)):
+        if one == "date" and other.rpartition("-")[0] in ("timestamp", "local-timestamp"):
+            return other
     family, _, unit = first.rpartition("-")
     other_family, _, other_unit = second.rpartition("-")
     if family != other_family or unit not in _UNITS or other_unit not in _UNITS:

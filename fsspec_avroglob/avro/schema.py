@@ -68,7 +68,7 @@ class ParsedSchema:
     @property
     def is_record(self) -> bool:
         """Whether the top level is a record, whose fields are the columns of a table."""
-        return kind_of(self.root) == "record"
+        return kind_of(self.root) in RECORDS
 
     @cached_property
     def fields(self) -> Mapping[str, AvroSchema]:
@@ -98,7 +98,8 @@ def parse_schema(schema: AvroSchema) -> ParsedSchema:
     return ParsedSchema(schema, root, parser.names)
 
 
-_PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+"""The types that are names alone."""
 
 # What the parser writes itself.
 _PARSED = frozenset({"type", "name", "namespace", "fields", "items", "values", "symbols", "size"})
@@ -115,7 +116,7 @@ class _Parser:
         if depth > MAX_NESTING:
             raise _invalid(f"nested more than {MAX_NESTING} levels deep")
         if isinstance(schema, str):
-            return schema if schema in _PRIMITIVES else self._reference(schema, namespace)
+            return schema if schema in PRIMITIVES else self._reference(schema, namespace)
         if isinstance(schema, list):
             branches = [self.type(branch, namespace, depth + 1) for branch in schema]
             if any(isinstance(branch, list) for branch in branches):
@@ -124,7 +125,7 @@ class _Parser:
         if not isinstance(schema, dict):
             raise _invalid(f"{schema!r} is not a type")
         kind = _part(schema, "type", "a type")
-        if isinstance(kind, dict | list) or (kind not in _PRIMITIVES and kind not in _COMPLEX):
+        if isinstance(kind, dict | list) or (kind not in PRIMITIVES and kind not in _COMPLEX):
             # {"type": {"type": "int"}} and {"type": "Name"} mean the inner type.
             return self.type(kind, namespace, depth + 1)
         parsed = {key: value for key, value in schema.items() if key not in _PARSED}
@@ -266,22 +267,23 @@ def without_docs(schema_text: str) -> str:
     Text that is not usable JSON is returned as it is.
     """
     try:
-        return json.dumps(_without_docs(json.loads(schema_text)), separators=(",", ":"))
+        return json.dumps(without(json.loads(schema_text), "doc"), separators=(",", ":"))
     except (ValueError, RecursionError):
         return schema_text
 
 
-def _without_docs(schema: AvroSchema) -> AvroSchema:
+def without(schema: AvroSchema, attribute: str) -> AvroSchema:
+    """Return a schema in which no type and no field has *attribute*, such as ``"logicalType"``."""
     if isinstance(schema, list):
-        return [_without_docs(part) for part in schema]
+        return [without(part, attribute) for part in schema]
     if not isinstance(schema, dict):
         return schema
     # Defaults and other attributes may have any keys, so they stay as they are.
     inside = ("type", "items", "values", "fields")
     return {
-        key: _without_docs(part) if key in inside else part
+        key: without(part, attribute) if key in inside else part
         for key, part in schema.items()
-        if key != "doc"
+        if key != attribute
     }
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 
 from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.cli.command import Settings
-from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, exit_code
+from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, exit_code, tell
 from fsspec_avroglob.cli.output import entry
 from fsspec_avroglob.glob.magic import is_glob_pattern
 from fsspec_avroglob.glob.pattern import GlobPattern
@@ -97,7 +96,7 @@ def locations(settings: Settings, patterns: tuple[str, ...]) -> list[Location]:
         source = Location(typed, *filesystem_for(typed, settings.storage_options(typed)))
         found = blocking(find_files, [source], glob=True, ask=True)
         if found.left_out:
-            print(f"avroglob: {typed}: left out: {found.left_out}", file=sys.stderr)
+            tell(f"{typed}: left out: {found.left_out}")
         files += found.files
     return files
 

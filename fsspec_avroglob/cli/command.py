@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,9 @@ from typing import Any
 
 import click
 
-from fsspec_avroglob.cli.exits import EXIT_BROKEN_PIPE, report
+from fsspec_avroglob.cli.exits import EXIT_BROKEN_PIPE, NEWLINE, report, tell
 from fsspec_avroglob.cli.output import UNITS
+from fsspec_avroglob.errors import printable
 from fsspec_avroglob.readers.locate import is_s3_uri
 
 
@@ -92,6 +94,11 @@ def size_in_bytes(text: str) -> int:
 _COUNT = click.IntRange(min=0)
 patterns_argument = click.argument("patterns", nargs=-1, required=True, metavar="PATTERN...")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+schema_option = click.option(
+    "--schema",
+    metavar="SCHEMA",
+    help="first, last, union, union_by_name, an .avsc file, or JSON.  [default: one schema]",
+)
 output_file = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -165,14 +172,30 @@ def broken_pipe() -> int:
     return EXIT_BROKEN_PIPE
 
 
+class _Formatter(logging.Formatter):
+    """Formats a message without what a terminal obeys or hides."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        return printable(super().formatException(ei), keep=NEWLINE)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print the text of a warning as the command's other messages."""
+    tell(printable(str(message)))
+
+
 @contextlib.contextmanager
 def _logging_to_stderr(verbose: bool, debug: bool) -> Iterator[None]:
     """Log to stderr while a command runs: this package's messages, all messages with --debug."""
     handler = logging.StreamHandler(sys.stderr)
     form = "%(levelname)s %(name)s: %(message)s" if debug else "avroglob: %(message)s"
-    handler.setFormatter(logging.Formatter(form))
+    handler.setFormatter(_Formatter(form))
     root, package = logging.getLogger(), logging.getLogger("fsspec_avroglob")
     levels = (root.level, package.level)
+    show_warning, warnings.showwarning = warnings.showwarning, _show_warning
     root.addHandler(handler)
     package.setLevel(logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING)
     if debug:
@@ -180,6 +203,7 @@ def _logging_to_stderr(verbose: bool, debug: bool) -> Iterator[None]:
     try:
         yield
     finally:
+        warnings.showwarning = show_warning
         root.removeHandler(handler)
         root.setLevel(levels[0])
         package.setLevel(levels[1])

@@ -101,7 +101,7 @@ def cp(
         if as_json:
             print(output.json_line(fields | ({"checked": what} if what else {})))
         elif dry_run:
-            print("{source} -> {target}".format(**fields))
+            print(output.shown("{source} -> {target}".format(**fields)))
     if not (dry_run or as_json):
         size = output.human_size(sum(copy.size_bytes or 0 for copy in copies))
         print(f"{counted(len(copies), 'file')}, {size}, checked", file=sys.stderr)

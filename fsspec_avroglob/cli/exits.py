@@ -9,7 +9,11 @@ from collections.abc import Iterator
 import aiohttp
 import botocore.exceptions as boto
 
+from fsspec_avroglob.errors import PatternError, RefusedKeysError, printable
 from fsspec_avroglob.s3.translation import error_code
+
+NEWLINE = "\n"
+_OF_SEVERAL_LINES = (PatternError, RefusedKeysError)
 
 EXIT_OK = 0
 EXIT_NO_MATCH = EXIT_REFUSED = 1
@@ -35,9 +39,14 @@ def no_match(*patterns: str) -> str:
     return f"nothing matches {' '.join(patterns)}{local}"
 
 
+def tell(message: str) -> None:
+    """Print a message for the user to stderr, without what a terminal obeys or hides."""
+    print(f"avroglob: {printable(message, keep=NEWLINE)}", file=sys.stderr)
+
+
 def fail(code: int, message: str) -> int:
     """Print a message for the user to stderr and return the exit code."""
-    print(f"avroglob: {message}", file=sys.stderr)
+    tell(message)
     return code
 
 
@@ -45,10 +54,12 @@ def report(error: Exception, debug: bool) -> int:
     """Print the error that is being handled, with its advice, and return the exit code."""
     code = exit_code(error)
     if code is None or debug:
-        traceback.print_exc()
+        print(printable(traceback.format_exc(), keep=NEWLINE), end="", file=sys.stderr)
     if code is None:
         return fail(EXIT_BUG, "this is a bug; please report it with the lines above")
-    notes = dict.fromkeys(note for link in _chain(error) for note in getattr(link, "__notes__", ()))
+    notes = dict.fromkeys(
+        printable(note) for link in _chain(error) for note in getattr(link, "__notes__", ())
+    )
     options = [_OPTIONS] if notes and code == EXIT_STORAGE else []
     return fail(code, "\n".join([_message(error), *notes, *options]))
 
@@ -85,7 +96,15 @@ def _unreached(error: FileNotFoundError) -> OSError | None:
 
 
 def _message(error: Exception) -> str:
-    """The message of an error, without the number that ``str(OSError)`` starts with."""
+    """The message of an error, without the number that ``str(OSError)`` starts with.
+
+    Only errors that quote what they name have more than one line.
+    """
+    text = _plain_message(error)
+    return text if isinstance(error, _OF_SEVERAL_LINES) else printable(text)
+
+
+def _plain_message(error: Exception) -> str:
     if isinstance(error, FileNotFoundError) and (reason := _unreached(error)):
         return f"{error}: {reason}"
     if isinstance(error, OSError) and error.strerror:

@@ -29,8 +29,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from fsspec_avroglob.errors import printable
 from fsspec_avroglob.filesystem.atomic import atomic_path
-from fsspec_avroglob.glob.explain import printable
 
 UNITS = ("", "K", "M", "G", "T", "P")
 _PIPED_WIDTH = 1_000_000  # columns; never cut or wrap what another program reads
@@ -166,7 +166,20 @@ def as_row(record: Any) -> Row:
 
 def json_line(value: Any) -> str:
     """A value, such as an Avro record, as JSON on one line."""
-    return json.dumps(_to_json(value), ensure_ascii=False)
+    return json_text(_to_json(value))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """A value as JSON, with escapes for what a terminal obeys or hides."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+
+
+def shown(text: str) -> str:
+    """A path or key for stdout: as it is into a pipe, printable on a terminal."""
+    return printable(text) if sys.stdout.isatty() else text
 
 
 def plain_text(value: Any) -> str:
@@ -223,7 +236,7 @@ def progress(
         console=Console(stderr=True),
         transient=True,
     ) as bar:
-        yield partial(bar.advance, bar.add_task(what, total=total))
+        yield partial(bar.advance, bar.add_task(printable(what), total=total))
 
 
 @contextmanager

@@ -12,9 +12,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from fsspec.dircache import DirCache
 from s3fs import S3FileSystem
+from s3fs.utils import FileExpired
 
-from fsspec_avroglob.glob.cache import ListingCache
+from fsspec_avroglob.glob.cache import EXPIRY_S, Directories, ListingCache
 from fsspec_avroglob.s3.client import prepare_client, send
 from fsspec_avroglob.s3.config import S3Config, over_configuration, plain, without_secrets
 from fsspec_avroglob.s3.requests import Requests, S3Request
@@ -56,9 +58,19 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         self.requests = Requests(self.config)
         self.batch_size = self.config.batch_size
         self._client_loops: WeakKeyDictionary[Any, asyncio.AbstractEventLoop] = WeakKeyDictionary()
+        others = self.config.others
+        expiry_s = others.get("listings_expiry_time", EXPIRY_S)
+        cached = others.get("use_listings_cache", True)
         self.listings = ListingCache(
-            expiry_s=self.config.others.get("listings_expiry_time"),
-            enabled=self.config.others.get("use_listings_cache", True) and not self.version_aware,
+            expiry_s=expiry_s,
+            enabled=cached and not self.version_aware,
+            max_listings=others.get("max_paths") or None,
+        )
+        # s3fs lists versions itself, and remembers them in its own cache.
+        self.dircache = (
+            DirCache(cached, expiry_s, others.get("max_paths"))
+            if self.version_aware
+            else Directories(self.listings)
         )
 
     @property
@@ -141,7 +153,15 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         progress: Callable[[], int] | None = None,
     ) -> Any:
         """Await ``attempt()`` under the retry policy. Raises the errors that s3fs raises."""
-        return await self.requests.run(request, attempt, progress=progress, sleep=self._sleep)
+        try:
+            return await self.requests.run(request, attempt, progress=progress, sleep=self._sleep)
+        except OSError as error:
+            gone = isinstance(error, FileNotFoundError | FileExpired)
+            if request.operation in ("GetObject", "HeadObject") and (
+                gone or is_precondition(error.__cause__)
+            ):
+                self.listings.missing(request.target)
+            raise
 
     async def _request(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         """Send one request with a method of the S3 client. Raises what botocore raises."""
@@ -179,10 +199,7 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         if arguments.get("Key") is not None:
             keys.append(arguments["Key"])
         for key in keys:
-            path = f"{arguments['Bucket']}/{key}"
-            while "/" in path:
-                self.listings.forget(path)
-                path = path.rpartition("/")[0]
+            self.listings.forget(f"{arguments['Bucket']}/{key}")
 
     @staticmethod
     def close_session(loop: asyncio.AbstractEventLoop | None, s3: Any) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 
+from fsspec_avroglob.errors import printable
 from fsspec_avroglob.glob.plan import (
     Cost,
     Descend,
@@ -209,10 +210,3 @@ def braced(names: Sequence[str]) -> str:
     if len(names) > SHOWN_NAMES:
         names = [*names[: SHOWN_NAMES - 2], "…", names[-1]]
     return names[0] if len(names) == 1 else "{" + ",".join(names) + "}"
-
-
-def printable(text: str) -> str:
-    """Escape control characters, which a key may have, a terminal obeys and XML forbids."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

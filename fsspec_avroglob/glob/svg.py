@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from unicodedata import east_asian_width
 from xml.sax.saxutils import escape, quoteattr
 
+from fsspec_avroglob.errors import printable
 from fsspec_avroglob.glob.explain import (
     Node,
     braced,
@@ -17,7 +18,6 @@ from fsspec_avroglob.glob.explain import (
     costed,
     elsewhere,
     lines,
-    printable,
     total,
 )
 from fsspec_avroglob.glob.plan import Level, ListingPlan

@@ -6,19 +6,24 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from fsspec_avroglob.avro.codecs import decompress
 from fsspec_avroglob.avro.columns import chosen_columns
-from fsspec_avroglob.avro.decode import RunDecoder, record_function
+from fsspec_avroglob.avro.decode import RunDecoder
+from fsspec_avroglob.avro.resolution import resolve
 from fsspec_avroglob.avro.schema import (
     AvroSchema,
     ParsedSchema,
+    file_schema,
     parse_schema,
     standalone,
     without_docs,
 )
 from fsspec_avroglob.avro.stream import BlockRun, Dropped
+from fsspec_avroglob.avro.values import ValueDecoder
+from fsspec_avroglob.readers.fit import SchemaFit
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.session import Located, Reading
-from fsspec_avroglob.readers.sources import OpenedFile, SchemaFit
+from fsspec_avroglob.readers.sources import OpenedFile
 
 
 class RecordReading:
@@ -32,13 +37,13 @@ class RecordReading:
         self._reading, self._fit = reading, fit
         self.schema: AvroSchema = fit.table.source
         self.errors: list[Dropped] = reading.errors
-        self._names: list[str] | None = None
+        self._reader = fit.table
         if columns is not None:
             if not fit.table.is_record:
                 text = "columns were given, but the files do not hold records; leave them out"
                 raise ValueError(text)
-            self._names = list(chosen_columns(columns, list(fit.table.fields)))
-        self._reader = fit.table if self._names is None else _projected(fit.table, self._names)
+            names = chosen_columns(columns, list(fit.table.fields))
+            self._reader = _projected(fit.table, names)
         self._functions: dict[tuple[str, str], Callable[[BlockRun, int | None], list[Any]]] = {}
 
     @classmethod
@@ -66,17 +71,19 @@ class RecordReading:
         header = file.source.header
         key = without_docs(header.schema_text), header.codec
         if key not in self._functions:
-            names = self._names
-            same = names is None and self._fit.mapping(file.source) is None
-            if names is None and not same and self._fit.table.is_record:
-                names = list(self._fit.table.fields)
-            self._functions[key] = record_function(
-                header.codec,
-                parse_schema(header.schema),
-                None if same else self._reader,
-                names,
-                self._reading.options.max_block_size,
-            )
+            writer = file_schema(file.source.path, header)
+            path, table_path = file.source.path, self._fit.table_path
+            step = resolve(writer, self._reader, writer_path=path, reader_path=table_path)
+            values = ValueDecoder(writer, self._reader, step).values
+            most = self._reading.options.max_block_size
+
+            def decode(run: BlockRun, rows: int | None) -> list[Any]:
+                found: list[Any] = []
+                for count, stored in run.stored():
+                    found += values(count, decompress(header.codec, stored, most))
+                return found if rows is None else found[:rows]
+
+            self._functions[key] = decode
         return self._reading.decoder(file, self._functions[key], parallel=False)
 
 

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from fsspec_avroglob.aio.tasks import in_scope
+from fsspec_avroglob.errors import printable
 from fsspec_avroglob.s3.classification import THROTTLED, Rule
 from fsspec_avroglob.s3.config import S3Config
 from fsspec_avroglob.s3.retry import RetryEvent, with_retry
@@ -42,7 +43,7 @@ class S3Request(NamedTuple):
         return cls(operation, f"{bucket}/{name}" if name else bucket)
 
     def __str__(self) -> str:
-        return f"{self.operation} {self.target}".rstrip()
+        return printable(f"{self.operation} {self.target}".rstrip())
 
 
 class Requests:

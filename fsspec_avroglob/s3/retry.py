@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
-from fsspec_avroglob.errors import OptionError
+from fsspec_avroglob.errors import OptionError, printable
 from fsspec_avroglob.s3.classification import is_retryable as is_retryable
 from fsspec_avroglob.s3.classification import retry_cause
 
@@ -188,7 +188,7 @@ class RetryEvent:
 
     def __str__(self) -> str:
         return (
-            f"{self.operation} {self.target}".rstrip()
+            printable(f"{self.operation} {self.target}".rstrip())
             + f": {self.cause}, retry {self.retry} of {self.max_retries} in {self.wait_s:.2f} s"
         )
 
@@ -270,7 +270,7 @@ class _Failures:
     @property
     def label(self) -> str:
         """The operation and its object."""
-        return f"{self.name} {self.target}".rstrip()
+        return printable(f"{self.name} {self.target}".rstrip())
 
     def wait_after(self, error: Exception) -> float | None:
         """Return the seconds to wait before the next attempt, or None if *error* is final."""

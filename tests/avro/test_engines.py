@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fsspec_avroglob.avro.arrow import TableSchema
-from fsspec_avroglob.avro.container import parse_header
+from fsspec_avroglob.avro.container import encode_long, parse_header
 from fsspec_avroglob.avro.engines import decoder
 from fsspec_avroglob.errors import BlockDecodeError, BlockTooLargeError, EngineNotAbleError
 from tests.support.avro_data import (
@@ -38,11 +38,26 @@ NUMBERS = record_schema({"x": "long"})
 # What polars-avro cannot do, each with values.
 FOR_FASTAVRO_ALONE: list[tuple[Any, list[Any]]] = [
     (record_schema({"x": "null"}), [{"x": None}]),
-    (record_schema({"x": record_schema({}, "Empty"), "y": "int"}), [{"x": {}, "y": 1}]),
     (record_schema({"x": ["null", record_schema({}, "Empty")]}), [{"x": {}}, {"x": None}]),
     (record_schema({"x": {"type": "fixed", "name": "F", "size": 0}}), [{"x": b""}]),
     (record_schema({"x": "boolean"}), [{"x": True}, {"x": False}]),
+    (
+        record_schema({"x": {"type": "array", "items": "null"}, "y": "long"}),
+        [{"x": [None, None], "y": 1}, {"x": [], "y": 2}],
+    ),
 ]
+
+# Fields whose values take no bytes, which every engine reads.
+EMPTY = record_schema({"n": "null"}, "Empty")
+EMPTY_FIELDS = record_schema(
+    {
+        "x": EMPTY,
+        "y": "long",
+        "n": "null",
+        "f": {"type": "fixed", "name": "F", "size": 0},
+        "s": record_schema({"e": "Empty", "z": "int", "n": "null"}, "S"),
+    }
+)
 
 
 @pytest.mark.parametrize("codec", ["null", "deflate", "bzip2", "snappy", "xz", "zstandard"])
@@ -106,6 +121,18 @@ def test_auto_says_why_it_falls_back(
     assert chosen.decode(stored_blocks(data)).to_pylist() == values
     with pytest.raises(EngineNotAbleError):
         decoder(header, TableSchema.of(schema), "polars-avro")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("columns", [None, ["x"], ["n", "y"], ["s", "f"]])
+def test_fields_without_bytes(engine: str, columns: list[str] | None) -> None:
+    row = {"x": {"n": None}, "n": None, "f": b"", "s": {"e": {"n": None}, "z": 5, "n": None}}
+    rows = [{**row, "y": number} for number in range(3)]
+    data = avro_file(rows, EMPTY_FIELDS, block_bytes=1)
+
+    found = decoded(data, engine=engine, columns=columns).to_pylist()
+
+    assert found == [{name: one[name] for name in columns or one} for one in rows]
 
 
 def test_empty_record_is_not_null() -> None:
@@ -188,9 +215,17 @@ def test_empty_records_are_bounded() -> None:
         empty.decode(block(2**40, b""))
 
 
-def test_arrays_of_empty_items_refused() -> None:
-    with pytest.raises(EngineNotAbleError, match="array of null"):
-        decoder_of(record_schema({"x": {"type": "array", "items": "null"}}))
+@pytest.mark.parametrize(
+    "items", ["null", record_schema({}, "E"), {"type": "fixed", "name": "F", "size": 0}], ids=str
+)
+def test_arrays_of_empty_items_are_bounded(items: Any) -> None:
+    decode = decoder_of(record_schema({"x": {"type": "array", "items": items}})).decode
+
+    found = decode(block(1, encode_long(2) + encode_long(-1) + encode_long(0) + b"\x00"))
+    assert [len(row["x"]) for row in found.to_pylist()] == [3]
+    for claimed in (2**34, -(2**34)):
+        with pytest.raises(BlockDecodeError, match="items"):
+            decode(block(1, encode_long(claimed) + b"\x00\x00"))
 
 
 def test_deep_types_are_decoded() -> None:

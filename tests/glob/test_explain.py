@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsspec_avroglob.glob.explain import SHOWN_NAMES, costed, lines, outline, printable, total
+from fsspec_avroglob.errors import printable
+from fsspec_avroglob.glob.explain import SHOWN_NAMES, costed, lines, outline, total
 from fsspec_avroglob.glob.plan import Level, ListingPlan, Match
 from tests.support.keyspace import Keyspace
 from tests.support.plans import parsed, plan_for, state_at

@@ -14,18 +14,21 @@ import pandas
 import pytest
 
 from fsspec_avroglob.avro.container import encode_long
-from fsspec_avroglob.errors import AvroDecodeError, InvalidSchemaError, SchemaMismatchError
+from fsspec_avroglob.errors import AvroDecodeError, SchemaMismatchError
 from fsspec_avroglob.readers.read import (
+    iter_avro_batches,
     iter_avro_records,
     read_avro,
     read_avro_schema,
     read_avro_schema_async,
+    read_avro_table,
 )
 from tests.conftest import PutObjects
 from tests.support.avro_data import (
     SYNC_MARKER,
     USER_SCHEMA,
     avro_file,
+    block,
     header,
     record_schema,
     user_file,
@@ -411,10 +414,20 @@ def test_impossible_counts_are_an_error(tmp_path: Path, schema: str) -> None:
         list(iter_avro_records(path))
 
 
-def test_arrays_of_empty_items_refused(tmp_path: Path) -> None:
-    schema = {"type": "array", "items": "null"}
-    block = encode_long(1) + encode_long(9) + b"\xfe" * 9 + SYNC_MARKER
-    path = write(tmp_path / "x.avro", header(schema) + block)
+@pytest.mark.parametrize(
+    "schema",
+    ["null", record_schema({}, "E"), {"type": "fixed", "name": "F", "size": 0}],
+    ids=["null", "record", "fixed"],
+)
+@pytest.mark.parametrize(
+    ("count", "data"), [(2**34, b""), (1, encode_long(2**34)), (2**34, b"\x00")]
+)
+def test_values_without_bytes_are_bounded(
+    tmp_path: Path, schema: Any, count: int, data: bytes
+) -> None:
+    for type_ in (schema, {"type": "array", "items": schema}, record_schema({"x": schema})):
+        path = write(tmp_path / "x.avro", header(type_) + block(data, count))
 
-    with pytest.raises(InvalidSchemaError, match="take no bytes"):
-        list(iter_avro_records(path))
+        for read in (iter_avro_records, read_avro_table, iter_avro_batches):
+            with pytest.raises(AvroDecodeError, match="block 0"):
+                list(read(path))

@@ -20,7 +20,12 @@ from fsspec_avroglob.avro.engines.base import RawEngine
 from fsspec_avroglob.avro.engines.fastavro import FastavroEngine
 from fsspec_avroglob.avro.engines.polars import PolarsAvroEngine
 from fsspec_avroglob.avro.leaves import Conversion
-from fsspec_avroglob.avro.physical import endless_array, is_recursive, physical_schema, zero_width
+from fsspec_avroglob.avro.physical import (
+    has_empty_parts,
+    is_recursive,
+    needs_python,
+    physical_schema,
+)
 from fsspec_avroglob.avro.resolution import FieldStep, RecordStep, resolve
 from fsspec_avroglob.avro.schema import ParsedSchema, parse_schema, without_docs
 from fsspec_avroglob.errors import EngineNotAbleError
@@ -123,9 +128,6 @@ def decoder(
 def _decoder(schema_text: str, codec: str, table_key: str, engine: str, max_bytes: int) -> Decoder:
     table = TableSchema(json.loads(table_key))
     writer = parse_schema(json.loads(schema_text))
-    endless = endless_array(writer)
-    if endless is not None:
-        raise EngineNotAbleError(endless)
     conversion = _conversion(writer, table)
     schema = physical_schema(writer)
     fast: RawEngine | None = None
@@ -142,7 +144,7 @@ def _decoder(schema_text: str, codec: str, table_key: str, engine: str, max_byte
             logger.info("fastavro decodes, not polars-avro: %s", reason)
     slow = None
     if engine != "polars-avro":
-        slow = FastavroEngine(schema, conversion.physical, recursive=is_recursive(writer))
+        slow = FastavroEngine(schema, conversion.physical, interpreted=needs_python(writer))
     raw, fallback = (fast, slow) if fast is not None else (slow, None)
     assert raw is not None
     return Decoder(
@@ -160,10 +162,10 @@ def _warn_of_slow_engine(reason: str) -> None:
 def _columnar(writer: ParsedSchema, schema: Any, conversion: Conversion) -> RawEngine:
     if is_recursive(writer):
         raise EngineNotAbleError("polars-avro does not decode recursive types")
-    if zero_width(writer):
+    if has_empty_parts(writer):
         raise EngineNotAbleError(
-            "polars-avro does not decode types whose values take no bytes (null outside of unions, "
-            "empty records, fixed of size 0)"
+            "polars-avro does not decode items of arrays or branches of unions whose values take "
+            "no bytes (null, empty records, fixed of size 0)"
         )
     try:
         return PolarsAvroEngine(schema, conversion.physical)
@@ -177,5 +179,6 @@ def _conversion(writer: ParsedSchema, table: TableSchema) -> Conversion:
     target = pa.struct(list(table.arrow))
     step = resolve(writer, reader, writer_path="the file", reader_path="the reader schema")
     if not reader.is_record:  # a value that is not a record is the only column of its table
-        step = RecordStep((FieldStep(VALUE_COLUMN, reader.root, 0, step),))
-    return compile_step(step, reader, reader.root, target)
+        field = FieldStep(VALUE_COLUMN, reader.root, 0, step)
+        step = RecordStep((field,), (writer.root,))
+    return compile_step(step, writer, reader, target)

@@ -21,8 +21,8 @@ class FastavroEngine:
     name = "fastavro"
     parallel = False
 
-    def __init__(self, schema: Any, columns: pa.StructType, *, recursive: bool) -> None:
-        self._blocks = BlockReader(schema, recursive=recursive)
+    def __init__(self, schema: Any, columns: pa.StructType, *, interpreted: bool) -> None:
+        self._blocks = BlockReader(schema, interpreted=interpreted)
         self._columns = columns
 
     def decode(self, blocks: Sequence[tuple[int, bytes]]) -> Iterator[pa.StructArray]:
