@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from s3fs.core import MANAGED_COPY_THRESHOLD, buck_acls
 
 from fsspec_avroglob.aio.blocking import sync
 from fsspec_avroglob.aio.tasks import cancels_its_tasks, for_each, gather, in_scope
+from fsspec_avroglob.filesystem.buckets import location_constraint
 from fsspec_avroglob.filesystem.connection import S3Connection
 from fsspec_avroglob.filesystem.deletion import delete_singly, refuses_bulk_deletion
 from fsspec_avroglob.filesystem.local_file import LocalFile
@@ -33,8 +33,6 @@ T = TypeVar("T")
 
 MAX_DELETE_KEYS = 1_000
 """The most keys of one DeleteObjects."""
-
-_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn")
 
 # Characters that XML cannot hold, or that XML parsers change.
 _NOT_IN_XML = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
@@ -104,22 +102,12 @@ class ObjectWrites(S3Connection):
             if await self._exists(bucket):
                 raise FileExistsError(errno.EEXIST, "the bucket exists", bucket)
         arguments: dict[str, Any] = {"ACL": acl} if acl else {}
-        if location := await self._bucket_location(kwargs.get("region_name")):
+        client = await self.set_session()
+        if location := location_constraint(client, kwargs.get("region_name")):
             arguments["CreateBucketConfiguration"] = {"LocationConstraint": location}
         await self._call_s3("create_bucket", Bucket=bucket, **arguments)
         self.invalidate_cache("")
         self.invalidate_cache(bucket)
-
-    async def _bucket_location(self, stated: str | None) -> str | None:
-        """The location constraint of a new bucket: *stated*, or on AWS the region of the client.
-
-        Only AWS's regions are locations. us-east-1 is the one without a name.
-        """
-        if stated is None:
-            client = await self.set_session()
-            host = urlsplit(client.meta.endpoint_url).hostname or ""
-            stated = client.meta.region_name if host.endswith(_AWS_DOMAINS) else None
-        return None if stated in (None, "", "us-east-1", "aws-global") else stated
 
     async def _pipe_file(
         self,
