@@ -1,8 +1,8 @@
 """One measurement: a tool moves bytes in this process and prints the figures.
 
 `python -m benchmarks.bytes_peers TOOL --url URL --endpoint URL --ca FILE --work cat --size 8388608
---count 20` prints one JSON object. `--url` is the server's control. The process moves one byte before the clock
-starts, so imports and clients are not measured.
+--count 20` prints one JSON object. `--url` is the server's control. The process moves one byte
+before the clock starts, so imports and clients are not measured.
 """
 
 import json
