@@ -238,7 +238,7 @@ def page(table: Mapping[str, Mapping[str, str]], command: str) -> str:
     lines = [
         "# Damaged files",
         "",
-        f"Seven readers and a file of {ROWS:,} rows in ten blocks or more, damaged in one place. "
+        f"Each reader reads a file of {ROWS:,} rows in ten blocks or more, damaged in one place. "
         "**Bold** is a loss without a word, or worse. Nobody can see a file that ends exactly "
         "between two blocks, as Avro counts no blocks, nor a changed value without a checksum: "
         "compare sizes or use a codec with a checksum (snappy, xz, bzip2).",

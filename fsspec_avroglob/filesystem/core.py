@@ -28,6 +28,8 @@ from fsspec_avroglob.filesystem.listing import ObjectLists
 from fsspec_avroglob.filesystem.objects import AvroGlobFile
 from fsspec_avroglob.filesystem.readahead import ReadAhead
 from fsspec_avroglob.filesystem.reading import ObjectReads
+from fsspec_avroglob.filesystem.uploads import PART_BYTES
+from fsspec_avroglob.filesystem.writer import close_together
 from fsspec_avroglob.filesystem.writing import ObjectWrites
 from fsspec_avroglob.glob.magic import is_glob_pattern
 
@@ -67,6 +69,29 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
 
     protocol = ("avroglob", "s3", "s3a")
 
+    def open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        cache_options: dict[str, Any] | None = None,
+        compression: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Open a file, as fsspec does. Closing a compressed file stores the object.
+
+        fsspec's closes the compressor only, and the object when it is collected.
+        """
+        compressed = compression is not None and "b" in mode and "r" not in mode
+        inner = None if compressed else compression
+        file = super().open(path, mode, block_size, cache_options, inner, **kwargs)
+        if not compressed:
+            return file
+        from fsspec.compression import compr
+        from fsspec.core import get_compression
+
+        return close_together(compr[get_compression(path, compression)](file, mode=mode[0]), file)
+
     @property
     def _has_own_cache(self) -> bool:
         """Whether the options of the instance say how files are cached."""
@@ -98,6 +123,8 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
         if version_id and not self.version_aware:
             raise ValueError("version_id needs a filesystem with version_aware=True")
         usual = not (block_size or cache_type or cache_options or self._has_own_cache)
+        if "r" not in mode and not self.config.others.get("default_block_size"):
+            block_size = block_size or PART_BYTES
         block_size = block_size or self.default_block_size
         cache_type = cache_type or self.default_cache_type
         if mode == "rb" and not self.version_aware and is_glob_pattern(path):

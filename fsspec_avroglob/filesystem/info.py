@@ -3,12 +3,45 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 from fsspec_avroglob.filesystem.connection import S3Connection
 
 
 class ObjectInfo(S3Connection):
     """The questions about one path. An error that leaves the answer open is raised."""
+
+    async def _info(
+        self,
+        path: str,
+        bucket: str | None = None,
+        key: str | None = None,
+        refresh: bool = False,
+        version_id: str | None = None,
+    ) -> dict[str, Any]:
+        """As s3fs's. A path that is remembered costs no request."""
+        path = self._strip_protocol(path)
+        if not refresh and version_id is None:
+            remembered = self.listings.info(path.lstrip("/"))
+            if remembered is not None:
+                return remembered
+        number = self.listings.begin()
+        info: dict[str, Any] = await super()._info(path, bucket, key, refresh, version_id)
+        if version_id is None and "?versionId=" not in path:
+            self.listings.add_head(path.lstrip("/"), info, number=number)
+        return info
+
+    async def _isdir(self, path: str) -> bool:
+        """As s3fs's. A path that is remembered costs no request."""
+        stripped = self._strip_protocol(path).strip("/")
+        remembered = self.listings.is_directory(stripped)
+        if remembered is not None or not stripped:
+            return remembered or not stripped
+        try:
+            listed = await self._lsdir(stripped)
+        except FileNotFoundError:
+            return False
+        return bool(listed) or "/" not in stripped
 
     async def _isfile(self, path: str) -> bool:
         """Whether *path* is an object. Raises errors that leave the answer open, as 403 does."""
@@ -38,3 +71,28 @@ class ObjectInfo(S3Connection):
                 await self._call_s3(method, Bucket=bucket, **limit, **self.req_kw)
                 return True
         return False
+
+    # -- the memory, for s3fs's code --
+
+    def _ls_from_cache(self, path: str) -> list[dict[str, Any]] | None:
+        """Return the cached listing of *path*, None if there is none.
+
+        s3fs and fsspec take a path that is not in the cached listing of its parent for missing.
+        Here the server is asked.
+        """
+        if self.version_aware:
+            listed: list[dict[str, Any]] | None = super()._ls_from_cache(path)
+            return listed
+        if (infos := self.listings.level(path.rstrip("/"))) is not None:
+            return infos
+        info = self.listings.info(path)
+        return None if info is None else [info]
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Forget what is known of *path*, all below it, and what contains it; or everything."""
+        if self.version_aware:
+            super().invalidate_cache(path)
+        if path is None:
+            self.listings.forget()
+        else:
+            self.listings.forget_below(self._strip_protocol(path).strip("/"))

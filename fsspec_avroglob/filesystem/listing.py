@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from contextlib import aclosing
 from functools import partial
 from glob import has_magic
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
@@ -98,6 +97,8 @@ class ObjectLists(ObjectInfo):
             self._lister(plan, matches.add, detail).run()
             for plan, matches in zip(plans, found, strict=True)
         )
+        for matches in found:
+            matches.remember_complete()
         return merged(found, detail)
 
     async def _iglob(
@@ -131,6 +132,7 @@ class ObjectLists(ObjectInfo):
             return
         for plan in self._plans(path, maxdepth, withdirs):
             queue: asyncio.Queue[Found | None] = asyncio.Queue(maxsize=8)
+            listing = self._matches(plan, detail, DEFAULT_CALLBACK)
             task = asyncio.create_task(_list_into(queue, self._lister(plan, queue.put, detail)))
             try:
                 while (found := await queue.get()) is not None:
@@ -138,6 +140,7 @@ class ObjectLists(ObjectInfo):
                     await matches.add(found)
                     yield list(matches.infos()) if detail else matches.names()
                 await task
+                listing.remember_complete()
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -199,9 +202,10 @@ class ObjectLists(ObjectInfo):
                 path, refresh, max_items, delimiter, prefix, versions
             )
             return listing
-        if delimiter and not refresh and path in self.dircache:
-            cached: list[dict[str, Any]] = self.dircache[path]
-            return cached
+        if delimiter and not prefix and not refresh:
+            cached = self.listings.level(path)
+            if cached is not None:
+                return cached
         from fsspec_avroglob.glob.plan import EVERYTHING, ONE_LEVEL, ListingPlan
 
         bucket, key, _ = self.split_path(path)
@@ -214,17 +218,17 @@ class ObjectLists(ObjectInfo):
             with_directories=bool(delimiter),
             unfiltered=True,
         )
-        since = self.listings.forgotten
         matches = self._matches(plan, True, DEFAULT_CALLBACK)
         lister = self._lister(plan, matches.add, detail=True)
         if delimiter:
             await lister.run_level(directory, prefix)
         else:
             await lister.run_below(directory, prefix)
-        infos = sorted(matches.infos(), key=itemgetter("name"))
-        if delimiter and infos and not prefix and self.listings.forgotten == since:
-            self.dircache[path] = infos
-        return infos
+        if delimiter and not prefix:
+            matches.remember_level(path)
+        elif not delimiter:
+            matches.remember_complete(directory + prefix)
+        return matches.sorted_infos()
 
     async def _find(
         self,
@@ -256,12 +260,14 @@ class ObjectLists(ObjectInfo):
             plan = ListingPlan(bucket, below(directory), path, maxdepth, bool(withdirs))
             matches = matches_of(plan)
             await self._lister(plan, matches.add, detail).run()
+            matches.remember_complete()
         else:
             plan = ListingPlan(
                 bucket, EVERYTHING, path, with_directories=bool(withdirs), unfiltered=True
             )
             matches = matches_of(plan)
             await self._lister(plan, matches.add, detail).run_below(directory, prefix)
+            matches.remember_complete(directory + prefix)
         found = merged([matches], detail)
         if not found and key and not prefix:
             try:
@@ -325,44 +331,6 @@ class ObjectLists(ObjectInfo):
             path = path if literal else await self._glob(path) or path
         expanded: list[str] = await super()._expand_path(path, recursive, maxdepth, **kwargs)
         return expanded
-
-    # -- what listings returned about a path --
-
-    async def _info(
-        self,
-        path: str,
-        bucket: str | None = None,
-        key: str | None = None,
-        refresh: bool = False,
-        version_id: str | None = None,
-    ) -> dict[str, Any]:
-        """As s3fs's. A path that a listing returned costs no request."""
-        path = self._strip_protocol(path)
-        if not refresh and version_id is None and not self._in_dircache(path):
-            remembered = self.listings.info(path.lstrip("/"))
-            if remembered is not None:
-                return remembered
-        info: dict[str, Any] = await super()._info(path, bucket, key, refresh, version_id)
-        return info
-
-    async def _isdir(self, path: str) -> bool:
-        """As s3fs's. A path that a listing returned costs no request."""
-        stripped = self._strip_protocol(path).strip("/")
-        remembered = None if self._in_dircache(stripped) else self.listings.is_directory(stripped)
-        found: bool = await super()._isdir(path) if remembered is None else remembered
-        return found
-
-    def _in_dircache(self, path: str) -> bool:
-        """Whether s3fs's cache of whole directories knows that *path* exists."""
-        try:
-            return self._ls_from_cache(path.lstrip("/")) is not None
-        except FileNotFoundError:
-            return False
-
-    def invalidate_cache(self, path: str | None = None) -> None:
-        """Forget listings of *path* and its parents, and all results of globs."""
-        super().invalidate_cache(path)
-        self.listings.forget()
 
     # -- plans, listers and pages --
 

@@ -6,7 +6,7 @@ import errno
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import Any
 
 from botocore.exceptions import IncompleteReadError
@@ -153,13 +153,8 @@ class ObjectReads(S3Connection):
             return b""
 
     def _remembered_object(self, path: str) -> dict[str, Any] | None:
-        """Return the info of an object that a listing returned; it costs no request."""
-        path = self._strip_protocol(path)
-        info: dict[str, Any] | None = self.listings.info(path)
-        with suppress(FileNotFoundError):
-            for entry in () if info else self._ls_from_cache(path) or ():
-                if entry["name"] == path:
-                    info = entry
+        """Return the info of an object that is remembered; it costs no request."""
+        info: dict[str, Any] | None = self.listings.info(self._strip_protocol(path))
         return info if info and info["type"] == "file" else None
 
     @property

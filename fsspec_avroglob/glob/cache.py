@@ -1,6 +1,7 @@
-"""A bounded, thread-safe cache of the files and directories that listings have returned.
+"""The memory of a filesystem: what listings and HEADs have returned, bounded and thread-safe.
 
-A question about one of these paths then costs no request.
+A question about one of these paths, or about a directory that was listed, then costs no request.
+Absence is never remembered.
 """
 
 from __future__ import annotations
@@ -9,13 +10,30 @@ import math
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, MutableMapping, Sequence
 from itertools import repeat
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fsspec_avroglob.glob.disproof import Claim, Disproofs, Level
+
 if TYPE_CHECKING:
     from fsspec_avroglob.s3.page import Page
+
+EXPIRY_S = 30.0
+"""How long listings are remembered unless ``listings_expiry_time`` says otherwise.
+
+Long enough for the questions that follow a listing, short enough for a program that polls ``ls``.
+"""
+
+HEAD_EXPIRY_S = 5.0
+"""How long the answers of HEAD and GET are remembered, at most.
+
+Libraries ask for the same file several times before they read it. This spans one such call.
+"""
+
+MAX_HEADS = 1_000
+"""Bound on the remembered answers of HEAD and GET."""
 
 MAX_PATHS = 200_000
 """Default bound on the number of cached paths."""
@@ -31,6 +49,7 @@ class _Listed(NamedTuple):
 
     bucket: str
     page: Page
+    number: int
     expires: float
     with_directories: bool
     flat: bool
@@ -53,6 +72,29 @@ class _Listed(NamedTuple):
         return None if self.page.thin or self.page.next_token is not None else False
 
 
+class _Dated(NamedTuple):
+    """When an answer was requested, and when it expires."""
+
+    number: int
+    expires: float
+
+
+class _Content(NamedTuple):
+    """The infos of all files and directories directly in a directory."""
+
+    number: int
+    expires: float
+    infos: Callable[[], list[dict[str, Any]]]
+
+
+class _Head(NamedTuple):
+    """What HEAD or GET said about one path."""
+
+    number: int
+    expires: float
+    info: dict[str, Any]
+
+
 class _Generation:
     """Paths that were listed one after another and are evicted together.
 
@@ -62,7 +104,8 @@ class _Generation:
 
     def __init__(self) -> None:
         self.files: dict[str, _Listed] = {}
-        self.directories: dict[str, float] = {}  # when each expires
+        self.directories: dict[str, _Dated] = {}
+        self.contents: dict[str, _Content] = {}
         self.paths = self.nbytes = 0
         self._waiting: list[tuple[dict[str, Any], Sequence[str], Any]] = []
 
@@ -80,10 +123,11 @@ class _Generation:
 
 
 class ListingCache:
-    """A cache of the files and directories that listings have returned, by path (``bucket/key``).
+    """What listings and HEADs have returned, by path (``bucket/key``).
 
-    A path that is not in the cache may exist. Newer listings replace older ones. When the newer
-    half of the cache is full, the older half is evicted.
+    A path that is not in the cache may exist. Newer answers supersede older ones
+    (:class:`~fsspec_avroglob.glob.disproof.Disproofs`). When the newer half of the cache is full,
+    the older half is evicted.
 
     Parameters
     ----------
@@ -91,15 +135,12 @@ class ListingCache:
         Seconds after which a listing expires, None for never.
     enabled
         False caches nothing.
+    max_listings
+        Bound on the number of complete listings, None for the default.
     max_paths, max_bytes
         Bounds on the number of paths and on the estimated memory.
     clock
         Returns the time in seconds.
-
-    Attributes
-    ----------
-    forgotten : int
-        Number of calls of :meth:`forget` so far.
     """
 
     def __init__(
@@ -107,26 +148,35 @@ class ListingCache:
         *,
         expiry_s: float | None = None,
         enabled: bool = True,
+        max_listings: int | None = None,
         max_paths: int = MAX_PATHS,
         max_bytes: int = MAX_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.enabled = enabled
-        self.forgotten = 0
         self._expiry_s = math.inf if expiry_s is None else expiry_s
         self._max_paths, self._max_bytes = max_paths // 2, max_bytes // 2
         self._clock = clock
         self._lock = threading.Lock()
         self._new, self._old = _Generation(), _Generation()
+        self._heads: dict[str, _Head] = {}  # the oldest first
+        self._disproofs = Disproofs(max_listings)
 
     def __len__(self) -> int:
-        """Number of cached paths; a path that was listed twice may count twice."""
+        """Number of listed paths; a path that was listed twice may count twice."""
         return self._new.paths + self._old.paths
 
     @property
     def nbytes(self) -> int:
-        """Estimated memory of the cached paths and pages, in bytes."""
+        """Estimated memory of the listed paths and pages, in bytes."""
         return self._new.nbytes + self._old.nbytes
+
+    def begin(self) -> int:
+        """The number of a listing or a HEAD that begins now; its answers carry it."""
+        with self._lock:
+            return self._disproofs.next_number()
+
+    # -- what is remembered --
 
     def add_files(
         self,
@@ -136,7 +186,7 @@ class ListingCache:
         *,
         with_directories: bool = True,
         flat: bool = False,
-        since: int | None = None,
+        number: int | None = None,
     ) -> None:
         """Cache *paths*, each of which is ``bucket/`` and a key of *page*, whose keys are sorted.
 
@@ -146,41 +196,99 @@ class ListingCache:
             Whether the listing would also have returned a directory of a file's name.
         flat
             Whether the page has every key of its range, keys in subdirectories included.
-        since
-            The value of ``forgotten`` when the listing began. If it has changed since then,
-            nothing is cached, because the page may be older than what was written.
+        number
+            What :meth:`begin` returned when the listing began; None for now.
         """
         if not (self.enabled and paths):
             return
         # One long string is measured in a fraction of the time that many short ones take.
         nbytes = 2 * getsizeof("".join(paths)) + len(paths) * _PATH_BYTES + page.nbytes
-        listed = _Listed(bucket, page, self._clock() + self._expiry_s, with_directories, flat)
+        number = self.begin() if number is None else number
+        expires = self._clock() + self._expiry_s
+        listed = _Listed(bucket, page, number, expires, with_directories, flat)
         with self._lock:
-            if new := self._with_room(len(paths), nbytes, since):
+            if new := self._with_room(len(paths), nbytes):
                 new.add(new.files, paths, listed, nbytes)
 
-    def add_directories(self, paths: Sequence[str], *, since: int | None = None) -> None:
-        """Cache directories. *since*: see :meth:`add_files`."""
+    def add_directories(self, paths: Sequence[str], *, number: int | None = None) -> None:
+        """Cache directories. *number*: see :meth:`add_files`."""
         if not (self.enabled and paths):
             return
         nbytes = getsizeof("".join(paths)) + len(paths) * _PATH_BYTES
+        number = self.begin() if number is None else number
         with self._lock:
-            if new := self._with_room(len(paths), nbytes, since):
-                new.add(new.directories, paths, self._clock() + self._expiry_s, nbytes)
+            if new := self._with_room(len(paths), nbytes):
+                dated = _Dated(number, self._clock() + self._expiry_s)
+                new.add(new.directories, paths, dated, nbytes)
 
-    def _with_room(self, paths: int, nbytes: int, since: int | None) -> _Generation | None:
+    def add_level(
+        self,
+        directory: str,
+        infos: Callable[[], list[dict[str, Any]]],
+        directories: Sequence[str],
+        *,
+        size: int,
+        number: int,
+    ) -> None:
+        """Cache the complete listing of a directory, whose paths are cached already.
+
+        *infos* returns new info dicts of its *size* files and directories; *directories* are the
+        paths of the latter.
+        """
+        if not self.enabled:
+            return
+        content = _Content(number, self._clock() + self._expiry_s, infos)
+        with self._lock:
+            if not size:
+                self._disproofs.empty(directory, number, below=True)
+                return
+            self._disproofs.claim_level(directory, Level(number, frozenset(directories)))
+            if new := self._with_room(size, size * _PATH_BYTES):
+                new.add(new.contents, [directory], content, size * _PATH_BYTES)
+
+    def add_empty(self, directory: str, *, number: int, below: bool) -> None:
+        """Forget that there is a *directory*; with *below* also all that was listed below it."""
+        with self._lock:
+            self._disproofs.empty(directory, number, below=below)
+
+    def add_claim(self, what: Hashable, claim: Claim) -> None:
+        """Forget what older listings returned and this complete listing, of *what*, did not."""
+        if self.enabled:
+            with self._lock:
+                self._disproofs.claim(what, claim)
+
+    def add_head(self, path: str, info: dict[str, Any], *, number: int) -> None:
+        """Cache for a short time what HEAD or GET said about *path*."""
+        if not self.enabled:
+            return
+        listed = self.info(path)
+        with self._lock:
+            if listed is None or _differ(listed, info):
+                self._disproofs.changed(path, number)
+            self._disproofs.found(path, number, directory=False)
+            self._heads.pop(path, None)
+            expires = self._clock() + min(HEAD_EXPIRY_S, self._expiry_s)
+            self._heads[path] = _Head(number, expires, dict(info))
+            if len(self._heads) > MAX_HEADS:
+                del self._heads[next(iter(self._heads))]
+
+    def _with_room(self, paths: int, nbytes: int) -> _Generation | None:
         """The generation that the paths may be added to; None if they must not be cached."""
-        too_large = paths > self._max_paths or nbytes > self._max_bytes
-        if too_large or since not in (None, self.forgotten):
+        if paths > self._max_paths or nbytes > self._max_bytes:
             return None
         new = self._new
         if new.paths + paths > self._max_paths or new.nbytes + nbytes > self._max_bytes:
             self._new, self._old = _Generation(), new
         return self._new
 
+    # -- what is known --
+
     def info(self, path: str) -> dict[str, Any] | None:
         """A new info dict of *path*, or None if it is not cached."""
-        listed, is_directory = self._find(path)
+        with self._lock:
+            head, listed, is_directory = self._find(path)
+        if head is not None and (listed is None or head.number > listed.number):
+            return dict(head.info)
         if listed is not None:
             return listed.info(path)
         if not is_directory:
@@ -191,29 +299,125 @@ class ListingCache:
 
     def is_directory(self, path: str) -> bool | None:
         """Whether *path* is a directory, or None if that is not cached."""
-        listed, is_directory = self._find(path)
-        if is_directory or listed is None:
-            return is_directory or None
+        with self._lock:
+            head, listed, is_directory = self._find(path)
+            if is_directory or (head is not None and head.info["type"] == "directory"):
+                return True
+            if listed is None or self._disproofs.touched(path, listed.number):
+                return None
         return listed.has_directory(path)
 
-    def _find(self, path: str) -> tuple[_Listed | None, bool]:
-        """The listing that returned *path* as a file, and whether one returned a directory."""
+    def level(self, directory: str) -> list[dict[str, Any]] | None:
+        """New info dicts of all that is directly in a directory, or None if it is not cached."""
         with self._lock:
-            new, old, now = self._new, self._old, self._clock()
-            for generation in (new, old):
-                generation.index()
-            listed = new.files.get(path) or old.files.get(path)
-            expires = new.directories.get(path) or old.directories.get(path, now)
-        return listed if listed and listed.expires > now else None, expires > now
+            content = self._newest("contents", directory)
+            if content is None or not self._disproofs.level_holds(
+                directory, content.number, self._seen
+            ):
+                return None
+        return list(content.infos())
 
-    def forget(self, path: str | None = None) -> None:
-        """Remove *path*, or everything, from the cache."""
+    def levels(self) -> list[str]:
+        """The directories whose complete listings are cached."""
         with self._lock:
-            self.forgotten += 1
-            if path is None:
-                self._new, self._old = _Generation(), _Generation()
-                return
             for generation in (self._new, self._old):
                 generation.index()
-                generation.files.pop(path, None)
-                generation.directories.pop(path, None)
+            listed = {**self._old.contents, **self._new.contents}
+        return [directory for directory in listed if self.level(directory) is not None]
+
+    def _find(self, path: str) -> tuple[_Head | None, _Listed | None, bool]:
+        """What a HEAD and a listing said of the file *path*; whether it is a known directory."""
+        head, holds = self._heads.get(path), self._disproofs.holds
+        if head is not None:
+            is_directory = head.info["type"] == "directory"
+            if head.expires <= self._clock() or not holds(
+                path, head.number, is_directory, self._seen
+            ):
+                del self._heads[path]
+                head = None
+        listed: _Listed | None = self._newest("files", path)
+        if listed is not None and not holds(path, listed.number, False, self._seen):
+            listed = None
+        dated: _Dated | None = self._newest("directories", path)
+        known = dated is not None and holds(path, dated.number, True, self._seen)
+        return head, listed, known
+
+    def _newest(self, kind: str, path: str) -> Any:
+        """The newest entry of *path* in a dict of the generations, None if it expired."""
+        for generation in (self._new, self._old):
+            generation.index()
+            found = getattr(generation, kind).get(path)
+            if found is not None:
+                return found if found.expires > self._clock() else None
+        return None
+
+    def _seen(self, directory: str) -> int:
+        dated: _Dated | None = self._newest("directories", directory)
+        return 0 if dated is None else dated.number
+
+    # -- what is forgotten --
+
+    def forget(self, path: str | None = None) -> None:
+        """Forget *path* and the directories that contain it, or everything."""
+        with self._lock:
+            if path is not None:
+                self._disproofs.void(path)
+                self._heads.pop(path, None)
+                return
+            self._disproofs.void_all()
+            self._new, self._old = _Generation(), _Generation()
+            self._heads.clear()
+
+    def missing(self, path: str) -> None:
+        """Forget the file *path*, which a 404 or 412 disproved. Absence is not remembered."""
+        if self.info(path) is not None:
+            self.forget(path)
+
+    def forget_below(self, path: str) -> None:
+        """Forget *path*, all that is below it, and the directories that contain it."""
+        with self._lock:
+            self._disproofs.void_below(path)
+
+
+def _differ(listed: dict[str, Any], info: dict[str, Any]) -> bool:
+    """Whether two infos of a path cannot be of one version of it."""
+    return any(
+        str(listed.get(name, "")).strip('"') != str(info.get(name, "")).strip('"')
+        for name in ("type", "size", "ETag")
+    )
+
+
+class Directories(MutableMapping[str, list[dict[str, Any]]]):
+    """The cached listings of directories, as s3fs's and fsspec's code expects ``dircache``."""
+
+    def __init__(self, cache: ListingCache) -> None:
+        self._cache = cache
+
+    def __getitem__(self, path: str) -> list[dict[str, Any]]:
+        if (infos := self._cache.level(path)) is None:
+            raise KeyError(path)
+        return infos
+
+    def __setitem__(self, path: str, infos: list[dict[str, Any]]) -> None:
+        names = [info["name"] for info in infos if info["type"] == "directory"]
+        number = self._cache.begin()
+        self._cache.add_directories(names, number=number)
+        copies = [dict(info) for info in infos]
+        self._cache.add_level(
+            path, lambda: list(map(dict, copies)), names, size=len(infos), number=number
+        )
+
+    def __delitem__(self, path: str) -> None:
+        if path not in self:
+            raise KeyError(path)
+        self._cache.forget(path)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cache.levels())
+
+    def __len__(self) -> int:
+        return len(self._cache.levels())
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._cache.forget()

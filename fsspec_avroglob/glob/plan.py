@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from typing import TypeAlias
 
 from fsspec_avroglob.glob.pattern import (
@@ -237,6 +238,16 @@ class ListingPlan:
     @cached_property
     def _deepest(self) -> int:
         return max(map(self._depth_limit, self.branches))
+
+    @cached_property
+    def literal_directory(self) -> str:
+        """The directory, "" or ending in ``/``, that all matches are below, as far as stated."""
+        stated = [
+            list(takewhile(lambda names: len(names or ()) == 1, (s.values for s in branch[:-1])))
+            for branch in self.branches
+        ]
+        common = takewhile(lambda level: len(set(level)) == 1, zip(*stated, strict=False))
+        return "".join(f"{level[0][0]}/" for level in common if level[0])
 
     # -- the automaton --
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain, pairwise
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from fsspec.callbacks import Callback
 
 from fsspec_avroglob.glob.cache import ListingCache
+from fsspec_avroglob.glob.disproof import Claim
 from fsspec_avroglob.glob.fetch import Found
 from fsspec_avroglob.glob.plan import EVERYTHING, ListingPlan
 from fsspec_avroglob.s3.page import Columns, info_of_directory, infos_of
@@ -53,7 +55,7 @@ class Matches:
     ) -> None:
         self._plan = plan
         self._cache = cache
-        self._since = None if cache is None else cache.forgotten
+        self._number = 0 if cache is None else cache.begin()
         self._detail = detail
         self._callback = callback
         self.batches: list[Batch] = []
@@ -74,14 +76,50 @@ class Matches:
                     names,
                     with_directories=self._plan.with_directories,
                     flat=self._plan.unfiltered and self._plan.branches == EVERYTHING,
-                    since=self._since,
+                    number=self._number,
                 )
         directories = sorted(f"{bucket}/{path}" if path else bucket for path in found.directories)
         if directories:
             self.batches.append(Batch(directories, True))
             if self._cache is not None:
-                self._cache.add_directories(directories, since=self._since)
+                self._cache.add_directories(directories, number=self._number)
         self._callback.relative_update(len(names) + len(directories))
+
+    def remember_complete(self, area: str | None = None) -> None:
+        """Cache that the plan's listing is complete, below *area* (``directory/prefix``) if given.
+
+        Older answers about what it could have returned are forgotten.
+        """
+        if self._cache is None:
+            return
+        plan, start = self._plan, len(self._plan.bucket) + 1
+        base = plan.literal_directory if area is None else area
+
+        def covers(path: str, is_directory: bool) -> bool:
+            if is_directory:
+                return plan.keeps_directory(path[start:] + "/")
+            return plan.unfiltered or plan.keeps_file(path[start:])
+
+        what = (plan.bucket, base, plan.branches, plan.maxdepth, plan.with_directories)
+        claim = Claim(self._number, f"{plan.bucket}/{base}", covers)
+        self._cache.add_claim((*what, plan.directories_only), claim)
+        if base.endswith("/") and not self.batches:
+            self._cache.add_empty(
+                claim.base.rstrip("/"), number=self._number, below=area is not None
+            )
+
+    def remember_level(self, directory: str) -> None:
+        """Cache that the listing has all that is directly in *directory* (``bucket/path``)."""
+        if self._cache is not None:
+            names = [n for batch in self.batches if batch.are_directories for n in batch.names]
+            size = sum(len(batch.names) for batch in self.batches)
+            self._cache.add_level(
+                directory, self.sorted_infos, names, size=size, number=self._number
+            )
+
+    def sorted_infos(self) -> list[dict[str, Any]]:
+        """Info dicts, sorted by name."""
+        return sorted(self.infos(), key=itemgetter("name"))
 
     def names(self) -> list[str]:
         """Paths, in no particular order."""

@@ -187,6 +187,17 @@ def test_forget_removes_everything() -> None:
     assert names() is None
 
 
+def test_listing_that_began_before_is_not_cached() -> None:
+    cache = ListingCache()
+    began = cache.begin()
+    cache.forget("b/a")
+
+    cache.add_files("b", page_of(["a", "c"]), ["b/a", "b/c"], number=began)
+
+    assert cache.info("b/a") is None
+    assert cache.info("b/c") is not None
+
+
 def test_forgotten_path_is_cached_again() -> None:
     cache = ListingCache()
     add(cache, ["a"])
@@ -384,7 +395,8 @@ def test_equals_a_dict_within_bounds(
     for number, (what, of) in enumerate(events):
         if what == "forget":
             cache.forget(f"b/{of}")
-            known.pop(of, None)
+            for forgotten in (of, *(of[:end] for end, sign in enumerate(of) if sign == "/")):
+                known.pop(forgotten, None)
             continue
         keys, half = sorted(of[0]), of[1]
         page = page_from_response(
