@@ -207,8 +207,8 @@ class _ArrowTypes:
         if repeated:
             raise UnsupportedTypeError(
                 path,
-                f"its union has two branches {repeated!r}, and a table needs a name for each; choose "
-                "other columns, pass a reader schema (schema=...) with one of them, or use "
+                f"its union has two branches {repeated!r}, and a table needs a name for each; "
+                "choose other columns, give a reader schema (schema=...) with one of them, or use "
                 "iter_avro_records",
             )
         return pa.struct([self.field(n, f"{path}.{n}", b, optional=True) for n, b in members])
