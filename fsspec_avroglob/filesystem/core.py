@@ -3,8 +3,10 @@
 ============================================== ===================================================
 :class:`~.connection.S3Connection`             options, sessions, requests and their retries
 :class:`~.listing.ObjectLists`                 globs, listings of directories, info
+:class:`~.refused.ObjectInfoByListing`         info where HEAD is refused
 :class:`~.reading.ObjectReads`                 reads of whole objects and ranges, downloads
 :class:`~.writing.ObjectWrites`                uploads, copies, removals
+:class:`~.unfinished.UnfinishedUploads`        uploads that nobody finished
 :class:`~.objects.AvroGlobFile`                one object as a file
 :func:`~.open_glob.open_glob`                  all objects that match a pattern as one file
 ============================================== ===================================================
@@ -21,14 +23,16 @@ there when no more files can be opened.
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fsspec_avroglob.aio.blocking import sync, with_sync_methods
-from fsspec_avroglob.filesystem.listing import ObjectLists
 from fsspec_avroglob.filesystem.objects import AvroGlobFile
+from fsspec_avroglob.filesystem.parts import PART_BYTES
 from fsspec_avroglob.filesystem.readahead import ReadAhead
 from fsspec_avroglob.filesystem.reading import ObjectReads
-from fsspec_avroglob.filesystem.uploads import PART_BYTES
+from fsspec_avroglob.filesystem.refused import ObjectInfoByListing
+from fsspec_avroglob.filesystem.unfinished import UnfinishedUploads
 from fsspec_avroglob.filesystem.writer import close_together
 from fsspec_avroglob.filesystem.writing import ObjectWrites
 from fsspec_avroglob.glob.magic import is_glob_pattern
@@ -41,7 +45,7 @@ __all__ = ["AvroGlobFileSystem"]
 
 
 @with_sync_methods
-class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
+class AvroGlobFileSystem(ObjectInfoByListing, ObjectReads, ObjectWrites, UnfinishedUploads):
     """S3 with planned globs and one retry layer. It does all that s3fs does.
 
     fsspec finds it for ``avroglob://bucket/key`` URLs.
@@ -118,8 +122,11 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
         A pattern opens all objects that match as one file (see ``open_glob``), unless an object
         has exactly that name. Raises FileExistsError for mode "xb" if the object exists.
         """
-        if "x" in mode and self.exists(path):
-            raise FileExistsError(errno.EEXIST, "the object exists", self._strip_protocol(path))
+        if "x" in mode:
+            with suppress(PermissionError):  # the write itself fails if the object exists
+                if self.exists(path):
+                    name = self._strip_protocol(path)
+                    raise FileExistsError(errno.EEXIST, "the object exists", name)
         if version_id and not self.version_aware:
             raise ValueError("version_id needs a filesystem with version_aware=True")
         usual = not (block_size or cache_type or cache_options or self._has_own_cache)

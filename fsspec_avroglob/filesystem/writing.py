@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import mimetypes
 import os
 import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
-from s3fs.core import MANAGED_COPY_THRESHOLD
+from s3fs.core import MANAGED_COPY_THRESHOLD, buck_acls
 
 from fsspec_avroglob.aio.blocking import sync
 from fsspec_avroglob.aio.tasks import cancels_its_tasks, for_each, gather, in_scope
+from fsspec_avroglob.filesystem.buckets import location_constraint
 from fsspec_avroglob.filesystem.connection import S3Connection
+from fsspec_avroglob.filesystem.deletion import delete_singly, refuses_bulk_deletion
 from fsspec_avroglob.filesystem.local_file import LocalFile
-from fsspec_avroglob.filesystem.uploads import (
+from fsspec_avroglob.filesystem.parts import (
     MAX_PARTS,
     MAX_PUT_BYTES,
     part_entry,
@@ -59,6 +63,10 @@ class _Parent(str):
 class ObjectWrites(S3Connection):
     """The writes of a filesystem. An upload that fails or is cancelled is aborted."""
 
+    def __init__(self, *args: Any, **storage_options: Any) -> None:
+        super().__init__(*args, **storage_options)
+        self._without_bulk_deletion: set[str] = set()  # buckets that refuse DeleteObjects
+
     _copy = cancels_its_tasks(S3Connection._copy)
     _pipe = cancels_its_tasks(S3Connection._pipe)
 
@@ -84,9 +92,22 @@ class ObjectWrites(S3Connection):
         self, path: str, acl: str | bool = False, create_parents: bool = True, **kwargs: Any
     ) -> None:
         """Make the bucket *path*, as s3fs does. S3 has no directories, so others are not made."""
-        _, key, _ = self.split_path(path)
-        if _makes_buckets.get() and not (key and create_parents):
+        bucket, key, _ = self.split_path(self._strip_protocol(path).rstrip("/"))
+        if not _makes_buckets.get() or (key and create_parents):
+            return
+        if key or not bucket or (acl and acl not in buck_acls):
             await super()._mkdir(path, acl, create_parents, **kwargs)
+            return
+        with suppress(PermissionError):  # the right to make a bucket is no right to look at it
+            if await self._exists(bucket):
+                raise FileExistsError(errno.EEXIST, "the bucket exists", bucket)
+        arguments: dict[str, Any] = {"ACL": acl} if acl else {}
+        client = await self.set_session()
+        if location := location_constraint(client, kwargs.get("region_name")):
+            arguments["CreateBucketConfiguration"] = {"LocationConstraint": location}
+        await self._call_s3("create_bucket", Bucket=bucket, **arguments)
+        self.invalidate_cache("")
+        self.invalidate_cache(bucket)
 
     async def _pipe_file(
         self,
@@ -400,7 +421,19 @@ class ObjectWrites(S3Connection):
         alone = [path for path in pathlist if _NOT_IN_XML.search(path)]
         await for_each(alone, self._rm_file, self.max_concurrency)
         together = [path for path in pathlist if not _NOT_IN_XML.search(path)]
-        removed: list[str] = await super()._bulk_delete(together, **kwargs)
+        removed: list[str] = []
+        refusal = None
+        bucket = self.split_path(together[0])[0] if together else ""
+        if bucket not in self._without_bulk_deletion:
+            try:
+                removed = await super()._bulk_delete(together, **kwargs)
+                return removed
+            except OSError as error:
+                if not refuses_bulk_deletion(error):
+                    raise
+                refusal = error
+        removed = await delete_singly(together, self._rm_file, self.max_concurrency, refusal)
+        self._without_bulk_deletion.add(bucket)
         return removed
 
     async def _rmdir(self, path: str) -> None:
