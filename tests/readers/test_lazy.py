@@ -115,7 +115,7 @@ def test_odd_unions_and_names(tmp_path: Path) -> None:
     path = tmp_path / "x.avro"
     path.write_bytes(header(both) + block(b"\x02\x0e\x02"))
 
-    with pytest.raises(UnsupportedTypeError, match="field 'u' .* two branches 'long'"):
+    with pytest.raises(UnsupportedTypeError, match=r"field 'u' .* two branches 'long'"):
         scan_avro(path)
     assert scan_avro(path, columns=["n"]).collect().rows() == [(1,)]
     path.write_bytes(avro_file([{"": 7}], record_schema({"": "long"})))
