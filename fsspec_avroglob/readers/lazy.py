@@ -109,7 +109,8 @@ def _scan(
     reading = blocking(TableReading.open, Located.of(resolved, None, chosen), chosen)
     with BlockingIterator(reading.batches()) as batches:
         for batch in batches:
-            frame = _named(polars.DataFrame(batch), batch.schema.names)
+            frame = polars.DataFrame(batch)
+            frame.columns = batch.schema.names  # Polars renames a column without a name
             if with_columns is not None:
                 frame = frame.select(with_columns)
             yield frame if predicate is None else frame.filter(predicate)
@@ -121,14 +122,9 @@ def polars_schema(arrow: pyarrow.Schema) -> polars.Schema:
 
     for field in arrow:
         _check_type(field.name, field.type)
-    return _named(polars.DataFrame(arrow.empty_table()), arrow.names).schema
-
-
-def _named(frame: polars.DataFrame, names: list[str]) -> polars.DataFrame:
-    # Polars renames a column without a name.
-    if "" in names:
-        frame.columns = names
-    return frame
+    frame = polars.DataFrame(arrow.empty_table())
+    frame.columns = arrow.names
+    return frame.schema
 
 
 def _check_type(path: str, type_: pyarrow.DataType) -> None:
@@ -140,14 +136,6 @@ def _check_type(path: str, type_: pyarrow.DataType) -> None:
             path,
             f"Polars does not support {type_}; choose other columns (columns=...), or give a "
             "reader schema (schema=...) without this logicalType to get its bytes",
-            "Polars",
-        )
-    names = [type_.field(index).name for index in range(type_.num_fields)]
-    if len(set(names)) < len(names):
-        raise UnsupportedTypeError(
-            path,
-            f"Polars does not support two fields of one name ({', '.join(names)}); choose other "
-            "columns (columns=...), or use read_avro_table",
             "Polars",
         )
     for index in range(type_.num_fields):
