@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, NamedTuple
 
+import fsspec_avroglob.s3.pickling  # noqa: F401
 from fsspec_avroglob.aio.tasks import in_scope
 from fsspec_avroglob.errors import printable
 from fsspec_avroglob.s3.classification import THROTTLED, Rule
@@ -98,6 +99,8 @@ class Requests:
             if hint is not None:
                 error.add_note(hint)
             translated = translated_error(error)
+            if not str(translated):
+                translated.args = (f"{request}: {rule.cause or type(error).__name__}",)
             try:
                 if translated is error:
                     raise
