@@ -6,6 +6,8 @@ from importlib import import_module
 
 BENCHMARKS = {
     "avro": "read Avro files with this package and four others",
+    "bytes": "move bytes with this package and four others, and a server that costs little",
+    "damage": "what readers say of damaged files; writes docs/performance/damage.md",
     "dask": "sum Avro files on a Dask cluster, next to dask.bag",
     "glob": "time a glob on your own bucket, here and in s3fs",
     "importtime": "CPU time of importing this package, next to s3fs",

@@ -188,6 +188,7 @@ _COLUMNS: dict[str, Callable[[Measurement], str | None]] = {
     "wall": lambda one: wall_text(one),
     "CPU": lambda one: f"{one.cpu_s:.3g} s",
     "CPU per key": lambda one: _cpu_per_key_text(one),
+    "MB per CPU s": lambda one: _mb_per_cpu_second_text(one),
     "requests": lambda one: f"{one.requests:,}",
     "in flight": lambda one: str(one.peak_in_flight),
     "memory": lambda one: _mib(one.peak_memory_bytes),
@@ -228,6 +229,11 @@ def _cpu_per_key_text(one: Measurement) -> str | None:
     value = cpu_per_key_us(one)
     about = "" if one.status == "ok" else "≈ "
     return None if value is None else f"{about}{value:.2f} µs"
+
+
+def _mb_per_cpu_second_text(one: Measurement) -> str | None:
+    moved = getattr(one.scenario, "moved_bytes", 0)
+    return f"{moved / 1e6 / one.cpu_s:,.0f}" if moved and one.cpu_s and one.share == 1 else None
 
 
 def seconds_text(seconds: float) -> str:

@@ -196,9 +196,10 @@ class _Connection:
         elif operation == "ListObjectsV2":
             self._list(path.rstrip("/"), query.get("prefix", [""])[0])
         elif operation == "DeleteObjects":
-            for key in re.findall(r"<Key>(.*?)</Key>", body.decode()):
+            keys = re.findall(r"<Key>(.*?)</Key>", body.decode())
+            for key in keys:
                 written.pop(f"{path.rstrip('/')}/{key}", None)
-            self._xml("DeleteResult", "")
+            self._xml("DeleteResult", "".join(f"<Deleted><Key>{k}</Key></Deleted>" for k in keys))
         else:
             written.pop(path, None)
             self._send(status=204 if operation == "DeleteObject" else 200)

@@ -163,12 +163,21 @@ class SchemaMismatchError(AvroGlobError, ValueError):
         Dotted name of the field that differs; ``""`` if the schemas differ as a whole.
     first_type, type : str or None
         The field's type in each file; None if the file has no such field.
+    advice : str
+        The option that reads the files; ``""`` if unknown.
     """
 
     def __init__(
-        self, first_path: str, path: str, field: str, first_type: str | None, type: str | None
+        self,
+        first_path: str,
+        path: str,
+        field: str,
+        first_type: str | None,
+        type: str | None,
+        advice: str = "",
     ) -> None:
-        super().__init__(first_path, path, field, first_type, type)
+        super().__init__(first_path, path, field, first_type, type, advice)
+        self.advice = advice
         self.first_path, self.path, self.field = first_path, path, field
         self.first_type, self.type = first_type, type
 
@@ -180,7 +189,14 @@ class SchemaMismatchError(AvroGlobError, ValueError):
             difference = f"{subject} ({self.type}) is not in {self.first_path}"
         else:
             difference = f"{subject} is {self.type}; it is {self.first_type} in {self.first_path}"
-        return f"{self.path} does not fit {self.first_path}: {difference}"
+        advice = f"; {self.advice}" if self.advice else ""
+        return f"{self.path} does not fit {self.first_path}: {difference}{advice}"
+
+    def advised(self, advice: str) -> SchemaMismatchError:
+        """Return the same error with advice."""
+        return type(self)(
+            self.first_path, self.path, self.field, self.first_type, self.type, advice
+        )
 
 
 class FieldError(AvroGlobError, ValueError):

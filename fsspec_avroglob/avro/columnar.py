@@ -26,7 +26,7 @@ from fsspec_avroglob.errors import NotWritableError
 logger = logging.getLogger("fsspec_avroglob")
 
 _BLOCKS_AT_ONCE = 16
-_MAX_BLOCK_ROWS = 1 << 20
+_ROWS_AT_ONCE = 1 << 16
 
 _PRIMITIVE = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 
@@ -74,14 +74,19 @@ class ColumnWriter:
 
     def _batches(self, table: pa.Table) -> Iterator[pa.RecordBatch]:
         """Yield the columns as stored, in batches that make a block each."""
-        row_bytes = table.nbytes / max(table.num_rows, 1)
-        rows = min(max(int(self._block_bytes / max(row_bytes, 1)), 1), _MAX_BLOCK_ROWS)
         chosen = table.select(self.arrow.names)
-        for batch in chosen.to_batches(max_chunksize=rows * _BLOCKS_AT_ONCE):
+        rows = self._block_rows(chosen)
+        for batch in chosen.to_batches(max_chunksize=min(rows * _BLOCKS_AT_ONCE, _ROWS_AT_ONCE)):
             arrays = [self._stored(field, batch[field.name]) for field in self._schema.arrow]
             stored = pa.RecordBatch.from_arrays(arrays, schema=self.arrow)
+            rows = self._block_rows(stored)  # dictionaries grow when they become values
             for start in range(0, stored.num_rows, rows):
                 yield stored.slice(start, rows)
+
+    def _block_rows(self, rows: pa.Table | pa.RecordBatch) -> int:
+        """Return how many of *rows* make a block."""
+        row_bytes = rows.nbytes / max(rows.num_rows, 1)
+        return max(int(self._block_bytes / max(row_bytes, 1)), 1)
 
     def _stored(self, field: pa.Field, array: pa.Array) -> pa.Array:
         stored = stored_column(self._schema, field, array)

@@ -57,7 +57,8 @@ def leaf(writer: AvroSchema, reader: AvroSchema, target: pa.DataType) -> Convers
 
 def enum(writer: Any, reader: Any, positions: tuple[int | None, ...]) -> Conversion:
     """Return the conversion of an enum, whose raw values are indexes of the writer's symbols."""
-    symbols = pa.array(reader["symbols"], pa.string())
+    as_text = kind_of(reader) == "string"
+    symbols = pa.array((writer if as_text else reader)["symbols"], pa.string())
     as_read = pa.array(positions, pa.int32())
 
     def convert(array: pa.Array) -> pa.Array:
@@ -68,7 +69,7 @@ def enum(writer: Any, reader: Any, positions: tuple[int | None, ...]) -> Convers
         if taken.null_count > array.null_count:
             lost = pc.and_(taken.is_null(), array.is_valid())
             raise ValueError(no_symbol(writer["symbols"][array.filter(lost)[0].as_py()]))
-        return pa.DictionaryArray.from_arrays(taken, symbols)
+        return symbols.take(taken) if as_text else pa.DictionaryArray.from_arrays(taken, symbols)
 
     return Conversion(pa.int32(), convert)
 

@@ -3,9 +3,10 @@
 :func:`resolve` walks both schemas once and returns a tree of steps. For each type of the reader
 the steps say where its values come from. A decoder follows them; no function here decodes a value.
 
-In two points this module is stricter or kinder than the specification:
+In three points this module is stricter or kinder than the specification:
 
 - A union of the reader prefers its branch of exactly the writer's type to one that needs promotion.
+- Enums may be read as strings.
 - Two logical types must be equal, or the reader's must be finer (``timestamp-micros`` for
   ``timestamp-millis``) or wider (decimals). Otherwise the numbers would mean something else.
 
@@ -58,7 +59,10 @@ class LeafStep:
 
 @dataclass(frozen=True)
 class EnumStep:
-    """An enum. ``positions`` has the reader's index of each symbol of the writer, or None."""
+    """An enum. ``positions`` has the reader's index of each symbol of the writer, or None.
+
+    A reader that is a string gets the symbols as they are.
+    """
 
     writer: AvroSchema
     reader: AvroSchema
@@ -212,7 +216,9 @@ class _Resolution:
             raise self._mismatch(field, writer, reader)
         if "union" in kinds:
             return self._union(field, writer, reader)
-        if kinds[0] == kinds[1] or RECORDS.issuperset(kinds):
+        if _decimals(writer, reader) or kinds == ("enum", "string"):
+            fits = True
+        elif kinds[0] == kinds[1] or RECORDS.issuperset(kinds):
             fits = kinds[0] not in NAMED_TYPES or _names_match(writer, reader)
             fits = fits and (kinds[0] != "fixed" or writer["size"] == reader["size"])
         else:
@@ -234,8 +240,8 @@ class _Resolution:
         self, field: str, writer: AvroSchema | None, reader: AvroSchema | None
     ) -> SchemaMismatchError:
         """Return the error for two types, None for a field that is missing."""
-        types = (None if type_ is None else describe_type(type_) for type_ in (reader, writer))
-        return SchemaMismatchError(*self._paths, field, *types)
+        old, new = (None if one is None else describe_type(one) for one in (reader, writer))
+        return SchemaMismatchError(*self._paths, field, old, new)
 
     def _record(self, field: str, writer: Any, reader: Any) -> ResolutionStep:
         pair = writer["name"], reader["name"]
@@ -336,7 +342,15 @@ def _names_match(writer: Any, reader: Any) -> bool:
     return writer["name"] in full or simple in aliases
 
 
+def _decimals(writer: AvroSchema, reader: AvroSchema) -> bool:
+    """Whether both types are decimals, whose numbers need not be stored alike."""
+    types = logical_type(writer), logical_type(reader)
+    return all(one is not None and one.name == "decimal" for one in types)
+
+
 def _enum(writer: Any, reader: Any) -> EnumStep:
+    if kind_of(reader) == "string":
+        return EnumStep(writer, reader, tuple(range(len(writer["symbols"]))))
     positions = {symbol: i for i, symbol in enumerate(reader["symbols"])}
     fallback = positions.get(reader.get("default"))
     found = tuple(positions.get(symbol, fallback) for symbol in writer["symbols"])
@@ -358,7 +372,13 @@ _UNITS = ("millis", "micros", "nanos")
 
 
 def finer(first: str, second: str) -> str | None:
-    """Return the finer of two logical types that differ only in their unit, else None."""
+    """Return the finer of two logical types that differ only in their unit, else None.
+
+    A date is a timestamp at midnight, in UTC or local.
+    """
+    for one, other in ((first, second), (second, first)):
+        if one == "date" and other.rpartition("-")[0] in ("timestamp", "local-timestamp"):
+            return other
     family, _, unit = first.rpartition("-")
     other_family, _, other_unit = second.rpartition("-")
     if family != other_family or unit not in _UNITS or other_unit not in _UNITS:

@@ -98,7 +98,8 @@ def parse_schema(schema: AvroSchema) -> ParsedSchema:
     return ParsedSchema(schema, root, parser.names)
 
 
-_PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+"""The types that are names alone."""
 
 # What the parser writes itself.
 _PARSED = frozenset({"type", "name", "namespace", "fields", "items", "values", "symbols", "size"})
@@ -115,7 +116,7 @@ class _Parser:
         if depth > MAX_NESTING:
             raise _invalid(f"nested more than {MAX_NESTING} levels deep")
         if isinstance(schema, str):
-            return schema if schema in _PRIMITIVES else self._reference(schema, namespace)
+            return schema if schema in PRIMITIVES else self._reference(schema, namespace)
         if isinstance(schema, list):
             branches = [self.type(branch, namespace, depth + 1) for branch in schema]
             if any(isinstance(branch, list) for branch in branches):
@@ -124,7 +125,7 @@ class _Parser:
         if not isinstance(schema, dict):
             raise _invalid(f"{schema!r} is not a type")
         kind = _part(schema, "type", "a type")
-        if isinstance(kind, dict | list) or (kind not in _PRIMITIVES and kind not in _COMPLEX):
+        if isinstance(kind, dict | list) or (kind not in PRIMITIVES and kind not in _COMPLEX):
             # {"type": {"type": "int"}} and {"type": "Name"} mean the inner type.
             return self.type(kind, namespace, depth + 1)
         parsed = {key: value for key, value in schema.items() if key not in _PARSED}

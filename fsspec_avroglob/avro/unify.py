@@ -11,6 +11,7 @@ from typing import Any
 
 from fsspec_avroglob.avro.resolution import PROMOTIONS, finer
 from fsspec_avroglob.avro.schema import (
+    NAMED_TYPES,
     RECORDS,
     AvroSchema,
     ParsedSchema,
@@ -27,19 +28,26 @@ from fsspec_avroglob.avro.schema import (
 from fsspec_avroglob.errors import SchemaMismatchError
 
 
-def union_schema(files: Sequence[tuple[str, ParsedSchema]]) -> ParsedSchema:
+def union_schema(
+    files: Sequence[tuple[str, ParsedSchema]], *, by_name: bool = False
+) -> ParsedSchema:
     """Return the schema with the fields of all files, in the order in which they first appear.
 
     - ``files``: at least one file, each its path and the schema that it was written with.
+    - ``by_name``: match named types by the names of the fields that they are in, not by their own.
 
     A field that some file lacks becomes nullable, with null as its default. If types differ, the
     field gets the type that holds both exactly: numbers are promoted (int and float to double),
     string and bytes become bytes, enums get the symbols of both, timestamps the finer unit,
     decimals the digits of both, and a type without null gets null if the other has it. Unions of
-    several types get the branches of both. Records, enums and fixed types need equal names.
+    several types get the branches of both. Records, enums and fixed types need equal names, unless
+    *by_name*. An enum and a string become a string, a date and a timestamp a timestamp, a long
+    and a timestamp the latter, and decimals of different sizes become decimals on bytes.
 
     Raises SchemaMismatchError, which names two files, the field and its type in each.
     """
+    if by_name:
+        files = [(path, named_by_field(schema)) for path, schema in files]
     first_path, merged = files[0]
     for index, (path, schema) in enumerate(files[1:], start=1):
         try:
@@ -98,7 +106,9 @@ class _Merge:
                 case "map":
                     values = self.types(f"{field}{{}}", first["values"], second["values"])
                     return {**first, "values": values}
-                case "enum" | "fixed":
+                case "enum":
+                    return self._named(field, first, second)
+                case "fixed" if _same_fixed(first, second):
                     return self._named(field, first, second)
         merged = _primitives(first, second)
         if merged is None:
@@ -114,16 +124,15 @@ class _Merge:
             raise self._mismatch(field, first, second)
         if name not in self._done:
             self._done.add(name)
+            aliases = dict.fromkeys([*first.get("aliases", ()), *second.get("aliases", ())])
+            merged = {**first, "aliases": list(aliases)} if aliases else dict(first)
             match kind_of(first):
                 case "enum":
                     symbols = dict.fromkeys([*first["symbols"], *second["symbols"]])
-                    self.names[name] = {**first, "symbols": list(symbols)}
-                case "fixed":
-                    sizes = first["size"], second["size"]
-                    if sizes[0] != sizes[1] or logical_type(first) != logical_type(second):
-                        raise self._mismatch(field, first, second)
-                case _:
-                    self.names[name] = {**first, "fields": self._fields(field, first, second)}
+                    merged["symbols"] = list(symbols)
+                case "record" | "error":
+                    merged["fields"] = self._fields(field, first, second)
+            self.names[name] = merged
         return name
 
     def _fields(self, within: str, first: Any, second: Any) -> list[dict[str, Any]]:
@@ -202,12 +211,56 @@ def _renamed(first: ParsedSchema, second: ParsedSchema) -> dict[str, str]:
     return renamed
 
 
+def _same_fixed(first: Any, second: Any) -> bool:
+    return first["size"] == second["size"] and logical_type(first) == logical_type(second)
+
+
+def named_by_field(schema: ParsedSchema) -> ParsedSchema:
+    """Return a schema whose named types have the names of the fields that they are in.
+
+    Their own names become aliases, so that the schema still reads the files. Types within
+    themselves keep one name, and the branches of a union of several named types keep theirs.
+    """
+
+    def named(type_: AvroSchema, path: str, within: Mapping[str, str]) -> AvroSchema:
+        type_ = schema.definition(type_)
+        kind = kind_of(type_)
+        if kind in NAMED_TYPES:
+            own = type_["name"]
+            if own in within:
+                return within[own]
+            within = {**within, own: path}
+            aliases = [own, *type_.get("aliases", ())]
+            type_ = {**type_, "name": path, "aliases": aliases, "namespace": ""}
+        if kind in RECORDS:
+            fields = [
+                {**one, "type": named(one["type"], f"{path}_{one['name']}", within)}
+                for one in type_["fields"]
+            ]
+            return {**type_, "fields": fields}
+        if kind == "union":
+            definitions = [schema.definition(branch) for branch in type_]
+            several = sum(kind_of(one) in NAMED_TYPES for one in definitions) > 1
+            paths = [
+                f"{path}_{unqualified(one['name'])}"
+                if several and kind_of(one) in NAMED_TYPES
+                else path
+                for one in definitions
+            ]
+            return [named(one, p, within) for one, p in zip(type_, paths, strict=True)]
+        return with_children(type_, lambda child: named(child, path, within))
+
+    return parse_schema(named(schema.root, "Row", {}))
+
+
 def _primitives(first: AvroSchema, second: AvroSchema) -> AvroSchema | None:
-    """Return the primitive type that holds the values of both exactly, or None."""
+    """Return the type without a name that holds the values of both exactly, or None."""
     old, new = logical_type(first), logical_type(second)
     kinds = kind_of(first), kind_of(second)
-    if old == new and kinds[0] == kinds[1]:
+    if old == new and kinds[0] == kinds[1] and kinds[0] not in NAMED_TYPES:
         return first
+    if set(kinds) == {"enum", "string"}:
+        return "string"
     if old is None and new is None:
         if set(kinds) == {"string", "bytes"}:
             return "bytes"
@@ -216,11 +269,14 @@ def _primitives(first: AvroSchema, second: AvroSchema) -> AvroSchema | None:
         wider = [two for one, two in permutations(kinds) if two in PROMOTIONS.get(one, ())]
         return wider[0] if wider else None
     if old is not None and new is not None:
-        if kinds == ("bytes", "bytes") and old.name == new.name == "decimal":
+        if old.name == new.name == "decimal":
             scale = max(old.scale, new.scale)
             whole = max(old.precision - old.scale, new.precision - new.scale)
-            return {**first, "precision": whole + scale, "scale": scale}
+            decimal = {"type": "bytes", "logicalType": "decimal"}
+            return {**decimal, "precision": whole + scale, "scale": scale}
         both = finer(old.name, new.name)
         if both is not None:
             return first if both == old.name else second
+    elif kinds == ("long", "long") and "timestamp-" in str(old or new):
+        return second if old is None else first  # older files lack the logical type
     return "string" if kinds == ("string", "string") else None  # one of them is a uuid

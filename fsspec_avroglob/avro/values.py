@@ -179,7 +179,8 @@ class _Compiler:
         return _Node(schema, convert and _guarded(path, convert))
 
     def _enum(self, path: str, step: EnumStep) -> _Node:
-        old, new = step.writer["symbols"], step.reader["symbols"]
+        old = step.writer["symbols"]
+        new = old if kind_of(step.reader) == "string" else step.reader["symbols"]
         symbols = [None if position is None else new[position] for position in step.positions]
         if not self.exact and symbols == old and all(map(_SYMBOL.fullmatch, old)) and old:
             return _Node({"type": "enum", "name": self._physical.name(), "symbols": old}, None)

@@ -17,6 +17,7 @@ from fsspec_avroglob.cli.command import (
     number_option,
     output_file,
     patterns_argument,
+    schema_option,
 )
 from fsspec_avroglob.cli.exits import EXIT_OK, tell
 from fsspec_avroglob.readers.locate import is_s3_uri
@@ -36,6 +37,7 @@ _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "
 @click.option("--to", "target", type=output_file, metavar="FILE", help="Write FILE, once complete.")
 @click.option("--columns", metavar="A,B", help="Only these, in this order.")
 @number_option(default=None)
+@schema_option
 @click.option("--ignore-errors", is_flag=True, help="Skip corrupt blocks and report them.")
 @click.pass_obj
 def cat(

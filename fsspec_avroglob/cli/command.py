@@ -94,6 +94,11 @@ def size_in_bytes(text: str) -> int:
 _COUNT = click.IntRange(min=0)
 patterns_argument = click.argument("patterns", nargs=-1, required=True, metavar="PATTERN...")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+schema_option = click.option(
+    "--schema",
+    metavar="SCHEMA",
+    help="first, last, union, union_by_name, an .avsc file, or JSON.  [default: one schema]",
+)
 output_file = click.Path(dir_okay=False, path_type=Path)
 
 

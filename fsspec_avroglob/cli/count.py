@@ -14,7 +14,7 @@ from fsspec_avroglob.avro.codecs import decompress
 from fsspec_avroglob.avro.container import ContainerHeader
 from fsspec_avroglob.avro.decode import RunDecoder
 from fsspec_avroglob.avro.resolution import resolve
-from fsspec_avroglob.avro.schema import parse_schema, without
+from fsspec_avroglob.avro.schema import AvroSchema, parse_schema, without
 from fsspec_avroglob.avro.stream import BlockRun, Dropped
 from fsspec_avroglob.avro.values import ValueDecoder
 from fsspec_avroglob.cli import output
@@ -24,14 +24,16 @@ from fsspec_avroglob.cli.command import (
     command,
     json_option,
     patterns_argument,
+    schema_option,
     size_in_bytes,
 )
 from fsspec_avroglob.cli.exits import EXIT_FOUND, EXIT_OK
 from fsspec_avroglob.glob.explain import counted
+from fsspec_avroglob.readers.fit import reader_schema
 from fsspec_avroglob.readers.locate import Location
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.pipeline import Pipeline
-from fsspec_avroglob.readers.sources import LONG_HEAD_BYTES, OpenedFile, open_files
+from fsspec_avroglob.readers.sources import LONG_HEAD_BYTES, OpenedFile, open_files, open_table
 
 _AHEAD_BYTES = 32 << 20  # more would only take memory
 
@@ -42,17 +44,26 @@ _AHEAD_BYTES = 32 << 20  # more would only take memory
 )
 @patterns_argument
 @click.option("--total", is_flag=True, help="Print only the total number of records.")
+@schema_option
 @json_option
 @click.pass_obj
-def count(settings: Settings, /, patterns: tuple[str, ...], total: bool, as_json: bool) -> int:
+def count(
+    settings: Settings,
+    /,
+    patterns: tuple[str, ...],
+    total: bool,
+    schema: str | None,
+    as_json: bool,
+) -> int:
     """Count the records of the Avro files that match each PATTERN, without decoding them.
 
-    The header of a block states its number of records.
+    The header of a block states its number of records. With --schema, the files must fit it.
     """
     files = locations(settings, patterns)
+    fitting = reader_schema(schema, settings.storage_options(schema or ""))
     what = f"counting in {counted(len(files), 'file')}"
     with output.progress(what, "files", len(files)) as advance:
-        counts = blocking(_counts, files, advance)
+        counts = blocking(_counts, files, fitting, advance)
     if total:
         print(sum(number["records"] for number in counts))
         return EXIT_OK
@@ -64,7 +75,9 @@ def count(settings: Settings, /, patterns: tuple[str, ...], total: bool, as_json
     return EXIT_OK
 
 
-async def _counts(files: list[Location], advance: output.Advance) -> list[Counter[str]]:
+async def _counts(
+    files: list[Location], schema: AvroSchema | None, advance: output.Advance
+) -> list[Counter[str]]:
     """The numbers of records and blocks of each file. Raises for the first corrupt block."""
     counts: list[Counter[str]] = [Counter() for _ in files]
     claimed = RunDecoder[BlockRun]("", lambda run, _: run, parallel=False, dropped=None)
@@ -73,7 +86,10 @@ async def _counts(files: list[Location], advance: output.Advance) -> list[Counte
         ReadOptions(max_bytes=_AHEAD_BYTES),
         on_file_end=lambda: advance(1),
     )
-    async with aclosing(pipeline.results(open_files(files))) as results:
+    opened = open_files(files)
+    if schema is not None:
+        _, opened = await open_table(opened, schema)
+    async with aclosing(pipeline.results(opened)) as results:
         async for file, run in results:
             counts[file.number]["records"] += run.value_count
             counts[file.number]["blocks"] += len(run.contents)

@@ -13,6 +13,7 @@ from fsspec_avroglob.cli.command import (
     json_option,
     number_option,
     patterns_argument,
+    schema_option,
 )
 from fsspec_avroglob.cli.exits import EXIT_OK
 from fsspec_avroglob.readers.read import iter_avro_records, read_avro_schema
@@ -23,13 +24,16 @@ from fsspec_avroglob.readers.read import iter_avro_records, read_avro_schema
     "avroglob schema 'data/*.avro' | jq '.fields[].name'",
 )
 @click.argument("path", metavar="PATH")
+@schema_option
 @click.pass_obj
-def schema(settings: Settings, /, path: str) -> int:
+def schema(settings: Settings, /, path: str, schema: str | None) -> int:
     """Print the Avro schema of PATH as JSON.
 
-    If PATH is a pattern, compares the schemas of all its files and prints that of the first.
+    If PATH is a pattern, compares the schemas of all its files and prints that of the first, or the
+    one that --schema stands for.
     """
-    found = read_avro_schema(path, storage_options=settings.storage_options(path))
+    options = settings.storage_options(path)
+    found = read_avro_schema(path, storage_options=options, schema=schema)
     print(output.json_text(found, indent=2))
     return EXIT_OK
 
@@ -40,14 +44,24 @@ def schema(settings: Settings, /, path: str) -> int:
 )
 @patterns_argument
 @number_option(default=10)
+@schema_option
 @json_option
 @click.pass_obj
-def head(settings: Settings, /, patterns: tuple[str, ...], n_rows: int, as_json: bool) -> int:
+def head(
+    settings: Settings,
+    /,
+    patterns: tuple[str, ...],
+    n_rows: int,
+    schema: str | None,
+    as_json: bool,
+) -> int:
     """Print the first records of the files that match each PATTERN."""
     records: list[Any] = []
     for pattern in patterns:  # one by one, as their schemas and filesystems may differ
         options, missing = settings.storage_options(pattern), n_rows - len(records)
-        with iter_avro_records(pattern, storage_options=options, n_rows=missing) as found:
+        with iter_avro_records(
+            pattern, storage_options=options, n_rows=missing, schema=schema
+        ) as found:
             records += found
         if len(records) == n_rows:
             break

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from aiobotocore.session import AioSession
 from fsspec.dircache import DirCache
 from s3fs import S3FileSystem
 from s3fs.utils import FileExpired
@@ -19,10 +20,14 @@ from s3fs.utils import FileExpired
 from fsspec_avroglob.glob.cache import EXPIRY_S, Directories, ListingCache
 from fsspec_avroglob.s3.client import prepare_client, send
 from fsspec_avroglob.s3.config import S3Config, over_configuration, plain, without_secrets
+from fsspec_avroglob.s3.environment import Identity, identity
 from fsspec_avroglob.s3.requests import Requests, S3Request
 from fsspec_avroglob.s3.retry import RetryPolicy
 from fsspec_avroglob.s3.stats import Stats
 from fsspec_avroglob.s3.translation import complete, is_precondition
+
+RENEWAL_INTERVAL_S = 1.0
+"""Credentials that failed are searched again after this time, also in an unchanged environment."""
 
 _SIGNATURE = inspect.signature(S3FileSystem.__init__)
 
@@ -39,6 +44,9 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     listings : ListingCache
         Cached listing results. A request that writes removes the paths that it changes.
     """
+
+    session: Any
+    _s3: Any
 
     # s3fs repeats body reads this often. Only our retry layer may retry.
     retries = 1
@@ -57,6 +65,7 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         super().__init__(loop=loop, session=session, **self.config.s3fs_options())
         self.requests = Requests(self.config)
         self.batch_size = self.config.batch_size
+        self._identity: Identity | None = None  # what the session's credentials depend on
         self._client_loops: WeakKeyDictionary[Any, asyncio.AbstractEventLoop] = WeakKeyDictionary()
         others = self.config.others
         expiry_s = others.get("listings_expiry_time", EXPIRY_S)
@@ -175,6 +184,7 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
 
         Raises RuntimeError if the client was made in an event loop that is closed.
         """
+        self._follow_environment()
         await self.set_session()
         client = await self.get_s3(kwargs.get("Bucket"))
         loop = self._client_loops.get(client)
@@ -192,6 +202,29 @@ class S3Connection(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             )
         arguments = self._get_s3_method_kwargs(getattr(client, method), *akwarglist, **kwargs)
         return client, arguments
+
+    def _follow_environment(self) -> None:
+        """Begin another session if the credentials that the last one found may be others now.
+
+        Clients of the last session stay open for the requests that they carry out.
+        """
+        if self.config.key is not None or self.anon or not self._session_is_owned:
+            return
+        now = identity()
+        failed = self.requests.credentials_failed_s
+        searched_again = failed is None or self.requests.clock() - failed < RENEWAL_INTERVAL_S
+        if self._s3 is not None and self._identity is None:
+            self._identity = now  # the caller began the session
+        if now == self._identity and searched_again:
+            return
+        self._identity, self.requests.credentials_failed_s = now, None
+        if self._s3 is None:
+            self.session = None
+            return
+        session = AioSession(**self.kwargs)
+        # The description of S3's API takes 12 MB.
+        session.register_component("data_loader", self.session.get_component("data_loader"))
+        self.session, self._s3 = session, None
 
     def _forget_written(self, arguments: dict[str, Any]) -> None:
         """Forget what listings returned for the keys that a request writes, and their parents."""

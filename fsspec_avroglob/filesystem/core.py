@@ -3,6 +3,7 @@
 ============================================== ===================================================
 :class:`~.connection.S3Connection`             options, sessions, requests and their retries
 :class:`~.listing.ObjectLists`                 globs, listings of directories, info
+:class:`~.refused.ObjectInfoByListing`         info where HEAD is refused
 :class:`~.reading.ObjectReads`                 reads of whole objects and ranges, downloads
 :class:`~.writing.ObjectWrites`                uploads, copies, removals
 :class:`~.objects.AvroGlobFile`                one object as a file
@@ -21,13 +22,16 @@ there when no more files can be opened.
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fsspec_avroglob.aio.blocking import sync, with_sync_methods
-from fsspec_avroglob.filesystem.listing import ObjectLists
 from fsspec_avroglob.filesystem.objects import AvroGlobFile
 from fsspec_avroglob.filesystem.readahead import ReadAhead
 from fsspec_avroglob.filesystem.reading import ObjectReads
+from fsspec_avroglob.filesystem.refused import ObjectInfoByListing
+from fsspec_avroglob.filesystem.uploads import PART_BYTES
+from fsspec_avroglob.filesystem.writer import close_together
 from fsspec_avroglob.filesystem.writing import ObjectWrites
 from fsspec_avroglob.glob.magic import is_glob_pattern
 
@@ -39,7 +43,7 @@ __all__ = ["AvroGlobFileSystem"]
 
 
 @with_sync_methods
-class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
+class AvroGlobFileSystem(ObjectInfoByListing, ObjectReads, ObjectWrites):
     """S3 with planned globs and one retry layer. It does all that s3fs does.
 
     fsspec finds it for ``avroglob://bucket/key`` URLs.
@@ -67,6 +71,29 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
 
     protocol = ("avroglob", "s3", "s3a")
 
+    def open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        cache_options: dict[str, Any] | None = None,
+        compression: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Open a file, as fsspec does. Closing a compressed file stores the object.
+
+        fsspec's closes the compressor only, and the object when it is collected.
+        """
+        compressed = compression is not None and "b" in mode and "r" not in mode
+        inner = None if compressed else compression
+        file = super().open(path, mode, block_size, cache_options, inner, **kwargs)
+        if not compressed:
+            return file
+        from fsspec.compression import compr
+        from fsspec.core import get_compression
+
+        return close_together(compr[get_compression(path, compression)](file, mode=mode[0]), file)
+
     @property
     def _has_own_cache(self) -> bool:
         """Whether the options of the instance say how files are cached."""
@@ -93,11 +120,16 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
         A pattern opens all objects that match as one file (see ``open_glob``), unless an object
         has exactly that name. Raises FileExistsError for mode "xb" if the object exists.
         """
-        if "x" in mode and self.exists(path):
-            raise FileExistsError(errno.EEXIST, "the object exists", self._strip_protocol(path))
+        if "x" in mode:
+            with suppress(PermissionError):  # the write itself fails if the object exists
+                if self.exists(path):
+                    name = self._strip_protocol(path)
+                    raise FileExistsError(errno.EEXIST, "the object exists", name)
         if version_id and not self.version_aware:
             raise ValueError("version_id needs a filesystem with version_aware=True")
         usual = not (block_size or cache_type or cache_options or self._has_own_cache)
+        if "r" not in mode and not self.config.others.get("default_block_size"):
+            block_size = block_size or PART_BYTES
         block_size = block_size or self.default_block_size
         cache_type = cache_type or self.default_cache_type
         if mode == "rb" and not self.version_aware and is_glob_pattern(path):

@@ -87,12 +87,16 @@ class Targets:
         root = Path(os.path.realpath(self.root or "/"))
 
         @cache
-        def is_outside(directory: str) -> bool:
-            return not Path(os.path.realpath(directory)).is_relative_to(root)
+        def is_outside(local: str) -> bool:
+            return not Path(os.path.realpath(local)).is_relative_to(root)
 
         for path, local in list(self.files.items()):
-            if local != self.root and is_outside(os.path.dirname(local)):
+            if local == self.root:
+                continue
+            if is_outside(os.path.dirname(local)):
                 self._refuse(path, f"{os.path.dirname(local)!r} is a link to another directory")
+            elif os.path.islink(local) and is_outside(local):
+                self._refuse(path, f"{local!r} is a link to another directory")
 
     def _reason(self, relative: str) -> str | None:
         """Return why a path below the root is refused, None if it is allowed."""

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import mimetypes
 import os
 import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
-from s3fs.core import MANAGED_COPY_THRESHOLD, MAX_UPLOAD_PARTS, calculate_chunksize
+from s3fs.core import MANAGED_COPY_THRESHOLD, buck_acls
 
 from fsspec_avroglob.aio.blocking import sync
 from fsspec_avroglob.aio.tasks import cancels_its_tasks, for_each, gather, in_scope
+from fsspec_avroglob.filesystem.buckets import location_constraint
 from fsspec_avroglob.filesystem.connection import S3Connection
+from fsspec_avroglob.filesystem.deletion import delete_singly, refuses_bulk_deletion
+from fsspec_avroglob.filesystem.local_file import LocalFile
+from fsspec_avroglob.filesystem.uploads import (
+    MAX_PARTS,
+    MAX_PUT_BYTES,
+    part_entry,
+    part_size,
+    parts_at_once,
+)
 
 T = TypeVar("T")
-
-MAX_PUT_BYTES = 5 * 2**30
-"""The most bytes of one PutObject."""
 
 MAX_DELETE_KEYS = 1_000
 """The most keys of one DeleteObjects."""
@@ -54,6 +63,10 @@ class _Parent(str):
 class ObjectWrites(S3Connection):
     """The writes of a filesystem. An upload that fails or is cancelled is aborted."""
 
+    def __init__(self, *args: Any, **storage_options: Any) -> None:
+        super().__init__(*args, **storage_options)
+        self._without_bulk_deletion: set[str] = set()  # buckets that refuse DeleteObjects
+
     _copy = cancels_its_tasks(S3Connection._copy)
     _pipe = cancels_its_tasks(S3Connection._pipe)
 
@@ -79,25 +92,40 @@ class ObjectWrites(S3Connection):
         self, path: str, acl: str | bool = False, create_parents: bool = True, **kwargs: Any
     ) -> None:
         """Make the bucket *path*, as s3fs does. S3 has no directories, so others are not made."""
-        _, key, _ = self.split_path(path)
-        if _makes_buckets.get() and not (key and create_parents):
+        bucket, key, _ = self.split_path(self._strip_protocol(path).rstrip("/"))
+        if not _makes_buckets.get() or (key and create_parents):
+            return
+        if key or not bucket or (acl and acl not in buck_acls):
             await super()._mkdir(path, acl, create_parents, **kwargs)
+            return
+        with suppress(PermissionError):  # the right to make a bucket is no right to look at it
+            if await self._exists(bucket):
+                raise FileExistsError(errno.EEXIST, "the bucket exists", bucket)
+        arguments: dict[str, Any] = {"ACL": acl} if acl else {}
+        client = await self.set_session()
+        if location := location_constraint(client, kwargs.get("region_name")):
+            arguments["CreateBucketConfiguration"] = {"LocationConstraint": location}
+        await self._call_s3("create_bucket", Bucket=bucket, **arguments)
+        self.invalidate_cache("")
+        self.invalidate_cache(bucket)
 
     async def _pipe_file(
         self,
         path: str,
         data: bytes,
-        chunksize: int = 50 * 2**20,
+        chunksize: int | None = None,
         max_concurrency: int | None = None,
         mode: str = "overwrite",
         **kwargs: Any,
     ) -> Any:
         """Store *data* as an object. Raises FileExistsError if it exists and mode is "create"."""
+        view = memoryview(data).cast("B")
 
-        def read(start: int, stop: int) -> bytes:
-            return data[start:stop]
+        async def read(start: int, stop: int) -> bytes:
+            whole = isinstance(data, bytes) and stop - start == len(data)
+            return data if whole else bytes(view[start:stop])
 
-        return await self._store(path, len(data), read, chunksize, max_concurrency, mode, kwargs)
+        return await self._store(path, len(view), read, chunksize, max_concurrency, mode, kwargs)
 
     async def _put_file(
         self,
@@ -109,7 +137,10 @@ class ObjectWrites(S3Connection):
         mode: str = "overwrite",
         **kwargs: Any,
     ) -> None:
-        """Store a local file as an object. A directory is left out."""
+        """Store a local file as an object. A directory is left out.
+
+        Raises OSError, and stores nothing, if the file changes or is replaced while it is sent.
+        """
         if os.path.isdir(lpath):
             return
         if max_concurrency is not None and max_concurrency < 1:
@@ -117,51 +148,58 @@ class ObjectWrites(S3Connection):
         content_type, _ = mimetypes.guess_type(lpath)
         if content_type is not None:
             kwargs.setdefault("ContentType", content_type)
-        size = os.path.getsize(lpath)
-        callback.set_size(size)
-        chunksize = calculate_chunksize(size, chunksize=chunksize)
-        with open(lpath, "rb") as file:
-
-            def read(start: int, stop: int) -> bytes:
-                file.seek(start)
-                return file.read(stop - start)
-
-            sent = callback.relative_update
-            await self._store(rpath, size, read, chunksize, max_concurrency, mode, kwargs, sent)
+        with await LocalFile.open(lpath) as file:
+            callback.set_size(file.size)
+            await self._store(
+                rpath,
+                file.size,
+                file.read,
+                chunksize,
+                max_concurrency,
+                mode,
+                kwargs,
+                callback.relative_update,
+                file.check,
+            )
 
     async def _store(
         self,
         path: str,
         size: int,
-        read: Callable[[int, int], bytes],
-        chunksize: int,
+        read: Callable[[int, int], Awaitable[bytes]],
+        chunksize: int | None,
         concurrency: int | None,
         mode: str,
         arguments: Mapping[str, Any],
         sent: Callable[[int], object] = lambda size: None,
+        check: Callable[[], object] = lambda: None,
     ) -> Any:
         """Store *size* bytes by one PutObject or, if they are many, by parts.
 
-        ``read(start, stop)`` returns the bytes. ``sent(size)`` is called after each request.
-        Returns the response of PutObject, if any.
+        ``read(start, stop)`` returns the bytes. ``sent(size)`` is called after each request, and
+        ``check()`` before the last one. Returns the response of PutObject, if any.
         """
         bucket, key, _ = self.split_path(path)
         condition = {"IfNoneMatch": "*"} if mode == "create" else {}
+        part_bytes = part_size(size, chunksize)
         answer = None
-        if size < min(MAX_PUT_BYTES, 2 * chunksize):
-            target = {"Bucket": bucket, "Key": key, "Body": read(0, size)}
+        if size < min(MAX_PUT_BYTES, 2 * part_bytes):
+            body = await read(0, size)
+            check()
+            target = {"Bucket": bucket, "Key": key, "Body": body}
             answer = await self._call_s3("put_object", **target, **arguments, **condition)
             sent(size)
         else:
 
             async def send(part: Mapping[str, Any], start: int) -> Any:
-                body = read(start, min(start + chunksize, size))
+                body = await read(start, min(start + part_bytes, size))
                 answer = await self._call_s3("upload_part", **part, Body=body)
                 sent(len(body))
                 return answer
 
-            starts = range(0, size, chunksize)
-            await self._upload(path, starts, send, concurrency, arguments, condition)
+            starts = range(0, size, part_bytes)
+            concurrency = concurrency or parts_at_once(part_bytes, self.max_concurrency)
+            await self._upload(path, starts, send, concurrency, arguments, condition, check)
         self.invalidate_cache(path)
         return answer
 
@@ -173,11 +211,13 @@ class ObjectWrites(S3Connection):
         concurrency: int | None = None,
         create: Mapping[str, Any] | None = None,
         complete: Mapping[str, Any] | None = None,
+        check: Callable[[], object] = lambda: None,
     ) -> None:
         """Make an object of a part for each item, sent concurrently. A failure aborts the upload.
 
         ``send(arguments, item)`` adds its own arguments to those of the part's request, and returns
         the response. *create* and *complete* are more arguments of the first and last request.
+        ``check()`` is called before the last request.
         """
         bucket, key, version = self.split_path(path)
         if version:
@@ -186,16 +226,17 @@ class ObjectWrites(S3Connection):
         created = await self._call_s3("create_multipart_upload", create or {}, **target)
         upload = {**target, "UploadId": created["UploadId"]}
         parts: dict[int, Any] = {}
+        algorithm = {**self.s3_additional_kwargs, **(create or {})}.get("ChecksumAlgorithm")
 
         async def send_part(number: int) -> None:
             answer = await send({**upload, "PartNumber": number}, items[number - 1])
-            etag = answer.get("CopyPartResult", answer)["ETag"]
-            parts[number] = {"PartNumber": number, "ETag": etag}
+            parts[number] = part_entry(number, answer, algorithm)
 
         with in_scope():
             try:
                 numbers = range(1, len(items) + 1)
                 await for_each(numbers, send_part, concurrency or self.max_concurrency)
+                check()
                 await self._call_s3(
                     "complete_multipart_upload",
                     **upload,
@@ -273,7 +314,7 @@ class ObjectWrites(S3Connection):
         """Copy an object of *size* bytes by parts of *block* bytes (5 MB to 5 GB)."""
         if not 5 * 2**20 <= block <= MAX_PUT_BYTES:
             raise ValueError(f"block={block!r} must be between 5 MB and 5 GB")
-        block = max(block, -(-size // MAX_UPLOAD_PARTS))
+        block = max(block, -(-size // MAX_PARTS))
         ranges = [(at, min(at + block, size) - 1) for at in range(0, size, block)]
         await self._copy_ranges(path1, path2, ranges, kwargs)
 
@@ -380,7 +421,19 @@ class ObjectWrites(S3Connection):
         alone = [path for path in pathlist if _NOT_IN_XML.search(path)]
         await for_each(alone, self._rm_file, self.max_concurrency)
         together = [path for path in pathlist if not _NOT_IN_XML.search(path)]
-        removed: list[str] = await super()._bulk_delete(together, **kwargs)
+        removed: list[str] = []
+        refusal = None
+        bucket = self.split_path(together[0])[0] if together else ""
+        if bucket not in self._without_bulk_deletion:
+            try:
+                removed = await super()._bulk_delete(together, **kwargs)
+                return removed
+            except OSError as error:
+                if not refuses_bulk_deletion(error):
+                    raise
+                refusal = error
+        removed = await delete_singly(together, self._rm_file, self.max_concurrency, refusal)
+        self._without_bulk_deletion.add(bucket)
         return removed
 
     async def _rmdir(self, path: str) -> None:

@@ -70,10 +70,13 @@ class ReadOptions:
         The same as *hive*, under Polars' name.
     glob : bool
         False takes paths literally.
-    schema : {"first", "union"} or an Avro schema, optional
-        By default all files must have one schema, with fields in any order. ``"first"`` reads all
-        files with the schema of the first, ``"union"`` with all their fields together, and a
-        reader schema with that, by the resolution rules of the Avro specification.
+    schema : {"first", "last", "union", "union_by_name"} or an Avro schema, optional
+        By default all files must have one schema, with fields in any order. ``"first"`` and
+        ``"last"`` read all files with the schema of one, ``"union"`` with all their fields
+        together, and ``"union_by_name"`` also matches records, enums and fixed types of different
+        names by the names of the fields that they are in. A reader schema is a dict, list or name,
+        its JSON text, or the path or URL of an ``.avsc`` file. It is resolved by the rules of the
+        Avro specification. Fields that ``columns`` leaves out need not fit.
     filters : list of tuple, optional
         Conditions on ``key=value`` directories, such as ``[("year", ">=", 2024)]``; a list of
         lists are alternatives. Excluded directories are not read, nor listed where possible.

@@ -314,10 +314,15 @@ def _prepare_records(
 
 
 def read_avro_schema(
-    urlpath: Sources, storage_options: StorageOptions = None, *, glob: bool = True
+    urlpath: Sources,
+    storage_options: StorageOptions = None,
+    *,
+    glob: bool = True,
+    schema: AvroSchema | None = None,
 ) -> AvroSchema:
     """Return the Avro schema of files that make one table, as the first file has it.
 
+    With *schema*, return the schema that it stands for, such as the union of the files' schemas.
     Reads and compares the headers of all files. Parameters and errors are those of
     :meth:`ResolvedSources.resolve`.
 
@@ -326,14 +331,19 @@ def read_avro_schema(
     >>> read_avro_schema("s3://lake/events/*.avro")["name"]  # doctest: +SKIP
     'Event'
     """
-    return ResolvedSources.resolve(urlpath, storage_options, glob=glob).schema
+    return ResolvedSources.resolve(urlpath, storage_options, glob=glob, schema=schema).schema
 
 
 async def read_avro_schema_async(
-    urlpath: Sources, storage_options: StorageOptions = None, *, glob: bool = True
+    urlpath: Sources,
+    storage_options: StorageOptions = None,
+    *,
+    glob: bool = True,
+    schema: AvroSchema | None = None,
 ) -> AvroSchema:
     """:func:`read_avro_schema` as a coroutine."""
-    return (await ResolvedSources.resolve_async(urlpath, storage_options, glob=glob)).schema
+    found = await ResolvedSources.resolve_async(urlpath, storage_options, glob=glob, schema=schema)
+    return found.schema
 
 
 # --- twins for coroutines ------------------------------------------------------------------------

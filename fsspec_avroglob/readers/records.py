@@ -20,9 +20,10 @@ from fsspec_avroglob.avro.schema import (
 )
 from fsspec_avroglob.avro.stream import BlockRun, Dropped
 from fsspec_avroglob.avro.values import ValueDecoder
+from fsspec_avroglob.readers.fit import SchemaFit
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.session import Located, Reading
-from fsspec_avroglob.readers.sources import OpenedFile, SchemaFit
+from fsspec_avroglob.readers.sources import OpenedFile
 
 
 class RecordReading:

@@ -13,11 +13,19 @@ from typing import TypeVar
 
 from fsspec_avroglob.avro.container import HEAD_BYTES
 from fsspec_avroglob.avro.decode import RunDecoder, Together
+from fsspec_avroglob.avro.schema import AvroSchema
 from fsspec_avroglob.avro.stream import BlockRun, Dropped
 from fsspec_avroglob.errors import AvroDecodeError, CorruptBlockError
 from fsspec_avroglob.readers.directories import NOTHING_LEFT_OUT, LeftOut, find_files
+from fsspec_avroglob.readers.fit import ALL_HEADERS, SchemaFit, reader_schema
 from fsspec_avroglob.readers.hive import Partition, partition_of
-from fsspec_avroglob.readers.locate import Location, Sources, StorageOptions, locate
+from fsspec_avroglob.readers.locate import (
+    Location,
+    Sources,
+    StorageOptions,
+    locate,
+    source_names,
+)
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.pipeline import Demand, Pipeline
 from fsspec_avroglob.readers.progress import Progress
@@ -25,7 +33,6 @@ from fsspec_avroglob.readers.sources import (
     LONG_HEAD_BYTES,
     OpenedFile,
     ResolvedSources,
-    SchemaFit,
     as_async,
     open_files,
     open_table,
@@ -37,10 +44,14 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Located:
-    """Sources of a reader with their locations, and with their headers if already resolved."""
+    """Sources of a reader with their locations, and with their headers if already resolved.
+
+    ``schema`` is the reader's argument, see :func:`reader_schema`.
+    """
 
     locations: Sequence[Location]
     resolved: ResolvedSources | None
+    schema: AvroSchema | None = None
 
     @classmethod
     def of(
@@ -51,7 +62,8 @@ class Located:
     ) -> Located:
         """Locate *sources*. Raises ValueError for options that resolved sources already fix."""
         if not isinstance(sources, ResolvedSources):
-            return cls(locate(sources, storage_options), None)
+            names, merged = source_names(sources, storage_options)
+            return cls(locate(names, merged), None, reader_schema(options.schema, merged))
         resolved = resolved_sources(sources, storage_options, options)
         return cls(locate(resolved.paths, resolved.storage_options), resolved)
 
@@ -111,12 +123,14 @@ class Reading:
         if located.resolved is not None:
             errors += located.resolved.skipped
             left_out = located.resolved.left_out
-            locations, fit = located.locations, SchemaFit.of_resolved(located.resolved)
+            known = located.resolved
+            fit = SchemaFit.of_resolved(known.schema, known.files, known.column_mappings)
+            locations = located.locations
             numbered = enumerate(zip(located.resolved.files, locations, strict=True))
             opened = as_async([OpenedFile(*pair, number) for number, pair in numbered])
         else:
             check_first = check_first and options.n_rows is None
-            short = demand.limited or check_first or options.schema == "union"
+            short = demand.limited or check_first or located.schema in ALL_HEADERS
             for ask in (False, True):
                 locations, left_out = await find_files(
                     located.locations, glob=options.glob, filters=options.filters, ask=ask
@@ -130,7 +144,7 @@ class Reading:
                     skipped=skip,
                 )
                 try:
-                    fit, opened = await open_table(files, options.schema, skip)
+                    fit, opened = await open_table(files, located.schema, skip, options.columns)
                     if check_first:
                         opened = as_async(await opened_files(opened))
                     break

@@ -17,18 +17,15 @@ from typing import Any, NamedTuple, TypeVar
 from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import on_io_loop, ordered
 from fsspec_avroglob.avro.container import HEAD_BYTES, MAX_HEADER_BYTES, ContainerHeader, header_of
-from fsspec_avroglob.avro.resolution import RecordStep, resolve, same_order
 from fsspec_avroglob.avro.schema import (
     AvroSchema,
-    ParsedSchema,
     file_schema,
-    parse_schema,
     without_docs,
 )
 from fsspec_avroglob.avro.stream import Dropped
-from fsspec_avroglob.avro.unify import union_schema
 from fsspec_avroglob.errors import InvalidSchemaError, NotAvroError
 from fsspec_avroglob.readers.directories import NOTHING_LEFT_OUT, LeftOut, find_files
+from fsspec_avroglob.readers.fit import ALL_HEADERS, SchemaFit, reader_schema
 from fsspec_avroglob.readers.gunzip import inflated, is_gzip
 from fsspec_avroglob.readers.hive import Filters, Partition, partition_of
 from fsspec_avroglob.readers.locate import (
@@ -168,6 +165,7 @@ class ResolvedSources:
         """
         names, options = source_names(sources, storage_options)
         located = locate(names, options)
+        schema = reader_schema(schema, options)
         resolved = blocking(_resolve, located, glob, schema, filters, ignore_errors)
         return replace(resolved, storage_options=options)
 
@@ -185,6 +183,7 @@ class ResolvedSources:
         """:meth:`resolve` as a coroutine."""
         names, options = source_names(sources, storage_options)
         located = await asyncio.to_thread(locate, names, options)
+        schema = await asyncio.to_thread(reader_schema, schema, options)
         resolved = await on_io_loop(_resolve, located, glob, schema, filters, ignore_errors)
         return replace(resolved, storage_options=options)
 
@@ -264,64 +263,26 @@ def _inflated_head(file: Location, data: bytes, max_bytes: int) -> bytes:
 # --- schemas -------------------------------------------------------------------------------------
 
 
-class SchemaFit:
-    """Compares the schemas of files with the table's, each distinct schema once.
-
-    *table_path* is the file or argument that *table* comes from. With *exact*, files must have the
-    same schema, with fields in any order; otherwise the table's schema must resolve theirs.
-    """
-
-    def __init__(self, table: ParsedSchema, table_path: str, *, exact: bool) -> None:
-        self.table = table
-        self.table_path = table_path
-        self._exact = exact
-        self._mappings: dict[str, tuple[int | None, ...] | None] = {}
-
-    @classmethod
-    def of_resolved(cls, resolved: ResolvedSources) -> SchemaFit:
-        """Make it for sources whose schemas were compared."""
-        fit = cls(parse_schema(resolved.schema), "the sources' schema", exact=False)
-        for file, mapping in zip(resolved.files, resolved.column_mappings, strict=True):
-            fit._mappings[without_docs(file.header.schema_text)] = mapping
-        return fit
-
-    def mapping(self, file: SourceFile) -> tuple[int | None, ...] | None:
-        """Return the item of ``column_mappings`` for *file*.
-
-        Raises InvalidSchemaError, and SchemaMismatchError with both names.
-        """
-        text = without_docs(file.header.schema_text)
-        if text in self._mappings:
-            return self._mappings[text]
-        found: tuple[int | None, ...] | None = None
-        writer = file_schema(file.path, file.header)
-        if writer.source != self.table.source:
-            paths = {"writer_path": file.path, "reader_path": self.table_path}
-            step = resolve(writer, self.table, **paths, strict=self._exact)
-            if isinstance(step, RecordStep) and not (self._exact and same_order(step)):
-                found = tuple(field.position for field in step.fields)
-        self._mappings[text] = found
-        return found
-
-
 async def open_table(
     files: AsyncGenerator[OpenedFile, None],
     schema: AvroSchema | None,
     skipped: Callable[[Dropped], object] | None = None,
+    columns: Sequence[str | int] | None = None,
 ) -> tuple[SchemaFit, AsyncGenerator[OpenedFile, None]]:
     """Return the schema of the table, and its files with each schema compared as it is reached.
 
-    Awaits the first file, or all for ``schema="union"``. Raises NotAvroError if there is no file.
+    With *columns*, only these need to fit. Awaits the first file, or all for the modes of
+    ALL_HEADERS. Raises NotAvroError if there is no file.
     """
     valid = _valid(files, skipped)
     try:
-        if schema == "union":
+        if schema in ALL_HEADERS:
             opened = deque(await opened_files(valid))
         else:
             opened = deque([one] if (one := await anext(valid, None)) else [])
         if not opened:
             raise NotAvroError("none of the files is a valid Avro file; all were skipped")
-        fit = _fit(opened, schema)
+        fit = SchemaFit.of_files([one.source for one in opened], schema, columns)
     except BaseException:
         await valid.aclose()
         raise
@@ -337,21 +298,6 @@ async def open_table(
                 yield one
 
     return fit, fitting()
-
-
-def _fit(opened: Sequence[OpenedFile], schema: AvroSchema | None) -> SchemaFit:
-    first = opened[0].source
-    if schema is None or schema == "first":
-        return SchemaFit(file_schema(first.path, first.header), first.path, exact=schema is None)
-    if schema == "union":
-        distinct: dict[str, SourceFile] = {}
-        for one in opened:
-            distinct.setdefault(without_docs(one.source.header.schema_text), one.source)
-        schemas = [
-            (source.path, file_schema(source.path, source.header)) for source in distinct.values()
-        ]
-        return SchemaFit(union_schema(schemas), "the union of the files' schemas", exact=False)
-    return SchemaFit(parse_schema(schema), "the schema given", exact=False)
 
 
 async def _valid(

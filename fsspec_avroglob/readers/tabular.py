@@ -11,6 +11,8 @@ from fsspec_avroglob.errors import NotWritableError
 
 def is_records(data: Any) -> bool:
     """Whether *data* is an iterable that is no table. Raises TypeError if it is neither."""
+    if _is_lazy(data) or _is_batches(data):
+        return False
     if isinstance(data, str | bytes | Mapping) or not isinstance(data, Iterable):
         if not hasattr(data, "__arrow_c_stream__"):
             raise TypeError(f"expected a table or records, not {type(data).__name__}")
@@ -19,12 +21,16 @@ def is_records(data: Any) -> bool:
 
 
 def arrow_table(data: Any) -> Any:
-    """Convert a frame, a table or a list of records.
+    """Convert a frame, a table, record batches or a list of records.
 
     Raises NotWritableError for a column that Arrow cannot hold, TypeError for other data, and
     ImportError without pyarrow.
     """
     pyarrow = _import_pyarrow()
+    if _is_lazy(data):
+        data = data.collect()
+    elif _is_batches(data):
+        return pyarrow.Table.from_batches(data, data.schema)
     library = type(data).__module__.partition(".")[0]
     if library in ("pandas", "polars"):
         if not hasattr(data, "columns"):
@@ -38,6 +44,17 @@ def arrow_table(data: Any) -> Any:
     except (pyarrow.ArrowInvalid, TypeError) as error:
         kind = type(data).__name__
         raise TypeError(f"expected a table or records, not {kind}: {error}") from error
+
+
+def _is_lazy(data: Any) -> bool:
+    """Whether *data* is a LazyFrame of Polars."""
+    return type(data).__module__.startswith("polars.") and type(data).__name__ == "LazyFrame"
+
+
+def _is_batches(data: Any) -> bool:
+    """Whether *data* iterates over Arrow batches, as ``iter_avro_batches`` does."""
+    schema = type(getattr(data, "schema", None))
+    return schema.__module__.startswith("pyarrow.") and not hasattr(data, "__arrow_c_stream__")
 
 
 def _import_pyarrow() -> Any:

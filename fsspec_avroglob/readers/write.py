@@ -62,8 +62,8 @@ def write_avro(
     Parameters
     ----------
     data : DataFrame, Table or iterable of dict
-        A pandas or Polars DataFrame, a pyarrow Table, anything with ``__arrow_c_stream__``, or
-        records. A pandas index is not written.
+        A pandas or Polars DataFrame, a LazyFrame, a pyarrow Table, what ``iter_avro_batches``
+        returns, anything with ``__arrow_c_stream__``, or records. A pandas index is not written.
     url : path or URL
         The file, which is replaced if it exists. With *max_rows_per_file* it has one ``*`` for the
         number of the file: ``events/part-*.avro``. With *partition_cols* it may also be a

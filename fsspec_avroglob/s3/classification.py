@@ -65,6 +65,7 @@ class Rule(NamedTuple):
     codes: patterns of S3's error codes, separated by blanks. statuses: of the HTTP answer.
     types: of the exception. errnos: of an OSError. message: a regular expression for its
     text. advice: what the user can do; ``advice()`` of translation fills it in.
+    blames_credentials: whether other credentials may be found if they are searched again.
     """
 
     what: str
@@ -75,6 +76,7 @@ class Rule(NamedTuple):
     errnos: tuple[int, ...] = ()
     message: str = ""
     advice: str = ""
+    blames_credentials: bool = False
 
     def matches(self, error: BaseException, answer: tuple[str, int | None] | None) -> bool:
         """Whether *error*, with the error code and status of *answer*, meets the conditions."""
@@ -107,6 +109,7 @@ RULES: tuple[Rule, ...] = (
         "the credentials have expired",
         codes="ExpiredToken InvalidToken TokenRefreshRequired",
         advice="the credentials have expired: renew them; {credentials}",
+        blames_credentials=True,
     ),
     Rule(
         "the clocks differ too much",
@@ -235,6 +238,7 @@ RULES: tuple[Rule, ...] = (
             boto.ProfileNotFound,
         ),
         advice="{credentials}",
+        blames_credentials=True,
     ),
     Rule(
         "the endpoint is invalid",

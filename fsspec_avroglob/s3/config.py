@@ -19,6 +19,7 @@ import s3fs
 from fsspec.config import apply_config, conf
 
 from fsspec_avroglob.errors import OptionError
+from fsspec_avroglob.s3.environment import environment_attempts
 from fsspec_avroglob.s3.retry import RetryEvent, RetryPolicy, number
 from fsspec_avroglob.s3.secrets import SECRET_OPTIONS, redacted
 from fsspec_avroglob.s3.transport import S3Session
@@ -151,7 +152,11 @@ class S3Config:
         _apply_object_store_options(merged)
         hooks = _hooks(merged.pop("on_retry", ()))
         own = {name: merged.pop(name) for name in (*_IN_CLIENT_KWARGS, *_OWN) if name in merged}
-        retry = _retry_policy(merged.pop("retry", None), merged.pop("max_retries", None))
+        stated, retry = _max_retries(merged), merged.pop("retry", None)
+        if stated is None and not _states_max_retries(retry):
+            attempts = environment_attempts(own.get("profile"))
+            stated = None if attempts is None else attempts - 1
+        retry = _retry_policy(retry, stated)
         others = {name: value for name, value in merged.items() if name not in cls.__annotations__}
         return cls(**own, retry=retry, on_retry=hooks, others=others)
 
@@ -193,8 +198,7 @@ def overlay(given: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any
     inner = given.get("client_kwargs")
     if isinstance(inner, Mapping):
         taken |= {name for name, key in _IN_CLIENT_KWARGS.items() if key in inner}
-    retry = given.get("retry")
-    if isinstance(retry, RetryPolicy) or (isinstance(retry, Mapping) and "max_retries" in retry):
+    if _states_max_retries(given.get("retry")):
         taken.add("max_retries")
     left = {}
     for name, value in lower.items():
@@ -359,6 +363,37 @@ def _apply_object_store_options(merged: dict[str, Any]) -> None:
     if allow_http is False and endpoint is not None and str(endpoint).startswith("http://"):
         shown = redacted(f"endpoint_url={endpoint!r}")
         raise OptionError(f"allow_http is false, but {shown} is plain http")
+
+
+def _states_max_retries(retry: object) -> bool:
+    """Whether the option retry says how many retries there are."""
+    return isinstance(retry, RetryPolicy) or (isinstance(retry, Mapping) and "max_retries" in retry)
+
+
+def _max_retries(merged: dict[str, Any]) -> int | None:
+    """Take max_retries, which botocore's name ``config_kwargs["retries"]`` states too."""
+    own: int | None = merged.pop("max_retries", None)
+    given = (merged.get("config_kwargs") or {}).get("retries") or {}
+    if not isinstance(given, Mapping):
+        raise OptionError(f"config_kwargs['retries']={given!r} is not a mapping")
+    for name, first in (("total_max_attempts", 1), ("max_attempts", 0)):
+        if given.get(name) is None:
+            continue
+        source = f"config_kwargs['retries'][{name!r}]"
+        retries: int = number(source, given[name], int, at_least=first) - first
+        for other, value in (("max_retries", own), ("retry", merged.get("retry"))):
+            if other == "retry" and not _states_max_retries(value):
+                continue
+            stated = RetryPolicy.from_value(value).max_retries if other == "retry" else value
+            if not retries and stated is not None:
+                return own  # botocore's retries are off, and ours are stated
+            if stated is not None and number("max_retries", stated, int, at_least=0) != retries:
+                raise OptionError(
+                    f"{source}={given[name]!r} means max_retries={retries}, but {other} says "
+                    f"{stated}; give one of them"
+                )
+        return retries
+    return own
 
 
 def _retry_policy(retry: Any, max_retries: Any) -> RetryPolicy:

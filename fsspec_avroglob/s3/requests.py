@@ -51,9 +51,11 @@ class Requests:
     """The requests of one instance. clock: returns seconds.
 
     credentials: botocore's credentials of the last client, None without any.
+    credentials_failed_s: when they were last missing or expired, by the clock.
     """
 
     credentials: Any = None
+    credentials_failed_s: float | None = None
 
     def __init__(self, config: S3Config, clock: Callable[[], float] = monotonic) -> None:
         self.config = config
@@ -95,6 +97,8 @@ class Requests:
             rule = operation.rule or rule_of(error)
             if rule.cause is not None:
                 self.stats.failures[request.operation] += 1
+            if rule.blames_credentials:
+                self.credentials_failed_s = self.clock()
             hint = advice(error, rule, request.target, self.config, self.credentials)
             if hint is not None:
                 error.add_note(hint)

@@ -122,6 +122,13 @@ def test_blocks_have_about_the_size_asked_for() -> None:
     assert sum(counts) == 100
 
 
+def test_dictionaries_do_not_make_large_blocks() -> None:
+    texts = pa.array(["a" * 50, "b" * 50] * 500).dictionary_encode()
+    data = written(pa.table({"x": texts}), record_schema({"x": "string"}))
+
+    assert max(block.num_records for block in fastavro.block_reader(io.BytesIO(data))) <= 5
+
+
 @pytest.mark.parametrize(
     "type_",
     [

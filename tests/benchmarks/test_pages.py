@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import avro, listing
+from benchmarks import avro, bytes, listing
 from benchmarks.process import Measurement
 from benchmarks.report import Benchmark, command_line, page, parse
 from benchmarks.scenarios import ALL, PATTERNS
@@ -17,6 +17,11 @@ LISTED = [
     for tool in ALL
 ]
 READ = [Measurement(avro.MANY, "avroglob", "ok", wall_s=0.1)]
+MOVED = [
+    Measurement(one, tool, "ok", wall_s=0.1, cpu_s=0.05, found=one.moved_bytes)
+    for one in bytes.scenarios(quick=True)
+    for tool in bytes.TOOLS
+]
 
 
 def written(benchmark: Benchmark, *arguments: str) -> str:
@@ -24,7 +29,9 @@ def written(benchmark: Benchmark, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "benchmark", [listing.benchmark(LISTED), avro.benchmark(READ)], ids=["listing", "avro"]
+    "benchmark",
+    [listing.benchmark(LISTED), avro.benchmark(READ), bytes.benchmark(MOVED)],
+    ids=["listing", "avro", "bytes"],
 )
 def test_page_has_command_and_goals(benchmark: Benchmark, tmp_path: Path) -> None:
     text = written(benchmark, "--markdown", f"{tmp_path}/page.md")

@@ -75,3 +75,25 @@ def test_json_spells_special_values() -> None:
     assert json.loads(json_line([values])) == [
         {"f": "NaN", "i": "-Infinity", "b": "ÿ", "d": "2025-01-02"}
     ]
+
+
+def test_schema_option_of_all_commands(cli: Cli, tmp_path: Path) -> None:
+    for name, type_ in (("a", "int"), ("b", "long")):
+        schema = {"type": "record", "name": "R", "fields": [{"name": name, "type": type_}]}
+        with Path(tmp_path, f"{name}.avro").open("wb") as file:
+            fastavro.writer(file, schema, [{name: 1}])
+    files = f"{tmp_path}/*.avro"
+    Path(tmp_path, "b.avsc").write_text(
+        json.dumps({**schema, "fields": [{**schema["fields"][0], "default": 7}]})
+    )
+
+    merged = cli("schema", "--schema", "union", files)
+    assert [field["name"] for field in json.loads(merged.out)["fields"]] == ["a", "b"]
+    for command in (["head", "--json"], ["cat"]):
+        found = cli(*command, "--schema", "union", files)
+        assert list(map(json.loads, found.lines)) == [{"a": 1, "b": None}, {"a": None, "b": 1}]
+        found = cli(*command, "--schema", f"{tmp_path}/b.avsc", files)
+        assert list(map(json.loads, found.lines)) == [{"b": 7}, {"b": 1}]
+    assert cli("count", "--total", "--schema", "union", files).out == "2\n"
+    assert cli("count", "--total", files).out == "2\n"
+    assert "does not fit" in cli("count", "--schema", "first", files).err

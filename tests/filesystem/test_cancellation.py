@@ -229,7 +229,7 @@ file.write(b"content")
 
 @pytest.mark.parametrize(
     ("code", "told"),
-    [(LEAVES_IGLOB, ""), (LEAVES_FILE, "close files before")],
+    [(LEAVES_IGLOB, ""), (LEAVES_FILE, "nothing is stored")],
     ids=["iglob", "file"],
 )
 def test_exit_with_open_iterator_or_file(

@@ -27,7 +27,7 @@ QUESTIONS: dict[str, Callable[[AvroGlobFileSystem, str], Any]] = {
     "find to a depth": lambda fs, bucket: fs.find(f"{bucket}/d", maxdepth=1),
     "du": lambda fs, bucket: fs.du(f"{bucket}/d"),
     "lexists": lambda fs, bucket: fs.lexists(f"{bucket}/d/a"),
-    "open for x": lambda fs, bucket: fs.open(f"{bucket}/d/a", "xb"),
+    "open for x": lambda fs, bucket: fs.open(f"{bucket}/d/a", "xb").close(),
 }
 
 

@@ -420,9 +420,9 @@ def test_failed_batch_stops_no_other(
     counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str, sent: list[list[str]]
 ) -> None:
     paths = [f"{bucket}/{number:04}" for number in range(2_500)]
-    proxy.fail("DeleteObjects", 403, "AccessDenied", times=1)
+    proxy.fail("DeleteObjects", 409, "OperationAborted", times=1)
 
-    with pytest.raises(PermissionError):
+    with pytest.raises(OSError, match="OperationAborted"):
         counted.rm(paths)
 
     assert sorted(map(len, sent)) == [500, 1000, 1000]

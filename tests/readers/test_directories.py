@@ -158,6 +158,11 @@ def test_damaged_gzip_is_an_error(tmp_path: Path, damage: str) -> None:
     with pytest.raises(ValueError, match="gzip data"):
         read_avro(path)
 
+    records = iter_avro_records(path, ignore_errors=True)
+    ids = [row["id"] for row in records]
+    assert ids == list(range(len(ids)))
+    assert any("gzip data" in one.reason for one in records.errors)
+
 
 def test_plain_file_may_be_called_gz(tmp_path: Path) -> None:
     assert list(iter_avro_records(gz(tmp_path, user_file(2)))) == users(2)

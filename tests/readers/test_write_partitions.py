@@ -16,7 +16,12 @@ import pytest
 from fsspec_avroglob.dask import to_avro
 from fsspec_avroglob.errors import NotWritableError
 from fsspec_avroglob.readers.lazy import scan_avro
-from fsspec_avroglob.readers.read import read_avro, read_avro_table
+from fsspec_avroglob.readers.read import (
+    iter_avro_batches,
+    iter_avro_records,
+    read_avro,
+    read_avro_table,
+)
 from fsspec_avroglob.readers.write import write_avro
 from tests.support.avro_data import record_schema
 from tests.support.servers import Endpoint
@@ -212,5 +217,9 @@ def test_scanned_frames_go_back(tmp_path: Path) -> None:
     write_avro(scan_avro(tmp_path / "a.avro").collect(), tmp_path / "c.avro", schema)
     write_avro(read_avro(tmp_path / "a.avro"), tmp_path / "d.avro", schema)
 
-    for name in "bcd":
+    write_avro(scan_avro(tmp_path / "a.avro"), tmp_path / "e.avro", schema)
+    write_avro(iter_avro_batches(tmp_path / "a.avro"), tmp_path / "f.avro", schema)
+    write_avro(iter_avro_records(tmp_path / "a.avro"), tmp_path / "g.avro", schema)
+
+    for name in "bcdefg":
         assert read_avro_table(tmp_path / f"{name}.avro").equals(table)

@@ -225,7 +225,7 @@ def test_errors_equal_s3fs(
 def test_note_names_object(
     counted: AvroGlobFileSystem, proxy: FaultProxy, path: str, operation: str, run: Operation
 ) -> None:
-    proxy.fail(operation, 403, "AccessDenied")
+    proxy.fail(None, 403, "AccessDenied")
 
     with pytest.raises(PermissionError) as caught:
         run(counted, path)
