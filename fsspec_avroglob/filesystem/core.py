@@ -6,6 +6,7 @@
 :class:`~.refused.ObjectInfoByListing`         info where HEAD is refused
 :class:`~.reading.ObjectReads`                 reads of whole objects and ranges, downloads
 :class:`~.writing.ObjectWrites`                uploads, copies, removals
+:class:`~.unfinished.UnfinishedUploads`        uploads that nobody finished
 :class:`~.objects.AvroGlobFile`                one object as a file
 :func:`~.open_glob.open_glob`                  all objects that match a pattern as one file
 ============================================== ===================================================
@@ -27,10 +28,11 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec_avroglob.aio.blocking import sync, with_sync_methods
 from fsspec_avroglob.filesystem.objects import AvroGlobFile
+from fsspec_avroglob.filesystem.parts import PART_BYTES
 from fsspec_avroglob.filesystem.readahead import ReadAhead
 from fsspec_avroglob.filesystem.reading import ObjectReads
 from fsspec_avroglob.filesystem.refused import ObjectInfoByListing
-from fsspec_avroglob.filesystem.uploads import PART_BYTES
+from fsspec_avroglob.filesystem.unfinished import UnfinishedUploads
 from fsspec_avroglob.filesystem.writer import close_together
 from fsspec_avroglob.filesystem.writing import ObjectWrites
 from fsspec_avroglob.glob.magic import is_glob_pattern
@@ -43,7 +45,7 @@ __all__ = ["AvroGlobFileSystem"]
 
 
 @with_sync_methods
-class AvroGlobFileSystem(ObjectInfoByListing, ObjectReads, ObjectWrites):
+class AvroGlobFileSystem(ObjectInfoByListing, ObjectReads, ObjectWrites, UnfinishedUploads):
     """S3 with planned globs and one retry layer. It does all that s3fs does.
 
     fsspec finds it for ``avroglob://bucket/key`` URLs.

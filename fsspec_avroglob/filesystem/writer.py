@@ -16,14 +16,14 @@ from typing import Any
 from s3fs.core import S3File
 
 from fsspec_avroglob.aio.blocking import sync
-from fsspec_avroglob.filesystem.unwinding import unwinding
-from fsspec_avroglob.filesystem.uploads import (
+from fsspec_avroglob.filesystem.parts import (
     MAX_PARTS,
     MAX_PUT_BYTES,
     PartQueue,
     part_entry,
     parts_at_once,
 )
+from fsspec_avroglob.filesystem.unwinding import unwinding
 
 logger = logging.getLogger("fsspec_avroglob")
 

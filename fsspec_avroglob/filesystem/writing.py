@@ -21,7 +21,7 @@ from fsspec_avroglob.filesystem.buckets import location_constraint
 from fsspec_avroglob.filesystem.connection import S3Connection
 from fsspec_avroglob.filesystem.deletion import delete_singly, refuses_bulk_deletion
 from fsspec_avroglob.filesystem.local_file import LocalFile
-from fsspec_avroglob.filesystem.uploads import (
+from fsspec_avroglob.filesystem.parts import (
     MAX_PARTS,
     MAX_PUT_BYTES,
     part_entry,
