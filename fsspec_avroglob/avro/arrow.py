@@ -6,6 +6,7 @@ The page "Types" of the documentation lists them all, with the types of pandas a
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,6 +83,8 @@ class TableSchema:
         """
         parsed = parse_schema(schema)
         table = cls(standalone(parsed, parsed.root))
+        # Parsing the same schema again would take a tenth of the time to read 16,000 columns.
+        table.__dict__["parsed"] = ParsedSchema(table.avro, parsed.root, parsed.names)
         return table if columns is None else table.select(columns)
 
     @cached_property
@@ -200,6 +203,14 @@ class _ArrowTypes:
         if len(kept) == 1:
             return self.type(path, kept[0])
         members = [(member_name(branch), branch) for branch in kept]
+        repeated = next((n for n, count in Counter(n for n, _ in members).items() if count > 1), "")
+        if repeated:
+            raise UnsupportedTypeError(
+                path,
+                f"its union has two branches {repeated!r}, and a table needs a name for each; "
+                "choose other columns, give a reader schema (schema=...) with one of them, or use "
+                "iter_avro_records",
+            )
         return pa.struct([self.field(n, f"{path}.{n}", b, optional=True) for n, b in members])
 
     def _record(self, path: str, schema: Any) -> pa.DataType:

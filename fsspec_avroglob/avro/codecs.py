@@ -16,8 +16,12 @@ from typing import Any
 
 from fsspec_avroglob.errors import BlockTooLargeError, CodecError
 
-MAX_BLOCK_BYTES = 1 << 30
-"""Default bound of a block's decompressed size: the longest sync interval of Avro's Java writer."""
+MAX_BLOCK_BYTES = 256 << 20
+"""Default bound of a block's decompressed size.
+
+Writers make blocks of 16 KiB to a few MiB. Decoding takes three to four times the size of a block,
+so that this one fits a laptop with 4 GiB.
+"""
 
 _SNAPPY_CRC_BYTES = 4
 

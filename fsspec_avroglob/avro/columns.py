@@ -13,15 +13,16 @@ def chosen_columns(columns: Iterable[str | int], known: Sequence[str]) -> tuple[
     Raises TypeError for what is neither a name nor an index, ValueError for an unknown column and
     one named twice.
     """
-    names = tuple(_name(column, known) for column in columns)
+    among = frozenset(known)
+    names = tuple(_name(column, known, among) for column in columns)
     if len(set(names)) < len(names):
         raise ValueError(f"columns names a column twice: {list(names)}")
     return names
 
 
-def _name(column: str | int, known: Sequence[str]) -> str:
+def _name(column: str | int, known: Sequence[str], among: frozenset[str]) -> str:
     if isinstance(column, str):
-        if column not in known:
+        if column not in among:
             raise ValueError(unknown_column(column, known))
         return column
     if isinstance(column, bool) or not hasattr(column, "__index__"):

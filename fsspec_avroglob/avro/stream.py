@@ -96,6 +96,20 @@ class BlockRun(NamedTuple):
                 yield BlockRun(start, end, self.contents[first:stop], self.index_of(first))
                 first, start = stop, end
 
+    def parted(self, stored_bytes: int) -> tuple[BlockRun, BlockRun | None]:
+        """Return the first blocks of at most *stored_bytes*, at least one, and the other blocks."""
+        if self.size_bytes <= stored_bytes or len(self.contents) == 1:
+            return self, None
+        size_bytes = count = 0
+        for block in self.contents:
+            size_bytes += _size_of(block)
+            if count and size_bytes > stored_bytes:
+                break
+            count += 1
+        first = self.part(0, count)
+        rest = BlockRun(first.end, self.end, self.contents[count:], self.index_of(count))
+        return first, rest if rest.contents else None
+
     def within(self, blocks: ByteRange) -> Iterator[BlockRun]:
         """Yield the blocks that begin in a range of the file, if any, as one run."""
         inside = [i for i, b in enumerate(self.blocks) if blocks.start <= b.offset < blocks.stop]

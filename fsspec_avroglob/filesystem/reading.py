@@ -206,15 +206,15 @@ class ObjectReads(S3Connection):
         bucket, key, version = self.split_path(path)
         arguments = {"Bucket": bucket, "Key": key, **version_id_kw(version_id or version)}
         limits = one, chunksize, max_concurrency
-        if start is None and end is None:
-            return await self._read_bytes(arguments, 0, None, *limits)
         first = start or 0
-        if end is not None and first >= 0 and end >= 0:
-            return await self._read_bytes(arguments, first, end, *limits) if first < end else b""
-        if end is not None and first * end > 0 and first >= end:
+        if first < 0 and end is None:
+            return (await self._read(arguments, f"bytes={first}", one)).data
+        if end is not None and (first < 0 or end < 0):
+            size = (await self._info(path))["size"]
+            first, end, _ = slice(first, end).indices(size)
+        if end is not None and first >= end:
             return b""
-        part = await self._process_limits(path, start, end)
-        return (await self._read(arguments, part, one)).data
+        return await self._read_bytes(arguments, first, end, *limits)
 
     _cat = cancels_its_tasks(S3Connection._cat)
 

@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -107,6 +108,7 @@ async def find_files(
 async def avro_files(located: Sequence[Location], *, glob: bool, ask: bool = False) -> FoundFiles:
     """Return the files of all locations in order, each once, and those in directories.
 
+    A pattern that matches no file stands for the directories that it matches.
     A directory shows, without a request, by a ``/`` at the end of its name, or on a local disk. A
     name without a suffix is looked up; with *ask* every name is, and files get their sizes.
     Runs on fsspec's I/O loop. Raises what :func:`expand` raises, and FileNotFoundError for
@@ -114,7 +116,12 @@ async def avro_files(located: Sequence[Location], *, glob: bool, ask: bool = Fal
     """
 
     async def one(location: Location) -> FoundFiles:
-        found = await expand([location], glob=glob, check=False)
+        try:
+            found = await expand([location], glob=glob, check=False)
+        except FileNotFoundError:
+            if below := await _data_of_directories(location):
+                return below
+            raise
         if [file.path for file in found] != [location.path]:
             return _data_of_pattern(location, found)
         info = await _info(location, ask)
@@ -176,7 +183,34 @@ async def _data_below(directory: Location) -> FoundFiles:
         for name, info in sorted(infos.items())
         if info["type"] != "directory" and not name.endswith("/")
     ]
-    data, left_out = _data_of(listed, f"{path}/")
+    return _named_data(directory, listed, f"{path}/")
+
+
+async def _data_of_directories(pattern: Location) -> FoundFiles | None:
+    """Return the files below the directories that match *pattern*, or that it names literally.
+
+    None if there are none. *pattern* matches no file.
+    """
+    if isinstance(pattern.fs, HTTPFileSystem):
+        return None
+    with suppress(FileNotFoundError, PermissionError):
+        info = await call(pattern.fs, "info", pattern.path)
+        if info["type"] == "directory":
+            return await _data_below(pattern)
+    before, link, after = split_links(pattern.name)
+    below = pattern._replace(
+        name=f"{before}{link.rstrip('/')}/**{after}", path=f"{pattern.path.rstrip('/')}/**"
+    )
+    try:
+        listed = await expand([below], glob=True, check=False)
+    except FileNotFoundError:
+        return None
+    return _named_data(pattern, listed, literal_directory(pattern.path))
+
+
+def _named_data(source: Location, listed: list[Location], directory: str) -> FoundFiles:
+    """Choose the Avro files of *listed*, all files of *source*; raises if there are none."""
+    data, left_out = _data_of(listed, directory)
     kept = [file for file in data if file.path.lower().endswith(SUFFIXES)]
     other = len(data) - len(kept)
     left_out += LeftOut(other=other)
@@ -184,7 +218,7 @@ async def _data_below(directory: Location) -> FoundFiles:
         why = f"; left out: {left_out}" if left_out else ""
         hint = "; name them with a pattern such as */**" if other else ""
         text = f"No .avro or .avro.gz file is below the directory{why}{hint}"
-        raise FileNotFoundError(errno.ENOENT, text, directory.name)
+        raise FileNotFoundError(errno.ENOENT, text, source.name)
     return FoundFiles(kept, left_out)
 
 

@@ -131,7 +131,10 @@ class TableLayout:
 
 def _narrowed(table: TableSchema, names: Sequence[str]) -> TableSchema:
     """Select columns by name; values that are not records always keep their only one."""
-    held = [name for name in table.columns if name in names]
+    wanted = frozenset(names)
+    held = [name for name in table.columns if name in wanted]
+    if len(held) == len(table.columns):
+        return table
     return table.select(held) if held or table.parsed.is_record else table
 
 

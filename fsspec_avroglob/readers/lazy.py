@@ -110,6 +110,7 @@ def _scan(
     with BlockingIterator(reading.batches()) as batches:
         for batch in batches:
             frame = polars.DataFrame(batch)
+            frame.columns = batch.schema.names  # Polars renames a column without a name
             if with_columns is not None:
                 frame = frame.select(with_columns)
             yield frame if predicate is None else frame.filter(predicate)
@@ -121,7 +122,9 @@ def polars_schema(arrow: pyarrow.Schema) -> polars.Schema:
 
     for field in arrow:
         _check_type(field.name, field.type)
-    return polars.DataFrame(arrow.empty_table()).schema
+    frame = polars.DataFrame(arrow.empty_table())
+    frame.columns = arrow.names
+    return frame.schema
 
 
 def _check_type(path: str, type_: pyarrow.DataType) -> None:

@@ -7,7 +7,7 @@ the one before it and no sync marker is searched for. Runs of whole blocks are d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from typing import Generic, NamedTuple, TypeVar
@@ -24,7 +24,9 @@ CHUNK_BYTES = 4 * 1024 * 1024
 """Size of a read: its transfer takes longer than its latency, and a file makes several."""
 
 _FIRST_CHUNK_BYTES = 256 * 1024
-_DECODED_BYTES = 16 * 1024 * 1024
+DECODED_BYTES = 16 * 1024 * 1024
+"""How much decoded data each worker holds, about, or one block if that is more."""
+
 _MIN_RUN_BYTES = 64 * 1024
 
 # Small runs are decoded in one call up to this size: a call has a fixed cost, such as polars-avro's
@@ -32,7 +34,10 @@ _MIN_RUN_BYTES = 64 * 1024
 _JOINED_BYTES = 1024 * 1024
 
 # The same before the compression ratio is known.
-_FIRST_JOINED_BYTES = 128 * 1024
+_FIRST_JOINED_BYTES = 16 * 1024
+
+# Data may compress a thousandfold.
+_LEAST_RUN_BYTES = 1024
 
 R = TypeVar("R")
 
@@ -120,18 +125,24 @@ class _Job(NamedTuple, Generic[R]):
 
 
 class _Decoded(NamedTuple, Generic[R]):
-    """What runs decode to, each part with its file, and the failure that ended it, if any."""
+    """What runs decode to, each part with its file, and how it ended.
+
+    *failure* is what ended it, if anything did; *rest* is what remains to be decoded, if anything.
+    """
 
     parts: list[tuple[OpenedFile, R]]
     failure: Exception | None
+    rest: Iterator[tuple[OpenedFile, R]] | None
 
 
 class Pipeline(Generic[R]):
     """One reading of files, within the bounds of *options*.
 
     *decoding* makes the decoder of a file and may raise. *size_of* returns the bytes in memory of a
-    result. *dropped* receives what is skipped of corrupt files; without it they raise. *on_bytes*
-    gets the size of each read. *demand* is shared with the code that opens the files.
+    result; each worker holds about *decoded_bytes* of them, or one block if that is more. While
+    blocks take several times as much, only one is decoded at a time. *dropped* receives what is
+    skipped of corrupt files; without it they raise. *on_bytes* gets the size of each read. *demand*
+    is shared with the code that opens the files.
     """
 
     def __init__(
@@ -140,7 +151,8 @@ class Pipeline(Generic[R]):
         options: ReadOptions,
         *,
         demand: Demand | None = None,
-        size_of: Callable[[R], int] = lambda result: 0,
+        size_of: Callable[[R], int] | None = None,
+        decoded_bytes: int = DECODED_BYTES,
         dropped: list[Dropped] | None = None,
         on_bytes: Callable[[int], object] = lambda size_bytes: None,
         on_file_end: Callable[[], object] = lambda: None,
@@ -148,7 +160,7 @@ class Pipeline(Generic[R]):
         self._decoding = decoding
         self._max_block_bytes = options.max_block_size
         self._demand = Demand(options) if demand is None else demand
-        self._size_of = size_of
+        self._size_of = size_of or (lambda result: 0)
         self._dropped = dropped
         # With errors skipped, a block may have fewer rows than its count: only decoded rows tell
         # whether more are needed.
@@ -157,7 +169,10 @@ class Pipeline(Generic[R]):
         self._budget = Budget(options.max_bytes)
         self._cpus = usable_cpus()
         self._pool: ThreadPoolExecutor | None = None
-        self._run_bytes = _DECODED_BYTES // 4
+        self._decoded_bytes = decoded_bytes
+        self._run_bytes = decoded_bytes // 4
+        self._knows_ratio = size_of is None
+        self._has_large_blocks = False
         self._joined_bytes = _FIRST_JOINED_BYTES
 
     async def results(
@@ -167,23 +182,31 @@ class Pipeline(Generic[R]):
 
         A failure is raised after all results that precede it.
         """
-        ahead = 0 if self._demand.limited and not self._counts_rows else self._cpus
+        waits = self._demand.limited and not self._counts_rows
         try:
             jobs = self._jobs(ordered(self._chunks(files), self._fetch, self._demand.chunks_ahead))
             async with aclosing(
-                ordered(self._joined(jobs), self._decode, lambda: ahead)
+                ordered(self._joined(jobs), self._decode, lambda: 0 if waits else self._ahead())
             ) as decoded:
-                async for _, (parts, failure) in decoded:
-                    for part in parts:
-                        yield part
-                    try:
-                        if failure is not None:
-                            raise failure
-                    finally:
-                        del failure  # its traceback refers to this frame: a cycle
+                async for _, (parts, failure, rest) in decoded:
+                    while True:
+                        while parts:
+                            yield parts.pop(0)
+                        try:
+                            if failure is not None:
+                                raise failure
+                        finally:
+                            del failure  # its traceback refers to this frame: a cycle
+                        if rest is None:
+                            break
+                        parts, failure, rest = await self._take(rest)
         finally:
             if self._pool is not None:  # waits for the running calls
                 await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+
+    def _ahead(self) -> int:
+        """How many calls to run beyond the current one: none until blocks are known to be small."""
+        return self._cpus if self._knows_ratio and not self._has_large_blocks else 0
 
     async def _chunks(self, files: AsyncGenerator[OpenedFile, None]) -> AsyncGenerator[Chunk, None]:
         async with aclosing(files):
@@ -290,29 +313,55 @@ class Pipeline(Generic[R]):
             yield together
 
     async def _decode(self, jobs: list[_Job[R]]) -> _Decoded[R]:
+        if self._pool is None:
+            workers = self._cpus if jobs[0].decode.parallel else 1
+            self._pool = ThreadPoolExecutor(workers, thread_name_prefix="avroglob-decode")
+        return await self._take(self._results(jobs))
+
+    async def _take(self, rest: Iterator[tuple[OpenedFile, R]]) -> _Decoded[R]:
+        """Decode until enough bytes are in memory; what remains waits until these are used."""
         parts: list[tuple[OpenedFile, R]] = []
+
+        def take() -> bool:
+            held = 0
+            for part in rest:
+                parts.append(part)
+                held += self._size_of(part[1])
+                if held >= self._decoded_bytes:
+                    return False
+            return True
+
         try:
-            if self._pool is None:
-                workers = self._cpus if jobs[0].decode.parallel else 1
-                self._pool = ThreadPoolExecutor(workers, thread_name_prefix="avroglob-decode")
-            await asyncio.get_running_loop().run_in_executor(self._pool, _decode_into, parts, jobs)
+            ended = await asyncio.get_running_loop().run_in_executor(self._pool, take)
         except Exception as error:
-            return _Decoded(parts, error)
-        decoded = sum(self._size_of(part) for _, part in parts)
-        if decoded:
-            ratio = decoded / sum(job.run.size_bytes for job in jobs)
-            self._run_bytes = max(_MIN_RUN_BYTES, int(_DECODED_BYTES / ratio))
+            return _Decoded(parts, error, None)
+        return _Decoded(parts, None, None if ended else rest)
+
+    def _results(self, jobs: Sequence[_Job[R]]) -> Iterator[tuple[OpenedFile, R]]:
+        """Yield the results of the runs; on failure, those that precede it."""
+        if len(jobs) > 1:
+            results: Sequence[R] = ()
+            with suppress(Exception):  # decoding one by one shows which run fails, and why
+                results = jobs[0].decode.together([job.run for job in jobs])
+            if results:
+                self._learn(results, sum(job.run.size_bytes for job in jobs))
+                yield from zip([job.file for job in jobs], results, strict=True)
+                return
+        for job in jobs:
+            rest: BlockRun | None = job.run
+            while rest is not None:
+                # Only a block that was decoded shows how much a run takes in memory.
+                known, run = self._knows_ratio or job.rows is not None, rest
+                first, rest = run.parted(self._run_bytes if known else 0)
+                for part in job.decode(first, job.rows):
+                    self._learn([part], first.size_bytes)
+                    yield job.file, part
+
+    def _learn(self, results: Sequence[R], stored_bytes: int) -> None:
+        """Adapt the sizes of the next runs to what results take in memory."""
+        if decoded := sum(map(self._size_of, results)):
+            self._knows_ratio = True
+            self._has_large_blocks = max(map(self._size_of, results)) > 4 * self._decoded_bytes
+            ratio = decoded / stored_bytes
+            self._run_bytes = max(_LEAST_RUN_BYTES, int(self._decoded_bytes / ratio))
             self._joined_bytes = min(_JOINED_BYTES, self._run_bytes)
-        return _Decoded(parts, None)
-
-
-def _decode_into(parts: list[tuple[OpenedFile, R]], jobs: Sequence[_Job[R]]) -> None:
-    """Append the results of the runs; on failure, those that precede it."""
-    if len(jobs) > 1:
-        with suppress(Exception):  # decoding one by one shows which run fails, and why
-            results = jobs[0].decode.together([job.run for job in jobs])
-            parts += [(job.file, one) for job, one in zip(jobs, results, strict=True)]
-            return
-    for job in jobs:
-        for part in job.decode(job.run, job.rows):
-            parts.append((job.file, part))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -24,6 +25,11 @@ from fsspec_avroglob.readers.fit import SchemaFit
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.session import Located, Reading
 from fsspec_avroglob.readers.sources import OpenedFile
+
+# Few records at a time: the garbage collector traverses all that are alive, again and again.
+_DECODED_BYTES = 1024 * 1024
+
+_SAMPLE = 8
 
 
 class RecordReading:
@@ -59,7 +65,9 @@ class RecordReading:
     async def lists(self) -> AsyncGenerator[list[Any], None]:
         """Yield lists of values, in order."""
         left = self._reading.options.n_rows
-        async with aclosing(self._reading.results(self._decoding)) as results:
+        async with aclosing(
+            self._reading.results(self._decoding, _memory_of, _DECODED_BYTES)
+        ) as results:
             async for _, values in results:
                 yield values if left is None else values[:left]
                 if left is not None:
@@ -74,17 +82,34 @@ class RecordReading:
             writer = file_schema(file.source.path, header)
             path, table_path = file.source.path, self._fit.table_path
             step = resolve(writer, self._reader, writer_path=path, reader_path=table_path)
-            values = ValueDecoder(writer, self._reader, step).values
+            values = ValueDecoder(writer, self._reader, step)
             most = self._reading.options.max_block_size
 
             def decode(run: BlockRun, rows: int | None) -> list[Any]:
-                found: list[Any] = []
-                for count, stored in run.stored():
-                    found += values(count, decompress(header.codec, stored, most))
+                found = values.of_blocks(
+                    (count, decompress(header.codec, stored, most))
+                    for count, stored in run.stored()
+                )
                 return found if rows is None else found[:rows]
 
             self._functions[key] = decode
         return self._reading.decoder(file, self._functions[key], parallel=False)
+
+
+def _memory_of(values: Sequence[Any]) -> int:
+    """Estimate the bytes of values in memory from some of them."""
+    sample = values[:: max(1, len(values) // _SAMPLE)]
+    return sum(map(_deep_size, sample)) * len(values) // max(len(sample), 1)
+
+
+def _deep_size(value: Any) -> int:
+    size = sys.getsizeof(value)
+    match value:
+        case dict():
+            return size + sum(map(_deep_size, value.values()))
+        case list():
+            return size + sum(map(_deep_size, value))
+    return size
 
 
 def _projected(table: ParsedSchema, names: Sequence[str]) -> ParsedSchema:

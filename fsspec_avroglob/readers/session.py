@@ -27,7 +27,7 @@ from fsspec_avroglob.readers.locate import (
     source_names,
 )
 from fsspec_avroglob.readers.options import ReadOptions
-from fsspec_avroglob.readers.pipeline import Demand, Pipeline
+from fsspec_avroglob.readers.pipeline import DECODED_BYTES, Demand, Pipeline
 from fsspec_avroglob.readers.progress import Progress
 from fsspec_avroglob.readers.sources import (
     LONG_HEAD_BYTES,
@@ -171,7 +171,8 @@ class Reading:
     async def results(
         self,
         decoding: Callable[[OpenedFile], RunDecoder[R]],
-        size_of: Callable[[R], int] = lambda result: 0,
+        size_of: Callable[[R], int] | None = None,
+        decoded_bytes: int = DECODED_BYTES,
     ) -> AsyncGenerator[tuple[OpenedFile, R], None]:
         """Yield each file with what its runs of blocks decode to, in order.
 
@@ -185,6 +186,7 @@ class Reading:
             self.options,
             demand=self._demand,
             size_of=size_of,
+            decoded_bytes=decoded_bytes,
             dropped=self.dropped,
             on_bytes=self._progress.add,
             on_file_end=self._progress.end_file,

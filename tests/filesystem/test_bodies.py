@@ -14,10 +14,10 @@ from s3fs.utils import FileExpired
 
 from fsspec_avroglob.filesystem.bodies import Memory, Version
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
-from tests.conftest import MakeFs, PutObjects
+from tests.conftest import MakeFs, PutObjects, new_bucket
 from tests.support.calls import read_file
 from tests.support.proxy import FaultProxy
-from tests.support.servers import LOOPBACK
+from tests.support.servers import LOOPBACK, Endpoint
 
 CONTENT = bytes(range(1, 251)) * 40  # no zeros: a hole would show
 PARTS = {"chunksize": 3_000}
@@ -228,6 +228,14 @@ def test_one_etag_may_hide_two_objects(
         read(foreign, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def sliced(endpoint: Endpoint, shared_fs: AvroGlobFileSystem) -> Iterator[str]:
+    """The path of an object with CONTENT."""
+    with new_bucket(endpoint) as bucket:
+        shared_fs.pipe_file(f"{bucket}/k", CONTENT)
+        yield f"{bucket}/k"
+
+
 # --- large objects --------------------------------------------------------------------------------
 
 
@@ -251,6 +259,14 @@ def test_parts_cost_one_get_each(
     if size:
         assert counted.cat_file(f"{bucket}/k", start=0, end=10**6, **PARTS) == CONTENT[:size]
         assert proxy.count() == 3 * gets
+
+
+@pytest.mark.parametrize("start", [None, 0, 5, 2_999, 9_999, -1, -7_000])
+@pytest.mark.parametrize("end", [None, 0, 5, 6_001, 10_000, 20_000, -1, -7_000])
+def test_limits_mean_what_slices_do(
+    shared_fs: AvroGlobFileSystem, sliced: str, start: int | None, end: int | None
+) -> None:
+    assert shared_fs.cat_file(sliced, start=start, end=end, **PARTS) == CONTENT[start:end]
 
 
 def test_a_pipe_receives_bytes_in_order(

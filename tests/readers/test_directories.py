@@ -106,6 +106,28 @@ def test_double_star_leaves_out_no_data(table: Path) -> None:
     assert len(read_avro(f"{table}/**/_temporary/*/*.avro")) == 1
 
 
+@pytest.mark.parametrize("pattern", ["day=*", "day=*/", "*day=[1-3]", "day={1,2}"])
+def test_pattern_of_directories(
+    pattern: str, put: PutObjects, bucket: str, endpoint: Endpoint, table: Path
+) -> None:
+    put({f"t/{key}": data for key, data in TABLE.items()})
+    rows = expected() if pattern.startswith("*") else expected()[1:]
+
+    url = f"s3://{bucket}/t/{pattern}"
+    assert list(iter_avro_records(url, endpoint.storage_options)) == rows
+    assert list(iter_avro_records(f"{table}/{pattern}")) == rows
+
+
+def test_directory_may_have_magic_characters(
+    put: PutObjects, bucket: str, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    write(tmp_path, {"a[1]/x.avro": user_file(2)})
+    put({"a[1]/x.avro": user_file(2)})
+
+    assert list(iter_avro_records(f"{tmp_path}/a[1]")) == users(2)
+    assert list(iter_avro_records(f"s3://{bucket}/a[1]/", endpoint.storage_options)) == users(2)
+
+
 def test_directory_without_data_says_why(tmp_path: Path) -> None:
     write(tmp_path, {"_SUCCESS": b"", "a.avro": b"", "part-0": user_file(1)})
 

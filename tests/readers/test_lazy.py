@@ -9,7 +9,15 @@ import pytest
 from fsspec_avroglob.errors import UnsupportedTypeError
 from fsspec_avroglob.readers.lazy import scan_avro
 from tests.conftest import PutObjects
-from tests.support.avro_data import avro_file, record_schema, user_file, users
+from tests.support.avro_data import (
+    avro_file,
+    block,
+    header,
+    logical,
+    record_schema,
+    user_file,
+    users,
+)
 from tests.support.proxy import FaultProxy
 
 pytestmark = pytest.mark.needs("polars")
@@ -100,3 +108,15 @@ def test_unsupported_type_is_avoidable(tmp_path: Path) -> None:
 
     assert frame.collect().rows() == [(1,)]
     assert frame.select("id").collect().rows() == [(1,)]
+
+
+def test_odd_unions_and_names(tmp_path: Path) -> None:
+    both = record_schema({"u": [logical("long", "timestamp-millis"), "long"], "n": "int"})
+    path = tmp_path / "x.avro"
+    path.write_bytes(header(both) + block(b"\x02\x0e\x02"))
+
+    with pytest.raises(UnsupportedTypeError, match=r"field 'u' .* two branches 'long'"):
+        scan_avro(path)
+    assert scan_avro(path, columns=["n"]).collect().rows() == [(1,)]
+    path.write_bytes(avro_file([{"": 7}], record_schema({"": "long"})))
+    assert scan_avro(path).collect().to_dicts() == [{"": 7}]

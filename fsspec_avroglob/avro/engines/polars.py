@@ -91,8 +91,8 @@ def _sentinel(schema: Any, preferred: Sequence[str]) -> tuple[str, bytes]:
     """
     named: dict[str, Any] = {}
     fastavro.parse_schema(schema, named_schemas=named)
-    types = {field["name"]: field["type"] for field in schema["fields"]}
-    for marked in sorted(types, key=lambda name: name not in preferred):
+    types, first = {one["name"]: one["type"] for one in schema["fields"]}, frozenset(preferred)
+    for marked in sorted(types, key=lambda name: name not in first):
         encoder = _Encoder(named)
         parts = [encoder.value(type_, name == marked) for name, type_ in types.items()]
         if encoder.random_bits >= _SENTINEL_BITS:
