@@ -37,9 +37,9 @@ def of_botocore(kind: type[BaseException]) -> BaseException:
     return kind(**values)
 
 
-OF_WAITERS = (boto.WaiterError,)  # nothing here waits with botocore
+CONSTRUCTORS = (boto.BotoCoreError.__init__, boto.HTTPClientError.__init__)
 ERRORS = [
-    *(of_botocore(kind) for kind in kinds(boto.BotoCoreError) if kind not in OF_WAITERS),
+    *(of_botocore(kind) for kind in kinds(boto.BotoCoreError) if kind.__init__ in CONSTRUCTORS),
     boto.HTTPClientError(error=ValueError("x"), request=RESPONSE, response=RESPONSE),
     boto.EndpointConnectionError(endpoint_url="http://x", error=aiohttp_answer(500)),
     client_error(),
