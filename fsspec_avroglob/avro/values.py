@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
-from fsspec_avroglob.avro.decode import BlockReader
+from fsspec_avroglob.avro.decode import BlockReader, check_count
 from fsspec_avroglob.avro.defaults import raw_default
 from fsspec_avroglob.avro.logical import FASTAVRO_EXACT, leaf_value
 from fsspec_avroglob.avro.physical import (
@@ -55,6 +55,9 @@ from fsspec_avroglob.errors import ConversionError, SchemaMismatchError
 
 _Convert: TypeAlias = Callable[[Any], Any]
 
+# A call of fastavro has a fixed cost, which many blocks of one value should share.
+_TOGETHER_BYTES = 16 * 1024
+
 _SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
@@ -79,6 +82,29 @@ class ValueDecoder:
         self._fast = None
         if not (exact or needs_python(writer)):
             self._fast = _form(writer, reader, step, exact=False)
+
+    def of_blocks(self, blocks: Iterable[tuple[int, bytes]]) -> list[Any]:
+        """Return the values of decompressed blocks. Small ones are decoded together.
+
+        Errors as of :meth:`values`; they do not tell which block is corrupt.
+        """
+        found: list[Any] = []
+        together: list[bytes] = []
+        values = held = 0
+        for count, data in blocks:
+            check_count(count, data)
+            if together and (held >= _TOGETHER_BYTES or not data):
+                found += self.values(values, b"".join(together))
+                together, values, held = [], 0, 0
+            if not data:  # any number of values that take no bytes
+                found += self.values(count, data)
+                continue
+            together.append(data)
+            values += count
+            held += len(data)
+        if together:
+            found += self.values(values, b"".join(together))
+        return found
 
     def values(self, count: int, data: bytes) -> list[Any]:
         """Return the *count* values in the decompressed *data* of a block.

@@ -82,13 +82,14 @@ class RecordReading:
             writer = file_schema(file.source.path, header)
             path, table_path = file.source.path, self._fit.table_path
             step = resolve(writer, self._reader, writer_path=path, reader_path=table_path)
-            values = ValueDecoder(writer, self._reader, step).values
+            values = ValueDecoder(writer, self._reader, step)
             most = self._reading.options.max_block_size
 
             def decode(run: BlockRun, rows: int | None) -> list[Any]:
-                found: list[Any] = []
-                for count, stored in run.stored():
-                    found += values(count, decompress(header.codec, stored, most))
+                found = values.of_blocks(
+                    (count, decompress(header.codec, stored, most))
+                    for count, stored in run.stored()
+                )
                 return found if rows is None else found[:rows]
 
             self._functions[key] = decode
