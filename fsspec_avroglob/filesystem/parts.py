@@ -13,10 +13,10 @@ MAX_PUT_BYTES = 5 * 2**30
 MAX_PARTS = 10_000
 """The most parts of one upload."""
 
-PART_BYTES = 16 * 2**20
+PART_BYTES = 8 * 2**20
 """The size of a part, unless the caller or the number of parts asks for another."""
 
-IN_FLIGHT_BYTES = 96 * 2**20
+IN_FLIGHT_BYTES = 64 * 2**20
 """The most bytes of the parts of one upload that are sent at a time, unless the caller sets it."""
 
 

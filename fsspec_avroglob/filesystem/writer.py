@@ -29,7 +29,7 @@ logger = logging.getLogger("fsspec_avroglob")
 
 # Parts are of equal size as long as this suffices. A stream without end would reach MAX_PARTS.
 _EQUAL_PARTS = 5_000
-_LATER_PARTS = 8  # times the size of the first ones
+_LATER_PARTS = 16  # times the size of the first ones
 
 
 class ObjectWriter(S3File):  # type: ignore[misc]  # s3fs has no types

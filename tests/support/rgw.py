@@ -41,6 +41,8 @@ DAEMONS = ("radosgw", "ceph-osd", "ceph-mon")
 """In the order in which they end."""
 KEY = "avroglob"
 SECRET = "avroglob-secret"
+GUEST, GUEST_SECRET = "guest", "guest-secret"
+"""A second user, without buckets: what it may do, bucket policies say."""
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
@@ -219,10 +221,11 @@ class RgwServer:
         self._run("ceph", "--connect-timeout", "20", "osd", "new", osd_id)
         self._run("ceph-osd", "--id", "0", "--mkfs", "--osd-uuid", osd_id)
         self._spawn("ceph-osd", "--id", "0")
-        self._run(
-            *("radosgw-admin", "user", "create", "--uid", KEY, "--display-name", KEY),
-            *("--access-key", KEY, "--secret-key", SECRET, "--max-buckets", "0"),
-        )
+        for user, secret, most_buckets in ((KEY, SECRET, "0"), (GUEST, GUEST_SECRET, "-1")):
+            self._run(
+                *("radosgw-admin", "user", "create", "--uid", user, "--display-name", user),
+                *("--access-key", user, "--secret-key", secret, "--max-buckets", most_buckets),
+            )
         self._spawn(*_GATEWAY)
         endpoint = Endpoint(f"http://{LOOPBACK}:{port}", KEY, SECRET)
         self._wait_until_answering(endpoint)
