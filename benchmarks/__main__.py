@@ -9,6 +9,7 @@ BENCHMARKS = {
     "bytes": "move bytes with this package and four others, and a server that costs little",
     "damage": "what readers say of damaged files; writes docs/performance/damage.md",
     "dask": "sum Avro files on a Dask cluster, next to dask.bag",
+    "fuzz": "damaged Avro files: only documented errors, in bounded time and memory",
     "glob": "time a glob on your own bucket, here and in s3fs",
     "importtime": "CPU time of importing this package, next to s3fs",
     "listing": "list generated buckets with this package and four others",

@@ -199,13 +199,19 @@ class S3Session(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no typ
         try:
             return await super().send(request)
         except HTTPClientError as error:
-            cause = error.kwargs.get("error")
-            if isinstance(cause, UnexpectedAnswerError):
-                raise cause from None
-            if isinstance(cause, aiohttp.ClientResponseError | UnicodeDecodeError):
-                what = str(getattr(cause, "message", cause)).partition("\n")[0]
-                raise UnexpectedAnswerError(f"an answer is not valid HTTP: {what}") from None
-            raise
+            unexpected = _unexpected(error.kwargs.get("error"))
+            if unexpected is None:
+                raise
+        raise unexpected  # without aiohttp's error, which holds the request and its signature
+
+
+def _unexpected(error: object) -> UnexpectedAnswerError | None:
+    if isinstance(error, UnexpectedAnswerError):
+        return error
+    if isinstance(error, aiohttp.ClientResponseError | UnicodeDecodeError):
+        what = str(getattr(error, "message", error)).partition("\n")[0]
+        return UnexpectedAnswerError(f"an answer is not valid HTTP: {what}")
+    return None
 
 
 class _Sender:
