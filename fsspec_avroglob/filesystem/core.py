@@ -3,6 +3,7 @@
 ============================================== ===================================================
 :class:`~.connection.S3Connection`             options, sessions, requests and their retries
 :class:`~.listing.ObjectLists`                 globs, listings of directories, info
+:class:`~.selection.ObjectSelection`           the objects that a path means
 :class:`~.reading.ObjectReads`                 reads of whole objects and ranges, downloads
 :class:`~.writing.ObjectWrites`                uploads, copies, removals
 :class:`~.objects.AvroGlobFile`                one object as a file
@@ -24,11 +25,9 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from fsspec_avroglob.aio.blocking import sync, with_sync_methods
-from fsspec_avroglob.filesystem.listing import ObjectLists
 from fsspec_avroglob.filesystem.objects import AvroGlobFile
 from fsspec_avroglob.filesystem.reading import ObjectReads
 from fsspec_avroglob.filesystem.writing import ObjectWrites
-from fsspec_avroglob.glob.magic import is_glob_pattern
 
 if TYPE_CHECKING:
     from fsspec_avroglob.filesystem.join_text import CompressedLines
@@ -38,7 +37,7 @@ __all__ = ["AvroGlobFileSystem"]
 
 
 @with_sync_methods
-class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
+class AvroGlobFileSystem(ObjectReads, ObjectWrites):
     """S3 with planned globs and one retry layer. It does all that s3fs does.
 
     fsspec finds it for ``avroglob://bucket/key`` URLs.
@@ -92,7 +91,7 @@ class AvroGlobFileSystem(ObjectLists, ObjectReads, ObjectWrites):
             raise ValueError("version_id needs a filesystem with version_aware=True")
         block_size = block_size or self.default_block_size
         cache_type = cache_type or self.default_cache_type
-        if mode == "rb" and not self.version_aware and is_glob_pattern(path):
+        if mode == "rb" and version_id is None and self._is_pattern(path):
             sources = sync(self.loop, self._sources, path)
             if sources is not None:
                 # This imports the Avro modules.

@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
-from glob import has_magic
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +19,9 @@ from fsspec.utils import stringify_path
 from fsspec_avroglob.aio.blocking import BlockingIterator, sync
 from fsspec_avroglob.aio.tasks import gather
 from fsspec_avroglob.filesystem.connection import S3Connection
-from fsspec_avroglob.filesystem.joined import Source
 from fsspec_avroglob.glob.magic import is_glob_pattern
 from fsspec_avroglob.s3.client import list_page
+from fsspec_avroglob.s3.markers import is_marker, without_markers
 from fsspec_avroglob.s3.requests import S3Request
 
 if TYPE_CHECKING:
@@ -60,12 +59,20 @@ class ObjectLists(S3Connection):
             For an invalid pattern, and for one without a bucket.
         """
         path = stringify_path(path)
-        if self.version_aware or not is_glob_pattern(self._strip_protocol(path)):
-            kwargs.pop("callback", None)
-            return await super()._glob(path, maxdepth=maxdepth, **kwargs)
-        detail = kwargs.pop("detail", False)
-        plans = self._plans(path, maxdepth, kwargs.pop("withdirs", True))
-        return await self._carry_out(plans, detail, kwargs.pop("callback", DEFAULT_CALLBACK))
+        detail, withdirs = kwargs.pop("detail", False), kwargs.pop("withdirs", True)
+        callback = kwargs.pop("callback", DEFAULT_CALLBACK)
+        if not self._is_pattern(path):
+            return await super()._glob(path, maxdepth=maxdepth, detail=detail, **kwargs)
+        plans = self._plans(path, maxdepth, withdirs)
+        if not (detail and self.version_aware):
+            return await self._carry_out(plans, detail, callback)
+        from fsspec_avroglob.glob.pattern import GlobPattern
+
+        # Only s3fs's listing of versions has the VersionId of each file.
+        infos: dict[str, Any] = {}
+        for form in GlobPattern.parse(path).brace_free:
+            infos |= await super()._glob(form, maxdepth=maxdepth, detail=True, withdirs=withdirs)
+        return dict(sorted(infos.items()))
 
     def explain(
         self, path: str, maxdepth: int | None = None, withdirs: bool = True, *, run: bool = False
@@ -88,12 +95,21 @@ class ObjectLists(S3Connection):
     ) -> Any:
         from fsspec_avroglob.glob.results import merged
 
+        return merged(await self._matches_of(plans, detail, callback), detail)
+
+    async def _matches_of(
+        self,
+        plans: Sequence[ListingPlan],
+        detail: bool = False,
+        callback: Callback = DEFAULT_CALLBACK,
+    ) -> list[Matches]:
+        """Carry out all *plans*."""
         found = [self._matches(plan, detail, callback) for plan in plans]
         await gather(
             self._lister(plan, matches.add, detail).run()
             for plan, matches in zip(plans, found, strict=True)
         )
-        return merged(found, detail)
+        return found
 
     async def _iglob(
         self, path: str, maxdepth: int | None = None, withdirs: bool = True, detail: bool = False
@@ -120,7 +136,7 @@ class ObjectLists(S3Connection):
         self, path: str, maxdepth: int | None, withdirs: bool, detail: bool
     ) -> AsyncGenerator[Sequence[Any], None]:
         path = stringify_path(path)
-        if self.version_aware or not is_glob_pattern(self._strip_protocol(path)):
+        if not self._is_pattern(path) or (detail and self.version_aware):
             found = await self._glob(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail)
             yield list(found.values()) if detail else found
             return
@@ -138,49 +154,32 @@ class ObjectLists(S3Connection):
                 await asyncio.gather(task, return_exceptions=True)
                 del task  # it refers to the failure, and the failure's traceback to this frame
 
-    async def _sources(self, pattern: str) -> list[Source] | None:
-        """Return the files that match *pattern*, sorted. None if an object has exactly that name.
-
-        Raises FileNotFoundError if nothing matches.
-        """
-        from fsspec_avroglob.glob.pattern import GlobPattern
-
-        try:
-            matches_itself = GlobPattern.parse(pattern).matches(pattern)
-        except ValueError:
-            if await self._object_exists(pattern):
-                return None
-            raise
-        if matches_itself:
-            found = await self._glob(pattern, detail=True)
-            exists = pattern in found
-        else:
-            # A listing for braces or sets does not show the object of that name.
-            found, exists = await gather(
-                [self._glob(pattern, detail=True), self._object_exists(pattern)]
-            )
-        if exists:
-            return None
-        sources = [
-            Source(path, info["size"], info.get("ETag"))
-            for path, info in sorted(found.items())
-            if info["type"] == "file"
-        ]
-        if not sources:
-            raise FileNotFoundError(errno.ENOENT, "No file matches the pattern", pattern)
-        return sources
-
-    async def _object_exists(self, path: str) -> bool:
-        bucket, key, _ = self.split_path(path)
-        try:
-            await self._call_s3("head_object", Bucket=bucket, Key=key)
-        except FileNotFoundError:
-            return False
-        return True
-
     # -- directories --
 
-    async def _lsdir(
+    async def _ls(
+        self, path: str, detail: bool = False, refresh: bool = False, versions: bool = False
+    ) -> list[Any]:
+        """As s3fs's. A directory of which only the marker exists is empty."""
+        stripped = self._strip_protocol(path).rstrip("/")
+        if versions or not self.split_path(stripped)[1]:
+            listed: list[Any] = await super()._ls(path, detail, refresh, versions)
+            return listed
+        infos = await self._entries(stripped, refresh)
+        if infos is None:
+            with suppress(OSError):
+                infos = [
+                    info
+                    for info in await self._lsdir(self._parent(stripped), refresh)
+                    if info["name"] == stripped and info["type"] != "directory"
+                ]
+            if not infos:
+                raise FileNotFoundError(errno.ENOENT, "No such file or directory", stripped)
+        return infos if detail else sorted(info["name"] for info in infos)
+
+    async def _lsdir(self, path: str, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        return await self._entries(path, *args, **kwargs) or []
+
+    async def _entries(
         self,
         path: str,
         refresh: bool = False,
@@ -188,12 +187,15 @@ class ObjectLists(S3Connection):
         delimiter: str = "/",
         prefix: str | None = "",
         versions: bool = False,
-    ) -> list[dict[str, Any]]:
+    ) -> list[dict[str, Any]] | None:
+        """Return the infos of a directory's entries, sorted; None if there is no such directory."""
         if versions or self.version_aware or max_items is not None:
-            listing: list[dict[str, Any]] = await super()._lsdir(
+            listed: list[dict[str, Any]] = await super()._lsdir(
                 path, refresh, max_items, delimiter, prefix, versions
             )
-            return listing
+            if not listed:
+                return None
+            return without_markers(listed) if delimiter and not versions else listed
         if delimiter and not refresh and path in self.dircache:
             cached: list[dict[str, Any]] = self.dircache[path]
             return cached
@@ -219,7 +221,7 @@ class ObjectLists(S3Connection):
         infos = sorted(matches.infos(), key=itemgetter("name"))
         if delimiter and infos and not prefix and self.listings.forgotten == since:
             self.dircache[path] = infos
-        return infos
+        return infos if infos or plan.saw_keys else None
 
     async def _find(
         self,
@@ -236,29 +238,17 @@ class ObjectLists(S3Connection):
         if not bucket:
             raise ValueError("Cannot traverse all of S3")
         if self.version_aware or (maxdepth and prefix) or kwargs.get("versions"):
-            return await super()._find(path, maxdepth, withdirs, detail, prefix, **kwargs)
-        from fsspec_avroglob.glob.plan import EVERYTHING, ListingPlan, below
+            infos = await super()._find(path, maxdepth, withdirs, True, prefix, **kwargs)
+            found = {i["name"]: i for i in without_markers(infos.values())}
+            return found if detail else list(found)
         from fsspec_avroglob.glob.results import merged
 
-        matches_of = partial(
-            self._matches,
-            detail=detail,
-            callback=kwargs.pop("callback", DEFAULT_CALLBACK),
+        callback = kwargs.pop("callback", DEFAULT_CALLBACK)
+        matches, plan = await self._below(
+            path, maxdepth, bool(withdirs), detail, prefix or "", callback=callback
         )
-        directory = key.rstrip("/") + "/" if key else ""
-        prefix = prefix or ""
-        if maxdepth:
-            plan = ListingPlan(bucket, below(directory), path, maxdepth, bool(withdirs))
-            matches = matches_of(plan)
-            await self._lister(plan, matches.add, detail).run()
-        else:
-            plan = ListingPlan(
-                bucket, EVERYTHING, path, with_directories=bool(withdirs), unfiltered=True
-            )
-            matches = matches_of(plan)
-            await self._lister(plan, matches.add, detail).run_below(directory, prefix)
         found = merged([matches], detail)
-        if not found and key and not prefix:
+        if not found and key and not prefix and not plan.saw_keys:
             try:
                 info = await self._info(path)
             except FileNotFoundError:
@@ -266,6 +256,39 @@ class ObjectLists(S3Connection):
             if info["type"] != "directory":
                 return {path: {**info, "Key": path}} if detail else [path]
         return found
+
+    async def _below(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        withdirs: bool = True,
+        detail: bool = False,
+        prefix: str = "",
+        *,
+        markers: bool = False,
+        callback: Callback = DEFAULT_CALLBACK,
+    ) -> tuple[Matches, ListingPlan]:
+        """List what is below the directory *path*, with *markers* as files if they are wanted."""
+        from fsspec_avroglob.glob.plan import EVERYTHING, ListingPlan, below
+
+        bucket, key, _ = self.split_path(path)
+        directory = key.rstrip("/") + "/" if key else ""
+        plan = ListingPlan(
+            bucket,
+            below(directory) if maxdepth else EVERYTHING,
+            path,
+            maxdepth or None,
+            withdirs,
+            unfiltered=not maxdepth,
+            with_markers=markers,
+        )
+        matches = self._matches(plan, detail, callback)
+        lister = self._lister(plan, matches.add, detail)
+        if maxdepth:
+            await lister.run()
+        else:
+            await lister.run_below(directory, prefix)
+        return matches, plan
 
     async def _du(
         self,
@@ -284,17 +307,6 @@ class ObjectLists(S3Connection):
         """As fsspec's. Closing the iterator ends the listing."""
         return BlockingIterator(self._walk(path, *args, **kwargs), self.loop)
 
-    async def _expand_path(
-        self, path: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
-    ) -> list[str]:
-        """As fsspec's. Braces alone make a pattern too, unless an object has exactly that name."""
-        stripped = self._strip_protocol(path) if isinstance(path, str) else ""
-        if is_glob_pattern(stripped) and not has_magic(stripped):
-            literal = await self._exists(stripped)
-            path = path if literal else await self._glob(path) or path
-        expanded: list[str] = await super()._expand_path(path, recursive, maxdepth, **kwargs)
-        return expanded
-
     # -- what listings returned about a path --
 
     async def _info(
@@ -306,7 +318,11 @@ class ObjectLists(S3Connection):
         version_id: str | None = None,
     ) -> dict[str, Any]:
         """As s3fs's. A path that a listing returned costs no request."""
+        whole = stringify_path(path)
         path = self._strip_protocol(path)
+        slashes = whole[len(whole.rstrip("/")) :]
+        if slashes and version_id is None and (own := await self._slash_info(path + slashes)):
+            return own
         if not refresh and version_id is None and not self._in_dircache(path):
             remembered = self.listings.info(path.lstrip("/"))
             if remembered is not None:
@@ -314,12 +330,43 @@ class ObjectLists(S3Connection):
         info: dict[str, Any] = await super()._info(path, bucket, key, refresh, version_id)
         return info
 
+    async def _slash_info(self, path: str) -> dict[str, Any] | None:
+        """Return the info of *path*, which ends in a slash; None if nothing has this prefix.
+
+        That is the object of exactly this key or, if it is a marker or there is none, a directory.
+        """
+        bucket, key, _ = self.split_path(path)
+        if not key:
+            return None
+        arguments = {"Bucket": bucket, "Prefix": key, "Delimiter": "/", "MaxKeys": 1}
+        try:
+            answer = await self._call_s3("list_objects_v2", self.kwargs, **arguments)
+        except PermissionError:
+            return None
+        first: dict[str, Any] = next(iter(answer.get("Contents", ())), {})
+        if first.get("Key") == key and not is_marker(key, first["Size"]):
+            own = {"Key": path, "name": path, "size": first["Size"], "type": "file"}
+            return {**first, **own}
+        if first or answer.get("CommonPrefixes"):
+            from fsspec_avroglob.s3.page import info_of_directory
+
+            return info_of_directory(path.rstrip("/"))
+        return None
+
     async def _isdir(self, path: str) -> bool:
         """As s3fs's. A path that a listing returned costs no request."""
         stripped = self._strip_protocol(path).strip("/")
         remembered = None if self._in_dircache(stripped) else self.listings.is_directory(stripped)
-        found: bool = await super()._isdir(path) if remembered is None else remembered
-        return found
+        if remembered is not None:
+            return remembered
+        cached = stripped in self.dircache or self._parent(stripped) in self.dircache
+        if cached or not self.split_path(stripped)[1]:
+            found: bool = await super()._isdir(path)
+            return found
+        try:
+            return await self._entries(stripped) is not None
+        except FileNotFoundError:
+            return False
 
     async def _isfile(self, path: str) -> bool:
         """Whether *path* is an object. Raises errors that leave the answer open, as 403 does."""
@@ -368,6 +415,10 @@ class ObjectLists(S3Connection):
         from fsspec_avroglob.glob.results import Matches
 
         return Matches(plan, self.listings if remembered else None, detail, callback)
+
+    def _is_pattern(self, path: str) -> bool:
+        """Whether *path* has magic characters, apart from those of ``?versionId=``."""
+        return is_glob_pattern(path) and self.split_path(path)[2] is None
 
     def _plans(self, path: str, maxdepth: int | None, withdirs: bool) -> list[ListingPlan]:
         from fsspec_avroglob.glob.pattern import GlobPattern

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import mimetypes
 import os
 import re
@@ -15,9 +16,11 @@ from s3fs.core import MANAGED_COPY_THRESHOLD, MAX_UPLOAD_PARTS, calculate_chunks
 
 from fsspec_avroglob.aio.blocking import sync
 from fsspec_avroglob.aio.tasks import cancels_its_tasks, for_each, gather, in_scope
-from fsspec_avroglob.filesystem.connection import S3Connection
+from fsspec_avroglob.filesystem.selection import ObjectSelection, Selection
 
 T = TypeVar("T")
+
+_log = logging.getLogger("fsspec_avroglob")
 
 MAX_PUT_BYTES = 5 * 2**30
 """The most bytes of one PutObject."""
@@ -51,18 +54,28 @@ class _Parent(str):
     __slots__ = ()
 
 
-class ObjectWrites(S3Connection):
+class ObjectWrites(ObjectSelection):
     """The writes of a filesystem. An upload that fails or is cancelled is aborted."""
 
-    _copy = cancels_its_tasks(S3Connection._copy)
-    _pipe = cancels_its_tasks(S3Connection._pipe)
+    _pipe = cancels_its_tasks(ObjectSelection._pipe)
 
     @cancels_its_tasks
-    async def _put(self, *args: Any, **kwargs: Any) -> Any:
-        """As fsspec's. Makes no bucket."""
+    async def _put(
+        self,
+        lpath: Any,
+        rpath: Any,
+        recursive: bool = False,
+        callback: Callback = DEFAULT_CALLBACK,
+        batch_size: int | None = None,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As fsspec's. A local name that exists is no pattern. Makes no bucket."""
+        if not (isinstance(lpath, list) and isinstance(rpath, list)):
+            lpath, rpath = await self._upload_pairs(lpath, rpath, recursive, maxdepth)
         token = _makes_buckets.set(False)
         try:
-            return await super()._put(*args, **kwargs)
+            return await super()._put(lpath, rpath, False, callback, batch_size, **kwargs)
         finally:
             _makes_buckets.reset(token)
 
@@ -218,6 +231,33 @@ class ObjectWrites(S3Connection):
 
     # -- copies --
 
+    @cancels_its_tasks
+    async def _copy(
+        self,
+        path1: Any,
+        path2: Any,
+        recursive: bool = False,
+        on_error: str | None = None,
+        maxdepth: int | None = None,
+        batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """As fsspec's. A name that exists is no pattern. Folder markers are copied, too."""
+        on_error = on_error or ("ignore" if recursive else "raise")
+        named = False
+        if not (isinstance(path1, list) and isinstance(path2, list)):
+            pairs, selection = await self._copy_pairs(path1, path2, recursive, maxdepth)
+            named = isinstance(path1, str) and bool(selection.named)
+            if kwargs.get("moved") is not None:
+                _report_literals("mv", selection)
+            path1, path2 = list(pairs), list(pairs.values())
+        try:
+            await super()._copy(path1, path2, on_error=on_error, batch_size=batch_size, **kwargs)
+        except FileNotFoundError:
+            # As in fsspec, a directory is not copied unless the call is recursive.
+            if not (named and await self._isdir(path1[0])):
+                raise
+
     def mv(
         self,
         path1: Any,
@@ -226,11 +266,14 @@ class ObjectWrites(S3Connection):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """Move objects. Only what was copied to another name is removed."""
+        """Move objects. Only what was copied to another name is removed.
+
+        A path that names an object is that object, also if it has magic characters. That is logged.
+        """
         moved: list[str] = []
         self.copy(path1, path2, recursive, maxdepth=maxdepth, on_error="raise", moved=moved)
         if moved:
-            self.rm(moved)
+            sync(self.loop, self._remove, moved)
 
     async def _mv_file(self, path1: str, path2: str) -> None:
         moved: list[str] = []
@@ -251,7 +294,6 @@ class ObjectWrites(S3Connection):
         With *preserve_etag*, the parts are those of the source, and the ETag is the same. With
         *moved*, the copied path is added to it, and a copy onto itself does nothing.
         """
-        path1 = self._strip_protocol(path1)
         bucket, key, version = self.split_path(path1)
         if moved is not None and self.split_path(path2)[:2] == (bucket, key):
             return
@@ -265,7 +307,7 @@ class ObjectWrites(S3Connection):
         else:
             await self._copy_managed(path1, path2, size, **kwargs)
         if moved is not None:
-            moved.append(path1)
+            moved.append(f"{bucket}/{key}")
 
     async def _copy_managed(
         self, path1: str, path2: str, size: int, block: int = _COPY_BLOCK_BYTES, **kwargs: Any
@@ -326,7 +368,7 @@ class ObjectWrites(S3Connection):
         await self._upload(path, filelist, send, create=kwargs)
 
     def _copy_source(self, path: str) -> dict[str, str]:
-        bucket, key, version = self.split_path(self._strip_protocol(path))
+        bucket, key, version = self.split_path(path)
         source = {"Bucket": bucket, "Key": key}
         return {**source, "VersionId": version} if version else source
 
@@ -338,6 +380,7 @@ class ObjectWrites(S3Connection):
     ) -> list[str]:
         """Remove objects and buckets; with *recursive*, also what is below. Returns removed paths.
 
+        A path that names an object is that object, also if it has magic characters. That is logged.
         If keys remain, raises the error of the first one, with all of them named, after the other
         keys are removed.
         """
@@ -345,7 +388,13 @@ class ObjectWrites(S3Connection):
             bucket, key, _ = self.split_path(path)
             if not key and await self._is_bucket_versioned(bucket):
                 await self._rm_versioned_bucket_contents(bucket)
-        paths = await self._expand_path(path, recursive=recursive, maxdepth=maxdepth)
+        selection = await self._selected(path, recursive, maxdepth, markers=True)
+        _report_literals("rm", selection)
+        # An object may have the name of a directory.
+        return await self._remove(sorted(selection.objects | selection.roots))
+
+    async def _remove(self, paths: Sequence[str]) -> list[str]:
+        """Remove objects and buckets of exactly these names. Returns removed objects."""
         by_bucket: defaultdict[str, list[str]] = defaultdict(list)
         buckets: list[str] = []
         for found in paths:
@@ -386,3 +435,13 @@ class ObjectWrites(S3Connection):
     async def _rmdir(self, path: str) -> None:
         """Remove an empty bucket. s3fs's method takes no URL."""
         await super()._rmdir(self._strip_protocol(path))
+
+
+def _report_literals(call: str, selection: Selection) -> None:
+    for path in sorted(selection.literals):
+        _log.warning(
+            "%s: %r names what exists, so it is not expanded as a pattern; put [ ] around a magic "
+            "character for a pattern that does not match this name",
+            call,
+            path,
+        )

@@ -92,6 +92,12 @@ class Matches:
         return [info for batch in self.batches for info in batch.infos()]
 
 
+def names_of(parts: Sequence[Matches], *, directories: bool) -> frozenset[str]:
+    """The paths of all files, or of all directories, of *parts*. A path may be both."""
+    batches = (batch for part in parts for batch in part.batches)
+    return frozenset(n for b in batches if b.are_directories == directories for n in b.names)
+
+
 def merged(parts: Sequence[Matches], detail: bool) -> Any:
     """The paths of all *parts*, sorted, each once; with *detail* a dict of path to info dict.
 
