@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from fsspec_avroglob.errors import CorruptBlockError, NotAvroError, UncertainBlockError
 
@@ -93,6 +93,13 @@ class Block(NamedTuple):
     size_bytes: int
     data_offset: int
     end: int
+
+
+StoredBlock: TypeAlias = tuple[int, int, bytes]
+"""A block's number of values, the length of its header, and its data as stored.
+
+A plain tuple: files that are flushed after each value have millions of blocks.
+"""
 
 
 class ByteRange(NamedTuple):
@@ -187,6 +194,35 @@ def block_at(
         raise NeedMoreBytes(end)
     check_marker(block, data[end - SYNC_MARKER_BYTES : end], sync_marker)
     return block
+
+
+def leading_blocks(
+    data: bytes, start: int, sync_marker: bytes, max_bytes: int
+) -> tuple[list[StoredBlock], int]:
+    """Return the small blocks at *start* of *data*, and the offset after them.
+
+    The same as calls of :func:`block_at`, several times as fast. They end before the first block
+    that is incomplete, corrupt, above *max_bytes*, or has 64 values or 8 KiB of data or more.
+    """
+    found: list[StoredBlock] = []
+    position = start
+    limit = len(data) - SYNC_MARKER_BYTES - 2
+    while position < limit:
+        count, size = data[position], data[position + 1]
+        begin = position + 2
+        if size & 0x80:
+            size = size & 0x7F | data[begin] << 7
+            begin += 1
+        # Both numbers are zig-zag varints: an odd one is negative.
+        if count & 0x81 or size & 0x4001 or size >> 1 > max_bytes:
+            break
+        end = begin + (size >> 1)
+        after = end + SYNC_MARKER_BYTES
+        if data[end:after] != sync_marker:
+            break
+        found.append((count >> 1, begin - position, data[begin:end]))
+        position = after
+    return found, position
 
 
 def claimed_block(

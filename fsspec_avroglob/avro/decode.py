@@ -77,7 +77,7 @@ class RunDecoder(Generic[R]):
         except (OSError, MemoryError):
             raise  # says nothing about the data
         except Exception as error:  # codecs, engines and types raise whatever they do
-            if len(run.blocks) == 1:
+            if len(run.contents) == 1:
                 self._report(run, error)
                 return
         else:

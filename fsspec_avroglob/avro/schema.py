@@ -1,7 +1,7 @@
 """Avro schemas: parsing, names, logical types, and walking over the types of a schema.
 
-fastavro parses. This module adds what the specification asks for and fastavro refuses: an invalid
-logical type is ignored, and so is a default that is not of its type.
+As the specification asks, an invalid logical type is ignored. So is a default that is not of its
+type, until a reader needs it.
 
     >>> user = {"type": "record", "name": "User", "fields": [{"name": "id", "type": "int"}]}
     >>> dict(parse_schema(user).fields)
@@ -10,13 +10,12 @@ logical type is ignored, and so is a default that is not of its type.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, TypeAlias
-
-import fastavro.schema
 
 from fsspec_avroglob.avro.container import ContainerHeader
 from fsspec_avroglob.errors import InvalidSchemaError, NotAvroError
@@ -32,6 +31,9 @@ RECORDS = frozenset({"record", "error"})
 
 NAMED_TYPES = RECORDS | {"enum", "fixed"}
 """The kinds of type that have a name."""
+
+# Java's writer cannot make longer ones.
+_MAX_FIXED_BYTES = (1 << 31) - 1
 
 # The types that each logical type may annotate. Decimals and fixed types have further conditions.
 _UNDERLYING: Mapping[str, frozenset[str]] = {
@@ -83,26 +85,170 @@ class ParsedSchema:
 def parse_schema(schema: AvroSchema) -> ParsedSchema:
     """Check *schema* and resolve its names.
 
+    Names and symbols may be any text, an enum's default need not be one of its symbols, and a type
+    may be defined again if it is the same: writers do all of this, and the bytes stay clear.
+
     Raises InvalidSchemaError, also if types nest more than MAX_NESTING levels deep.
     """
-    names: dict[str, Any] = {}
+    parser = _Parser()
     try:
-        root = fastavro.schema.parse_schema(
-            _without_invalid_logical_types(schema),
-            named_schemas=names,
-            _write_hint=False,
-            _ignore_default_error=True,  # older writers accept them, and readers seldom need them
-        )
-    except InvalidSchemaError:
-        raise
-    except fastavro.schema.UnknownType as error:
-        name = error.name
-        raise InvalidSchemaError(f"invalid Avro schema: no type is called {name!r}") from error
-    except KeyError as error:
-        raise InvalidSchemaError(f"invalid Avro schema: a type lacks {error}") from error
-    except Exception as error:  # fastavro raises its own exceptions and built-in ones
-        raise InvalidSchemaError(f"invalid Avro schema: {error}") from error
-    return ParsedSchema(schema, root, names)
+        root = parser.type(schema, "", 0)
+    except RecursionError as error:
+        raise _invalid("nested deeper than sys.getrecursionlimit() allows") from error
+    return ParsedSchema(schema, root, parser.names)
+
+
+_PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+
+# What the parser writes itself.
+_PARSED = frozenset({"type", "name", "namespace", "fields", "items", "values", "symbols", "size"})
+
+
+class _Parser:
+    """Makes a schema in which all names are full and each named type is defined once."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {}
+
+    def type(self, schema: AvroSchema, namespace: str, depth: int) -> AvroSchema:
+        """Return the parsed form of a type within *namespace*."""
+        if depth > MAX_NESTING:
+            raise _invalid(f"nested more than {MAX_NESTING} levels deep")
+        if isinstance(schema, str):
+            return schema if schema in _PRIMITIVES else self._reference(schema, namespace)
+        if isinstance(schema, list):
+            branches = [self.type(branch, namespace, depth + 1) for branch in schema]
+            if any(isinstance(branch, list) for branch in branches):
+                raise _invalid("a union directly contains a union")
+            return branches
+        if not isinstance(schema, dict):
+            raise _invalid(f"{schema!r} is not a type")
+        kind = _part(schema, "type", "a type")
+        if isinstance(kind, dict | list) or (kind not in _PRIMITIVES and kind not in _COMPLEX):
+            # {"type": {"type": "int"}} and {"type": "Name"} mean the inner type.
+            return self.type(kind, namespace, depth + 1)
+        parsed = {key: value for key, value in schema.items() if key not in _PARSED}
+        parsed["type"] = kind
+        if kind in NAMED_TYPES:
+            return self._named(kind, schema, parsed, namespace, depth)
+        for key in _COMPLEX.get(kind, ()):
+            parsed[key] = self.type(_part(schema, key, f"a type {kind!r}"), namespace, depth + 1)
+        return _without_invalid_logical_type(parsed)
+
+    def _reference(self, name: str, namespace: str) -> str:
+        full = name if "." in name or not namespace else f"{namespace}.{name}"
+        for known in (full, name):  # some writers refer to types without a namespace by their name
+            if known in self.names:
+                return known
+        raise _invalid(f"no type is called {full!r}")
+
+    def _named(self, kind: str, schema: Any, parsed: Any, namespace: str, depth: int) -> AvroSchema:
+        name = _text_part(schema, "name", f"a type {kind!r}")
+        if "." not in name:
+            within = schema.get("namespace", namespace)
+            if not isinstance(within, str):
+                raise _invalid(f"the namespace of {name!r} is {within!r}, which is not text")
+            name = f"{within}.{name}" if within else name
+        parsed["name"] = name
+        known = self.names.get(name)
+        self.names[name] = parsed
+        match kind:
+            case "enum":
+                parsed["symbols"] = _symbols(name, schema)
+            case "fixed":
+                parsed["size"] = _size(name, schema)
+            case _:
+                fields = _part(schema, "fields", f"{kind} {name!r}")
+                parsed["fields"] = self._fields(name, fields, depth)
+        _check_aliases(parsed, name)
+        parsed = self.names[name] = _without_invalid_logical_type(parsed)
+        if known is None:
+            return parsed
+        self.names[name] = known
+        if _shape(known) != _shape(parsed):
+            raise _invalid(f"the type {name!r} is defined twice, in different ways")
+        return name
+
+    def _fields(self, record: str, fields: Any, depth: int) -> list[dict[str, Any]]:
+        if not isinstance(fields, list):
+            raise _invalid(f"the fields of {record!r} are not a list")
+        namespace = record.rpartition(".")[0]
+        parsed: dict[str, dict[str, Any]] = {}
+        for field in fields:
+            if not isinstance(field, dict):
+                raise _invalid(f"a field of {record!r} is {field!r}, not an object")
+            name = _text_part(field, "name", f"a field of {record!r}")
+            if name in parsed:
+                raise _invalid(f"{record!r} has two fields called {name!r}")
+            type_ = _part(field, "type", f"the field {name!r} of {record!r}")
+            parsed[name] = {**field, "type": self.type(type_, namespace, depth + 3)}
+            _check_aliases(field, name)
+        return list(parsed.values())
+
+
+_COMPLEX: Mapping[str, tuple[str, ...]] = {
+    "array": ("items",),
+    "map": ("values",),
+    **dict.fromkeys(NAMED_TYPES, ()),
+}
+"""The kinds that are not primitive, and which of their attributes are types."""
+
+
+def _invalid(problem: str) -> InvalidSchemaError:
+    return InvalidSchemaError(f"invalid Avro schema: {problem}")
+
+
+def _part(schema: Mapping[str, Any], key: str, what: str) -> Any:
+    if key not in schema:
+        raise _invalid(f"{what} lacks {key!r}")
+    return schema[key]
+
+
+def _text_part(schema: Mapping[str, Any], key: str, what: str) -> str:
+    value = _part(schema, key, what)
+    if not isinstance(value, str):
+        raise _invalid(f"the {key} of {what} is {value!r}, which is not text")
+    return value
+
+
+def _symbols(name: str, schema: Mapping[str, Any]) -> list[str]:
+    symbols = _part(schema, "symbols", f"enum {name!r}")
+    if not isinstance(symbols, list) or not all(isinstance(one, str) for one in symbols):
+        raise _invalid(f"the symbols of enum {name!r} are not a list of texts")
+    if len(set(symbols)) < len(symbols):
+        raise _invalid(f"enum {name!r} has a symbol twice")
+    return symbols
+
+
+def _size(name: str, schema: Mapping[str, Any]) -> int:
+    size = _part(schema, "size", f"fixed {name!r}")
+    if type(size) is not int or not 0 <= size <= _MAX_FIXED_BYTES:
+        raise _invalid(f"the size of fixed {name!r} is {size!r}, which is not a number of bytes")
+    return size
+
+
+def _check_aliases(schema: Mapping[str, Any], name: str) -> None:
+    aliases = schema.get("aliases", [])
+    if not isinstance(aliases, list) or not all(isinstance(one, str) for one in aliases):
+        raise _invalid(f"the aliases of {name!r} are not a list of texts")
+
+
+def _shape(type_: AvroSchema) -> AvroSchema:
+    """Return a parsed type as its bytes need it: nested definitions are names."""
+    if isinstance(type_, list):
+        return [_shape_within(branch) for branch in type_]
+    if not isinstance(type_, dict):
+        return type_
+    kept = {key: type_[key] for key in ("type", "name", "symbols", "size") if key in type_}
+    kept["logicalType"] = logical_type(type_)
+    if "fields" in type_:
+        kept["fields"] = [(one["name"], _shape_within(one["type"])) for one in type_["fields"]]
+    return kept | {key: _shape_within(type_[key]) for key in ("items", "values") if key in type_}
+
+
+def _shape_within(type_: AvroSchema) -> AvroSchema:
+    name = type_.get("name") if isinstance(type_, dict) else None
+    return _shape(type_) if name is None else name
 
 
 def file_schema(path: str, header: ContainerHeader) -> ParsedSchema:
@@ -111,6 +257,32 @@ def file_schema(path: str, header: ContainerHeader) -> ParsedSchema:
         return parse_schema(header.schema)
     except (NotAvroError, InvalidSchemaError) as error:
         raise type(error)(f"{path}: {error}") from error
+
+
+@lru_cache(maxsize=1024)
+def without_docs(schema_text: str) -> str:
+    """Return the JSON text of a schema without ``doc``: schemas that differ only in it are equal.
+
+    Text that is not usable JSON is returned as it is.
+    """
+    try:
+        return json.dumps(_without_docs(json.loads(schema_text)), separators=(",", ":"))
+    except (ValueError, RecursionError):
+        return schema_text
+
+
+def _without_docs(schema: AvroSchema) -> AvroSchema:
+    if isinstance(schema, list):
+        return [_without_docs(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    # Defaults and other attributes may have any keys, so they stay as they are.
+    inside = ("type", "items", "values", "fields")
+    return {
+        key: _without_docs(part) if key in inside else part
+        for key, part in schema.items()
+        if key != "doc"
+    }
 
 
 def children_of(schema: AvroSchema) -> list[AvroSchema]:
@@ -239,21 +411,8 @@ def logical_type(schema: AvroSchema) -> LogicalType | None:
     return LogicalType(name, precision, scale) if 0 <= scale <= precision <= most else None
 
 
-def _without_invalid_logical_types(schema: AvroSchema, depth: int = 0) -> AvroSchema:
-    """Return the schema without invalid logical types, which fastavro refuses.
-
-    Raises InvalidSchemaError for types that nest more than MAX_NESTING levels deep.
-    """
-    if depth > MAX_NESTING:
-        raise InvalidSchemaError(f"invalid Avro schema: nested more than {MAX_NESTING} levels deep")
-    if isinstance(schema, list):
-        return [_without_invalid_logical_types(branch, depth + 1) for branch in schema]
-    if not isinstance(schema, dict):
-        return schema
-    kept = dict(schema)
-    for key in ("type", "items", "values", "fields"):
-        if key in kept:
-            kept[key] = _without_invalid_logical_types(kept[key], depth + 1)
-    if "logicalType" in kept and logical_type(kept) is None:
-        del kept["logicalType"]
-    return kept
+def _without_invalid_logical_type(parsed: dict[str, Any]) -> dict[str, Any]:
+    """Return a parsed type without a logical type that the specification tells to ignore."""
+    if "logicalType" in parsed and logical_type(parsed) is None:
+        return {key: value for key, value in parsed.items() if key != "logicalType"}
+    return parsed

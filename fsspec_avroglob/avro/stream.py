@@ -6,9 +6,9 @@ gap. If blocks are corrupt, it raises, or skips to the next good block and repor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from fsspec_avroglob.avro.codecs import MAX_BLOCK_BYTES
 from fsspec_avroglob.avro.container import (
@@ -16,7 +16,9 @@ from fsspec_avroglob.avro.container import (
     Block,
     ByteRange,
     NeedMoreBytes,
+    StoredBlock,
     block_at,
+    leading_blocks,
 )
 from fsspec_avroglob.errors import CorruptBlockError
 
@@ -24,19 +26,43 @@ from fsspec_avroglob.errors import CorruptBlockError
 class BlockRun(NamedTuple):
     """Consecutive whole blocks of a file.
 
-    - ``data``: their bytes, block headers and sync markers included.
-    - ``blocks``: their offsets and sizes; at least one.
+    - ``offset``, ``end``: the bytes [offset, end) of the file are these blocks.
+    - ``contents``: at least one block.
     - ``first_index``: number of blocks before them in the file, None if some of those were corrupt.
     """
 
-    data: bytes
-    blocks: tuple[Block, ...]
+    offset: int
+    end: int
+    contents: Sequence[StoredBlock]
     first_index: int | None
+
+    @classmethod
+    def of(cls, data: bytes, blocks: Sequence[Block], base: int, first_index: int | None) -> Self:
+        """Make a run of consecutive *blocks* of *data*, which begins at byte *base* of the file."""
+        contents = [_stored(data, block, base) for block in blocks]
+        return cls(blocks[0].offset, blocks[-1].end, contents, first_index)
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The offsets and sizes of the blocks."""
+        blocks = []
+        offset = self.offset
+        for count, header_bytes, data in self.contents:
+            start = offset + header_bytes
+            end = start + len(data) + SYNC_MARKER_BYTES
+            blocks.append(Block(offset, count, len(data), start, end))
+            offset = end
+        return blocks
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the blocks in the file."""
+        return self.end - self.offset
 
     @property
     def value_count(self) -> int:
         """Number of values, as the blocks claim."""
-        return sum(block.value_count for block in self.blocks)
+        return sum(block[0] for block in self.contents)
 
     def index_of(self, position: int) -> int | None:
         """Return the number in the file of the run's block at *position*."""
@@ -44,25 +70,32 @@ class BlockRun(NamedTuple):
 
     def part(self, start: int, stop: int) -> BlockRun:
         """Return the blocks at the positions [start, stop), at least one."""
-        blocks, base = self.blocks[start:stop], self.blocks[0].offset
-        data = self.data[blocks[0].offset - base : blocks[-1].end - base]
-        return BlockRun(data, blocks, self.index_of(start))
+        if start == 0 and stop >= len(self.contents):
+            return self
+        contents = self.contents[start:stop]
+        offset = self.offset + sum(map(_size_of, self.contents[:start]))
+        return BlockRun(
+            offset, offset + sum(map(_size_of, contents)), contents, self.index_of(start)
+        )
 
     def stored(self) -> Iterator[tuple[int, bytes]]:
         """Yield the number of values and the stored data of each block."""
-        base = self.blocks[0].offset
-        for block in self.blocks:
-            start = block.data_offset - base
-            yield block.value_count, self.data[start : start + block.size_bytes]
+        for count, _, data in self.contents:
+            yield count, data
 
     def split(self, stored_bytes: int) -> Iterator[BlockRun]:
-        """Yield the run in parts of about *stored_bytes*, at least one block each."""
-        start = 0
-        for stop, block in enumerate(self.blocks, start=1):
-            enough = block.end - self.blocks[start].offset >= stored_bytes
-            if enough or stop == len(self.blocks):
-                yield self.part(start, stop)
-                start = stop
+        """Yield the run in about equal parts of *stored_bytes* or more, at least one block each."""
+        count = max(self.size_bytes // stored_bytes, 1)
+        if count == 1:
+            yield self
+            return
+        least = self.size_bytes / count
+        first, start, end = 0, self.offset, self.offset
+        for stop, block in enumerate(self.contents, start=1):
+            end += _size_of(block)
+            if end - start >= least or end == self.end:
+                yield BlockRun(start, end, self.contents[first:stop], self.index_of(first))
+                first, start = stop, end
 
     def within(self, blocks: ByteRange) -> Iterator[BlockRun]:
         """Yield the blocks that begin in a range of the file, if any, as one run."""
@@ -73,11 +106,22 @@ class BlockRun(NamedTuple):
     def first_values(self, count: int) -> BlockRun:
         """Return the blocks that hold the first *count* values."""
         seen = 0
-        for stop, block in enumerate(self.blocks, start=1):
-            seen += block.value_count
+        for stop, block in enumerate(self.contents, start=1):
+            seen += block[0]
             if seen >= count:
                 return self.part(0, stop)
         return self
+
+
+def _stored(data: bytes, block: Block, base: int) -> StoredBlock:
+    start = block.data_offset - base
+    content = data[start : start + block.size_bytes]
+    return block.value_count, block.data_offset - block.offset, content
+
+
+def _size_of(block: StoredBlock) -> int:
+    """Return the length of a block in its file."""
+    return block[1] + len(block[2]) + SYNC_MARKER_BYTES
 
 
 @dataclass(frozen=True)
@@ -158,7 +202,9 @@ class BlockStream:
         buffer = b"".join(self._parts)
         position = 0
         needed: int | None = None
-        blocks: list[Block] = []
+        # The whole blocks from first on, up to position.
+        first = 0
+        blocks: list[StoredBlock] = []
         while position < len(buffer) or self._corrupt is not None:
             if self._corrupt is not None:
                 position, needed = self._next_start(buffer, position)
@@ -168,23 +214,30 @@ class BlockStream:
                 assert self._dropped is not None
                 self._dropped.append(replace(self._corrupt, size_bytes=size_bytes))
                 self._corrupt = None
+                first = position
                 continue
+            small, position = leading_blocks(
+                buffer, position, self._sync_marker, self._max_block_bytes
+            )
+            blocks += small
+            if position == len(buffer):
+                break
             try:
                 block = self._block(buffer, position)
             except NeedMoreBytes as more:
                 needed = more.size_bytes
                 break
             except CorruptBlockError as error:
-                yield from self._run(buffer, blocks)
+                yield from self._run(first, position, blocks)
                 blocks = []
                 if self._dropped is None:
                     raise error.at(self._path, self._index) from None
                 self._corrupt = Dropped(self._path, self._index, error.offset, 0, error.reason)
                 self._index = None
             else:
-                blocks.append(block)
+                blocks.append(_stored(buffer, block, self._base))
                 position = block.end - self._base
-        yield from self._run(buffer, blocks)
+        yield from self._run(first, position, blocks)
         self._parts = [buffer[position:]]
         self._held -= position
         self._base += position
@@ -200,11 +253,13 @@ class BlockStream:
             max_bytes=self._max_block_bytes,
         )
 
-    def _run(self, buffer: bytes, blocks: list[Block]) -> Iterator[BlockRun]:
-        """Yield the blocks as a run, if there are any, and advance the number of the next block."""
+    def _run(self, start: int, stop: int, blocks: list[StoredBlock]) -> Iterator[BlockRun]:
+        """Yield the blocks in the bytes [start, stop) of the buffer as a run, if there are any.
+
+        Advances the number of the next block.
+        """
         if blocks:
-            data = buffer[blocks[0].offset - self._base : blocks[-1].end - self._base]
-            yield BlockRun(data, tuple(blocks), self._index)
+            yield BlockRun(self._base + start, self._base + stop, blocks, self._index)
             self._index = None if self._index is None else self._index + len(blocks)
 
     def _next_start(self, buffer: bytes, start: int) -> tuple[int, int | None]:

@@ -73,7 +73,7 @@ async def _counts(files: list[Location], advance: output.Advance) -> list[Counte
     async with aclosing(pipeline.results(open_files(files))) as results:
         async for file, run in results:
             counts[file.number]["records"] += run.value_count
-            counts[file.number]["blocks"] += len(run.blocks)
+            counts[file.number]["blocks"] += len(run.contents)
     return counts
 
 
@@ -147,7 +147,7 @@ async def _examine(
     )
     async with aclosing(pipeline.results(usable_files())) as results:
         async for _, run in results:
-            good["block"] += len(run.blocks)
+            good["block"] += len(run.contents)
             good["value"] += run.value_count
     numbers = {file.name: number for number, file in enumerate(files)}
     return good, sorted(dropped, key=lambda one: (numbers[one.path], one.offset))

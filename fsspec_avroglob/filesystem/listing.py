@@ -18,10 +18,10 @@ from fsspec.utils import stringify_path
 
 from fsspec_avroglob.aio.blocking import BlockingIterator, sync
 from fsspec_avroglob.aio.tasks import gather
-from fsspec_avroglob.filesystem.connection import S3Connection
+from fsspec_avroglob.filesystem.info import ObjectInfo
 from fsspec_avroglob.glob.magic import is_glob_pattern
 from fsspec_avroglob.s3.client import list_page
-from fsspec_avroglob.s3.markers import is_marker, without_markers
+from fsspec_avroglob.s3.markers import without_markers
 from fsspec_avroglob.s3.requests import S3Request
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fsspec_avroglob.s3.page import Page
 
 
-class ObjectLists(S3Connection):
+class ObjectLists(ObjectInfo):
     """The listings of a filesystem: globs, directories, and what listings returned about paths."""
 
     # -- globs --
@@ -307,97 +307,31 @@ class ObjectLists(S3Connection):
         """As fsspec's. Closing the iterator ends the listing."""
         return BlockingIterator(self._walk(path, *args, **kwargs), self.loop)
 
-    # -- what listings returned about a path --
-
-    async def _info(
+    async def _walk(
         self,
         path: str,
-        bucket: str | None = None,
-        key: str | None = None,
-        refresh: bool = False,
-        version_id: str | None = None,
-    ) -> dict[str, Any]:
-        """As s3fs's. A path that a listing returned costs no request."""
-        whole = stringify_path(path)
-        path = self._strip_protocol(path)
-        slashes = whole[len(whole.rstrip("/")) :]
-        if slashes and version_id is None and (own := await self._slash_info(path + slashes)):
-            return own
-        if not refresh and version_id is None and not self._in_dircache(path):
-            remembered = self.listings.info(path.lstrip("/"))
-            if remembered is not None:
-                return remembered
-        info: dict[str, Any] = await super()._info(path, bucket, key, refresh, version_id)
-        return info
+        maxdepth: int | None = None,
+        topdown: bool = True,
+        on_error: str | Callable[[OSError], object] | None = None,
+        **kwargs: Any,
+    ) -> AsyncGenerator[tuple[str, Any, Any], None]:
+        """As fsspec's, but only a missing directory is empty, unless *on_error* is given.
 
-    async def _slash_info(self, path: str) -> dict[str, Any] | None:
-        """Return the info of *path*, which ends in a slash; None if nothing has this prefix.
-
-        That is the object of exactly this key or, if it is a marker or there is none, a directory.
+        fsspec uses *on_error* for the first directory alone. Here it holds for all.
         """
-        bucket, key, _ = self.split_path(path)
-        if not key:
-            return None
-        arguments = {"Bucket": bucket, "Prefix": key, "Delimiter": "/", "MaxKeys": 1}
-        try:
-            answer = await self._call_s3("list_objects_v2", self.kwargs, **arguments)
-        except PermissionError:
-            return None
-        first: dict[str, Any] = next(iter(answer.get("Contents", ())), {})
-        if first.get("Key") == key and not is_marker(key, first["Size"]):
-            own = {"Key": path, "name": path, "size": first["Size"], "type": "file"}
-            return {**first, **own}
-        if first or answer.get("CommonPrefixes"):
-            from fsspec_avroglob.s3.page import info_of_directory
-
-            return info_of_directory(path.rstrip("/"))
-        return None
-
-    async def _isdir(self, path: str) -> bool:
-        """As s3fs's. A path that a listing returned costs no request."""
-        stripped = self._strip_protocol(path).strip("/")
-        remembered = None if self._in_dircache(stripped) else self.listings.is_directory(stripped)
-        if remembered is not None:
-            return remembered
-        cached = stripped in self.dircache or self._parent(stripped) in self.dircache
-        if cached or not self.split_path(stripped)[1]:
-            found: bool = await super()._isdir(path)
-            return found
-        try:
-            return await self._entries(stripped) is not None
-        except FileNotFoundError:
-            return False
-
-    async def _isfile(self, path: str) -> bool:
-        """Whether *path* is an object. Raises errors that leave the answer open, as 403 does."""
-        try:
-            info = await self._info(path)
-        except FileNotFoundError:
-            return False
-        return bool(info["type"] == "file")
-
-    async def _exists(self, path: str) -> bool:
-        """Whether *path* exists. Raises errors that leave the answer open, as 403 does."""
-        found: bool = await super()._exists(path)
-        if found or self.split_path(path)[1]:
-            return found
-        try:  # s3fs takes any failure for a bucket that does not exist
-            await self._info(path)
-        except FileNotFoundError:
-            return False
-        return True
-
-    def _in_dircache(self, path: str) -> bool:
-        """Whether s3fs's cache of whole directories knows that *path* exists."""
-        try:
-            return self._ls_from_cache(path.lstrip("/")) is not None
-        except FileNotFoundError:
-            return False
-
-    def invalidate_cache(self, path: str | None = None) -> None:
-        """Forget listings of *path* and its parents, and all results of globs."""
-        super().invalidate_cache(path)
-        self.listings.forget()
+        level = super()._walk(path, 1, on_error=on_error or _raise_unless_missing, **kwargs)
+        [(path, dirs, files)] = [listed async for listed in level]
+        if topdown:
+            yield path, dirs, files
+        if maxdepth != 1:
+            depth = None if maxdepth is None else maxdepth - 1
+            for name in list(dirs):
+                below = self._walk(f"{path}/{name}", depth, topdown, on_error, **kwargs)
+                async with aclosing(below):
+                    async for listed in below:
+                        yield listed
+        if not topdown:
+            yield path, dirs, files
 
     # -- plans, listers and pages --
 
@@ -463,3 +397,8 @@ async def _list_into(queue: asyncio.Queue[Found | None], lister: Lister) -> None
         await queue.put(None)
         raise
     await queue.put(None)
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error

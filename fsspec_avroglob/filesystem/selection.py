@@ -165,7 +165,10 @@ class ObjectSelection(ObjectLists):
     async def _with_slashes(self, text: str, path: str, markers: bool) -> str:
         """Return *path* with the last slashes of *text* if that is the key of an object."""
         exact = path + text[len(text.rstrip("/")) :]
-        info = await self._slash_info(exact)
+        try:
+            info = await self._slash_info(exact)
+        except PermissionError:
+            return exact
         if info is None or (info["type"] == "directory" and not markers):
             return path
         return exact
@@ -205,10 +208,8 @@ class ObjectSelection(ObjectLists):
         from fsspec_avroglob.glob.results import names_of
 
         path = self._strip_protocol(text)
-        if text.endswith("/"):
-            slashes = text[len(text.rstrip("/")) :]
-            if await self._slash_info(path + slashes) is not None:
-                return None
+        if text.endswith("/") and await self._slash_info(path + "/") is not None:
+            return None
         remembered = self.listings.info(path)
         if remembered is not None and (directories or remembered["type"] == "file"):
             return None
@@ -248,11 +249,13 @@ class ObjectSelection(ObjectLists):
         bucket, key, _ = self.split_path(path)
         try:
             await self._call_s3("head_object", self.kwargs, Bucket=bucket, Key=key)
-            return True
         except FileNotFoundError:
-            return directories and await self._slash_info(path + "/") is not None
+            if not directories:
+                return False
         except PermissionError:
             pass
+        else:
+            return True
         try:
             found = await self._glob(escape(path), withdirs=directories)
         except PermissionError:

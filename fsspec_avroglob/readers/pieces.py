@@ -221,8 +221,7 @@ async def _range_runs(file: OpenedFile, blocks: ByteRange, max_block_bytes: int)
             break
     if not found:
         return []
-    run = data[found[0].offset - base : found[-1].end - base]
-    return [BlockRun(run, tuple(found), None if first is None else 0)]
+    return [BlockRun.of(data, found, base, None if first is None else 0)]
 
 
 async def _followed_runs(

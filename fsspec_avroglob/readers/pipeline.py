@@ -251,7 +251,7 @@ class Pipeline(Generic[R]):
         if self._counts_rows:
             left = self._demand.rows_left
             run, rows = run.first_values(left), left if run.value_count > left else None
-        self._demand.add(run.value_count, len(run.data))
+        self._demand.add(run.value_count, run.size_bytes)
         parts = list(run.split(self._run_bytes))
         jobs = [_Job(file, part, None, decode) for part in parts]
         if rows is not None:
@@ -273,7 +273,7 @@ class Pipeline(Generic[R]):
                         yield together
                         together, held = [], 0
                     together.append(job)
-                    held += len(job.run.data)
+                    held += job.run.size_bytes
                     enough = held >= self._joined_bytes
                     if enough or alike is None or self._demand.limited:
                         yield together
@@ -296,7 +296,7 @@ class Pipeline(Generic[R]):
             return _Decoded(parts, error)
         decoded = sum(self._size_of(part) for _, part in parts)
         if decoded:
-            ratio = decoded / sum(len(job.run.data) for job in jobs)
+            ratio = decoded / sum(job.run.size_bytes for job in jobs)
             self._run_bytes = max(_MIN_RUN_BYTES, int(_DECODED_BYTES / ratio))
             self._joined_bytes = min(_JOINED_BYTES, self._run_bytes)
         return _Decoded(parts, None)

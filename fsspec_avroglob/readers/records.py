@@ -8,7 +8,13 @@ from typing import Any
 
 from fsspec_avroglob.avro.columns import chosen_columns
 from fsspec_avroglob.avro.decode import RunDecoder, record_function
-from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, parse_schema, standalone
+from fsspec_avroglob.avro.schema import (
+    AvroSchema,
+    ParsedSchema,
+    parse_schema,
+    standalone,
+    without_docs,
+)
 from fsspec_avroglob.avro.stream import BlockRun, Dropped
 from fsspec_avroglob.readers.options import ReadOptions
 from fsspec_avroglob.readers.session import Located, Reading
@@ -58,7 +64,7 @@ class RecordReading:
 
     def _decoding(self, file: OpenedFile) -> RunDecoder[list[Any]]:
         header = file.source.header
-        key = header.schema_text, header.codec
+        key = without_docs(header.schema_text), header.codec
         if key not in self._functions:
             names = self._names
             same = names is None and self._fit.mapping(file.source) is None

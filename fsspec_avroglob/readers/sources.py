@@ -18,7 +18,13 @@ from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import on_io_loop, ordered
 from fsspec_avroglob.avro.container import HEAD_BYTES, ContainerHeader, header_of
 from fsspec_avroglob.avro.resolution import RecordStep, resolve, same_order
-from fsspec_avroglob.avro.schema import AvroSchema, ParsedSchema, file_schema, parse_schema
+from fsspec_avroglob.avro.schema import (
+    AvroSchema,
+    ParsedSchema,
+    file_schema,
+    parse_schema,
+    without_docs,
+)
 from fsspec_avroglob.avro.stream import Dropped
 from fsspec_avroglob.avro.unify import union_schema
 from fsspec_avroglob.errors import InvalidSchemaError, NotAvroError
@@ -288,7 +294,7 @@ class SchemaFit:
         """Make it for sources whose schemas were compared."""
         fit = cls(parse_schema(resolved.schema), "the sources' schema", exact=False)
         for file, mapping in zip(resolved.files, resolved.column_mappings, strict=True):
-            fit._mappings[file.header.schema_text] = mapping
+            fit._mappings[without_docs(file.header.schema_text)] = mapping
         return fit
 
     def mapping(self, file: SourceFile) -> tuple[int | None, ...] | None:
@@ -296,7 +302,7 @@ class SchemaFit:
 
         Raises InvalidSchemaError, and SchemaMismatchError with both names.
         """
-        text = file.header.schema_text
+        text = without_docs(file.header.schema_text)
         if text in self._mappings:
             return self._mappings[text]
         found: tuple[int | None, ...] | None = None
@@ -350,7 +356,9 @@ def _fit(opened: Sequence[OpenedFile], schema: AvroSchema | None) -> SchemaFit:
     if schema is None or schema == "first":
         return SchemaFit(file_schema(first.path, first.header), first.path, exact=schema is None)
     if schema == "union":
-        distinct = {one.source.header.schema_text: one.source for one in opened}
+        distinct: dict[str, SourceFile] = {}
+        for one in opened:
+            distinct.setdefault(without_docs(one.source.header.schema_text), one.source)
         schemas = [
             (source.path, file_schema(source.path, source.header)) for source in distinct.values()
         ]
@@ -366,7 +374,8 @@ async def _valid(
     async with aclosing(files):
         async for one in files:
             source = one.source
-            if source.header.schema_text not in seen:
+            text = without_docs(source.header.schema_text)
+            if text not in seen:
                 try:
                     file_schema(source.path, source.header)
                 except (InvalidSchemaError, NotAvroError) as error:
@@ -374,7 +383,7 @@ async def _valid(
                         raise
                     skipped(Dropped(source.path, None, 0, source.size or 0, str(error)))
                     continue
-                seen.add(source.header.schema_text)
+                seen.add(text)
             yield one
 
 

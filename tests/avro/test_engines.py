@@ -292,3 +292,13 @@ def test_other_polars_avro_is_not_called() -> None:
 
     assert printed.startswith("fastavro polars-avro does not decode the schema")
     assert printed.endswith("[{'value': 1}]\n")
+
+
+def test_docs_share_a_decoder() -> None:
+    one, two = (
+        parse_header(avro_file([], {**record_schema({"a": "long"}), "doc": doc})) for doc in "ab"
+    )
+    table = TableSchema.of(one.schema)
+
+    assert one.schema_text != two.schema_text
+    assert decoder(one, table) is decoder(two, table)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from typing import Any
 
 import pytest
 
 from fsspec_avroglob.avro.resolution import RecordStep, resolve, same_order
-from fsspec_avroglob.avro.schema import describe_type, parse_schema
+from fsspec_avroglob.avro.schema import describe_type, parse_schema, without_docs
 from fsspec_avroglob.errors import InvalidSchemaError, SchemaMismatchError
 from tests.support.avro_data import USER_SCHEMA, enum, record_schema
 
@@ -237,8 +238,24 @@ def test_non_record_has_no_fields() -> None:
         {"type": "record"},
         {"type": "array"},
         wrapped("Unknown"),
-        enum("not a name"),
+        enum("A", "A"),
+        {**enum("A"), "symbols": "A"},
         {"no": "type"},
+        {"type": 5},
+        {"type": "record", "name": None, "fields": []},
+        {"type": "record", "name": "R", "namespace": 5, "fields": []},
+        {"type": "record", "name": "R", "fields": {}},
+        {"type": "record", "name": "R", "fields": ["x"]},
+        {"type": "record", "name": "R", "fields": [{"name": "x"}]},
+        {"type": "record", "name": "R", "fields": [{"name": {"a": 1}, "type": "int"}]},
+        {"type": "record", "name": "R", "fields": [{"name": 5, "type": "int"}]},
+        {"type": "record", "name": "R", "fields": [{"name": "x", "type": "int"}] * 2},
+        {"type": "record", "name": "R", "fields": [], "aliases": "S"},
+        {"type": "fixed", "name": "F", "size": "x"},
+        {"type": "fixed", "name": "F", "size": -1},
+        {"type": "fixed", "name": "F", "size": float("inf")},
+        {"type": "fixed", "name": "F", "size": True},
+        ["null", ["int"]],
         {"type": "fixed", "name": "F", "logicalType": "decimal", "precision": 3},
         "unionn",
     ],
@@ -247,6 +264,36 @@ def test_non_record_has_no_fields() -> None:
 def test_invalid_schema_has_own_error(schema: Any) -> None:
     with pytest.raises(InvalidSchemaError, match="invalid Avro schema"):
         parse_schema(schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        enum("A-B", "6", ""),
+        enum("A", default="UNKNOWN"),
+        record_schema({"": "int", "a b": "int"}, "no name"),
+        {"type": "error", "name": "E", "fields": []},
+        {"type": {"type": "int"}},
+        ["null", {"type": ["int"]}][:1],
+        {"type": "map", "values": {"type": {"type": "array", "items": "int"}}},
+    ],
+    ids=str,
+)
+def test_odd_but_clear_schemas_are_valid(schema: Any) -> None:
+    parse_schema(schema)
+
+
+def test_type_may_repeat_itself_alike() -> None:
+    inner = record_schema({"e": enum("A")}, "P")
+    again = {**inner, "doc": "the same", "fields": [{"name": "e", "type": "E", "doc": "d"}]}
+
+    parsed = parse_schema(record_schema({"a": inner, "b": inner, "c": again}))
+
+    assert parsed.fields["b"] == parsed.fields["c"] == "P"
+    with pytest.raises(InvalidSchemaError, match="'P' is defined twice, in different ways"):
+        parse_schema(record_schema({"a": inner, "b": record_schema({"e": "int"}, "P")}))
+    with pytest.raises(InvalidSchemaError, match="defined twice"):
+        parse_schema(record_schema({"a": record_schema({"b": record_schema({}, "P")}, "P")}))
 
 
 @pytest.mark.parametrize("depth", [2_000, 200_000])
@@ -263,3 +310,19 @@ def test_types_describe_themselves() -> None:
     schema = ["null", {"type": "map", "values": {"type": "array", "items": wrapped("int")}}]
 
     assert describe_type(schema) == "[null, map of array of record R]"
+
+
+def test_docs_make_no_other_schema() -> None:
+    def text(doc: str) -> str:
+        inner = {"type": "enum", "name": "E", "symbols": ["a"], "doc": doc}
+        field = {"name": "doc", "type": ["null", inner], "doc": doc, "default": {"doc": "kept"}}
+        return json.dumps({"type": "record", "name": "R", "doc": doc, "fields": [field]})
+
+    assert without_docs(text("one")) == without_docs(text("two"))
+    (field,) = json.loads(without_docs(text("one")))["fields"]
+    assert (field["name"], field["default"]) == ("doc", {"doc": "kept"})
+
+
+def test_unusable_schema_text_stays() -> None:
+    assert without_docs("{") == "{"
+    assert without_docs("[" * 100_000) == "[" * 100_000

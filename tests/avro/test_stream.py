@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsspec_avroglob.avro.container import Block, encode_long, parse_header, walk_blocks
+from fsspec_avroglob.avro.container import (
+    Block,
+    block_at,
+    encode_long,
+    leading_blocks,
+    parse_header,
+    walk_blocks,
+)
 from fsspec_avroglob.avro.stream import BlockRun, BlockStream, Dropped
 from fsspec_avroglob.errors import CorruptBlockError
 from tests.support.avro_data import SYNC_MARKER, block, user_file, users
@@ -20,6 +27,11 @@ BODY = CONTENT[START:]
 BLOCKS = list(walk_blocks(BODY, SYNC_MARKER, base=START))
 
 CUTS = st.lists(st.integers(0, len(BODY)), max_size=8).map(lambda cuts: [0, *sorted(cuts)])
+
+
+def data_of(block: Block) -> bytes:
+    start = block.data_offset - START
+    return BODY[start : start + block.size_bytes]
 
 
 def feed(
@@ -46,7 +58,8 @@ def test_blocks_are_numbered_once(cuts: list[int], known_size: bool) -> None:
     runs = feed(BODY, cuts, known_size=known_size)
 
     assert [block for run in runs for block in run.blocks] == BLOCKS
-    assert b"".join(run.data for run in runs) == BODY
+    assert [data for run in runs for _, data in run.stored()] == [data_of(one) for one in BLOCKS]
+    assert sum(run.size_bytes for run in runs) == len(BODY)
     numbers = [run.index_of(position) for run in runs for position in range(len(run.blocks))]
     assert numbers == list(range(len(BLOCKS)))
 
@@ -179,9 +192,10 @@ def test_split_run_keeps_blocks(stored: int) -> None:
 
     parts = list(run.split(stored))
 
-    assert b"".join(part.data for part in parts) == run.data
     assert [block for part in parts for block in part.blocks] == BLOCKS
-    assert all(len(part.data) >= stored for part in parts[:-1])
+    sizes = [part.size_bytes for part in parts]
+    assert sum(sizes) == run.size_bytes
+    assert min(sizes[:-1], default=stored) >= stored
 
 
 @given(count=st.integers(1, 61))
@@ -192,7 +206,42 @@ def test_first_values_are_first_blocks(count: int) -> None:
 
     assert first.value_count >= min(count, len(users(60)))
     assert first.value_count - first.blocks[-1].value_count < count
-    assert BODY.startswith(first.data)
+    assert first.blocks == BLOCKS[: len(first.blocks)]
+
+
+@given(
+    contents=st.lists(st.tuples(st.integers(-2, 70), st.integers(0, 9000)), max_size=6),
+    changes=st.lists(st.tuples(st.integers(0, 20_000), st.integers(0, 255)), max_size=3),
+    cut=st.integers(0, 40),
+    max_bytes=st.sampled_from([100, 1 << 20]),
+)
+def test_leading_blocks_equal_walk(
+    contents: list[tuple[int, int]], changes: list[tuple[int, int]], cut: int, max_bytes: int
+) -> None:
+    data = bytearray(b"".join(block(bytes(size), count) for count, size in contents))
+    for position, value in changes:
+        data[position % (len(data) or 1) : position % (len(data) or 1) + 1] = bytes([value])
+    data = data[: max(len(data) - cut, 0)]
+
+    found, end = leading_blocks(bytes(data), 0, SYNC_MARKER, max_bytes)
+
+    position = 0
+    for count, header_bytes, stored in found:
+        whole = block_at(bytes(data), position, SYNC_MARKER, max_bytes=max_bytes)
+        assert (count, len(stored)) == (whole.value_count, whole.size_bytes)
+        assert position + header_bytes == whole.data_offset
+        assert stored == bytes(data[whole.data_offset :][: whole.size_bytes])
+        position = whole.end
+    assert position == end
+
+
+def test_leading_blocks_take_small_ones() -> None:
+    data = block(b"a") + block(bytes(8000), 63) + block(b"c" * 200)
+
+    found, end = leading_blocks(data, 0, SYNC_MARKER, 1 << 20)
+
+    assert [(count, len(stored)) for count, _, stored in found] == [(1, 1), (63, 8000), (1, 200)]
+    assert end == len(data)
 
 
 # --- corrupt parts are skipped ---

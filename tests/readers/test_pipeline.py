@@ -45,12 +45,12 @@ class Counting:
 
     def _single(self, run: BlockRun, rows: int | None) -> int:
         self.calls.append(1)
-        self.sizes.append(len(run.data))
+        self.sizes.append(run.size_bytes)
         return run.value_count
 
     def _several(self, runs: Sequence[BlockRun]) -> list[int]:
         self.calls.append(len(runs))
-        self.sizes.append(sum(len(run.data) for run in runs))
+        self.sizes.append(sum(run.size_bytes for run in runs))
         if self._fails:
             raise ValueError("one of them is damaged")
         return [run.value_count for run in runs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,7 +21,7 @@ from fsspec_avroglob.avro.engines.polars import PolarsAvroEngine
 from fsspec_avroglob.avro.leaves import Conversion
 from fsspec_avroglob.avro.physical import endless_array, is_recursive, physical_schema, zero_width
 from fsspec_avroglob.avro.resolution import FieldStep, RecordStep, resolve
-from fsspec_avroglob.avro.schema import ParsedSchema, parse_schema
+from fsspec_avroglob.avro.schema import ParsedSchema, parse_schema, without_docs
 from fsspec_avroglob.errors import EngineNotAbleError
 
 logger = logging.getLogger("fsspec_avroglob")
@@ -59,13 +59,11 @@ class Decoder:
         Raises CodecError and BlockDecodeError for bytes that cannot be decompressed or decoded, and
         ConversionError for a value that the table cannot hold.
         """
-        raw: list[tuple[int, bytes]] = []
-        found = 0
-        for count, stored in blocks:
-            if rows is not None and found >= rows:
-                break
-            raw.append((count, decompress(self.codec, stored, self.max_block_size)))
-            found += count
+        raw = list(blocks if rows is None else _first_values(blocks, rows))
+        if self.codec != "null":  # else the size of blocks was checked when they were found
+            raw = [
+                (count, decompress(self.codec, data, self.max_block_size)) for count, data in raw
+            ]
         try:
             parts = self._parts(self._raw, raw)
         except ValueError as error:
@@ -80,6 +78,15 @@ class Decoder:
 
     def _parts(self, engine: RawEngine, blocks: list[tuple[int, bytes]]) -> list[pa.StructArray]:
         return [self._conversion.convert(part) for part in engine.decode(blocks)]
+
+
+def _first_values(blocks: Iterable[tuple[int, bytes]], rows: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the blocks that hold the first *rows* values."""
+    for count, data in blocks:
+        if rows <= 0:
+            return
+        yield count, data
+        rows -= count
 
 
 def decoder(
@@ -103,7 +110,8 @@ def decoder(
     if engine not in ENGINES:
         raise ValueError(f"engine is one of {', '.join(ENGINES)}, not {engine!r}")
     try:
-        return _decoder(header.schema_text, header.codec, table.key, engine, max_block_size)
+        text = without_docs(header.schema_text)
+        return _decoder(text, header.codec, table.key, engine, max_block_size)
     except RecursionError as error:
         raise EngineNotAbleError(
             "the schema is nested deeper than sys.getrecursionlimit() allows"

@@ -57,10 +57,11 @@ class PolarsAvroEngine:
 
     def decode(self, blocks: Sequence[tuple[int, bytes]]) -> Iterator[pa.StructArray]:
         """See :class:`RawEngine`."""
+        rows = 0
         for count, data in blocks:
+            rows += count
             if count > len(data):
                 raise BlockDecodeError(f"it claims {count} values in {len(data)} bytes")
-        rows = sum(count for count, _ in blocks)
         batch = self._batch([*(data for _, data in blocks), self._sentinel], rows + 1)
         if len(batch) != rows + 1 or batch.column(self._mark).slice(rows) != self._expected:
             raise BlockDecodeError("the records do not end where their blocks end")
@@ -75,7 +76,7 @@ class PolarsAvroEngine:
             batch = next(source.batch_iter(rows, self._wanted))
             # Import each column on its own: an imported batch frees its memory only as a whole.
             columns = [pa.array(column) for column in batch.columns]
-            return pa.RecordBatch.from_arrays(columns, schema=pa.schema(batch.schema))
+            return pa.RecordBatch.from_arrays(columns, names=self._wanted)
         except BaseException as error:
             # A panic of the native module is not an Exception.
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
