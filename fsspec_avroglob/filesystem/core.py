@@ -3,6 +3,7 @@
 ============================================== ===================================================
 :class:`~.connection.S3Connection`             options, sessions, requests and their retries
 :class:`~.listing.ObjectLists`                 globs, listings of directories, info
+:class:`~.selection.ObjectSelection`           the objects that a path means
 :class:`~.refused.ObjectInfoByListing`         info where HEAD is refused
 :class:`~.reading.ObjectReads`                 reads of whole objects and ranges, downloads
 :class:`~.writing.ObjectWrites`                uploads, copies, removals
@@ -35,7 +36,6 @@ from fsspec_avroglob.filesystem.refused import ObjectInfoByListing
 from fsspec_avroglob.filesystem.unfinished import UnfinishedUploads
 from fsspec_avroglob.filesystem.writer import close_together
 from fsspec_avroglob.filesystem.writing import ObjectWrites
-from fsspec_avroglob.glob.magic import is_glob_pattern
 
 if TYPE_CHECKING:
     from fsspec_avroglob.filesystem.join_text import CompressedLines
@@ -134,7 +134,7 @@ class AvroGlobFileSystem(ObjectInfoByListing, ObjectReads, ObjectWrites, Unfinis
             block_size = block_size or PART_BYTES
         block_size = block_size or self.default_block_size
         cache_type = cache_type or self.default_cache_type
-        if mode == "rb" and not self.version_aware and is_glob_pattern(path):
+        if mode == "rb" and version_id is None and self._is_pattern(path):
             sources = sync(self.loop, self._sources, path)
             if sources is not None:
                 # This imports the Avro modules.

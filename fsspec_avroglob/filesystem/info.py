@@ -5,7 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from fsspec.utils import stringify_path
+
 from fsspec_avroglob.filesystem.connection import S3Connection
+from fsspec_avroglob.s3.markers import is_marker
 
 
 class ObjectInfo(S3Connection):
@@ -20,16 +23,42 @@ class ObjectInfo(S3Connection):
         version_id: str | None = None,
     ) -> dict[str, Any]:
         """As s3fs's. A path that is remembered costs no request."""
+        whole = stringify_path(path)
         path = self._strip_protocol(path)
+        slashes = whole[len(whole.rstrip("/")) :]
         if not refresh and version_id is None:
             remembered = self.listings.info(path.lstrip("/"))
-            if remembered is not None:
+            if remembered is not None and not (slashes and remembered["type"] == "file"):
                 return remembered
+        if slashes and version_id is None:
+            with suppress(PermissionError):  # who may not list may still ask for the object
+                if (own := await self._slash_info(path + slashes)) is not None:
+                    return own
         number = self.listings.begin()
         info: dict[str, Any] = await super()._info(path, bucket, key, refresh, version_id)
         if version_id is None and "?versionId=" not in path:
             self.listings.add_head(path.lstrip("/"), info, number=number)
         return info
+
+    async def _slash_info(self, path: str) -> dict[str, Any] | None:
+        """Return the info of *path*, which ends in a slash; None if nothing has this prefix.
+
+        That is the object of exactly this key or, if it is a marker or there is none, a directory.
+        """
+        bucket, key, _ = self.split_path(path)
+        if not key:
+            return None
+        arguments = {"Bucket": bucket, "Prefix": key, "Delimiter": "/", "MaxKeys": 1}
+        answer = await self._call_s3("list_objects_v2", self.kwargs, **arguments)
+        first: dict[str, Any] = next(iter(answer.get("Contents", ())), {})
+        if first.get("Key") == key and not is_marker(key, first["Size"]):
+            own = {"Key": path, "name": path, "size": first["Size"], "type": "file"}
+            return {**first, **own}
+        if first or answer.get("CommonPrefixes"):
+            from fsspec_avroglob.s3.page import info_of_directory
+
+            return info_of_directory(path.rstrip("/"))
+        return None
 
     async def _isdir(self, path: str) -> bool:
         """As s3fs's. A path that is remembered costs no request."""
@@ -38,10 +67,14 @@ class ObjectInfo(S3Connection):
         if remembered is not None or not stripped:
             return remembered or not stripped
         try:
-            listed = await self._lsdir(stripped)
+            entries = await self._entries(stripped)
         except FileNotFoundError:
             return False
-        return bool(listed) or "/" not in stripped
+        return entries is not None or "/" not in stripped
+
+    async def _entries(self, path: str) -> list[dict[str, Any]] | None:
+        """Return what is directly in a directory, None if there is no such directory."""
+        raise NotImplementedError  # by ObjectLists
 
     async def _isfile(self, path: str) -> bool:
         """Whether *path* is an object. Raises errors that leave the answer open, as 403 does."""

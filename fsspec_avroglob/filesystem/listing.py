@@ -10,7 +10,6 @@ import errno
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
-from glob import has_magic
 from typing import TYPE_CHECKING, Any
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
@@ -19,9 +18,9 @@ from fsspec.utils import stringify_path
 from fsspec_avroglob.aio.blocking import BlockingIterator, sync
 from fsspec_avroglob.aio.tasks import gather
 from fsspec_avroglob.filesystem.info import ObjectInfo
-from fsspec_avroglob.filesystem.joined import Source
 from fsspec_avroglob.glob.magic import is_glob_pattern
 from fsspec_avroglob.s3.client import list_page
+from fsspec_avroglob.s3.markers import without_markers
 from fsspec_avroglob.s3.requests import S3Request
 
 if TYPE_CHECKING:
@@ -64,12 +63,20 @@ class ObjectLists(ObjectInfo):
             For an invalid pattern, and for one without a bucket.
         """
         path = stringify_path(path)
-        if self.version_aware or not is_glob_pattern(self._strip_protocol(path)):
-            kwargs.pop("callback", None)
-            return await super()._glob(path, maxdepth=maxdepth, **kwargs)
-        detail = kwargs.pop("detail", False)
-        plans = self._plans(path, maxdepth, kwargs.pop("withdirs", True))
-        return await self._carry_out(plans, detail, kwargs.pop("callback", DEFAULT_CALLBACK))
+        detail, withdirs = kwargs.pop("detail", False), kwargs.pop("withdirs", True)
+        callback = kwargs.pop("callback", DEFAULT_CALLBACK)
+        if not self._is_pattern(path):
+            return await super()._glob(path, maxdepth=maxdepth, detail=detail, **kwargs)
+        plans = self._plans(path, maxdepth, withdirs)
+        if not (detail and self.version_aware):
+            return await self._carry_out(plans, detail, callback)
+        from fsspec_avroglob.glob.pattern import GlobPattern
+
+        # Only s3fs's listing of versions has the VersionId of each file.
+        infos: dict[str, Any] = {}
+        for form in GlobPattern.parse(path).brace_free:
+            infos |= await super()._glob(form, maxdepth=maxdepth, detail=True, withdirs=withdirs)
+        return dict(sorted(infos.items()))
 
     def explain(
         self, path: str, maxdepth: int | None = None, withdirs: bool = True, *, run: bool = False
@@ -92,6 +99,15 @@ class ObjectLists(ObjectInfo):
     ) -> Any:
         from fsspec_avroglob.glob.results import merged
 
+        return merged(await self._matches_of(plans, detail, callback), detail)
+
+    async def _matches_of(
+        self,
+        plans: Sequence[ListingPlan],
+        detail: bool = False,
+        callback: Callback = DEFAULT_CALLBACK,
+    ) -> list[Matches]:
+        """Carry out all *plans*."""
         found = [self._matches(plan, detail, callback) for plan in plans]
         await gather(
             self._lister(plan, matches.add, detail).run()
@@ -99,7 +115,7 @@ class ObjectLists(ObjectInfo):
         )
         for matches in found:
             matches.remember_complete()
-        return merged(found, detail)
+        return found
 
     async def _iglob(
         self, path: str, maxdepth: int | None = None, withdirs: bool = True, detail: bool = False
@@ -126,7 +142,7 @@ class ObjectLists(ObjectInfo):
         self, path: str, maxdepth: int | None, withdirs: bool, detail: bool
     ) -> AsyncGenerator[Sequence[Any], None]:
         path = stringify_path(path)
-        if self.version_aware or not is_glob_pattern(self._strip_protocol(path)):
+        if not self._is_pattern(path) or (detail and self.version_aware):
             found = await self._glob(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail)
             yield list(found.values()) if detail else found
             return
@@ -146,61 +162,22 @@ class ObjectLists(ObjectInfo):
                 await asyncio.gather(task, return_exceptions=True)
                 del task  # it refers to the failure, and the failure's traceback to this frame
 
-    async def _sources(self, pattern: str) -> list[Source] | None:
-        """Return the files that match *pattern*, sorted. None if an object has exactly that name.
-
-        Raises FileNotFoundError if nothing matches.
-        """
-        from fsspec_avroglob.glob.pattern import GlobPattern
-
-        try:
-            matches_itself = GlobPattern.parse(pattern).matches(pattern)
-        except ValueError:
-            if await self._object_exists(pattern):
-                return None
-            raise
-        if matches_itself:
-            found = await self._glob(pattern, detail=True)
-            exists = pattern in found
-        else:
-            # A listing for braces or sets does not show the object of that name.
-            found, exists = await gather(
-                [self._glob(pattern, detail=True), self._object_exists(pattern)]
-            )
-        if exists:
-            return None
-        sources = [
-            Source(path, info["size"], info.get("ETag"))
-            for path, info in sorted(found.items())
-            if info["type"] == "file"
-        ]
-        if not sources:
-            raise FileNotFoundError(errno.ENOENT, "No file matches the pattern", pattern)
-        return sources
-
-    async def _object_exists(self, path: str) -> bool:
-        bucket, key, _ = self.split_path(path)
-        try:
-            await self._call_s3("head_object", Bucket=bucket, Key=key)
-        except FileNotFoundError:
-            return False
-        return True
-
     # -- directories --
 
     async def _ls(
         self, path: str, detail: bool = False, refresh: bool = False, versions: bool = False
     ) -> list[Any]:
-        """As s3fs's. The listing of an object's directory, which shows the object, must not fail.
+        """As s3fs's. A directory of which only the marker exists is empty.
 
-        Only if it is refused does the listing of *path* decide alone.
+        The listing of an object's directory, which shows the object, must not fail. Only if it is
+        refused does the listing of *path* decide alone.
         """
         stripped = self._strip_protocol(path).rstrip("/")
         if versions or not self.split_path(stripped)[1]:
             listed: list[Any] = await super()._ls(path, detail, refresh, versions)
             return listed
-        infos = await self._lsdir(stripped, refresh)
-        if not infos:
+        infos = await self._entries(stripped, refresh)
+        if infos is None:
             with suppress(PermissionError):
                 infos = [
                     info
@@ -211,7 +188,10 @@ class ObjectLists(ObjectInfo):
                 raise FileNotFoundError(errno.ENOENT, "No such file or directory", stripped)
         return infos if detail else sorted(info["name"] for info in infos)
 
-    async def _lsdir(
+    async def _lsdir(self, path: str, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        return await self._entries(path, *args, **kwargs) or []
+
+    async def _entries(
         self,
         path: str,
         refresh: bool = False,
@@ -219,12 +199,15 @@ class ObjectLists(ObjectInfo):
         delimiter: str = "/",
         prefix: str | None = "",
         versions: bool = False,
-    ) -> list[dict[str, Any]]:
+    ) -> list[dict[str, Any]] | None:
+        """Return the infos of a directory's entries, sorted; None if there is no such directory."""
         if versions or self.version_aware or max_items is not None:
-            listing: list[dict[str, Any]] = await super()._lsdir(
+            listed: list[dict[str, Any]] = await super()._lsdir(
                 path, refresh, max_items, delimiter, prefix, versions
             )
-            return listing
+            if not listed:
+                return None
+            return without_markers(listed) if delimiter and not versions else listed
         if delimiter and not prefix and not refresh:
             cached = self.listings.level(path)
             if cached is not None:
@@ -251,7 +234,8 @@ class ObjectLists(ObjectInfo):
             matches.remember_level(path)
         elif not delimiter:
             matches.remember_complete(directory + prefix)
-        return matches.sorted_infos()
+        infos = matches.sorted_infos()
+        return infos if infos or plan.saw_keys else None
 
     async def _find(
         self,
@@ -268,31 +252,17 @@ class ObjectLists(ObjectInfo):
         if not bucket:
             raise ValueError("Cannot traverse all of S3")
         if self.version_aware or (maxdepth and prefix) or kwargs.get("versions"):
-            return await super()._find(path, maxdepth, withdirs, detail, prefix, **kwargs)
-        from fsspec_avroglob.glob.plan import EVERYTHING, ListingPlan, below
+            infos = await super()._find(path, maxdepth, withdirs, True, prefix, **kwargs)
+            found = {i["name"]: i for i in without_markers(infos.values())}
+            return found if detail else list(found)
         from fsspec_avroglob.glob.results import merged
 
-        matches_of = partial(
-            self._matches,
-            detail=detail,
-            callback=kwargs.pop("callback", DEFAULT_CALLBACK),
+        callback = kwargs.pop("callback", DEFAULT_CALLBACK)
+        matches, plan = await self._below(
+            path, maxdepth, bool(withdirs), detail, prefix or "", callback=callback
         )
-        directory = key.rstrip("/") + "/" if key else ""
-        prefix = prefix or ""
-        if maxdepth:
-            plan = ListingPlan(bucket, below(directory), path, maxdepth, bool(withdirs))
-            matches = matches_of(plan)
-            await self._lister(plan, matches.add, detail).run()
-            matches.remember_complete()
-        else:
-            plan = ListingPlan(
-                bucket, EVERYTHING, path, with_directories=bool(withdirs), unfiltered=True
-            )
-            matches = matches_of(plan)
-            await self._lister(plan, matches.add, detail).run_below(directory, prefix)
-            matches.remember_complete(directory + prefix)
         found = merged([matches], detail)
-        if not found and key and not prefix:
+        if not found and key and not prefix and not plan.saw_keys:
             try:
                 info = await self._info(path)
             except FileNotFoundError:
@@ -300,6 +270,41 @@ class ObjectLists(ObjectInfo):
             if info["type"] != "directory":
                 return {path: {**info, "Key": path}} if detail else [path]
         return found
+
+    async def _below(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        withdirs: bool = True,
+        detail: bool = False,
+        prefix: str = "",
+        *,
+        markers: bool = False,
+        callback: Callback = DEFAULT_CALLBACK,
+    ) -> tuple[Matches, ListingPlan]:
+        """List what is below the directory *path*, with *markers* as files if they are wanted."""
+        from fsspec_avroglob.glob.plan import EVERYTHING, ListingPlan, below
+
+        bucket, key, _ = self.split_path(path)
+        directory = key.rstrip("/") + "/" if key else ""
+        plan = ListingPlan(
+            bucket,
+            below(directory) if maxdepth else EVERYTHING,
+            path,
+            maxdepth or None,
+            withdirs,
+            unfiltered=not maxdepth,
+            with_markers=markers,
+        )
+        matches = self._matches(plan, detail, callback)
+        lister = self._lister(plan, matches.add, detail)
+        if maxdepth:
+            await lister.run()
+            matches.remember_complete()
+        else:
+            await lister.run_below(directory, prefix)
+            matches.remember_complete(directory + prefix)
+        return matches, plan
 
     async def _du(
         self,
@@ -344,17 +349,6 @@ class ObjectLists(ObjectInfo):
         if not topdown:
             yield path, dirs, files
 
-    async def _expand_path(
-        self, path: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
-    ) -> list[str]:
-        """As fsspec's. Braces alone make a pattern too, unless an object has exactly that name."""
-        stripped = self._strip_protocol(path) if isinstance(path, str) else ""
-        if is_glob_pattern(stripped) and not has_magic(stripped):
-            literal = await self._exists(stripped)
-            path = path if literal else await self._glob(path) or path
-        expanded: list[str] = await super()._expand_path(path, recursive, maxdepth, **kwargs)
-        return expanded
-
     # -- plans, listers and pages --
 
     def _lister(
@@ -373,6 +367,10 @@ class ObjectLists(ObjectInfo):
         from fsspec_avroglob.glob.results import Matches
 
         return Matches(plan, self.listings if remembered else None, detail, callback)
+
+    def _is_pattern(self, path: str) -> bool:
+        """Whether *path* has magic characters, apart from those of ``?versionId=``."""
+        return is_glob_pattern(path) and self.split_path(path)[2] is None
 
     def _plans(self, path: str, maxdepth: int | None, withdirs: bool) -> list[ListingPlan]:
         from fsspec_avroglob.glob.pattern import GlobPattern

@@ -12,10 +12,9 @@ from typing import Any
 from botocore.exceptions import IncompleteReadError
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.implementations.local import make_path_posix, trailing_sep
-from fsspec.utils import other_paths
 from s3fs.core import version_id_kw
 
-from fsspec_avroglob.aio.tasks import cancels_its_tasks, for_each, task_group
+from fsspec_avroglob.aio.tasks import cancels_its_tasks, collect, for_each, task_group
 from fsspec_avroglob.errors import RefusedKeysError
 from fsspec_avroglob.filesystem.atomic import atomic_path
 from fsspec_avroglob.filesystem.bodies import (
@@ -27,13 +26,14 @@ from fsspec_avroglob.filesystem.bodies import (
     Version,
     is_beyond_end,
 )
-from fsspec_avroglob.filesystem.connection import S3Connection
-from fsspec_avroglob.glob.magic import is_glob_pattern
+from fsspec_avroglob.filesystem.selection import ObjectSelection, paired
 from fsspec_avroglob.s3.client import get_object
 from fsspec_avroglob.s3.requests import S3Request
 
+_CONCURRENT_READS = 128
 
-class ObjectReads(S3Connection):
+
+class ObjectReads(ObjectSelection):
     """The reads of a filesystem.
 
     A body that is cut short is resumed. No read mixes two versions of an object.
@@ -216,7 +216,31 @@ class ObjectReads(S3Connection):
             return b""
         return await self._read_bytes(arguments, first, end, *limits)
 
-    _cat = cancels_its_tasks(S3Connection._cat)
+    @cancels_its_tasks
+    async def _cat(
+        self,
+        path: Any,
+        recursive: bool = False,
+        on_error: str = "raise",
+        batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As fsspec's. Directories, which have no bytes, are left out."""
+        paths = sorted((await self._selected(path, recursive)).objects)
+
+        async def read(one: str) -> Any:
+            try:
+                return await self._cat_file(one, **kwargs)
+            except Exception as error:
+                if on_error == "raise":
+                    raise
+                return error
+
+        found = await collect(paths, read, batch_size or self.batch_size or _CONCURRENT_READS)
+        if not isinstance(path, list) and paths == [self._strip_protocol(path)]:
+            return found[0]
+        pairs = zip(paths, found, strict=True)
+        return {k: v for k, v in pairs if on_error != "omit" or not isinstance(v, Exception)}
 
     @cancels_its_tasks
     async def _cat_ranges(self, paths: list[str], *args: Any, **kwargs: Any) -> list[Any]:
@@ -283,36 +307,29 @@ class ObjectReads(S3Connection):
         if isinstance(lpath, list):
             return await super()._get(rpath, lpath, recursive, callback, maxdepth, **kwargs)
         lpath = make_path_posix(lpath)
-        rpaths, lpaths = await self._paired(rpath, lpath, recursive, maxdepth)
-        root = lpath.rstrip("/")
-        files = await self._only_files(dict(zip(rpaths, lpaths, strict=True)))
-        targets = Targets.on_disk(root, files)
-        targets.make_directories()
-        copied = await super()._get(
-            list(targets.files), list(targets.files.values()), callback=callback, **kwargs
+        selection = await self._selected(rpath, recursive, maxdepth)
+        alone = isinstance(rpath, str)
+        into_directory = trailing_sep(lpath) or os.path.isdir(lpath)
+        enters = alone and into_directory and not trailing_sep(rpath)
+        pairs = paired(selection, lpath, alone, enters, recursive and maxdepth is None)
+        files = await self._only_files(
+            {path: local for path, local in pairs.items() if path in selection.objects}
         )
+        root = lpath.rstrip("/")
+        targets = Targets.on_disk(root, files, [pairs[path] for path in pairs.keys() - files])
+        targets.make_directories()
+        try:
+            copied = await super()._get(
+                list(targets.files), list(targets.files.values()), callback=callback, **kwargs
+            )
+        except FileNotFoundError:
+            # As in fsspec, a directory is not copied unless the call is recursive.
+            if not (alone and selection.named and await self._isdir(rpath)):
+                raise
+            return None
         if targets.refused:
             raise RefusedKeysError(root, targets.refused)
         return copied
-
-    async def _paired(
-        self, rpath: Any, lpath: str, recursive: bool, maxdepth: int | None
-    ) -> tuple[list[str], list[str]]:
-        """Return the objects and directories of *rpath*, and the local path of each in fsspec."""
-        alone = isinstance(rpath, str)
-        enters = alone and not trailing_sep(rpath)
-        stripped = self._strip_protocol(rpath)
-        rpaths = await self._expand_path(stripped, recursive=recursive, maxdepth=maxdepth)
-        if alone and (not recursive or maxdepth is not None):
-            rpaths = [p for p in rpaths if not (trailing_sep(p) or await self._isdir(p))]
-        if not rpaths:
-            return [], []
-        into_directory = trailing_sep(lpath) or os.path.isdir(lpath)
-        if alone and is_glob_pattern(stripped) and stripped not in rpaths:
-            exists = len(rpaths) == 1
-        else:
-            exists = alone and into_directory and enters
-        return rpaths, other_paths(rpaths, lpath, exists=exists, flatten=not alone)
 
     async def _only_files(self, paths: dict[str, str]) -> dict[str, str]:
         """Return the entries of *paths*, by ``bucket/key``, that are not only directories."""
@@ -322,7 +339,7 @@ class ObjectReads(S3Connection):
         files = dict(paths)
 
         async def drop_marker(path: str) -> None:
-            # An empty object with the name of a directory only marks the directory.
+            # Some tools mark a directory by an empty object of its name.
             if not (await self._info(path))["size"]:
                 del files[path]
 

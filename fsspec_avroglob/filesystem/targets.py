@@ -6,7 +6,8 @@ import errno
 import os
 import unicodedata
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,13 +27,16 @@ class Targets:
     root: str
     windows: bool = os.name == "nt"  # refuse names that Windows does not allow
     files: dict[str, str] = field(default_factory=dict)  # the local path of each object
+    directories: Sequence[str] = ()  # local directories to make, also without a file in them
     refused: dict[str, str] = field(default_factory=dict)  # why an object has no file
 
     @classmethod
-    def on_disk(cls, root: str, paths: Mapping[str, str]) -> Targets:
+    def on_disk(
+        cls, root: str, paths: Mapping[str, str], directories: Sequence[str] = ()
+    ) -> Targets:
         """Return the targets of *paths* (see :meth:`add`) on the file system that holds *root*.
 
-        Refuses files that a link below *root* would put elsewhere.
+        Refuses files and directories that a link below *root* would put elsewhere.
         """
         directory = root
         while not os.path.isdir(directory):
@@ -40,20 +44,19 @@ class Targets:
         fold = may_collide_on_case(paths.values()) and folds_case(directory)
         targets = cls(root)
         targets.add(paths, fold)
+        targets._add_directories(directories)
         targets._refuse_links()
         return targets
 
     def make_directories(self) -> None:
-        """Make the directories of all files. Refuses files whose path something else occupies.
-
-        A path that ends in a slash names a directory, and is removed from ``files``.
-        """
+        """Make all directories. Refuses files whose path something else occupies."""
+        for directory in self.directories:
+            with suppress(FileExistsError, NotADirectoryError):  # refused with the files in it
+                os.makedirs(directory, exist_ok=True)
         for path, local in list(self.files.items()):
             try:
                 os.makedirs(os.path.dirname(local) or ".", exist_ok=True)
-                if local.endswith("/"):
-                    del self.files[path]
-                elif os.path.isdir(local):
+                if os.path.isdir(local):
                     raise IsADirectoryError(errno.EISDIR, "a directory of its name exists")
             except OSError as error:
                 self._refuse(path, str(error))
@@ -65,6 +68,9 @@ class Targets:
         """
         key = _folded if fold else str
         reasons = {path: self._reason(local[len(self.root) :]) for path, local in paths.items()}
+        for path, local in paths.items():
+            if local.endswith("/"):  # no folder marker: these are left out
+                reasons[path] = "its name ends in a slash, and it is not empty"
         accepted = [os.path.normpath(paths[path]) for path in paths if reasons[path] is None]
         parents = set(map(key, with_ancestors(map(os.path.dirname, accepted))))
         owners: dict[str, str] = {}
@@ -78,6 +84,12 @@ class Targets:
                 self.files[path] = local
             else:
                 self.refused[path] = reason
+
+    def _add_directories(self, directories: Sequence[str]) -> None:
+        allowed = [path for path in directories if self._reason(path[len(self.root) :]) is None]
+        holding = with_ancestors(map(os.path.dirname, self.files.values()))
+        taken = holding | set(self.files.values())
+        self.directories = [path for path in allowed if path not in taken]
 
     def _refuse(self, path: str, reason: str) -> None:
         del self.files[path]
@@ -97,6 +109,7 @@ class Targets:
                 self._refuse(path, f"{os.path.dirname(local)!r} is a link to another directory")
             elif os.path.islink(local) and is_outside(local):
                 self._refuse(path, f"{local!r} is a link to another directory")
+        self.directories = [d for d in self.directories if d == self.root or not is_outside(d)]
 
     def _reason(self, relative: str) -> str | None:
         """Return why a path below the root is refused, None if it is allowed."""

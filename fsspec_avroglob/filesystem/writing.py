@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from s3fs.core import MANAGED_COPY_THRESHOLD, buck_acls
 
 from fsspec_avroglob.aio.blocking import sync
@@ -20,9 +22,12 @@ from fsspec_avroglob.filesystem.parts import (
     MAX_PARTS,
     MAX_PUT_BYTES,
 )
+from fsspec_avroglob.filesystem.selection import ObjectSelection, Selection
 from fsspec_avroglob.filesystem.sending import ObjectUploads
 
 T = TypeVar("T")
+
+_log = logging.getLogger("fsspec_avroglob")
 
 MAX_DELETE_KEYS = 1_000
 """The most keys of one DeleteObjects."""
@@ -53,22 +58,32 @@ class _Parent(str):
     __slots__ = ()
 
 
-class ObjectWrites(ObjectUploads):
+class ObjectWrites(ObjectUploads, ObjectSelection):
     """The writes of a filesystem. An upload that fails or is cancelled is aborted."""
 
     def __init__(self, *args: Any, **storage_options: Any) -> None:
         super().__init__(*args, **storage_options)
         self._without_bulk_deletion: set[str] = set()  # buckets that refuse DeleteObjects
 
-    _copy = cancels_its_tasks(ObjectUploads._copy)
     _pipe = cancels_its_tasks(ObjectUploads._pipe)
 
     @cancels_its_tasks
-    async def _put(self, *args: Any, **kwargs: Any) -> Any:
-        """As fsspec's. Makes no bucket."""
+    async def _put(
+        self,
+        lpath: Any,
+        rpath: Any,
+        recursive: bool = False,
+        callback: Callback = DEFAULT_CALLBACK,
+        batch_size: int | None = None,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As fsspec's. A local name that exists is no pattern. Makes no bucket."""
+        if not (isinstance(lpath, list) and isinstance(rpath, list)):
+            lpath, rpath = await self._upload_pairs(lpath, rpath, recursive, maxdepth)
         token = _makes_buckets.set(False)
         try:
-            return await super()._put(*args, **kwargs)
+            return await super()._put(lpath, rpath, False, callback, batch_size, **kwargs)
         finally:
             _makes_buckets.reset(token)
 
@@ -104,6 +119,33 @@ class ObjectWrites(ObjectUploads):
 
     # -- copies --
 
+    @cancels_its_tasks
+    async def _copy(
+        self,
+        path1: Any,
+        path2: Any,
+        recursive: bool = False,
+        on_error: str | None = None,
+        maxdepth: int | None = None,
+        batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """As fsspec's. A name that exists is no pattern. Folder markers are copied, too."""
+        on_error = on_error or ("ignore" if recursive else "raise")
+        named = False
+        if not (isinstance(path1, list) and isinstance(path2, list)):
+            pairs, selection = await self._copy_pairs(path1, path2, recursive, maxdepth)
+            named = isinstance(path1, str) and bool(selection.named)
+            if kwargs.get("moved") is not None:
+                _report_literals("mv", selection)
+            path1, path2 = list(pairs), list(pairs.values())
+        try:
+            await super()._copy(path1, path2, on_error=on_error, batch_size=batch_size, **kwargs)
+        except FileNotFoundError:
+            # As in fsspec, a directory is not copied unless the call is recursive.
+            if not (named and await self._isdir(path1[0])):
+                raise
+
     def mv(
         self,
         path1: Any,
@@ -112,11 +154,14 @@ class ObjectWrites(ObjectUploads):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """Move objects. Only what was copied to another name is removed."""
+        """Move objects. Only what was copied to another name is removed.
+
+        A path that names an object is that object, also if it has magic characters. That is logged.
+        """
         moved: list[str] = []
         self.copy(path1, path2, recursive, maxdepth=maxdepth, on_error="raise", moved=moved)
         if moved:
-            self.rm(moved)
+            sync(self.loop, self._remove, moved)
 
     async def _mv_file(self, path1: str, path2: str) -> None:
         moved: list[str] = []
@@ -137,7 +182,6 @@ class ObjectWrites(ObjectUploads):
         With *preserve_etag*, the parts are those of the source, and the ETag is the same. With
         *moved*, the copied path is added to it, and a copy onto itself does nothing.
         """
-        path1 = self._strip_protocol(path1)
         bucket, key, version = self.split_path(path1)
         if moved is not None and self.split_path(path2)[:2] == (bucket, key):
             return
@@ -151,7 +195,7 @@ class ObjectWrites(ObjectUploads):
         else:
             await self._copy_managed(path1, path2, size, **kwargs)
         if moved is not None:
-            moved.append(path1)
+            moved.append(f"{bucket}/{key}")
 
     async def _copy_managed(
         self, path1: str, path2: str, size: int, block: int = _COPY_BLOCK_BYTES, **kwargs: Any
@@ -212,7 +256,7 @@ class ObjectWrites(ObjectUploads):
         await self._upload(path, filelist, send, create=kwargs)
 
     def _copy_source(self, path: str) -> dict[str, str]:
-        bucket, key, version = self.split_path(self._strip_protocol(path))
+        bucket, key, version = self.split_path(path)
         source = {"Bucket": bucket, "Key": key}
         return {**source, "VersionId": version} if version else source
 
@@ -224,6 +268,7 @@ class ObjectWrites(ObjectUploads):
     ) -> list[str]:
         """Remove objects and buckets; with *recursive*, also what is below. Returns removed paths.
 
+        A path that names an object is that object, also if it has magic characters. That is logged.
         If keys remain, raises the error of the first one, with all of them named, after the other
         keys are removed.
         """
@@ -231,7 +276,13 @@ class ObjectWrites(ObjectUploads):
             bucket, key, _ = self.split_path(path)
             if not key and await self._is_bucket_versioned(bucket):
                 await self._rm_versioned_bucket_contents(bucket)
-        paths = await self._expand_path(path, recursive=recursive, maxdepth=maxdepth)
+        selection = await self._selected(path, recursive, maxdepth, markers=True)
+        _report_literals("rm", selection)
+        # An object may have the name of a directory.
+        return await self._remove(sorted(selection.objects | selection.roots))
+
+    async def _remove(self, paths: Sequence[str]) -> list[str]:
+        """Remove objects and buckets of exactly these names. Returns removed objects."""
         by_bucket: defaultdict[str, list[str]] = defaultdict(list)
         buckets: list[str] = []
         for found in paths:
@@ -284,3 +335,13 @@ class ObjectWrites(ObjectUploads):
     async def _rmdir(self, path: str) -> None:
         """Remove an empty bucket. s3fs's method takes no URL."""
         await super()._rmdir(self._strip_protocol(path))
+
+
+def _report_literals(call: str, selection: Selection) -> None:
+    for path in sorted(selection.literals):
+        _log.warning(
+            "%s: %r names what exists, so it is not expanded as a pattern; put [ ] around a magic "
+            "character for a pattern that does not match this name",
+            call,
+            path,
+        )

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from fsspec_avroglob.glob.plan import Cost, ListingPlan, State, Step, before
 from fsspec_avroglob.glob.rights import ListingRights, directory_of, is_refusal
+from fsspec_avroglob.s3.markers import markers_of
 from fsspec_avroglob.s3.page import Page
 
 MOST_EMPTY_PAGES = 1000
@@ -209,6 +210,8 @@ class Fetcher:
         """
         keys = page.keys[:count]
         indices = self._matching(keys, area)
+        if not self.plan.with_markers and (markers := markers_of(page)):
+            indices = [index for index in indices if index not in markers]
         if below_only:
             start = len(area.directory)
             indices = [index for index in indices if "/" in keys[index][start:]]
@@ -224,7 +227,7 @@ class Fetcher:
         """Indices of the keys that match."""
         plan = self.plan
         level = area.level_only and plan.keeps_level(area.state)
-        # The first key of a level may be the marker object of its directory, which is no match.
+        # The first key of a level may be the name of its directory, which is no match.
         if plan.keeps_all(area.state) or (level and keys and keys[0] > area.directory):
             return range(len(keys))
         matches = plan.keeps_file if plan.limited else plan.file_pattern.fullmatch

@@ -124,6 +124,8 @@ class ListingPlan:
         Whether directories are wanted, and whether only directories are.
     unfiltered
         Whether everything that is listed matches, as in ``ls`` and ``find``.
+    with_markers
+        Whether folder markers are wanted as files (see ``s3/markers``), as in ``rm``.
     costs
         What runs of the plan have cost so far, by state and kind of step.
     """
@@ -135,6 +137,7 @@ class ListingPlan:
     with_directories: bool = True
     directories_only: bool = False
     unfiltered: bool = False
+    with_markers: bool = False
     costs: defaultdict[tuple[State, type[Step]], Cost] = field(
         default_factory=lambda: defaultdict(Cost)
     )
@@ -209,8 +212,13 @@ class ListingPlan:
         return state == EVERYTHING and not self.limited and not self.directories_only
 
     def keeps_level(self, state: State) -> bool:
-        """Whether every file in a directory in *state* matches, except for its own marker."""
+        """Whether every file in a directory in *state* matches, except one of its own name."""
         return ONE_LEVEL[0] in state and not self.limited and not self.directories_only
+
+    @property
+    def saw_keys(self) -> bool:
+        """Whether runs of the plan have received keys, also those that did not match."""
+        return any(cost.keys_seen for cost in self.costs.values())
 
     @cached_property
     def limited(self) -> bool:

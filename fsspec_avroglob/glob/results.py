@@ -103,14 +103,18 @@ class Matches:
         what = (plan.bucket, base, plan.branches, plan.maxdepth, plan.with_directories)
         claim = Claim(self._number, f"{plan.bucket}/{base}", covers)
         self._cache.add_claim((*what, plan.directories_only), claim)
-        if base.endswith("/") and not self.batches:
+        if base.endswith("/") and not self.batches and not plan.saw_keys:
             self._cache.add_empty(
                 claim.base.rstrip("/"), number=self._number, below=area is not None
             )
 
     def remember_level(self, directory: str) -> None:
         """Cache that the listing has all that is directly in *directory* (``bucket/path``)."""
-        if self._cache is not None:
+        if self._cache is None:
+            return
+        if not self.batches and self._plan.saw_keys:  # a folder marker alone
+            self._cache.add_directories([directory], number=self._number)
+        else:
             names = [n for batch in self.batches if batch.are_directories for n in batch.names]
             size = sum(len(batch.names) for batch in self.batches)
             self._cache.add_level(
@@ -128,6 +132,12 @@ class Matches:
     def infos(self) -> list[dict[str, Any]]:
         """Info dicts, in the order of :meth:`names`."""
         return [info for batch in self.batches for info in batch.infos()]
+
+
+def names_of(parts: Sequence[Matches], *, directories: bool) -> frozenset[str]:
+    """The paths of all files, or of all directories, of *parts*. A path may be both."""
+    batches = (batch for part in parts for batch in part.batches)
+    return frozenset(n for b in batches if b.are_directories == directories for n in b.names)
 
 
 def merged(parts: Sequence[Matches], detail: bool) -> Any:
