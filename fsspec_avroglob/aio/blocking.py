@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from typing import Any, Self, TypeVar, cast
 
 import fsspec.asyn
+from fsspec.exceptions import FSTimeoutError
 
 STOP_S = 5.0
 """How long an interrupt waits for the coroutine to clean up, in seconds."""
@@ -49,8 +50,8 @@ def sync(
         running.append(task)
         try:
             return None if interrupted.is_set() else await func(*args, **kwargs)
-        except TimeoutError:
-            raise  # fsspec makes an FSTimeoutError of it
+        except TimeoutError as error:
+            failure = _timed_out(error)
         except Exception as error:
             failure = error
         finally:
@@ -71,6 +72,15 @@ def sync(
     finally:
         running.clear()
         del failure
+
+
+def _timed_out(error: TimeoutError) -> FSTimeoutError:
+    """What fsspec makes of a TimeoutError, with the text and the notes that fsspec leaves out."""
+    same = FSTimeoutError(str(error) or "timed out")
+    same.__cause__ = error
+    for note in getattr(error, "__notes__", ()):
+        same.add_note(note)
+    return same
 
 
 def blocking(function: Callable[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> T:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from glob import has_magic
 from typing import TYPE_CHECKING, Any
@@ -187,6 +187,29 @@ class ObjectLists(ObjectInfo):
         return True
 
     # -- directories --
+
+    async def _ls(
+        self, path: str, detail: bool = False, refresh: bool = False, versions: bool = False
+    ) -> list[Any]:
+        """As s3fs's. The listing of an object's directory, which shows the object, must not fail.
+
+        Only if it is refused does the listing of *path* decide alone.
+        """
+        stripped = self._strip_protocol(path).rstrip("/")
+        if versions or not self.split_path(stripped)[1]:
+            listed: list[Any] = await super()._ls(path, detail, refresh, versions)
+            return listed
+        infos = await self._lsdir(stripped, refresh)
+        if not infos:
+            with suppress(PermissionError):
+                infos = [
+                    info
+                    for info in await self._lsdir(self._parent(stripped), refresh)
+                    if info["name"] == stripped and info["type"] != "directory"
+                ]
+            if not infos:
+                raise FileNotFoundError(errno.ENOENT, "No such file or directory", stripped)
+        return infos if detail else sorted(info["name"] for info in infos)
 
     async def _lsdir(
         self,

@@ -13,6 +13,7 @@ from fsspec_avroglob.aio.tasks import in_scope
 from fsspec_avroglob.errors import printable
 from fsspec_avroglob.s3.classification import THROTTLED, Rule
 from fsspec_avroglob.s3.config import S3Config
+from fsspec_avroglob.s3.pickling import make_picklable
 from fsspec_avroglob.s3.retry import RetryEvent, with_retry
 from fsspec_avroglob.s3.secrets import redact, removable
 from fsspec_avroglob.s3.stats import Stats
@@ -101,7 +102,10 @@ class Requests:
             hint = advice(error, rule, request.target, self.config, self.credentials)
             if hint is not None:
                 error.add_note(hint)
+            make_picklable(error)
             translated = translated_error(error)
+            if not str(translated):
+                translated.args = (f"{request}: {rule.cause or type(error).__name__}",)
             try:
                 if translated is error:
                     raise

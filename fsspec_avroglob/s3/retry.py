@@ -245,8 +245,8 @@ async def with_retry(
     except TimeoutError as error:
         if not deadline.expired():
             raise
-        error.add_note(f"{failures.label}: not done within timeout={policy.timeout:g} s")
-        raise error from failures.last
+        what = f"{failures.label}: not done within timeout={policy.timeout:g} s"
+        raise TimeoutError(what) from (failures.last or error)
     finally:
         failures.last = None  # its traceback refers to this frame
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 from typing import Any
 
@@ -34,6 +35,7 @@ _SOURCES = {
 _ANY_SOURCE = "the environment (AWS_ACCESS_KEY_ID), AWS's configuration files or the machine's role"
 
 _STOCK_RETRYABLE = frozenset(s3fs.core.S3_RETRYABLE_ERRORS)
+_BOTOCORE_RETRIES = re.compile(r" \(reached max retries: \d+\)")
 _CUSTOM = Rule("s3fs's own list of retryable errors has it", "custom")
 
 
@@ -67,6 +69,12 @@ def translated_error(error: Exception) -> Exception:
         translated = OSError(errno.EIO, str(error))
     else:
         complete(error, getattr(error, "operation_name", ""))
+        # Botocore counts its own retries, which are off.
+        if isinstance(error, boto.ClientError):
+            error.response.get("ResponseMetadata", {}).pop("MaxAttemptsReached", None)
+        error.args = tuple(
+            _BOTOCORE_RETRIES.sub("", one) if isinstance(one, str) else one for one in error.args
+        )
         translated = translate_boto_error(error)
     if translated is not error:
         for note in getattr(error, "__notes__", ()):

@@ -51,6 +51,17 @@ def test_outage_is_not_absence(
     assert isinstance(raised.value, PermissionError) == (status == 403)
 
 
+def test_outage_of_the_parent_is_not_absence(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, path: str
+) -> None:
+    proxy.fail("ListObjectsV2", match=lambda request: request.query["prefix"] == "dir/")
+
+    with pytest.raises(OSError, match="SlowDown") as raised:
+        counted.ls(path)
+
+    assert not isinstance(raised.value, FileNotFoundError)
+
+
 def test_missing_directory_is_empty(fs: AvroGlobFileSystem, bucket: str) -> None:
     assert list(fs.walk(f"{bucket}/none")) == [(f"{bucket}/none", [], [])]
 
