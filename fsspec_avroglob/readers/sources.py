@@ -243,7 +243,7 @@ async def _read_head(file: Location, head_bytes: int) -> SourceFile:
         data += part.data
         size = part.size if part.size is not None else size
         etag = part.etag
-        whole, compressed = len(data) < wanted, is_gzip(file.name, data)
+        whole, compressed = len(data) < wanted, is_gzip(file.path, data)
         most = MAX_HEADER_BYTES + HEAD_BYTES if whole else wanted
         plain = _inflated_head(file, data, most) if compressed else data
         found = header_of(file.name, plain, whole=whole)
