@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any
 
 from s3fs.core import MANAGED_COPY_THRESHOLD, buck_acls
 
@@ -16,13 +16,8 @@ from fsspec_avroglob.aio.blocking import sync
 from fsspec_avroglob.aio.tasks import cancels_its_tasks, for_each, gather
 from fsspec_avroglob.filesystem.buckets import location_constraint
 from fsspec_avroglob.filesystem.deletion import delete_singly, refuses_bulk_deletion
-from fsspec_avroglob.filesystem.parts import (
-    MAX_PARTS,
-    MAX_PUT_BYTES,
-)
+from fsspec_avroglob.filesystem.parts import MAX_PARTS, MAX_PUT_BYTES
 from fsspec_avroglob.filesystem.sending import ObjectUploads
-
-T = TypeVar("T")
 
 MAX_DELETE_KEYS = 1_000
 """The most keys of one DeleteObjects."""
