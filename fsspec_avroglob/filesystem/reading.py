@@ -184,7 +184,11 @@ class ObjectReads(S3Connection):
 
     async def _read_range(self, path: str, start: int, stop: int, etag: str | None) -> bytes:
         """Read the bytes [*start*, *stop*) of an object (see ``joined.RangeReader``)."""
-        return (await self._read_part(path, start, stop, etag)).data
+        if start >= stop:
+            return b""
+        bucket, key, version = self.split_path(path)
+        arguments = {"Bucket": bucket, "Key": key, **version_id_kw(version)}
+        return await self._read_bytes(arguments, start, stop, Version(etag))
 
     # -- whole objects --
 

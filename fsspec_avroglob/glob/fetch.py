@@ -147,6 +147,8 @@ class Fetcher:
             except PermissionError as error:
                 if directory == prefix or not delimiter or not is_refusal(error):
                     raise
+                if not self.rights.allows(directory, delimiter):
+                    raise
                 refusal = error
         start = max(start_after or "", before(prefix))
         try:

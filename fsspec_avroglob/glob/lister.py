@@ -111,12 +111,18 @@ class Lister:
                     # A refusal of the shared prefix itself comes before anything is found.
                     if len(pieces) == 1 or self._rights.allows_level(base):
                         raise
-        await gather(
-            self._carry_out(step, piece, Area(directory, state, base, _inside(base, after), until))
+        parts = [
+            (step, piece, Area(directory, state, base, _inside(base, after), until))
             for step in steps
             for piece in step.stems
             if not _outside(base := directory + piece, after, until)
-        )
+        ]
+        if not self._rights.allows(directory, "/"):
+            # Where no listing at all is allowed, the first one tells.
+            for part in parts[:1]:
+                await self._carry_out(*part)
+            parts = parts[1:]
+        await gather(self._carry_out(*part) for part in parts)
 
     async def _carry_out(self, step: Step, piece: str, area: Area) -> None:
         """Carry out a step for one of the names or prefixes that it states."""

@@ -19,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from fsspec_avroglob.aio.tasks import collect
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
-from fsspec_avroglob.glob.magic import literal_directory
+from fsspec_avroglob.glob.magic import is_glob_pattern, literal_directory
 from fsspec_avroglob.readers.hive import Filters, PartitionFilter, partition_of
 from fsspec_avroglob.readers.locate import Location, call, expand, split_links
 
@@ -130,15 +130,31 @@ async def avro_files(located: Sequence[Location], *, glob: bool, ask: bool = Fal
             return FoundFiles([found[0]._replace(size=size)], NOTHING_LEFT_OUT)
         return await _data_below(location)
 
+    # Lists of thousands of files are common, so names that need no look-up cost no task.
+    asked = [n for n, location in enumerate(located) if not _is_plain(location, glob, ask)]
+    several = await collect([located[number] for number in asked], one, _CONCURRENT_SOURCES)
+    answers = dict(zip(asked, several, strict=True))
     files: dict[tuple[Any, str], Location] = {}
     left_out = NOTHING_LEFT_OUT
-    for found in await collect(located, one, _CONCURRENT_SOURCES):
-        left_out += found.left_out
-        for file in found.files:
+    for number, location in enumerate(located):
+        if number not in answers:
+            files.setdefault(location.identity, location)
+            continue
+        left_out += answers[number].left_out
+        for file in answers[number].files:
             files.setdefault(file.identity, file)
     if left_out:
         logger.info("%s files to read; left out: %s", len(files), left_out)
     return FoundFiles(list(files.values()), left_out)
+
+
+def _is_plain(location: Location, glob: bool, ask: bool) -> bool:
+    """Whether a location is taken for a file, by its name alone."""
+    if ask or "::" in location.name or (glob and is_glob_pattern(location.name)):
+        return False
+    if isinstance(location.fs, LocalFileSystem):
+        return not os.path.isdir(location.path)
+    return "." in location.name.rpartition("/")[2] and "/" in location.path
 
 
 async def _info(location: Location, ask: bool) -> dict[str, Any] | None:

@@ -14,9 +14,13 @@ _PIECE_BYTES = 4 << 20
 _GZIP_WINDOW = 31
 
 
-def is_gzip(name: str, data: bytes) -> bool:
-    """Whether a file is inflated: its name ends in ``.gz``, and so says its first bytes *data*."""
-    return name.lower().endswith(".gz") and data.startswith(GZIP_MAGIC)
+def is_gzip(path: str, data: bytes) -> bool:
+    """Whether a file is inflated: its path ends in ``.gz``, and so say its first bytes *data*.
+
+    The query string of a URL does not count.
+    """
+    ends = (path, path.partition("?")[0])
+    return data.startswith(GZIP_MAGIC) and any(end.lower().endswith(".gz") for end in ends)
 
 
 def inflated(data: bytes, max_bytes: int) -> bytes:

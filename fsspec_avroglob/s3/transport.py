@@ -4,7 +4,8 @@ What an answer may take, besides the connect and read time-outs of botocore's co
 
 - a name look-up: the connect time-out;
 - the head of an answer: the time-outs and 30 s, and a second for each KiB that the request sends;
-- its body: at least 1 KiB/s over 30 s of waiting (`MinimumSpeed`);
+- its body: at least 1 KiB/s over 30 s of waiting (`MinimumSpeed`), or over twice the read
+  time-out if that is less and the body is no object;
 - a body that is no object, such as a page of a listing: 64 MiB; that of an error is cut at 1 MiB.
 """
 
@@ -53,8 +54,11 @@ class MinimumSpeed:
     ...         file.write(chunk)
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, seconds: float = SPEED_SECONDS
+    ) -> None:
         self._clock = clock
+        self._seconds = seconds
         self._waited_s = 0.0
         self._received = 0
 
@@ -64,7 +68,7 @@ class MinimumSpeed:
         data = await chunk
         self._waited_s += self._clock() - started
         self._received += len(data)
-        if self._waited_s >= SPEED_SECONDS and data:
+        if self._waited_s >= self._seconds and data:
             if self._received < SPEED_BYTES * self._waited_s:
                 raise TimeoutError(
                     f"{self._received:,} bytes arrived in {self._waited_s:.0f} s: "
@@ -76,6 +80,8 @@ class MinimumSpeed:
 
 class BoundedAnswer(aiohttp.ClientResponse):
     """An answer whose ``read()`` is limited in time and size. Bodies of objects do not use it."""
+
+    speed_seconds = SPEED_SECONDS  # _Sender lowers it with the read time-out
 
     async def read(self) -> bytes:
         """Return the whole body, or the first 1 MiB of an error.
@@ -103,7 +109,7 @@ class BoundedAnswer(aiohttp.ClientResponse):
         return self._body
 
     async def _read_most(self, most: int) -> bytearray:
-        body, speed = bytearray(), MinimumSpeed()
+        body, speed = bytearray(), MinimumSpeed(seconds=self.speed_seconds)
         may_wait, started = self.method in ("POST", "PUT"), time.monotonic()
         while len(body) < most:
             chunk = self.content.read(min(_CHUNK_BYTES, most - len(body)))
@@ -224,7 +230,10 @@ class _Sender:
     async def request(self, method: str, **kwargs: Any) -> aiohttp.ClientResponse:
         """Send a request; return when the head of the answer has arrived."""
         async with asyncio.timeout(self._limit(kwargs)):
-            return await self._session.request(method, allow_redirects=False, **kwargs)
+            answer = await self._session.request(method, allow_redirects=False, **kwargs)
+        if isinstance(answer, BoundedAnswer) and self._timeout.sock_read:
+            answer.speed_seconds = min(SPEED_SECONDS, 2 * self._timeout.sock_read)
+        return answer
 
     def _limit(self, request: Mapping[str, Any]) -> float | None:
         connect_s, read_s = self._timeout.sock_connect, self._timeout.sock_read

@@ -71,7 +71,7 @@ CACHES = Library(
     'caches = {f"{kind}cache": {"cache_storage": f"{tmp}/{kind}"} for kind in kinds}',
     tuple(
         call
-        for kind, heads, lists in (("simple", 1, 1), ("file", 2, 2), ("block", 2, 2))
+        for kind, heads, lists in (("simple", 1, 1), ("file", 1, 2), ("block", 1, 2))
         for call in (
             Call(
                 f'with fsspec.open("{kind}cache::avroglob://bucket/data/part-0.csv", avroglob=options, **caches) as file: text = file.read()\ntext',
@@ -110,7 +110,7 @@ PANDAS = Library(
         ),
         Call(
             'pd.read_parquet("avroglob://bucket/data/part-0.parquet", storage_options=options)',
-            Requests(HEAD=3, GET=2),
+            Requests(HEAD=1, GET=2),
             FIRST,
             FIRST,
         ),
@@ -136,7 +136,7 @@ DASK = Library(
     (
         Call(
             'dd.read_csv("avroglob://bucket/data/part-0.csv", storage_options=options)',
-            Requests(HEAD=2, GET=2),
+            Requests(HEAD=1, GET=2),
             FIRST,
             FIRST,
         ),
@@ -161,7 +161,7 @@ DASK = Library(
         ),
         Call(
             'dd.read_parquet("avroglob://bucket/data/part-0.parquet", storage_options=options)',
-            Requests(HEAD=4, LIST=1, GET=4),
+            Requests(HEAD=1, LIST=1, GET=4),
             FIRST,
             FIRST,
         ),
@@ -188,7 +188,7 @@ DASK = Library(
         ),
         Call(
             'db.read_avro("avroglob://bucket/data/part-0.avro", storage_options=options)',
-            Requests(HEAD=2, GET=2),
+            Requests(HEAD=1, GET=2),
             FIRST,
             FIRST,
         ),
@@ -206,7 +206,7 @@ PYARROW = Library(
     (
         Call(
             'ds.dataset("bucket/data/part-0.parquet", filesystem=fs).to_table()',
-            Requests(HEAD=3, GET=2),
+            Requests(HEAD=1, GET=2),
             FIRST,
             FIRST,
         ),
@@ -221,7 +221,7 @@ PYARROW = Library(
         ),
         Call(
             'ds.dataset("fsspec+avroglob://bucket/data/part-0.parquet").to_table()',
-            Requests(HEAD=3, GET=2),
+            Requests(HEAD=1, GET=2),
             FIRST,
             FIRST,
             remark="takes the options from `fsspec.config.conf` or `FSSPEC_AVROGLOB`",
@@ -284,7 +284,7 @@ DUCKDB = Library(
     (
         Call(
             "connection.sql(\"FROM 'avroglob://bucket/data/part-0.csv'\").fetchall()",
-            Requests(HEAD=4, GET=2),
+            Requests(HEAD=1, GET=2),
             FIRST,
             FIRST,
         ),

@@ -104,6 +104,15 @@ def test_stated_names_are_asked_one_by_one() -> None:
     assert len(space.refused) <= 3
 
 
+def test_no_listing_at_all_is_found_out_soon() -> None:
+    space = GuardedKeyspace(["d/a.csv"], lambda prefix, _: False)
+
+    with pytest.raises(PermissionError):
+        space.run(plan_for("d/[abcdefgh].csv"))
+
+    assert len(space.refused) <= 3
+
+
 def test_few_refusals_in_a_deep_tree() -> None:
     keys = [f"{a}/{b}/{c}/x" for a in range(9) for b in range(9) for c in range(9)]
     space = GuardedKeyspace(keys, POLICIES["directories"])

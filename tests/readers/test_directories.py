@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,17 @@ def test_directory_may_have_magic_characters(
 
     assert list(iter_avro_records(f"{tmp_path}/a[1]")) == users(2)
     assert list(iter_avro_records(f"s3://{bucket}/a[1]/", endpoint.storage_options)) == users(2)
+
+
+def test_directory_in_an_archive(table: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as out:
+        for key, data in TABLE.items():
+            out.writestr(f"a/t/{key}", data)
+
+    resolved = ResolvedSources.resolve(f"zip://a/t/::{tmp_path}/a.zip")
+
+    assert list(iter_avro_records(resolved)) == expected()
+    assert resolved.paths[1] == f"zip://a/t/day=1/a.avro::{tmp_path}/a.zip"
 
 
 def test_directory_without_data_says_why(tmp_path: Path) -> None:

@@ -31,6 +31,9 @@ _CLASSES = {
 _FILE = "s3fs/tests/test_s3fs.py::"
 _NO_BUCKET = "a path below a bucket makes no bucket (docs/how-to/from-s3fs.md)"
 
+_CHANGED = _FILE + "test_raise_exception_when_file_has_changed_during_reading"
+_READ_AT_ONCE = "`open` reads a small file at once: a later change of the object does not show"
+
 # Tests of what s3fs does and this package knowingly does not, each with the reason.
 DEPARTURES = {
     _FILE + "test_makedirs": _NO_BUCKET,
@@ -40,6 +43,8 @@ DEPARTURES = {
     _FILE + "test_requester_pays_makedirs_uses_object_listing": f"{_NO_BUCKET}: no request",
     _FILE + "test_upload_recursive_to_bucket": "`put` makes no bucket",
     _FILE + "test_errors": "an error within `with fs.open(path, 'wb')` stores nothing",
+    f"{_CHANGED}[False]": _READ_AT_ONCE,
+    f"{_CHANGED}[True]": _READ_AT_ONCE,
     _FILE + "test_write_blocks": "the parts of an upload have equal size, which R2 needs",
 }
 
