@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from fsspec_avroglob import iter_avro_records, read_avro_table
+from fsspec_avroglob import iter_avro_records, read_avro_table, scan_avro
+from fsspec_avroglob.dask import read_avro as dask_read_avro
 from fsspec_avroglob.errors import InvalidSchemaError, SchemaMismatchError, UnsupportedTypeError
 from tests.conftest import PutObjects
 from tests.support.avro_data import avro_file, enum, logical, record_schema
@@ -100,6 +101,7 @@ def test_union_by_name_ignores_names_of_types(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.needs("dask", "polars")
 @pytest.mark.parametrize("columns", [["id"], ["id", "y"]])
 @pytest.mark.parametrize("schema", [None, "first", "last", "union"])
 def test_other_columns_need_not_fit(tmp_path: Path, schema: Any, columns: list[str]) -> None:
@@ -113,6 +115,9 @@ def test_other_columns_need_not_fit(tmp_path: Path, schema: Any, columns: list[s
 
     assert [row["id"] for row in found] == [1, 2]
     assert list(found[0]) == columns
+    frame = dask_read_avro(path, schema=schema, columns=columns).compute()
+    assert frame.to_dict("records") == found
+    assert scan_avro(path, schema=schema, columns=columns).collect().to_dicts() == found
     with pytest.raises(SchemaMismatchError, match="'x'"):
         list(iter_avro_records(path, schema=schema))
 
