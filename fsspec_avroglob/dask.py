@@ -33,7 +33,7 @@ from fsspec_avroglob.readers.frames import FrameBuilder
 from fsspec_avroglob.readers.hive import Filters, typed
 from fsspec_avroglob.readers.layout import TableLayout
 from fsspec_avroglob.readers.locate import SourcePath, Sources, StorageOptions, source_names
-from fsspec_avroglob.readers.options import Columns, DtypeBackend, Engine, ReadOptions
+from fsspec_avroglob.readers.options import Columns, DtypeBackend, Engine, ReadOptions, Recursive
 from fsspec_avroglob.readers.pieces import Piece, layout_of, pieces, read_piece
 from fsspec_avroglob.readers.session import resolved_sources
 from fsspec_avroglob.readers.sources import ResolvedSources
@@ -78,6 +78,7 @@ def read_avro(
     hive_partitioning: bool | None = None,
     ignore_errors: bool = False,
     max_block_size: int = MAX_BLOCK_BYTES,
+    recursive: Recursive | None = None,
 ) -> dd.DataFrame:
     """Read Avro files as a dask.dataframe; the call lists the files and reads their headers.
 

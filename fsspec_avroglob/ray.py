@@ -18,7 +18,14 @@ from fsspec_avroglob.avro.schema import AvroSchema
 from fsspec_avroglob.readers.hive import Filters
 from fsspec_avroglob.readers.layout import TableLayout
 from fsspec_avroglob.readers.locate import Sources, StorageOptions
-from fsspec_avroglob.readers.options import MAX_BYTES, MAX_CONCURRENCY, Columns, Engine, ReadOptions
+from fsspec_avroglob.readers.options import (
+    MAX_BYTES,
+    MAX_CONCURRENCY,
+    Columns,
+    Engine,
+    ReadOptions,
+    Recursive,
+)
 from fsspec_avroglob.readers.pieces import PIECE_BYTES, Piece, layout_of, pieces, read_piece
 from fsspec_avroglob.readers.session import resolved_sources
 from fsspec_avroglob.readers.sources import ResolvedSources
@@ -43,6 +50,7 @@ def read_avro(
     max_concurrency: int = MAX_CONCURRENCY,
     max_bytes: int = MAX_BYTES,
     engine: Engine = "auto",
+    recursive: Recursive | None = None,
 ) -> Dataset:
     """Read Avro files as a Ray dataset.
 

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from fsspec_avroglob.avro.columns import chosen_columns
-from fsspec_avroglob.avro.physical import non_null
+from fsspec_avroglob.avro.physical import is_recursive, non_null
 from fsspec_avroglob.avro.schema import (
     AvroSchema,
     LogicalType,
@@ -26,6 +26,7 @@ from fsspec_avroglob.avro.schema import (
     logical_type,
     parse_schema,
     standalone,
+    with_fields,
 )
 from fsspec_avroglob.errors import UnsupportedTypeError
 
@@ -76,12 +77,22 @@ class TableSchema:
     avro: AvroSchema
 
     @classmethod
-    def of(cls, schema: AvroSchema, columns: Iterable[str | int] | None = None) -> TableSchema:
+    def of(
+        cls,
+        schema: AvroSchema,
+        columns: Iterable[str | int] | None = None,
+        *,
+        recursive: str | None = None,
+    ) -> TableSchema:
         """Return the table of a reader schema, with all columns or those that :meth:`select` takes.
+
+        With *recursive* "json", columns of recursive types are JSON texts.
 
         Raises InvalidSchemaError, and what :meth:`select` raises.
         """
         parsed = parse_schema(schema)
+        if recursive == "json" and is_recursive(parsed):
+            parsed = _with_texts(parsed)
         table = cls(standalone(parsed, parsed.root))
         # Parsing the same schema again would take a tenth of the time to read 16,000 columns.
         table.__dict__["parsed"] = ParsedSchema(table.avro, parsed.root, parsed.names)
@@ -108,8 +119,19 @@ class TableSchema:
 
         Raises UnsupportedTypeError for the first column that has no Arrow type.
         """
-        types = _ArrowTypes(self.parsed)
-        return pa.schema([types.field(name, name, type_) for name, type_ in self.types.items()])
+        types, texts = _ArrowTypes(self.parsed), frozenset(self.texts)
+        return pa.schema(
+            [
+                _text_field(name, type_) if name in texts else types.field(name, name, type_)
+                for name, type_ in self.types.items()
+            ]
+        )
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The columns that are JSON texts."""
+        fields = self.parsed.root["fields"] if self.parsed.is_record else ()
+        return tuple(field["name"] for field in fields if field.get(_AS_TEXT))
 
     @cached_property
     def key(self) -> str:
@@ -126,9 +148,27 @@ class TableSchema:
             if not names:
                 raise ValueError("files without records have one column; choose it")
             return self
-        fields = {field["name"]: field for field in self.parsed.root["fields"]}
-        record = {**self.parsed.root, "fields": [fields[name] for name in names]}
-        return TableSchema(standalone(self.parsed, record))
+        return TableSchema(with_fields(self.parsed, names))
+
+
+# An attribute of fields of a reader schema, so that it stays with the field.
+_AS_TEXT = "avroglob.json"
+
+
+def _with_texts(schema: ParsedSchema) -> ParsedSchema:
+    """Mark the fields of a record whose types are recursive."""
+    if not schema.is_record:
+        return schema
+    fields = [
+        {**field, _AS_TEXT: is_recursive(ParsedSchema(None, field["type"], schema.names))}
+        for field in schema.root["fields"]
+    ]
+    return parse_schema(standalone(schema, {**schema.root, "fields": fields}))
+
+
+def _text_field(name: str, type_: AvroSchema) -> pa.Field:
+    nullable = any(kind_of(branch) == "null" for branch in branches_of(type_))
+    return pa.field(name, pa.string(), nullable=nullable)
 
 
 def member_name(branch: AvroSchema) -> str:
@@ -219,8 +259,8 @@ class _ArrowTypes:
             raise UnsupportedTypeError(
                 path,
                 f"{describe_type(schema)} contains itself, and Arrow has no recursive types; "
-                "choose other columns, pass a reader schema (schema=...) without this field, or "
-                "use iter_avro_records",
+                "recursive='json' gives such columns as JSON text; or choose other columns, or use "
+                "iter_avro_records",
             )
         self._within.append(name)
         fields = [self.field(f["name"], f"{path}.{f['name']}", f["type"]) for f in schema["fields"]]

@@ -5,8 +5,9 @@ The values are exact, or there is an error: no number is rounded, no date is mov
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal
 from typing import Any
@@ -77,6 +78,23 @@ def leaf_value(writer: AvroSchema, reader: AvroSchema) -> Callable[[Any], Any] |
         return number if final is None else final(number)
 
     return final if factor == 1 else scaled
+
+
+def json_value(value: Any) -> Any:
+    """Convert an Avro value to what JSON holds; bytes become text as in Avro's JSON encoding."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("iso-8859-1")
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(item) for item in value]
+    return str(value)
 
 
 def _promotion(old: str, new: str) -> Callable[[Any], Any] | None:

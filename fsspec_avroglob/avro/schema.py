@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, TypeAlias
@@ -330,6 +330,27 @@ def standalone(schema: ParsedSchema, part: AvroSchema) -> AvroSchema:
         return with_children(type_, complete)
 
     return complete(part)
+
+
+def with_fields(schema: ParsedSchema, names: Iterable[str]) -> AvroSchema:
+    """Return the schema of a record with only these fields, in this order.
+
+    If a field holds such records, they stay whole: the outer one gets a name of its own.
+    """
+    fields = {field["name"]: field for field in schema.root["fields"]}
+    record = {**schema.root, "fields": [fields[name] for name in names]}
+    own = schema.root["name"]
+    met: set[str] = set()
+    waiting = [field["type"] for field in record["fields"]]
+    while waiting and own not in met:
+        type_ = schema.definition(waiting.pop())
+        name = type_.get("name") if isinstance(type_, dict) else None
+        if name is None or name not in met:
+            met |= {name} if name is not None else set()
+            waiting += children_of(type_)
+    if own in met and len(record["fields"]) < len(fields):
+        record |= {"name": f"{own}_columns", "aliases": [own, *record.get("aliases", ())]}
+    return standalone(schema, record)
 
 
 def describe_type(schema: AvroSchema) -> str:

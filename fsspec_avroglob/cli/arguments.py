@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.cli.command import Settings
-from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, exit_code, tell
+from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, exit_code, no_match, tell
 from fsspec_avroglob.cli.output import entry
 from fsspec_avroglob.glob.magic import is_glob_pattern
 from fsspec_avroglob.glob.pattern import GlobPattern
@@ -94,7 +94,12 @@ def locations(settings: Settings, patterns: tuple[str, ...]) -> list[Location]:
     files: list[Location] = []
     for typed in patterns:
         source = Location(typed, *filesystem_for(typed, settings.storage_options(typed)))
-        found = blocking(find_files, [source], glob=True, ask=True)
+        try:
+            found = blocking(find_files, [source], glob=True, ask=True)
+        except FileNotFoundError as error:
+            if str(error.strerror).endswith("matches the pattern"):
+                raise FileNotFoundError(no_match(typed)) from error
+            raise
         if found.left_out:
             tell(f"{typed}: left out: {found.left_out}")
         files += found.files

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import math
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from fsspec_avroglob.avro.logical import json_value
 from fsspec_avroglob.errors import printable
 from fsspec_avroglob.filesystem.atomic import atomic_path
 
@@ -166,7 +166,7 @@ def as_row(record: Any) -> Row:
 
 def json_line(value: Any) -> str:
     """A value, such as an Avro record, as JSON on one line."""
-    return json_text(_to_json(value))
+    return json_text(json_value(value))
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
@@ -184,7 +184,7 @@ def shown(text: str) -> str:
 
 def plain_text(value: Any) -> str:
     """A value as text: null is empty, nested values are JSON."""
-    plain = _to_json(value)
+    plain = json_value(value)
     if plain is None:
         return ""
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
@@ -193,23 +193,6 @@ def plain_text(value: Any) -> str:
 def cell(value: Any) -> str:
     """A value as text without control characters."""
     return printable(plain_text(value))
-
-
-def _to_json(value: Any) -> Any:
-    """Convert an Avro value to what JSON holds; bytes become text as in Avro's JSON encoding."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, bytes):
-        return value.decode("iso-8859-1")
-    if isinstance(value, dt.datetime | dt.date | dt.time):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(key): _to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_json(item) for item in value]
-    return str(value)
 
 
 # --- long work -----------------------------------------------------------------------------------

@@ -17,9 +17,6 @@ from fsspec.spec import AbstractBufferedFile
 from fsspec_avroglob.aio.blocking import sync
 from fsspec_avroglob.aio.tasks import gather
 
-# A longer range is read by several concurrent requests.
-_REQUEST_BYTES = 8 << 20
-
 
 class RangeReader(Protocol):
     """Reads ranges of objects. Must be picklable."""
@@ -29,7 +26,7 @@ class RangeReader(Protocol):
         """The event loop that runs the reads, in another thread."""
 
     async def _read_range(self, path: str, start: int, stop: int, etag: str | None) -> bytes:
-        """Return the bytes [start, stop) of the object "bucket/key".
+        """Return the bytes [start, stop) of the object "bucket/key", many by concurrent requests.
 
         Raises FileExpired if the object's ETag is not *etag*. With None, any version is read.
         """
@@ -47,9 +44,7 @@ class Source(NamedTuple):
         """Return the bytes [start, stop). Raises FileExpired if the object has changed."""
         if self.data is not None:
             return self.data[start:stop]
-        parts = [(at, min(at + _REQUEST_BYTES, stop)) for at in range(start, stop, _REQUEST_BYTES)]
-        reads = (reader._read_range(self.path, *part, self.etag) for part in parts)
-        return b"".join(await gather(reads))
+        return await reader._read_range(self.path, start, stop, self.etag)
 
 
 class Stretch(Protocol):

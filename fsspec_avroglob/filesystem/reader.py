@@ -13,6 +13,7 @@ from fsspec_avroglob.filesystem.bodies import FIRST_BYTES, Memory, Version
 from fsspec_avroglob.filesystem.readahead import ReadAhead
 
 _LINE_BYTES = 1 << 16  # of one search for the end of a line
+_TAIL_BYTES = 1 << 16  # what readers of Parquet ask for first
 
 
 class ObjectReader(S3File):  # type: ignore[misc]  # s3fs has no types
@@ -137,10 +138,26 @@ class ObjectReader(S3File):  # type: ignore[misc]  # s3fs has no types
         self.size = self._version.size
         self._read_by(data)
 
+    def _prove(self) -> None:
+        """Read the end, which a caller who goes there reads next; open again if that fails.
+
+        A small object is read whole.
+        """
+        size = self.size or 0
+        try:
+            if not size:
+                self._open_again()
+            self.cache._fetch(0 if size <= FIRST_BYTES else size - _TAIL_BYTES, size)
+        except (FileExpired, FileNotFoundError):
+            if not self._unproven:
+                raise
+            self._open_again()
+        self._unproven = False
+
     def seek(self, loc: int, whence: int = 0) -> int:
         """Go to a byte counted from the start, from here or, with 2, from the end."""
-        if whence == 2:
-            self._unproven = False  # the caller learns the size
+        if whence == 2 and self._unproven:
+            self._prove()  # the caller learns the size
         position: int = super().seek(loc, whence)
         return position
 

@@ -184,7 +184,11 @@ class ObjectReads(ObjectSelection):
 
     async def _read_range(self, path: str, start: int, stop: int, etag: str | None) -> bytes:
         """Read the bytes [*start*, *stop*) of an object (see ``joined.RangeReader``)."""
-        return (await self._read_part(path, start, stop, etag)).data
+        if start >= stop:
+            return b""
+        bucket, key, version = self.split_path(path)
+        arguments = {"Bucket": bucket, "Key": key, **version_id_kw(version)}
+        return await self._read_bytes(arguments, start, stop, Version(etag))
 
     # -- whole objects --
 
@@ -210,8 +214,10 @@ class ObjectReads(ObjectSelection):
         if first < 0 and end is None:
             return (await self._read(arguments, f"bytes={first}", one)).data
         if end is not None and (first < 0 or end < 0):
-            size = (await self._info(path))["size"]
-            first, end, _ = slice(first, end).indices(size)
+            info = await self._info(path, refresh=True)  # an old size would mean other bytes
+            first, end, _ = slice(first, end).indices(info["size"])
+            if not (one.etag or version_id or version or self.version_aware):
+                one.etag = info.get("ETag")
         if end is not None and first >= end:
             return b""
         return await self._read_bytes(arguments, first, end, *limits)

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from s3fs.core import MANAGED_COPY_THRESHOLD, buck_acls
@@ -18,14 +18,9 @@ from fsspec_avroglob.aio.blocking import sync
 from fsspec_avroglob.aio.tasks import cancels_its_tasks, for_each, gather
 from fsspec_avroglob.filesystem.buckets import location_constraint
 from fsspec_avroglob.filesystem.deletion import delete_singly, refuses_bulk_deletion
-from fsspec_avroglob.filesystem.parts import (
-    MAX_PARTS,
-    MAX_PUT_BYTES,
-)
+from fsspec_avroglob.filesystem.parts import MAX_PARTS, MAX_PUT_BYTES
 from fsspec_avroglob.filesystem.selection import ObjectSelection, Selection
 from fsspec_avroglob.filesystem.sending import ObjectUploads
-
-T = TypeVar("T")
 
 _log = logging.getLogger("fsspec_avroglob")
 

@@ -15,7 +15,7 @@ from fsspec_avroglob.avro.schema import (
     ParsedSchema,
     file_schema,
     parse_schema,
-    standalone,
+    with_fields,
     without_docs,
 )
 from fsspec_avroglob.avro.unify import union_schema
@@ -170,8 +170,7 @@ def projected(schema: ParsedSchema, columns: Iterable[str | int] | None) -> Pars
     names = None if columns is None else set(columns)
     if names is None or not schema.is_record or not all(isinstance(one, str) for one in names):
         return schema
-    fields = [field for field in schema.root["fields"] if field["name"] in names]
-    return parse_schema(standalone(schema, {**schema.root, "fields": fields}))
+    return parse_schema(with_fields(schema, [name for name in schema.fields if name in names]))
 
 
 def _advised(

@@ -49,7 +49,7 @@ class TableLayout:
         Raises ValueError for unknown and duplicate columns, and UnsupportedTypeError for a column
         whose type Arrow lacks.
         """
-        table = TableSchema.of(schema)
+        table = TableSchema.of(schema, recursive=options.recursive)
         partitions = list(partitions)
         kinds = column_kinds(partitions) if options.hive else {}
         kinds = {name: kind for name, kind in kinds.items() if name not in table.columns}

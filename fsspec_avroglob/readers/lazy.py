@@ -21,6 +21,7 @@ from fsspec_avroglob.readers.options import (
     Columns,
     Engine,
     ReadOptions,
+    Recursive,
 )
 from fsspec_avroglob.readers.sources import ResolvedSources
 
@@ -50,6 +51,7 @@ def scan_avro(
     max_concurrency: int = MAX_CONCURRENCY,
     max_bytes: int = MAX_BYTES,
     engine: Engine = "auto",
+    recursive: Recursive | None = None,
     progress: bool | Callback = False,
 ) -> polars.LazyFrame:
     """Scan Avro files as a LazyFrame; parameters and errors are those of :func:`read_avro`.

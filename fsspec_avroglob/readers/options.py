@@ -18,6 +18,7 @@ from fsspec_avroglob.readers.hive import Filters
 Columns: TypeAlias = Sequence[str | int] | None
 DtypeBackend: TypeAlias = Literal["numpy_nullable", "pyarrow"]
 Engine: TypeAlias = Literal["auto", "fastavro", "polars-avro"]
+Recursive: TypeAlias = Literal["json"]
 
 MAX_CONCURRENCY = 64
 """Default of ``max_concurrency``."""
@@ -90,6 +91,8 @@ class ReadOptions:
         Most bytes that are requested and not yet parsed.
     engine : {"auto", "fastavro", "polars-avro"}
         The decoder; "auto" takes the fastest that is installed and can decode the file.
+    recursive : {"json"}, optional
+        ``"json"`` gives columns of recursive types as JSON text. By default they are an error.
     progress : bool or fsspec.callbacks.Callback
         True shows a bar (needs tqdm); a callback receives the bytes read.
     """
@@ -111,6 +114,7 @@ class ReadOptions:
     max_concurrency: int = MAX_CONCURRENCY
     max_bytes: int = MAX_BYTES
     engine: Engine = "auto"
+    recursive: Recursive | None = None
     progress: bool | Callback = False
 
     def __post_init__(self) -> None:
@@ -123,6 +127,8 @@ class ReadOptions:
         if self.dtype_backend not in (None, "numpy_nullable", "pyarrow"):
             known = "'numpy_nullable' or 'pyarrow'"
             raise ValueError(f"dtype_backend is {known}, not {self.dtype_backend!r}")
+        if self.recursive not in (None, "json"):
+            raise ValueError(f"recursive is None or 'json', not {self.recursive!r}")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is None and name in ("batch_size", "n_rows"):

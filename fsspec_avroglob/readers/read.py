@@ -27,6 +27,7 @@ from fsspec_avroglob.readers.options import (
     DtypeBackend,
     Engine,
     ReadOptions,
+    Recursive,
     with_options_documented,
 )
 from fsspec_avroglob.readers.records import RecordReading
@@ -64,6 +65,7 @@ def read_avro(
     max_concurrency: int = MAX_CONCURRENCY,
     max_bytes: int = MAX_BYTES,
     engine: Engine = "auto",
+    recursive: Recursive | None = None,
     progress: bool | Callback = False,
 ) -> pandas.DataFrame:
     """Read Avro files as one pandas DataFrame with a row for each record.
@@ -117,6 +119,7 @@ def read_avro_table(
     max_concurrency: int = MAX_CONCURRENCY,
     max_bytes: int = MAX_BYTES,
     engine: Engine = "auto",
+    recursive: Recursive | None = None,
     progress: bool | Callback = False,
 ) -> pyarrow.Table:
     """Read Avro files as one Arrow table; parameters and errors are those of :func:`read_avro`.
@@ -207,6 +210,7 @@ def iter_avro_batches(
     max_concurrency: int = MAX_CONCURRENCY,
     max_bytes: int = MAX_BYTES,
     engine: Engine = "auto",
+    recursive: Recursive | None = None,
     progress: bool | Callback = False,
 ) -> AvroBatches:
     """Read Avro files as Arrow record batches, in memory that does not grow with the files.

@@ -13,10 +13,9 @@ from fsspec_avroglob.avro.decode import RunDecoder
 from fsspec_avroglob.avro.resolution import resolve
 from fsspec_avroglob.avro.schema import (
     AvroSchema,
-    ParsedSchema,
     file_schema,
     parse_schema,
-    standalone,
+    with_fields,
     without_docs,
 )
 from fsspec_avroglob.avro.stream import BlockRun, Dropped
@@ -49,7 +48,7 @@ class RecordReading:
                 text = "columns were given, but the files do not hold records; leave them out"
                 raise ValueError(text)
             names = chosen_columns(columns, list(fit.table.fields))
-            self._reader = _projected(fit.table, names)
+            self._reader = parse_schema(with_fields(fit.table, names))
         self._functions: dict[tuple[str, str], Callable[[BlockRun, int | None], list[Any]]] = {}
 
     @classmethod
@@ -110,9 +109,3 @@ def _deep_size(value: Any) -> int:
         case list():
             return size + sum(map(_deep_size, value))
     return size
-
-
-def _projected(table: ParsedSchema, names: Sequence[str]) -> ParsedSchema:
-    fields = {field["name"]: field for field in table.root["fields"]}
-    record = {**table.root, "fields": [fields[name] for name in names]}
-    return parse_schema(standalone(table, record))

@@ -84,6 +84,7 @@ def resolved_sources(
             schema=options.schema,
             filters=options.filters,
             ignore_errors=options.ignore_errors,
+            columns=options.columns,
         )
     if options.schema is not None or options.filters is not None:
         raise ValueError("give schema and filters to ResolvedSources.resolve, not to the reader")

@@ -146,10 +146,12 @@ class ResolvedSources:
         schema: AvroSchema | None = None,
         filters: Filters | None = None,
         ignore_errors: bool = False,
+        columns: Sequence[str | int] | None = None,
     ) -> ResolvedSources:
         """Find the files, read all headers, and compare the schemas.
 
-        :class:`ReadOptions` describes the options. Requests: the listings, and one small read for
+        :class:`ReadOptions` describes the options. With *columns*, only these are compared; the
+        schema has all. Requests: the listings, and one small read for
         each file, two for a header over 64 KiB.
 
         Raises
@@ -166,7 +168,7 @@ class ResolvedSources:
         names, options = source_names(sources, storage_options)
         located = locate(names, options)
         schema = reader_schema(schema, options)
-        resolved = blocking(_resolve, located, glob, schema, filters, ignore_errors)
+        resolved = blocking(_resolve, located, glob, schema, filters, ignore_errors, columns)
         return replace(resolved, storage_options=options)
 
     @classmethod
@@ -179,12 +181,15 @@ class ResolvedSources:
         schema: AvroSchema | None = None,
         filters: Filters | None = None,
         ignore_errors: bool = False,
+        columns: Sequence[str | int] | None = None,
     ) -> ResolvedSources:
         """:meth:`resolve` as a coroutine."""
         names, options = source_names(sources, storage_options)
         located = await asyncio.to_thread(locate, names, options)
         schema = await asyncio.to_thread(reader_schema, schema, options)
-        resolved = await on_io_loop(_resolve, located, glob, schema, filters, ignore_errors)
+        resolved = await on_io_loop(
+            _resolve, located, glob, schema, filters, ignore_errors, columns
+        )
         return replace(resolved, storage_options=options)
 
 
@@ -342,13 +347,16 @@ async def _resolve(
     schema: AvroSchema | None,
     filters: Filters | None,
     ignore_errors: bool,
+    columns: Sequence[str | int] | None,
 ) -> ResolvedSources:
     skipped: list[Dropped] = []
     skip = skipped.append if ignore_errors else None
     for ask in (False, True):
         found = await find_files(located, glob=glob, filters=filters, ask=ask)
         try:
-            fit, fitting = await open_table(open_files(found.files, skipped=skip), schema, skip)
+            fit, fitting = await open_table(
+                open_files(found.files, skipped=skip), schema, skip, columns
+            )
             opened = await opened_files(fitting)
             break
         except IsADirectoryError:

@@ -241,3 +241,50 @@ def test_dircache_is_a_view(fs: AvroGlobFileSystem, bucket: str, put: PutObjects
     assert directory not in fs.dircache
     fs.dircache.clear()
     assert len(fs.dircache) == 0
+
+
+REPLACED: dict[str, Callable[[AvroGlobFileSystem, str], bytes]] = {
+    "open": lambda fs, path: fs.open(path).read(),
+    "open and seek from the end": lambda fs, path: tail(fs, path),
+    "cat_file": lambda fs, path: fs.cat_file(path),
+    "cat_file to before the end": lambda fs, path: fs.cat_file(path, start=0, end=-1) + b"!",
+    "head": lambda fs, path: fs.head(path, 1_000),
+    "tail": lambda fs, path: fs.tail(path, 1_000),
+}
+
+
+def tail(fs: AvroGlobFileSystem, path: str) -> bytes:
+    """Read as readers of Parquet do: the size first, then from the end."""
+    with fs.open(path) as file:
+        size = file.seek(0, 2)
+        file.seek(-size, 2)
+        content: bytes = file.read()
+        return content
+
+
+@pytest.mark.parametrize("read", REPLACED.values(), ids=REPLACED)
+@pytest.mark.parametrize("content", [b"longer than what was listed!", b"short!"])
+def test_replaced_object_is_read_anew(
+    fs: AvroGlobFileSystem,
+    path: str,
+    put: PutObjects,
+    read: Callable[[AvroGlobFileSystem, str], bytes],
+    content: bytes,
+) -> None:
+    fs.ls(path.rpartition("/")[0])
+    put({"dir/key": content})
+
+    assert read(fs, path) == content
+
+
+def test_parquet_of_one_url_takes_three_requests(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, path: str
+) -> None:
+    assert counted.isfile(path)
+    with counted.open(path) as file:
+        file.seek(0, 2)
+        file.seek(-4, 2)
+        assert file.read() == b"tent"
+        file.seek(0)
+        assert file.read(4) == b"some"
+    assert [request.operation for request in proxy.requests] == ["HeadObject", "GetObject"]

@@ -211,30 +211,33 @@ def test_a_discarded_file_is_not_committed(fs: AvroGlobFileSystem, bucket: str) 
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def sizes(endpoint: Endpoint, path: str) -> list[int]:
-    bucket, _, key = path.partition("/")
-    client = endpoint.client()
-    head = client.head_object(Bucket=bucket, Key=key, PartNumber=1)
-    return [
-        client.head_object(Bucket=bucket, Key=key, PartNumber=number)["ContentLength"]
-        for number in range(1, head.get("PartsCount", 1) + 1)
-    ]
+def sizes(proxy: FaultProxy) -> list[int]:
+    """Return the sizes of the parts that were sent, in their order."""
+    sent = [request for request in proxy.requests if request.operation == "UploadPart"]
+    sent.sort(key=lambda request: int(request.query["partNumber"]))
+    return [int(request.headers["content-length"]) for request in sent]
 
 
 CONTENT = bytes(range(256)) * (48 * MB // 1024)  # 12 MB
 
 
-@pytest.mark.parametrize("step", [777_777, BLOCK, 12 * MB])
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [(777_777, bytes), (777_777, bytearray), (BLOCK, bytes), (BLOCK, memoryview), (12 * MB, bytes)],
+)
 def test_parts_have_one_size(
-    fs: AvroGlobFileSystem, endpoint: Endpoint, bucket: str, step: int, kind: Callable[..., Any]
+    counted: AvroGlobFileSystem,
+    proxy: FaultProxy,
+    bucket: str,
+    step: int,
+    kind: Callable[..., Any],
 ) -> None:
-    with fs.open(f"{bucket}/key", "wb", block_size=BLOCK) as file:
+    with counted.open(f"{bucket}/key", "wb", block_size=BLOCK) as file:
         for at in range(0, len(CONTENT), step):
             assert file.write(kind(CONTENT[at : at + step])) == len(CONTENT[at : at + step])
 
-    assert stored(endpoint, f"{bucket}/key") == CONTENT
-    assert sizes(endpoint, f"{bucket}/key") == [BLOCK, BLOCK, 2 * MB]
+    assert counted.cat_file(f"{bucket}/key") == CONTENT
+    assert sizes(proxy) == [BLOCK, BLOCK, 2 * MB]
 
 
 def test_a_changed_buffer_is_not_sent(fs: AvroGlobFileSystem, bucket: str) -> None:
@@ -295,15 +298,15 @@ def test_a_failed_part_fails_the_file(
 
 
 def test_later_parts_of_long_files_grow(
-    fs: AvroGlobFileSystem, endpoint: Endpoint, bucket: str, monkeypatch: pytest.MonkeyPatch
+    counted: AvroGlobFileSystem, proxy: FaultProxy, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "_EQUAL_PARTS", 1)
     monkeypatch.setattr(writer, "_LATER_PARTS", 2)
 
-    with fs.open(f"{bucket}/key", "wb", block_size=BLOCK) as file:
+    with counted.open(f"{bucket}/key", "wb", block_size=BLOCK) as file:
         file.write(CONTENT)
 
-    assert sizes(endpoint, f"{bucket}/key") == [BLOCK, 7 * MB]
+    assert sizes(proxy) == [BLOCK, 7 * MB]
 
 
 def test_too_many_parts_are_refused(

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from fsspec_avroglob import iter_avro_records, read_avro_table
-from fsspec_avroglob.errors import InvalidSchemaError, SchemaMismatchError
+from fsspec_avroglob import iter_avro_records, read_avro_table, scan_avro
+from fsspec_avroglob.dask import read_avro as dask_read_avro
+from fsspec_avroglob.errors import InvalidSchemaError, SchemaMismatchError, UnsupportedTypeError
 from tests.conftest import PutObjects
 from tests.support.avro_data import avro_file, enum, logical, record_schema
 from tests.support.servers import Endpoint
@@ -100,6 +101,7 @@ def test_union_by_name_ignores_names_of_types(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.needs("dask", "polars")
 @pytest.mark.parametrize("columns", [["id"], ["id", "y"]])
 @pytest.mark.parametrize("schema", [None, "first", "last", "union"])
 def test_other_columns_need_not_fit(tmp_path: Path, schema: Any, columns: list[str]) -> None:
@@ -113,6 +115,9 @@ def test_other_columns_need_not_fit(tmp_path: Path, schema: Any, columns: list[s
 
     assert [row["id"] for row in found] == [1, 2]
     assert list(found[0]) == columns
+    frame = dask_read_avro(path, schema=schema, columns=columns).compute()
+    assert frame.to_dict("records") == found
+    assert scan_avro(path, schema=schema, columns=columns).collect().to_dicts() == found
     with pytest.raises(SchemaMismatchError, match="'x'"):
         list(iter_avro_records(path, schema=schema))
 
@@ -166,3 +171,28 @@ def test_mismatch_without_a_union_advises(tmp_path: Path) -> None:
         list(iter_avro_records(path))
 
     assert str(pickle.loads(pickle.dumps(found.value))) == str(found.value)
+
+
+def test_recursive_columns_as_json(tmp_path: Path) -> None:
+    tree = record_schema({"n": "int", "b": "bytes"}, "Tree")
+    tree["fields"].append({"name": "next", "type": ["null", "Tree"]})
+    tree["fields"].append({"name": "all", "type": {"type": "array", "items": "Tree"}})
+    leaf = {"n": 1, "b": b"\xff", "next": None, "all": []}
+    path = tmp_path / "x.avro"
+    path.write_bytes(avro_file([leaf, {**leaf, "next": leaf, "all": [leaf]}], tree))
+
+    with pytest.raises(UnsupportedTypeError, match="recursive='json'"):
+        read_avro_table(path)
+    text = '{"n": 1, "b": "ÿ", "next": null, "all": []}'
+    rows = [
+        {"n": 1, "b": b"\xff", "next": None, "all": "[]"},
+        {"n": 1, "b": b"\xff", "next": text, "all": f"[{text}]"},
+    ]
+    assert read_avro_table(path, recursive="json").to_pylist() == rows
+    assert read_avro_table(path, recursive="json", columns=["all"], n_rows=1).to_pylist() == [
+        {"all": "[]"}
+    ]
+    assert list(iter_avro_records(path, columns=["all"]))[1] == {"all": [leaf]}
+    flat = avro_file([{"n": 5}], record_schema({"n": "int"}))
+    path.write_bytes(flat)
+    assert read_avro_table(path, recursive="json").to_pylist() == [{"n": 5}]

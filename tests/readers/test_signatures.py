@@ -16,7 +16,13 @@ from fsspec_avroglob import dask
 from fsspec_avroglob.readers.options import ReadOptions
 
 DEFAULTS = {field.name: field.default for field in fields(ReadOptions)}
-ADDED_COLUMNS = {"row_index_name", "row_index_offset", "include_file_paths", "engine"} | {
+ADDED_COLUMNS = {
+    "row_index_name",
+    "row_index_offset",
+    "include_file_paths",
+    "engine",
+    "recursive",
+} | {
     "hive",
     "hive_partitioning",
 }

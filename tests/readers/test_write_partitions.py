@@ -9,7 +9,6 @@ from typing import Any
 
 import dask.dataframe as dd
 import pandas as pd
-import polars
 import pyarrow as pa
 import pytest
 
@@ -32,7 +31,7 @@ ROWS = {"k": ["a", "b", None, "a"], "n": [1, 1, 2, 1], "x": [0.0, 1.0, 2.0, 3.0]
 TABLES: dict[str, Any] = {
     "pandas": pd.DataFrame,
     "arrow": pa.table,
-    "polars": polars.DataFrame,
+    "polars": lambda columns: pytest.importorskip("polars").DataFrame(columns),
     "records": lambda columns: [
         dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
     ],
@@ -162,7 +161,7 @@ def test_failed_run_deletes_nothing(tmp_path: Path) -> None:
     write_avro(frame, f"{tmp_path}/part-*.avro", max_rows_per_file=1)
 
     schema = record_schema({"x": {"type": "enum", "name": "E", "symbols": ["a"]}})
-    with pytest.raises(ValueError, match="'x'"):
+    with pytest.raises(ValueError, match=r"'x'|does not fit"):
         write_avro(
             frame,
             f"{tmp_path}/part-*.avro",
@@ -201,6 +200,7 @@ def test_frames_write_durations(tmp_path: Path) -> None:
     assert read_avro_table(tmp_path / "b.avro")["d"].to_pylist() == given.to_pylist()
 
 
+@pytest.mark.needs("polars")
 def test_scanned_frames_go_back(tmp_path: Path) -> None:
     value = record_schema({"id": "long", "m": {"type": "map", "values": "int"}}, "Value")
     other = record_schema({"why": "string"}, "Other")

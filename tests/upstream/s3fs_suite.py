@@ -45,6 +45,7 @@ DEPARTURES = {
     _FILE + "test_errors": "an error within `with fs.open(path, 'wb')` stores nothing",
     f"{_CHANGED}[False]": _READ_AT_ONCE,
     f"{_CHANGED}[True]": _READ_AT_ONCE,
+    _FILE + "test_info": "info dicts are copies, so that nobody can change what is cached",
     _FILE + "test_write_blocks": "the parts of an upload have equal size, which R2 needs",
 }
 

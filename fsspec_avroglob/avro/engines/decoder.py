@@ -19,6 +19,7 @@ from fsspec_avroglob.avro.convert import compile_step
 from fsspec_avroglob.avro.engines.base import RawEngine
 from fsspec_avroglob.avro.engines.fastavro import FastavroEngine
 from fsspec_avroglob.avro.engines.polars import PolarsAvroEngine
+from fsspec_avroglob.avro.engines.texts import TextColumns
 from fsspec_avroglob.avro.leaves import Conversion
 from fsspec_avroglob.avro.physical import (
     has_empty_parts,
@@ -53,6 +54,7 @@ class Decoder:
     _raw: RawEngine
     _fallback: RawEngine | None
     _conversion: Conversion
+    _texts: TextColumns | None
 
     def decode(
         self, blocks: Iterable[tuple[int, bytes]], rows: int | None = None
@@ -80,6 +82,8 @@ class Decoder:
             logger.info("%s failed where fastavro did not: %s", self.engine, error)
         whole = parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
         batch = pa.RecordBatch.from_struct_array(whole)
+        if self._texts is not None:
+            batch = self._texts.added_to(batch, raw)
         return batch if rows is None else batch.slice(0, rows)
 
     def _parts(self, engine: RawEngine, blocks: list[tuple[int, bytes]]) -> list[pa.StructArray]:
@@ -128,7 +132,11 @@ def decoder(
 def _decoder(schema_text: str, codec: str, table_key: str, engine: str, max_bytes: int) -> Decoder:
     table = TableSchema(json.loads(table_key))
     writer = parse_schema(json.loads(schema_text))
-    conversion = _conversion(writer, table)
+    texts, others = None, table
+    if table.texts:
+        texts = TextColumns(writer, table)
+        others = table.select([name for name in table.columns if name not in table.texts])
+    conversion = _conversion(writer, others)
     schema = physical_schema(writer)
     fast: RawEngine | None = None
     reason: str | None = None
@@ -148,7 +156,7 @@ def _decoder(schema_text: str, codec: str, table_key: str, engine: str, max_byte
     raw, fallback = (fast, slow) if fast is not None else (slow, None)
     assert raw is not None
     return Decoder(
-        raw.name, reason, raw.parallel, table, codec, max_bytes, raw, fallback, conversion
+        raw.name, reason, raw.parallel, table, codec, max_bytes, raw, fallback, conversion, texts
     )
 
 
