@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, NamedTuple
 
-from botocore.exceptions import ClientError, IncompleteReadError
+from aiohttp import ClientPayloadError
+from botocore.exceptions import ClientError, IncompleteReadError, ResponseStreamingError
 from s3fs.utils import FileExpired
 
 from fsspec_avroglob.s3.translation import error_code, is_precondition
@@ -38,6 +39,9 @@ so a part takes several round trips' time."""
 
 PARTS_IN_FLIGHT = 16
 """The GETs in flight for one range, unless the user sets ``max_concurrency``."""
+
+CUT_SHORT = (ClientPayloadError, IncompleteReadError, ResponseStreamingError)
+"""What a body that is cut short raises."""
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -223,7 +227,7 @@ class ObjectRead:
         finally:
             body.close()
 
-    def too_short(self, error: IncompleteReadError) -> OSError:
+    def too_short(self, error: Exception) -> OSError:
         """Return the error of a body that stays too short, with the notes of *error*."""
         assert self.stop is not None
         what = f"the {self.stop - self.start} bytes of the GET of {self.part or 'the object'}"

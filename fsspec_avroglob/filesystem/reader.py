@@ -147,7 +147,7 @@ class ObjectReader(S3File):  # type: ignore[misc]  # s3fs has no types
         try:
             if not size:
                 self._open_again()
-            self.cache._fetch(0 if size <= FIRST_BYTES else size - _TAIL_BYTES, size)
+            self.cache._fetch(0 if size <= FIRST_BYTES else max(0, size - _TAIL_BYTES), size)
         except (FileExpired, FileNotFoundError):
             if not self._unproven:
                 raise

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
-from botocore.exceptions import IncompleteReadError
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.implementations.local import make_path_posix, trailing_sep
 from s3fs.core import version_id_kw
@@ -18,6 +17,7 @@ from fsspec_avroglob.aio.tasks import cancels_its_tasks, collect, for_each, task
 from fsspec_avroglob.errors import RefusedKeysError
 from fsspec_avroglob.filesystem.atomic import atomic_path
 from fsspec_avroglob.filesystem.bodies import (
+    CUT_SHORT,
     PART_BYTES,
     PARTS_IN_FLIGHT,
     Memory,
@@ -62,7 +62,9 @@ class ObjectReads(ObjectSelection):
         request = S3Request.of("get_object", arguments)
         try:
             await self._retried(read.attempt, request, lambda: read.received)
-        except IncompleteReadError as error:
+        except CUT_SHORT as error:
+            if read.stop is None:
+                raise
             raise read.too_short(error) from error
         self.stats.bytes_read += read.received
         return read
@@ -328,13 +330,13 @@ class ObjectReads(ObjectSelection):
             copied = await super()._get(
                 list(targets.files), list(targets.files.values()), callback=callback, **kwargs
             )
-        except FileNotFoundError:
+            if targets.refused:
+                raise RefusedKeysError(root, targets.refused)
+        except (FileNotFoundError, RefusedKeysError):
             # As in fsspec, a directory is not copied unless the call is recursive.
             if not (alone and selection.named and await self._isdir(rpath)):
                 raise
             return None
-        if targets.refused:
-            raise RefusedKeysError(root, targets.refused)
         return copied
 
     async def _only_files(self, paths: dict[str, str]) -> dict[str, str]:

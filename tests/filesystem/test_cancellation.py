@@ -189,10 +189,10 @@ def test_failed_open_leaves_no_listing(
 ) -> None:
     fs = make_fs(proxy.storage_options)
     fs.connect()
-    proxy.fail("HeadObject", 403, "AccessDenied")
+    proxy.fail("ListObjectsV2", 400, "InvalidArgument", times=1)
     proxy.delay("ListObjectsV2", 3600)
 
-    with pytest.raises(PermissionError):
+    with pytest.raises(OSError, match="InvalidArgument"):
         fs.open(f"{bucket_of_nine}/{{a,b}}/*")
 
     assert left_by(fs) == ([], 0, 0)
