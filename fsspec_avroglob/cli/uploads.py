@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 
 import click
 
@@ -12,18 +11,15 @@ from fsspec_avroglob.cli.arguments import PathArgument
 from fsspec_avroglob.cli.command import Settings, command, json_option
 from fsspec_avroglob.cli.exits import EXIT_OK, tell
 from fsspec_avroglob.glob.explain import counted
+from fsspec_avroglob.glob.times import duration
 from fsspec_avroglob.readers.locate import is_s3_uri
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def _age(context: click.Context, parameter: click.Parameter, text: str | None) -> dt.timedelta:
-    if text is None:
-        return dt.timedelta()
-    found = re.fullmatch(r"(\d{1,6})([smhdw])", text)
-    if found is None:
-        raise click.BadParameter(f"{text!r} is not a time such as 30m, 12h, 1d or 2w")
-    return dt.timedelta(**{_UNITS[found[2]]: int(found[1])})
+    try:
+        return duration(text or "0s")
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @command(

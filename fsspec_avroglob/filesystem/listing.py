@@ -9,6 +9,7 @@ import asyncio
 import errno
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,9 @@ class ObjectLists(ObjectInfo):
             Directories match too.
         detail : bool, default False
             Return a dict of path to info.
+        start_after : str, optional
+            Only files whose paths sort after this path, and no directories; what sorts before it is
+            not listed.
         callback : fsspec.callbacks.Callback, optional
             Receives the number of matches as pages arrive.
 
@@ -65,9 +69,12 @@ class ObjectLists(ObjectInfo):
         path = stringify_path(path)
         detail, withdirs = kwargs.pop("detail", False), kwargs.pop("withdirs", True)
         callback = kwargs.pop("callback", DEFAULT_CALLBACK)
+        start_after = kwargs.pop("start_after", None)
         if not self._is_pattern(path):
             return await super()._glob(path, maxdepth=maxdepth, detail=detail, **kwargs)
         plans = self._plans(path, maxdepth, withdirs)
+        if start_after is not None:
+            plans = _starting(plans, self._strip_protocol(start_after))
         if not (detail and self.version_aware):
             return await self._carry_out(plans, detail, callback)
         from fsspec_avroglob.glob.pattern import GlobPattern
@@ -406,6 +413,16 @@ class ObjectLists(ObjectInfo):
         page: Page = await self._retried(attempt, S3Request.of("list_objects_v2", arguments))
         self.stats.keys += len(page.keys)
         return page
+
+
+def _starting(plans: Sequence[ListingPlan], after: str) -> list[ListingPlan]:
+    """The plans for the files whose paths sort after *after*."""
+    bucket, _, key = after.partition("/")
+    return [
+        replace(plan, with_directories=False, after=key if plan.bucket == bucket else None)
+        for plan in plans
+        if plan.bucket >= bucket
+    ]
 
 
 async def _list_into(queue: asyncio.Queue[Found | None], lister: Lister) -> None:

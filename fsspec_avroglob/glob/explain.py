@@ -189,7 +189,8 @@ def total(costs: Iterable[Cost]) -> Cost:
 
 def lines(plan: ListingPlan) -> Iterator[str]:
     """The plan as text: a line for each step, indented."""
-    yield printable(f"{plan.pattern} in {plan.bucket}")
+    start = "" if plan.after is None else f", after {plan.after}"
+    yield printable(f"{plan.pattern} in {plan.bucket}{start}")
     for node in costed(plan):
         yield f"{'  ' * node.depth}└ {printable(str(node))}"
 

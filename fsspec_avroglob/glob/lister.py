@@ -72,7 +72,7 @@ class Lister:
         if self.plan.limited:
             await self._fetcher.emit_directories([""])
         try:
-            await self._explore("", self.plan.root)
+            await self._explore("", self.plan.root, self.plan.after)
         except FileNotFoundError as error:
             bucket = self.plan.bucket
             missing = FileNotFoundError(errno.ENOENT, "the bucket does not exist", bucket)

@@ -126,6 +126,8 @@ class ListingPlan:
         Whether everything that is listed matches, as in ``ls`` and ``find``.
     with_markers
         Whether folder markers are wanted as files (see ``s3/markers``), as in ``rm``.
+    after
+        Only keys that sort after this one are listed; None for all.
     costs
         What runs of the plan have cost so far, by state and kind of step.
     """
@@ -138,6 +140,7 @@ class ListingPlan:
     directories_only: bool = False
     unfiltered: bool = False
     with_markers: bool = False
+    after: str | None = None
     costs: defaultdict[tuple[State, type[Step]], Cost] = field(
         default_factory=lambda: defaultdict(Cost)
     )

@@ -90,7 +90,7 @@ class Matches:
 
         Older answers about what it could have returned are forgotten.
         """
-        if self._cache is None:
+        if self._cache is None or self._plan.after is not None:
             return
         plan, start = self._plan, len(self._plan.bucket) + 1
         base = plan.literal_directory if area is None else area
