@@ -42,12 +42,14 @@ _PUBLIC = {
     "errors": "AvroDecodeError AvroGlobError BlockDecodeError BlockTooLargeError CannotJoinError "
     "CodecError ConversionError CorruptBlockError EngineNotAbleError FieldError FilesDifferError "
     "HeaderLinesDifferError InvalidSchemaError NotAvroError NotWritableError OptionError "
-    "PatternError RefusedKeysError SchemaMismatchError UncertainBlockError UnsupportedTypeError",
+    "PatternError RefusedKeysError SchemaMismatchError StateConflictError UncertainBlockError "
+    "UnsupportedTypeError",
     "filesystem.core": "AvroGlobFileSystem",
     "filesystem.routing": "S3Route use_for_s3",
     "glob.pattern": "GlobPattern",
     "readers.expand": "S3GlobUri expand_path expand_path_async expand_paths expand_paths_async "
     "parse_s3_glob_uri",
+    "readers.incremental": "IncrementalGlob NewFile",
     "readers.lazy": "scan_avro",
     "readers.read": "AvroBatches AvroRecords aiter_avro_batches aiter_avro_records "
     "iter_avro_batches iter_avro_records read_avro read_avro_async read_avro_schema "

@@ -22,7 +22,8 @@ Each class is also the built-in type that fits it, so ``except ValueError`` catc
     ├── BlockDecodeError        the content of a block does not fit its schema (ValueError)
     ├── CodecError              a block cannot be decompressed (ValueError)
     │   └── BlockTooLargeError      a block decompresses to more bytes than allowed
-    └── EngineNotAbleError      an engine is missing or cannot decode a schema (ValueError)
+    ├── EngineNotAbleError      an engine is missing or cannot decode a schema (ValueError)
+    └── StateConflictError      another run has committed (RuntimeError)
 
 Failures of S3 are what s3fs raises: ``FileNotFoundError``, ``PermissionError``, other ``OSError``.
 
@@ -347,3 +348,26 @@ class BlockTooLargeError(CodecError):
 
 class EngineNotAbleError(AvroGlobError, ValueError):
     """A decoding engine is not installed, or cannot decode files of a schema."""
+
+
+# --- incremental globs ----------------------------------------------------------------------------
+
+
+class StateConflictError(AvroGlobError, RuntimeError):
+    """Another run has committed since the state of an incremental glob was read.
+
+    Attributes
+    ----------
+    state : str
+        The state file.
+    """
+
+    def __init__(self, state: str) -> None:
+        super().__init__(state)
+        self.state = state
+
+    def __str__(self) -> str:
+        return (
+            f"{self.state} was committed by another run since it was read; nothing is written. "
+            "The files of this run may have been processed twice: let one job at a time use a state"
+        )

@@ -86,7 +86,13 @@ class ObjectLists(ObjectInfo):
         return dict(sorted(infos.items()))
 
     def explain(
-        self, path: str, maxdepth: int | None = None, withdirs: bool = True, *, run: bool = False
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        withdirs: bool = True,
+        *,
+        start_after: str | None = None,
+        run: bool = False,
     ) -> GlobPlan:
         """Return the plan of :meth:`glob` for a pattern, which prints as a tree of steps.
 
@@ -96,7 +102,10 @@ class ObjectLists(ObjectInfo):
         from fsspec_avroglob.glob.svg import GlobPlan
 
         path = stringify_path(path)
-        plan = GlobPlan(path, tuple(self._plans(path, maxdepth, withdirs)))
+        plans = self._plans(path, maxdepth, withdirs)
+        if start_after is not None:
+            plans = _starting(plans, self._strip_protocol(start_after))
+        plan = GlobPlan(path, tuple(plans))
         if run:
             sync(self.loop, self._carry_out, plan.plans, False, DEFAULT_CALLBACK)
         return plan

@@ -254,20 +254,28 @@ async def expand(located: Sequence[Location], *, glob: bool, check: bool) -> lis
     return list(files.values())
 
 
-async def _matches(pattern: Location) -> list[Location]:
+async def matching_infos(pattern: Location, **options: Any) -> dict[str, dict[str, Any]]:
+    """Return the infos of the files that match a pattern, sorted by path; possibly none.
+
+    options: those of ``glob``.
+    """
     # fsspec strips a trailing slash, which restricts the pattern to directories.
     path = pattern.path.rstrip("/") + ("/" if pattern.name.endswith("/") else "")
     own = isinstance(pattern.fs, AvroGlobFileSystem)
     infos: dict[str, dict[str, Any]] = {}
     for brace_free in [path] if own else GlobPattern.parse(path).brace_free:
-        infos |= await call(pattern.fs, "glob", brace_free, detail=True)
-    found = sorted(path for path, info in infos.items() if info["type"] != "directory")
-    if not found:
+        infos |= await call(pattern.fs, "glob", brace_free, detail=True, **options)
+    return {path: infos[path] for path in sorted(infos) if infos[path]["type"] != "directory"}
+
+
+async def _matches(pattern: Location) -> list[Location]:
+    infos = await matching_infos(pattern)
+    if not infos:
         text = f"No {_kind(pattern)} matches the pattern"
         raise FileNotFoundError(errno.ENOENT, text, pattern.name)
     return [
-        Location(_match_name(pattern, path), pattern.fs, path, infos[path].get("size"))
-        for path in found
+        Location(match_name(pattern, path), pattern.fs, path, info.get("size"))
+        for path, info in infos.items()
     ]
 
 
@@ -287,7 +295,7 @@ def _kind(location: Location) -> str:
     return "local file" if isinstance(location.fs, LocalFileSystem) else "file"
 
 
-def _match_name(pattern: Location, path: str) -> str:
+def match_name(pattern: Location, path: str) -> str:
     """Return the name of a match in the form in which the user wrote the pattern."""
     before, link, after = split_links(pattern.name)
     directory = literal_directory(pattern.path)
