@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from fsspec_avroglob.cli import cat, count, cp, head, ls, plans, tour, uploads
+from fsspec_avroglob.cli import cat, count, cp, head, ls, new, plans, tour, uploads
 from fsspec_avroglob.cli.command import LOG_OPTIONS, S3_OPTIONS, broken_pipe, examples
 from fsspec_avroglob.cli.exits import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, fail
 
@@ -70,6 +70,6 @@ def app(context: click.Context, /, **shared: Any) -> None:
 
 for _command in (
     *(cat.cat, count.check, count.count, cp.cp, ls.du, plans.explain, ls.find, head.head, ls.ls),
-    *(head.schema, ls.stat, tour.demo, uploads.uploads),
+    *(new.new, head.schema, ls.stat, tour.demo, uploads.uploads),
 ):
     app.add_command(_command)
