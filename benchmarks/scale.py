@@ -7,6 +7,7 @@ a round of requests that are in flight together counts as one latency. Writes
 
 import argparse
 import asyncio
+import datetime as dt
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +18,12 @@ from benchmarks.report import table
 from fsspec_avroglob.glob.lister import Found, Lister
 from fsspec_avroglob.glob.pattern import GlobPattern
 from fsspec_avroglob.glob.plan import ListingPlan
+from fsspec_avroglob.readers.name_order import order_of
 from fsspec_avroglob.s3.page import Page, page_from_response
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance" / "scale.md"
 SIZES = (10**5, 10**6, 10**7, 10**8, 10**9)
+RUN_SIZES = (10**4, 10**5, 10**6, 10**7)
 CONCURRENCY = 64
 LATENCY_S = 0.03
 LIST_DOLLARS = 0.005 / 1000
@@ -124,9 +127,9 @@ def cost(pattern: str, keys: int) -> Cost:
     return asyncio.run(_simulated(pattern, events))
 
 
-async def _simulated(pattern: str, events: Events) -> Cost:
+async def _simulated(pattern: str, keys: Sequence[str], after: str | None = None) -> Cost:
     [plan] = ListingPlan.for_pattern(GlobPattern.parse(f"bucket/{pattern}"))
-    server = Rounds(Keyspace(events))
+    server = Rounds(Keyspace(keys))
     matches = name_bytes = 0
 
     async def emit(found: Found) -> None:
@@ -137,9 +140,33 @@ async def _simulated(pattern: str, events: Events) -> Cost:
             # A list's slot and a str of ASCII: 8 and 49 bytes on top of the characters.
             name_bytes += sum(57 + 7 + len(found.page.keys[index]) for index in indices)
 
+    plan.after = after
     job = asyncio.create_task(Lister(plan, server.fetch, emit, CONCURRENCY).run())
     await server.drive(job)
     return Cost(matches, server.requests, server.rounds, name_bytes)
+
+
+class Days(MadeKeys):
+    """The keys of a table of days, with 1,000 files each."""
+
+    PATTERN, FILES = "events/day=*/*.avro", 1_000
+
+    def __init__(self, keys: int) -> None:
+        """Make this number of keys."""
+        super().__init__(keys, self._key)
+
+    def _key(self, number: int) -> str:
+        day, part = divmod(number, self.FILES)
+        return f"events/day={dt.date(2000, 1, 1) + dt.timedelta(day)}/part-{part:05}.avro"
+
+
+def incremental_cost(keys: int) -> Cost:
+    """List what a run of an incremental glob lists over `keys` keys, with `late="2d"`."""
+    days = Days(keys)
+    order = order_of(days[-1])
+    assert order is not None
+    newest = dt.datetime(2000, 1, 1) + dt.timedelta(keys // Days.FILES - 1)
+    return asyncio.run(_simulated(days.PATTERN, days, order.first(newest - dt.timedelta(3))))
 
 
 def _extrapolated(pattern: str, events: Events) -> Cost:
@@ -175,6 +202,12 @@ The keys are `{Events(1)[0]}` and so on: ten years of
   matches.
 """
 
+_RUNS = f"""## A run of an incremental glob
+
+`{Days.PATTERN}`, {Days.FILES:,} files a day. A run lists the days that `late="2d"` allows, and one
+more ([new files](../how-to/new-files.md)).
+"""
+
 _READING = f"""## Reading the files
 
 Reading the files of one day costs this on top of the glob. Each file has {FILE_BYTES >> 20} MiB
@@ -208,6 +241,11 @@ def _read_row(files: int) -> list[str]:
     ]
 
 
+def _run_row(keys: int, cost: Cost) -> list[str]:
+    """One line about incremental runs."""
+    return [f"{keys:,}", f"{cost.matches:,}", f"{cost.requests:,}", f"{-(-keys // 1000):,}"]
+
+
 def _dollars(amount: float) -> str:
     return f"${amount:.2f}" if amount >= 0.995 else f"${amount:.6f}".rstrip("0")
 
@@ -235,6 +273,9 @@ def report(sizes: Sequence[int] = SIZES) -> str:
         header = ["keys", "matches", "LIST", "money", "time", "memory"]
         rows = [_glob_row(keys, cost(pattern, keys)) for keys in sizes]
         lines += [f"## {name.capitalize()}\n\n`{pattern}`\n", table(header, rows, right=True), ""]
+    header = ["keys", "files listed", "LIST", "LIST of all"]
+    rows = [_run_row(keys, incremental_cost(keys)) for keys in RUN_SIZES]
+    lines += [_RUNS, table(header, rows, right=True), ""]
     header = ["files", "bytes", "GET", "money", "time"]
     rows = [_read_row(cost(PATTERNS["one day"], keys).matches) for keys in sizes]
     return "\n".join([*lines, _READING, table(header, rows, right=True)]) + "\n"

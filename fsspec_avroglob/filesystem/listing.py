@@ -72,9 +72,7 @@ class ObjectLists(ObjectInfo):
         start_after = kwargs.pop("start_after", None)
         if not self._is_pattern(path):
             return await super()._glob(path, maxdepth=maxdepth, detail=detail, **kwargs)
-        plans = self._plans(path, maxdepth, withdirs)
-        if start_after is not None:
-            plans = _starting(plans, self._strip_protocol(start_after))
+        plans = self._plans(path, maxdepth, withdirs, start_after)
         if not (detail and self.version_aware):
             return await self._carry_out(plans, detail, callback)
         from fsspec_avroglob.glob.pattern import GlobPattern
@@ -102,10 +100,7 @@ class ObjectLists(ObjectInfo):
         from fsspec_avroglob.glob.svg import GlobPlan
 
         path = stringify_path(path)
-        plans = self._plans(path, maxdepth, withdirs)
-        if start_after is not None:
-            plans = _starting(plans, self._strip_protocol(start_after))
-        plan = GlobPlan(path, tuple(plans))
+        plan = GlobPlan(path, tuple(self._plans(path, maxdepth, withdirs, start_after)))
         if run:
             sync(self.loop, self._carry_out, plan.plans, False, DEFAULT_CALLBACK)
         return plan
@@ -134,35 +129,51 @@ class ObjectLists(ObjectInfo):
         return found
 
     async def _iglob(
-        self, path: str, maxdepth: int | None = None, withdirs: bool = True, detail: bool = False
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        withdirs: bool = True,
+        detail: bool = False,
+        start_after: str | None = None,
     ) -> AsyncGenerator[Any, None]:
         """Yield matches as pages arrive, in any order and in bounded memory.
 
-        Yields paths, or info dicts with ``detail=True``.
+        Yields paths, or info dicts with ``detail=True``. *start_after* is as in :meth:`_glob`.
         """
-        async with aclosing(self._iglob_batches(path, maxdepth, withdirs, detail)) as batches:
+        found = self._iglob_batches(path, maxdepth, withdirs, detail, start_after)
+        async with aclosing(found) as batches:
             async for batch in batches:
                 for match in batch:
                     yield match
 
     def iglob(
-        self, path: str, maxdepth: int | None = None, withdirs: bool = True, detail: bool = False
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        withdirs: bool = True,
+        detail: bool = False,
+        start_after: str | None = None,
     ) -> Iterator[Any]:
         """As :meth:`_iglob`, for synchronous code. Closing the iterator ends the listing."""
-        batches = self._iglob_batches(path, maxdepth, withdirs, detail)
+        batches = self._iglob_batches(path, maxdepth, withdirs, detail, start_after)
         with BlockingIterator(batches, self.loop) as found:
             for batch in found:
                 yield from batch
 
     async def _iglob_batches(
-        self, path: str, maxdepth: int | None, withdirs: bool, detail: bool
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        withdirs: bool = True,
+        detail: bool = False,
+        start_after: str | None = None,
     ) -> AsyncGenerator[Sequence[Any], None]:
         path = stringify_path(path)
         if not self._is_pattern(path) or (detail and self.version_aware):
             found = await self._glob(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail)
             yield list(found.values()) if detail else found
             return
-        for plan in self._plans(path, maxdepth, withdirs):
+        for plan in self._plans(path, maxdepth, withdirs, start_after):
             queue: asyncio.Queue[Found | None] = asyncio.Queue(maxsize=8)
             listing = self._matches(plan, detail, DEFAULT_CALLBACK)
             task = asyncio.create_task(_list_into(queue, self._lister(plan, queue.put, detail)))
@@ -388,7 +399,9 @@ class ObjectLists(ObjectInfo):
         """Whether *path* has magic characters, apart from those of ``?versionId=``."""
         return is_glob_pattern(path) and self.split_path(path)[2] is None
 
-    def _plans(self, path: str, maxdepth: int | None, withdirs: bool) -> list[ListingPlan]:
+    def _plans(
+        self, path: str, maxdepth: int | None, withdirs: bool, start_after: str | None = None
+    ) -> list[ListingPlan]:
         from fsspec_avroglob.glob.pattern import GlobPattern
         from fsspec_avroglob.glob.plan import ListingPlan
 
@@ -396,7 +409,16 @@ class ObjectLists(ObjectInfo):
             raise ValueError("maxdepth must be at least 1")
         stripped = self._strip_protocol(path)
         pattern = GlobPattern.parse(stripped + ("/" if path.endswith("/") else ""))
-        return ListingPlan.for_pattern(pattern, maxdepth=maxdepth, with_directories=withdirs)
+        withdirs = withdirs and start_after is None
+        plans = ListingPlan.for_pattern(pattern, maxdepth=maxdepth, with_directories=withdirs)
+        if start_after is None:
+            return plans
+        bucket, _, key = self._strip_protocol(start_after).partition("/")
+        return [
+            replace(plan, after=key if plan.bucket == bucket else None)
+            for plan in plans
+            if plan.bucket >= bucket
+        ]
 
     async def _fetch_page(
         self,
@@ -422,16 +444,6 @@ class ObjectLists(ObjectInfo):
         page: Page = await self._retried(attempt, S3Request.of("list_objects_v2", arguments))
         self.stats.keys += len(page.keys)
         return page
-
-
-def _starting(plans: Sequence[ListingPlan], after: str) -> list[ListingPlan]:
-    """The plans for the files whose paths sort after *after*."""
-    bucket, _, key = after.partition("/")
-    return [
-        replace(plan, with_directories=False, after=key if plan.bucket == bucket else None)
-        for plan in plans
-        if plan.bucket >= bucket
-    ]
 
 
 async def _list_into(queue: asyncio.Queue[Found | None], lister: Lister) -> None:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import aclosing
 from typing import Any, NamedTuple, Self
 
 from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import on_io_loop
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
+from fsspec_avroglob.glob.magic import is_glob_pattern
 from fsspec_avroglob.glob.times import duration, modified_time
 from fsspec_avroglob.readers.cursor import Cursor, Seen, StateFile
 from fsspec_avroglob.readers.locate import (
+    Location,
     SourcePath,
     StorageOptions,
     locate,
     match_name,
     matching_infos,
 )
-from fsspec_avroglob.readers.name_order import order_of
+from fsspec_avroglob.readers.name_order import NameOrder, order_of
 
 _ONE_DAY = dt.timedelta(days=1)  # names may be in another time zone
 
@@ -184,35 +187,30 @@ class IncrementalGlob:
         return [file.name for file in self._batch]
 
     async def _uncommitted(self, cursor: Cursor) -> list[NewFile]:
+        """List the files that *cursor* does not know, and learn or forget the order of names."""
         [location] = await asyncio.to_thread(locate, self._pattern, self._options)
+        listing = _Listing(location, await self._state.location(), cursor, self._lookback)
         start = self._start(cursor)
-        on_s3 = isinstance(location.fs, AvroGlobFileSystem)
-        options = {"start_after": start} if on_s3 and start else {}
-        infos = await matching_infos(location, **options)
-        if cursor.order is not None and not all(map(cursor.order.holds, infos)):
+        await listing.run(start)
+        if start is not None and listing.order is None:
             # A file outside the order that all files had: others may lie before the start.
-            cursor.order = None
-            if start:
-                infos = await matching_infos(location)
-        elif cursor.time is None and on_s3 and self._late is not None:
-            cursor.order = order_of(infos)
-        since = None if cursor.time is None else cursor.time - self._lookback
-        new = []
-        state = await self._state.location()
-        for path, info in infos.items():
-            if path == state.path and type(location.fs) is type(state.fs):
-                continue
-            modified = modified_time(info)
-            if modified is None:
-                raise ValueError(f"{path}: the filesystem does not tell when it was modified")
-            if since is not None and modified < since:
-                continue
-            version = _version(info, modified)
-            seen = cursor.seen.get(path)
-            if seen is None or seen.version != version:
-                name = match_name(location, path)
-                new.append(NewFile(name, path, info.get("size") or 0, modified, version))
-        return sorted(new, key=lambda file: (file.modified, file.path))
+            await listing.run(None)
+        new = sorted(listing.new, key=lambda file: (file.modified, file.path))
+        cursor.order = listing.order if self._is_current(listing.order, new, cursor) else None
+        return new
+
+    def _is_current(self, order: NameOrder | None, new: list[NewFile], cursor: Cursor) -> bool:
+        """Whether names are in *order*, and the dates of new files are not long ago.
+
+        At the first run, the files of the last hour (*lookback*) count.
+        """
+        if order is None or self._late is None or cursor.order == order:
+            return order is not None and self._late is not None
+        if cursor.time is None and new:
+            new = [file for file in new if file.modified >= new[-1].modified - self._lookback]
+        behind = self._late + _ONE_DAY
+        days = [(order.day(file.path), (file.modified - behind).date()) for file in new]
+        return bool(days) and all(day is not None and day >= least for day, least in days)
 
     def _start(self, cursor: Cursor) -> str | None:
         """A path that sorts before all files that may be new; None for all files."""
@@ -244,6 +242,61 @@ class IncrementalGlob:
             plan = location.fs.explain(location.path, withdirs=False, start_after=start)
             lines.append(str(plan))
         return "\n".join(lines)
+
+
+class _Listing:
+    """A listing of what a cursor does not know.
+
+    Attributes
+    ----------
+    new : list of NewFile
+        Files that were added or changed.
+    order : NameOrder or None
+        The order by date of all names that were listed; None if there is none.
+    """
+
+    def __init__(
+        self, pattern: Location, state: Location, cursor: Cursor, lookback: dt.timedelta
+    ) -> None:
+        self._pattern, self._state, self._cursor = pattern, state, cursor
+        self._since = None if cursor.time is None else cursor.time - lookback
+
+    async def run(self, start: str | None) -> None:
+        """List the files whose paths sort after *start*; all of them for None."""
+        self.new: list[NewFile] = []
+        self.order, self._first = self._cursor.order, True
+        fs = self._pattern.fs
+        if not isinstance(fs, AvroGlobFileSystem):
+            self._add((await matching_infos(self._pattern)).items())
+            self.order = None
+        elif not is_glob_pattern(self._pattern.path):
+            self._add({info["name"]: info for info in [await fs._info(self._pattern.path)]}.items())
+        else:
+            batches = fs._iglob_batches(
+                self._pattern.path, withdirs=False, detail=True, start_after=start
+            )
+            async with aclosing(batches):
+                async for batch in batches:
+                    self._add((info["name"], info) for info in batch)
+
+    def _add(self, infos: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        for path, info in infos:
+            if path == self._state.path and type(self._pattern.fs) is type(self._state.fs):
+                continue
+            if self._first:
+                self.order, self._first = self.order or order_of(path), False
+            if self.order is not None and self.order.day(path) is None:
+                self.order = None
+            modified = modified_time(info)
+            if modified is None:
+                raise ValueError(f"{path}: the filesystem does not tell when it was modified")
+            if self._since is not None and modified < self._since:
+                continue
+            version = _version(info, modified)
+            seen = self._cursor.seen.get(path)
+            if seen is None or seen.version != version:
+                name, size = match_name(self._pattern, path), info.get("size") or 0
+                self.new.append(NewFile(name, path, size, modified, version))
 
 
 def _version(info: Mapping[str, Any], modified: dt.datetime) -> str:

@@ -1,6 +1,6 @@
 """Dates in file names: where a listing for recent files may start.
 
->>> order = order_of(["lake/day=2026-11-28/a.avro", "lake/day=2026-11-30/b.avro"])
+>>> order = order_of("lake/day=2026-11-28/a.avro")
 >>> order
 NameOrder(lead='lake/day=', form='%Y-%m-%d')
 >>> order.first(dt.datetime(2026, 11, 29, 18))
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 _BETWEEN = (
@@ -39,27 +38,29 @@ class NameOrder:
         """The least path of the day of *moment*."""
         return self.lead + moment.strftime(self.form)
 
-    def holds(self, path: str) -> bool:
-        """Whether *path* begins with a date in this form."""
-        found = _DATE.match(path, len(self.lead))
-        return path.startswith(self.lead) and found is not None and _form(found) == self.form
+    def day(self, path: str) -> dt.date | None:
+        """The date that *path* begins with; None if it begins with none in this form."""
+        found = _DATE.match(path, len(self.lead)) if path.startswith(self.lead) else None
+        day = None if found is None else _day(found)
+        return day if found is not None and _form(found) == self.form else None
 
 
-def order_of(paths: Iterable[str]) -> NameOrder | None:
-    """Return the order of *paths*; None if they do not all begin with a date in one form."""
-    paths = list(paths)
-    found = _DATE.search(paths[0]) if paths else None
-    if found is None or (form := _form(found)) is None:
+def order_of(path: str) -> NameOrder | None:
+    """Return the order of paths such as *path*; None if it holds no date."""
+    found = _DATE.search(path)
+    if found is None or _day(found) is None:
         return None
-    order = NameOrder(paths[0][: found.start()], form)
-    return order if all(map(order.holds, paths)) else None
+    return NameOrder(path[: found.start()], _form(found))
 
 
-def _form(found: re.Match[str]) -> str | None:
-    """The date found as a form for ``strftime``; None if there is no such day."""
-    year, between, month, between_too, day = found.groups()
+def _form(found: re.Match[str]) -> str:
+    """The form of the date found, as for ``strftime``."""
+    return f"%Y{found[2]}%m{found[4]}%d"
+
+
+def _day(found: re.Match[str]) -> dt.date | None:
+    """The date found; None if there is no such day."""
     try:
-        dt.date(int(year), int(month), int(day))
+        return dt.date(int(found[1]), int(found[3]), int(found[5]))
     except ValueError:
         return None
-    return f"%Y{between}%m{between_too}%d"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.scale import PATTERNS, Events, cost, report
+from benchmarks.scale import PATTERNS, Days, Events, cost, incremental_cost, report
 from fsspec_avroglob.glob.pattern import GlobPattern
 from fsspec_avroglob.glob.plan import ListingPlan
 from tests.support.keyspace import Keyspace
@@ -35,4 +35,10 @@ def test_billion_keys_stay_cheap() -> None:
 
 def test_page_has_table_per_pattern() -> None:
     page = report(sizes=(10**5,))
-    assert page.count("| keys |") == len(PATTERNS)
+    assert page.count("| keys |") == len(PATTERNS) + 1
+
+
+def test_runs_do_not_cost_more_as_buckets_grow() -> None:
+    small, large = incremental_cost(10**4), incremental_cost(10**7)
+    assert small.matches == large.matches == 4 * Days.FILES
+    assert small.requests == large.requests <= 8

@@ -206,6 +206,10 @@ def test_old_days_are_not_listed(
     put({f"lake/day={today(days)}/{n}.avro": b"x" for days in range(40) for n in range(3)})
     assert len(counted_glob.new()) == 120
     counted_glob.commit()
+    # Only new files tell whether dates are those of the days on which files arrive.
+    put({f"lake/day={today()}/next.avro": b"y"})
+    assert len(counted_glob.new()) == 1
+    counted_glob.commit()
     put({f"lake/day={today()}/new.avro": b"y", f"lake/day={today(2)}/late.avro": b"z"})
     proxy.clear()
 
@@ -216,6 +220,16 @@ def test_old_days_are_not_listed(
     starts = [request.query.get("start-after") for request in proxy.requests]
     assert f"lake/day={today(3)}" in starts
     assert f"after lake/day={today(3)}" in counted_glob.explain()
+
+
+def test_backfills_are_found(
+    counted_glob: IncrementalGlob, put: PutObjects, proxy: FaultProxy, bucket: str
+) -> None:
+    put({"lake/day=2020-01-02/1.avro": b"x", "lake/day=2020-01-03/1.avro": b"x"})
+    assert len(counted_glob.new()) == 2
+    counted_glob.commit()
+    put({"lake/day=2020-01-01/1.avro": b"x"})
+    assert len(counted_glob.new()) == 1
 
 
 def test_names_out_of_order(counted_glob: IncrementalGlob, put: PutObjects, bucket: str) -> None:
@@ -286,21 +300,24 @@ def test_a_missing_bucket(fs: AvroGlobFileSystem, bucket: str, pattern: str, sta
 
 
 @pytest.mark.parametrize(
-    ("paths", "order"),
+    ("path", "order"),
     [
-        (["b/2026-11-28T03.avro", "b/2026-11-29.avro"], NameOrder("b/", "%Y-%m-%d")),
-        (["b/20261128/x", "b/20271128/x"], NameOrder("b/", "%Y%m%d")),
-        (["b/2026/11/28/03/x"], NameOrder("b/", "%Y/%m/%d")),
-        (
-            ["b/year=2026/month=11/day=28/x", "b/year=2025/month=01/day=02/x"],
-            NameOrder("b/year=", "%Y/month=%m/day=%d"),
-        ),
-        (["b/t/2026-11-28", "b/u/2026-11-28"], None),
-        (["b/2026-11-28", "b/2026/11/28"], None),
-        (["b/2026-13-28"], None),
-        (["b/part-0.avro"], None),
-        ([], None),
+        ("b/2026-11-28T03.avro", NameOrder("b/", "%Y-%m-%d")),
+        ("b/20261128/x", NameOrder("b/", "%Y%m%d")),
+        ("b/2026/11/28/03/x", NameOrder("b/", "%Y/%m/%d")),
+        ("b/year=2026/month=11/day=28/x", NameOrder("b/year=", "%Y/month=%m/day=%d")),
+        ("b/t/dt=2026-11-28", NameOrder("b/t/dt=", "%Y-%m-%d")),
+        ("b/2026-13-28", None),
+        ("b/part-0.avro", None),
     ],
 )
-def test_order_of_names(paths: list[str], order: NameOrder | None) -> None:
-    assert order_of(paths) == order
+def test_order_of_names(path: str, order: NameOrder | None) -> None:
+    assert order_of(path) == order
+
+
+def test_day_of_a_name() -> None:
+    order = NameOrder("b/", "%Y-%m-%d")
+    assert order.day("b/2026-11-28/x") == dt.date(2026, 11, 28)
+    assert order.first(dt.datetime(2026, 11, 28, 12)) == "b/2026-11-28"
+    for path in ("b/2026/11/28", "b/x/2026-11-28", "b/2026-11-31"):
+        assert order.day(path) is None
