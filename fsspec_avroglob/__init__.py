@@ -43,7 +43,7 @@ _PUBLIC = {
     "CodecError ConversionError CorruptBlockError EngineNotAbleError FieldError FilesDifferError "
     "HeaderLinesDifferError InvalidSchemaError NotAvroError NotWritableError OptionError "
     "PatternError RefusedKeysError SchemaMismatchError StateConflictError UncertainBlockError "
-    "UnsupportedTypeError",
+    "UncertainHeaderError UnsupportedTypeError",
     "filesystem.core": "AvroGlobFileSystem",
     "filesystem.routing": "S3Route use_for_s3",
     "glob.pattern": "GlobPattern",

@@ -8,7 +8,8 @@ Each class is also the built-in type that fits it, so ``except ValueError`` catc
     ├── RefusedKeysError        keys that cannot become local files (ValueError)
     ├── CannotJoinError         matches of an opened pattern have no common format (ValueError)
     │   ├── FilesDifferError        Avro files with different codecs or schemas
-    │   └── HeaderLinesDifferError  CSV files with different header lines
+    │   ├── HeaderLinesDifferError  CSV files with different header lines
+    │   └── UncertainHeaderError    equal first lines that may be a header or a row
     ├── NotAvroError            a file is not an Avro container file (ValueError)
     ├── InvalidSchemaError      a schema is not valid Avro (ValueError)
     ├── SchemaMismatchError     the schemas of two files do not make one table (ValueError)
@@ -133,7 +134,23 @@ class HeaderLinesDifferError(CannotJoinError):
         first_path, first, path, other = self.args
         return (
             f"the header line of {path} is {_line(other)}, that of {first_path} is "
-            f"{_line(first)}; read files with different header lines, or without any, one by one"
+            f"{_line(first)}; read files with different header lines one by one, or give "
+            "storage_options={'header_lines': 0} for files without any"
+        )
+
+
+class UncertainHeaderError(CannotJoinError):
+    """Files begin with the same line, which may be a header line or a row."""
+
+    def __init__(self, first_path: str, path: str, line: bytes) -> None:
+        super().__init__(first_path, path, line)
+
+    def __str__(self) -> str:
+        first_path, path, line = self.args
+        return (
+            f"{path} begins with the line {_line(line)}, as {first_path} does; it may be a header "
+            "line or a row. Give storage_options={'header_lines': 1} for one header line in each "
+            "file (2 for two, and so on), or {'header_lines': 0} for none"
         )
 
 

@@ -58,6 +58,9 @@ class AvroGlobFileSystem(ObjectInfoByListing, ObjectReads, ObjectWrites, Unfinis
         A :class:`~fsspec_avroglob.s3.retry.RetryPolicy`, or its fields.
     listing_concurrency : int, default 64
         The most LIST requests in flight for one listing.
+    header_lines : int, optional
+        The lines that each file of an opened glob of tables begins with, and that only the first
+        keeps. By default a header line of CSV files is found, or an error says that it is unclear.
     on_retry : callable, str or list
         Called with a ``RetryEvent`` before each wait. A str names a callable as
         "package.module:function".
@@ -119,6 +122,7 @@ class AvroGlobFileSystem(ObjectInfoByListing, ObjectReads, ObjectWrites, Unfinis
         requester_pays: bool | None = None,
         cache_options: dict[str, Any] | None = None,
         exact: str | None = None,
+        header_lines: int | None = None,
         **kwargs: Any,
     ) -> AvroGlobFile | JoinedFile | CompressedLines:
         """Open one object, with s3fs's parameters and defaults.
@@ -146,7 +150,8 @@ class AvroGlobFileSystem(ObjectInfoByListing, ObjectReads, ObjectWrites, Unfinis
                 # This imports the Avro modules.
                 from fsspec_avroglob.filesystem.open_glob import open_glob
 
-                return open_glob(self, path, sources, block_size, cache_type, cache_options)
+                lines = self.config.header_lines if header_lines is None else header_lines
+                return open_glob(self, path, sources, block_size, cache_type, cache_options, lines)
         extra = {**self.s3_additional_kwargs, **kwargs}
         return AvroGlobFile(
             self,

@@ -1,4 +1,4 @@
-"""Join many files of lines: a newline between files, and one header line for CSV.
+"""Join many files of lines: a newline between files, and one header for tables.
 
 Files that are not compressed are joined where they are. Compressed files are decompressed and
 joined as one compressed stream while it is read.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import gzip
 import io
-import re
 import zlib
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
@@ -20,7 +19,7 @@ from typing import Any
 from fsspec_avroglob.aio.blocking import BlockingIterator
 from fsspec_avroglob.aio.tasks import gather, ordered
 from fsspec_avroglob.avro.codecs import zstandard
-from fsspec_avroglob.errors import HeaderLinesDifferError
+from fsspec_avroglob.filesystem.header_lines import Head, HeaderRule
 from fsspec_avroglob.filesystem.joined import RangeReader, Source, Stretch, Tail
 
 # The first request for a header line reads this much. Files of at most this size are read whole,
@@ -29,12 +28,7 @@ _HEAD_BYTES = 64 << 10
 _KEPT_BYTES = 8 << 20
 _MAX_HEAD_BYTES = 16 << 20
 
-# A line whose quoted fields may hold newlines. The last line of a file may lack its newline.
-_CSV_LINE = re.compile(rb'(?:[^"\n]++|"[^"]*+")*+\n')
-_CSV_LAST_LINE = re.compile(rb'(?:[^"\n]++|"[^"]*+")*+(?:\n|\Z)')
-
 _NEWLINE = Tail(Source("", 1, None, b"\n"))
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 # Compressed files: the size of a request, and the number of requests in flight ahead of the reader.
 _REQUEST_BYTES = 4 << 20
@@ -48,23 +42,23 @@ _PIECE_BYTES = 1 << 20
 
 
 async def line_stretches(
-    reader: RangeReader, sources: Sequence[Source], *, csv: bool
+    reader: RangeReader, sources: Sequence[Source], rule: HeaderRule
 ) -> list[Stretch]:
     """Return the stretches of the joined file of *sources*, which are not compressed.
 
-    A file without a last newline gets one if another file follows. With *csv*, the first line of
-    each file is a header line, and only the first file keeps it.
+    A file without a last newline gets one if another file follows. Only the first file keeps header
+    lines.
 
-    Costs one GET a file for its last byte and, with *csv*, one for its beginning. Small files are
-    read whole instead, up to 8 MiB in all. Raises HeaderLinesDifferError.
+    Costs one GET a file for its last byte and, where there may be header lines, one for its
+    beginning. Small files are read whole instead, up to 8 MiB in all. Raises HeaderLinesDifferError
+    and UncertainHeaderError.
     """
     sources = await _read_small(reader, [source for source in sources if source.size_bytes])
     tails = [Tail(source) for source in sources]
-    if csv:
-        headers = await gather(_header_line(reader, source) for source in sources)
+    if rule.looks:
+        heads = await gather(_head(reader, source, rule) for source in sources)
         for i in range(1, len(sources)):
-            _must_equal(sources[0], headers[0], sources[i], headers[i])
-            tails[i] = Tail(sources[i], len(headers[i]))
+            tails[i] = Tail(sources[i], rule.repeated(heads[0], heads[i]))
     tails = [tail for tail in tails if tail.size_bytes]
     ends = await gather(_last_byte(reader, tail) for tail in tails[:-1])
     stretches: list[Stretch] = []
@@ -94,33 +88,14 @@ async def _last_byte(reader: RangeReader, tail: Tail) -> bytes:
     return await tail.read(reader, tail.size_bytes - 1, tail.size_bytes)
 
 
-async def _header_line(reader: RangeReader, source: Source) -> bytes:
+async def _head(reader: RangeReader, source: Source, rule: HeaderRule) -> Head:
     wanted = _HEAD_BYTES
     while True:
         data = await source.read(reader, 0, min(wanted, source.size_bytes))
-        line = _first_line(data, whole=len(data) == source.size_bytes or wanted > _MAX_HEAD_BYTES)
-        if line is not None:
-            return line
+        parts = rule.split(data, whole=len(data) == source.size_bytes or wanted > _MAX_HEAD_BYTES)
+        if parts is not None:
+            return Head(source.path, *parts)
         wanted *= 16
-
-
-def _first_line(data: bytes, *, whole: bool) -> bytes | None:
-    """Return the first line of CSV *data* with its newline, None if *data* must be longer.
-
-    With *whole*, no more data follows. A quote that is never closed is then an ordinary character.
-    """
-    if line := (_CSV_LAST_LINE if whole else _CSV_LINE).match(data):
-        return line[0]
-    return data[: data.find(b"\n") + 1] or data if whole else None
-
-
-def _must_equal(first: Source, first_line: bytes, source: Source, line: bytes) -> None:
-    if _bare(line) != _bare(first_line):
-        raise HeaderLinesDifferError(first.path, _bare(first_line), source.path, _bare(line))
-
-
-def _bare(line: bytes) -> bytes:
-    return line.removeprefix(_BYTE_ORDER_MARK).rstrip(b"\r\n")
 
 
 # --- compressed files -----------------------------------------------------------------------------
@@ -140,12 +115,12 @@ class CompressedLines(io.BufferedReader):
         path: str,
         sources: Sequence[Source],
         codec: str,
-        csv: bool,
+        rule: HeaderRule,
         position: int = 0,
     ) -> None:
         self.path = path
-        self._settings = (reader, path, sources, codec, csv)
-        stream = _ChunkFile(partial(_recompressed, reader, sources, codec, csv))
+        self._settings = (reader, path, sources, codec, rule)
+        stream = _ChunkFile(partial(_recompressed, reader, sources, codec, rule))
         super().__init__(stream, _PIECE_BYTES)
         self.seek(position)
 
@@ -216,7 +191,7 @@ class _ChunkFile(io.RawIOBase):
 
 
 def _recompressed(
-    reader: RangeReader, sources: Sequence[Source], codec: str, csv: bool
+    reader: RangeReader, sources: Sequence[Source], codec: str, rule: HeaderRule
 ) -> Generator[bytes, None, None]:
     """Yield one compressed stream with the lines of all files."""
     if codec == "gzip":
@@ -229,7 +204,7 @@ def _recompressed(
 
     reads = ordered(_ranges(sources), read, lambda: _REQUESTS_AHEAD)
     # Nothing closes the iterator by hand, because a file may be collected in the loop's own thread.
-    for piece in _joined_lines(BlockingIterator(reads, reader.loop), codec, csv):
+    for piece in _joined_lines(BlockingIterator(reads, reader.loop), codec, rule):
         if data := stream.compress(piece):
             yield data
     yield stream.flush()
@@ -242,19 +217,18 @@ async def _ranges(sources: Sequence[Source]) -> AsyncGenerator[tuple[Source, int
 
 
 def _joined_lines(
-    stored: Iterator[tuple[tuple[Source, int, int], bytes]], codec: str, csv: bool
+    stored: Iterator[tuple[tuple[Source, int, int], bytes]], codec: str, rule: HeaderRule
 ) -> Iterator[bytes]:
     """Yield the lines of all files, decompressed, in pieces of any length."""
-    first: tuple[Source, bytes] | None = None
+    first: Head | None = None
     last = b"\n"
     for source, group in groupby(stored, key=lambda read: read[0][0]):
         pieces = _decompressed(source, codec, map(itemgetter(1), group))
-        if csv:
-            line, pieces = _split_header(pieces)
-            if first is not None:
-                _must_equal(*first, source, line)
-            else:
-                first, pieces = (source, line), chain([line], pieces)
+        if rule.looks:
+            head, rest = _split_head(source, pieces, rule)
+            first = first or head
+            begin = 0 if first is head else rule.repeated(first, head)
+            pieces = chain([head.lines[begin:], head.rows], rest)
         begun = False
         for piece in filter(None, pieces):
             if not begun and not last.endswith(b"\n"):
@@ -263,14 +237,16 @@ def _joined_lines(
             begun, last = True, piece
 
 
-def _split_header(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """Return the first line of a CSV file, and the pieces that follow it."""
-    data, line = b"", None
-    while line is None:
+def _split_head(
+    source: Source, pieces: Iterator[bytes], rule: HeaderRule
+) -> tuple[Head, Iterator[bytes]]:
+    """Return the beginning of a file, and the pieces that follow it."""
+    data, parts = b"", None
+    while parts is None:
         piece = next(pieces, b"")
         data += piece
-        line = _first_line(data, whole=not piece or len(data) > _MAX_HEAD_BYTES)
-    return line, chain([data[len(line) :]], pieces)
+        parts = rule.split(data, whole=not piece or len(data) > _MAX_HEAD_BYTES)
+    return Head(source.path, *parts), pieces
 
 
 def _decompressed(source: Source, codec: str, pieces: Iterable[bytes]) -> Iterator[bytes]:

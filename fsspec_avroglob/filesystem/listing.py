@@ -418,12 +418,17 @@ class ObjectLists(ObjectInfo):
         if maxdepth is not None and maxdepth < 1:
             raise ValueError("maxdepth must be at least 1")
         stripped = self._strip_protocol(path)
-        pattern = GlobPattern.parse(stripped + ("/" if path.endswith("/") else ""))
+        bucket, _, _ = self.split_path(stripped)
+        # A slash in the ARN of an access point, which is a bucket, is no directory.
+        text = bucket.replace("/", ":") + stripped[len(bucket) :]
+        pattern = GlobPattern.parse(text + ("/" if path.endswith("/") else ""))
         withdirs = withdirs and start_after is None
         plans = ListingPlan.for_pattern(pattern, maxdepth=maxdepth, with_directories=withdirs)
+        if "/" in bucket:
+            plans = [replace(plan, bucket=bucket, pattern=path) for plan in plans]
         if start_after is None:
             return plans
-        bucket, _, key = self._strip_protocol(start_after).partition("/")
+        bucket, key, _ = self.split_path(self._strip_protocol(start_after))
         return [
             replace(plan, after=key if plan.bucket == bucket else None)
             for plan in plans

@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 from fsspec_avroglob.aio.blocking import sync
 from fsspec_avroglob.avro.container import AVRO_MAGIC
 from fsspec_avroglob.errors import CannotJoinError
+from fsspec_avroglob.filesystem.header_lines import HeaderRule
 from fsspec_avroglob.filesystem.join_avro import avro_stretches
 from fsspec_avroglob.filesystem.join_text import CompressedLines, line_stretches
 from fsspec_avroglob.filesystem.joined import JoinedFile, RangeReader, Source, Stretch, Tail
 
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-_LINES = (".jsonl", ".ndjson", ".txt", ".log")
-_CSV = (".csv", ".tsv")
+# Text may be a table, with a header line that each file repeats.
+_KINDS = dict.fromkeys((".csv", ".tsv"), "csv") | {".txt": "text"}
+_KINDS |= dict.fromkeys((".jsonl", ".ndjson", ".log"), "lines")
 
 # What reads many files of common formats that cannot be joined.
 _INSTEAD = {
@@ -34,7 +36,7 @@ _INSTEAD = {
 class _Format(NamedTuple):
     """The format that a file name states."""
 
-    kind: str  # "csv", "lines" or another suffix
+    kind: str  # "csv", "text", "lines" or another suffix
     codec: str | None  # "gzip" or "zstd"
 
 
@@ -45,38 +47,43 @@ def open_glob(
     block_size: int,
     cache_type: str,
     cache_options: dict[str, Any] | None,
+    header_lines: int | None = None,
 ) -> JoinedFile | CompressedLines:
     """Open *sources*, the files that match *pattern*, as one file.
+
+    header_lines: the number of lines that only the first file keeps, for files of lines; None to
+    find out.
 
     A single file may have any format. Raises CannotJoinError if the files have different formats,
     or one that cannot be joined, and what :func:`avro_stretches` and :func:`line_stretches` raise.
     """
     format_ = _common_format(sources)
+    rule = HeaderRule(format_.kind, header_lines)
     if format_.codec is not None and len(sources) > 1:
-        if format_.kind not in ("csv", "lines"):
+        if format_.kind not in _KINDS.values():
             raise _not_joinable(format_, sources[0])
-        return CompressedLines(reader, pattern, sources, format_.codec, format_.kind == "csv")
-    stretches: Sequence[Stretch] = sync(reader.loop, _stretches, reader, sources, format_)
+        return CompressedLines(reader, pattern, sources, format_.codec, rule)
+    stretches: Sequence[Stretch] = sync(reader.loop, _stretches, reader, sources, rule)
     return JoinedFile(reader, pattern, stretches, block_size, cache_type, cache_options)
 
 
 async def _stretches(
-    reader: RangeReader, sources: Sequence[Source], format_: _Format
+    reader: RangeReader, sources: Sequence[Source], rule: HeaderRule
 ) -> Sequence[Stretch]:
     if len(sources) == 1:
         return [Tail(sources[0])]
-    if format_.kind in ("csv", "lines"):
-        return await line_stretches(reader, sources, csv=format_.kind == "csv")
-    if format_.kind == ".avro" or await sources[0].read(reader, 0, len(AVRO_MAGIC)) == AVRO_MAGIC:
+    if rule.kind in _KINDS.values():
+        return await line_stretches(reader, sources, rule)
+    if rule.kind == ".avro" or await sources[0].read(reader, 0, len(AVRO_MAGIC)) == AVRO_MAGIC:
         return await avro_stretches(reader, sources)
-    raise _not_joinable(format_, sources[0])
+    raise _not_joinable(_format_by_name(sources[0].path), sources[0])
 
 
 def _not_joinable(format_: _Format, source: Source) -> CannotJoinError:
     instead = _INSTEAD.get(format_.kind, "fs.glob(pattern) and open the files one by one")
     return CannotJoinError(
         f"cannot open many files of the format of {source.path} as one: only Avro files and files "
-        f"of lines ({', '.join((*_LINES, *_CSV))}; lines also with .gz or .zst) can be joined; "
+        f"of lines ({', '.join(_KINDS)}; lines also with .gz or .zst) can be joined; "
         f"use {instead}"
     )
 
@@ -98,6 +105,4 @@ def _format_by_name(path: str) -> _Format:
     codec = _COMPRESSIONS.get(suffix)
     if codec is not None:
         suffix = os.path.splitext(stem)[1]
-    if suffix in _CSV or suffix in _LINES:
-        suffix = "csv" if suffix in _CSV else "lines"
-    return _Format(suffix, codec)
+    return _Format(_KINDS.get(suffix, suffix), codec)

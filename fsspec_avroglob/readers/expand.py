@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import on_io_loop
+from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from fsspec_avroglob.glob.magic import is_glob_pattern, literal_directory
 from fsspec_avroglob.readers.locate import (
     SourcePath,
@@ -57,7 +58,7 @@ def parse_s3_glob_uri(uri: str) -> S3GlobUri:
     """
     if not is_s3_uri(uri):
         raise ValueError(f"{uri!r} is not an S3 URI, such as s3://bucket/path/*.avro")
-    bucket, _, key = uri.partition("://")[2].partition("/")
+    bucket, key = AvroGlobFileSystem._find_bucket_key(None, uri.partition("://")[2])
     if not bucket or not key:
         raise ValueError(f"{uri!r} names no {'key' if bucket else 'bucket'}")
     if is_glob_pattern(bucket):

@@ -62,7 +62,7 @@ _BOOLEANS = frozenset(name for name, given in _S3FS.items() if isinstance(given.
     "allow_http",
 }
 _MAPPINGS = ("client_kwargs", "config_kwargs", "s3_additional_kwargs")
-_OWN = ("anon", "profile", "listing_concurrency", "batch_size")
+_OWN = ("anon", "profile", "listing_concurrency", "batch_size", "header_lines")
 _INTEGERS = ("max_concurrency", "default_block_size", "max_paths", "batch_size")
 
 
@@ -86,6 +86,8 @@ class S3Config:
         Policy of every request.
     listing_concurrency, batch_size : int
         Most LIST requests in flight for one listing; most objects at once in bulk operations.
+    header_lines : int or None
+        Header lines of each file of a joined glob of tables; None to find out.
     on_retry : tuple of callable
         Hooks that receive a ``RetryEvent`` before each wait. The option is a callable, its name
         (``"package.module:function"``), or a list of these.
@@ -103,6 +105,7 @@ class S3Config:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     listing_concurrency: int = 64
     batch_size: int | None = None
+    header_lines: int | None = None
     on_retry: tuple[Callable[[RetryEvent], object], ...] = ()
     others: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -113,6 +116,9 @@ class S3Config:
     def __post_init__(self) -> None:
         concurrency = number("listing_concurrency", self.listing_concurrency, int, at_least=1)
         object.__setattr__(self, "listing_concurrency", concurrency)
+        if self.header_lines is not None:
+            lines = number("header_lines", self.header_lines, int, at_least=0)
+            object.__setattr__(self, "header_lines", lines)
 
     @property
     def max_retries(self) -> int:
@@ -183,7 +189,7 @@ class S3Config:
 @cache
 def known_options() -> frozenset[str]:
     """Every known option name, other names included."""
-    own = {"retry", "max_retries", "on_retry", "listing_concurrency", "batch_size"}
+    own = {"retry", "max_retries", "on_retry", "listing_concurrency", "batch_size", "header_lines"}
     session = inspect.signature(aiobotocore.session.AioSession.__init__).parameters.keys()
     known = own | _S3FS.keys() | FSSPEC_OPTIONS | session | set(ALIASES) | set(_CANONICAL)
     return frozenset(known - {"self", "args", "kwargs"})

@@ -31,6 +31,7 @@ EXAMPLES: dict[type[AvroGlobError], AvroGlobError] = {
         errors.RefusedKeysError("/tmp/x", {"b/../y": "leads elsewhere"}),
         errors.SchemaMismatchError("b/1.avro", "b/2.avro", "a", "int", None),
         errors.UncertainBlockError("no block follows", 70),
+        errors.UncertainHeaderError("b/1.csv", "b/2.csv", b"a,b"),
         errors.UnsupportedTypeError("a{}", "no type", "Polars"),
     )
 }
