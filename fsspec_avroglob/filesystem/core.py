@@ -87,8 +87,11 @@ class AvroGlobFileSystem(ObjectInfoByListing, ObjectReads, ObjectWrites, Unfinis
     ) -> Any:
         """Open a file, as fsspec does. Closing a compressed file stores the object.
 
-        fsspec's closes the compressor only, and the object when it is collected.
+        fsspec's closes the compressor only, and the object when it is collected. fsspec also strips
+        the slash at the end of a key, which may be part of the key of an object that is not empty.
         """
+        if "r" in mode and path.endswith("/"):
+            kwargs["exact"] = sync(self.loop, self._exact, path)
         compressed = compression is not None and "b" in mode and "r" not in mode
         inner = None if compressed else compression
         file = super().open(path, mode, block_size, cache_options, inner, **kwargs)
@@ -118,14 +121,17 @@ class AvroGlobFileSystem(ObjectInfoByListing, ObjectReads, ObjectWrites, Unfinis
         size: int | None = None,
         requester_pays: bool | None = None,
         cache_options: dict[str, Any] | None = None,
+        exact: str | None = None,
         header_lines: int | None = None,
         **kwargs: Any,
     ) -> AvroGlobFile | JoinedFile | CompressedLines:
         """Open one object, with s3fs's parameters and defaults.
 
         A pattern opens all objects that match as one file (see ``open_glob``), unless an object
-        has exactly that name. Raises FileExistsError for mode "xb" if the object exists.
+        has exactly that name. *exact* replaces a path from which fsspec stripped what belongs to
+        its key. Raises FileExistsError for mode "xb" if the object exists.
         """
+        path = exact or path
         if "x" in mode:
             with suppress(PermissionError):  # the write itself fails if the object exists
                 if self.exists(path):

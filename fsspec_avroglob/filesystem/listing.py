@@ -19,6 +19,7 @@ from fsspec.utils import stringify_path
 from fsspec_avroglob.aio.blocking import BlockingIterator, sync
 from fsspec_avroglob.aio.tasks import gather
 from fsspec_avroglob.filesystem.info import ObjectInfo
+from fsspec_avroglob.filesystem.keywords import check_keywords
 from fsspec_avroglob.glob.magic import is_glob_pattern
 from fsspec_avroglob.s3.client import list_page
 from fsspec_avroglob.s3.markers import without_markers
@@ -60,12 +61,17 @@ class ObjectLists(ObjectInfo):
             not listed.
         callback : fsspec.callbacks.Callback, optional
             Receives the number of matches as pages arrive.
+        refresh : bool, optional
+            Has no effect: every glob lists anew.
 
         Raises
         ------
         ValueError
             For an invalid pattern, and for one without a bucket.
+        TypeError
+            For an unknown keyword.
         """
+        check_keywords("glob", kwargs)
         path = stringify_path(path)
         detail, withdirs = kwargs.pop("detail", False), kwargs.pop("withdirs", True)
         callback = kwargs.pop("callback", DEFAULT_CALLBACK)
@@ -273,7 +279,11 @@ class ObjectLists(ObjectInfo):
         prefix: str | None = "",
         **kwargs: Any,
     ) -> Any:
-        """Return all files below *path*, sorted, as s3fs does, through the planned lister."""
+        """Return all files below *path*, sorted, as s3fs does, through the planned lister.
+
+        Raises TypeError for an unknown keyword.
+        """
+        check_keywords("find", kwargs)
         path = self._strip_protocol(path)
         bucket, key, _ = self.split_path(path)
         if not bucket:

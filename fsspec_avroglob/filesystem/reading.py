@@ -156,7 +156,8 @@ class ObjectReads(ObjectSelection):
 
     def _remembered_object(self, path: str) -> dict[str, Any] | None:
         """Return the info of an object that is remembered; it costs no request."""
-        info: dict[str, Any] | None = self.listings.info(self._strip_protocol(path))
+        name = path if path.endswith("/") else self._strip_protocol(path)
+        info: dict[str, Any] | None = self.listings.info(name)
         return info if info and info["type"] == "file" else None
 
     @property

@@ -159,11 +159,15 @@ class ObjectSelection(ObjectLists):
             exists = await self._exists(path)
             return Selection(named=_Names([path] if exists else []), literals=literals)
         if text.endswith("/"):
-            path = await self._with_slashes(text, path, markers)
+            path = await self._exact(text, markers)
         return Selection(named=_Names([path]), literals=literals)
 
-    async def _with_slashes(self, text: str, path: str, markers: bool) -> str:
-        """Return *path* with the last slashes of *text* if that is the key of an object."""
+    async def _exact(self, text: str, markers: bool = False) -> str:
+        """Return the path that *text* states, with its last slashes if an object has that key.
+
+        *markers*: whether a folder marker counts as an object.
+        """
+        path: str = self._strip_protocol(text)
         exact = path + text[len(text.rstrip("/")) :]
         try:
             info = await self._slash_info(exact)

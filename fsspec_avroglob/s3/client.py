@@ -27,6 +27,7 @@ import botocore.handlers
 
 from fsspec_avroglob.s3.classification import UnexpectedAnswerError
 from fsspec_avroglob.s3.redirects import follow_redirect
+from fsspec_avroglob.s3.transport import RequestBody
 
 if TYPE_CHECKING:
     from fsspec_avroglob.s3.page import Page
@@ -111,6 +112,8 @@ async def send(client: Any, method: str, arguments: Mapping[str, Any]) -> Any:
     botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError
         What botocore raises.
     """
+    if isinstance(arguments.get("Body"), bytes):
+        arguments = {**arguments, "Body": RequestBody(arguments["Body"])}
     with _calling(client, method, arguments) as call:
         return _complete(call, await getattr(client, method)(**arguments))
 

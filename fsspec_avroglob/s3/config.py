@@ -19,7 +19,7 @@ import s3fs
 from fsspec.config import apply_config, conf
 
 from fsspec_avroglob.errors import OptionError
-from fsspec_avroglob.s3.environment import environment_attempts
+from fsspec_avroglob.s3.environment import environment_attempts, states_application, user_agent
 from fsspec_avroglob.s3.retry import RetryEvent, RetryPolicy, number
 from fsspec_avroglob.s3.secrets import SECRET_OPTIONS, redacted
 from fsspec_avroglob.s3.transport import S3Session
@@ -179,6 +179,8 @@ class S3Config:
         config_kwargs["retries"] = {"total_max_attempts": 1, "mode": "legacy"}
         config_kwargs.setdefault("http_session_cls", S3Session)
         config_kwargs["max_pool_connections"] = self.max_pool_connections
+        if not (config_kwargs.get("user_agent_appid") or states_application(self.profile)):
+            config_kwargs.setdefault("user_agent", user_agent())
         if self.profile is not None:
             options["profile"] = self.profile
         for name in ("endpoint_url", "key", "secret", "token", "anon"):

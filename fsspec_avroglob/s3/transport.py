@@ -17,6 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from io import BytesIO
 from typing import Any
 
 import aiohttp
@@ -124,6 +125,30 @@ class BoundedAnswer(aiohttp.ClientResponse):
                 and len(b"".join(body.split())) < _XML_DECLARATION_BYTES
             )
         return body
+
+
+class RequestBody(BytesIO):
+    """Bytes to send, as a file that is never copied.
+
+    botocore makes a BytesIO of a body. aiohttp asks it for its buffer, and thereby copies all of
+    it; each read for a hash or for the socket copies the bytes again.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._view = memoryview(data)
+
+    def getbuffer(self) -> memoryview:
+        """Return the bytes. The caller may release the view."""
+        return self._view[:]
+
+    def read(self, size: int | None = -1, /) -> memoryview:  # type: ignore[override]
+        """Return the next *size* bytes, by default all that follow."""
+        start = self.tell()
+        stop = len(self._view) if size is None or size < 0 else start + size
+        part = self._view[start:stop]
+        self.seek(start + len(part))
+        return part
 
 
 class Resolver(AbstractResolver):

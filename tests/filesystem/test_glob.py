@@ -388,3 +388,12 @@ def test_small_glob_costs_one_request(
         counted.invalidate_cache()
         assert counted.glob(f"{forest}/{text}")
         assert [request.operation for request in proxy.requests] == ["ListObjectsV2"], text
+
+
+@pytest.mark.parametrize("call", ["glob", "find"])
+@pytest.mark.parametrize("keyword", ["maxdepht", "detial", "recursive"])
+def test_unknown_keyword(fs: AvroGlobFileSystem, forest: str, call: str, keyword: str) -> None:
+    for path in (forest, f"{forest}/*"):
+        with pytest.raises(TypeError, match=f"{call}\\(\\) got an unexpected .*'{keyword}'"):
+            getattr(fs, call)(path, **{keyword: True})
+    assert fs.glob(f"{forest}/*", refresh=True) == fs.glob(f"{forest}/*")

@@ -159,3 +159,24 @@ def test_wrong_attempts_are_named(home: Path, monkeypatch: pytest.MonkeyPatch, v
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", value)
     with pytest.raises(OptionError, match="AWS_MAX_ATTEMPTS"):
         retries()
+
+
+@pytest.mark.parametrize("where", ["nowhere", "option", "variable", "file", "extra", "own"])
+def test_user_agent(
+    home: Path, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    write(home, default="OLD")
+    if where == "variable":
+        monkeypatch.setenv("AWS_SDK_UA_APP_ID", "myapp")
+    if where == "file":
+        (home / "config").write_text("[default]\nsdk_ua_app_id = myapp\n")
+    given = {"option": "user_agent_appid", "extra": "user_agent_extra", "own": "user_agent"}
+    kwargs = {given[where]: "myapp"} if where in given else {}
+    proxy.fail(status=404, code="NoSuchBucket")
+    options = {"skip_instance_cache": True, "max_retries": 0, "config_kwargs": kwargs}
+    ask(AvroGlobFileSystem(endpoint_url=proxy.url, **options))
+
+    (sent,) = {request.headers["user-agent"] for request in proxy.requests}
+    assert ("myapp" in sent) == (where != "nowhere")
+    assert sent.startswith("fsspec-avroglob/") == (where in ("nowhere", "extra"))
+    assert "botocore" in sent

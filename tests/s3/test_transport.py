@@ -1,12 +1,15 @@
-"""How answers arrive: a minimum speed."""
+"""How bytes are sent without copies, and how answers arrive: a minimum speed."""
 
 from __future__ import annotations
 
 import asyncio
+from io import BytesIO
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fsspec_avroglob.s3.transport import MinimumSpeed
+from fsspec_avroglob.s3.transport import MinimumSpeed, RequestBody
 from tests.support.virtual_time import run_in_virtual_time
 
 
@@ -58,3 +61,23 @@ def test_pauses_of_the_reader_do_not_count() -> None:
 
 def test_end_is_never_too_slow() -> None:
     assert receive(40, b"", 1) == 40
+
+
+@given(st.binary(max_size=20), st.lists(st.integers(-1, 25) | st.none()), st.integers(0, 25))
+def test_body_reads_as_bytesio(data: bytes, sizes: list[int | None], start: int) -> None:
+    body, twin = RequestBody(data), BytesIO(data)
+    assert body.seek(start) == twin.seek(start)
+    for size in sizes:
+        assert body.read(size) == twin.read(size)
+        assert body.tell() == twin.tell()
+    body.seek(0)
+    assert body.read() == data
+
+
+def test_body_is_not_copied() -> None:
+    data = bytes(1000)
+    body = RequestBody(data)
+    with body.getbuffer() as view:  # as aiohttp does
+        assert view.obj is data
+    assert body.read(10).obj is data
+    assert body.read().obj is data
