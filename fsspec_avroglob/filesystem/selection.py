@@ -19,7 +19,7 @@ from fsspec.utils import other_paths, stringify_path
 
 from fsspec_avroglob.aio.tasks import gather
 from fsspec_avroglob.filesystem.joined import Source
-from fsspec_avroglob.filesystem.listing import ObjectLists
+from fsspec_avroglob.filesystem.walking import ObjectWalks
 from fsspec_avroglob.glob.magic import escape
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Selection:
         )
 
 
-class ObjectSelection(ObjectLists):
+class ObjectSelection(ObjectWalks):
     """The expansion of paths, for all calls that take paths or patterns."""
 
     async def _expand_path(
