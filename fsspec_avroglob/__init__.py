@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fsspec_avroglob.avro.stream import Dropped as Dropped
     from fsspec_avroglob.errors import *  # noqa: F403
     from fsspec_avroglob.filesystem.core import AvroGlobFileSystem as AvroGlobFileSystem
+    from fsspec_avroglob.filesystem.core import AvroGlobS3FileSystem as AvroGlobS3FileSystem
     from fsspec_avroglob.filesystem.routing import S3Route as S3Route
     from fsspec_avroglob.filesystem.routing import use_for_s3 as use_for_s3
     from fsspec_avroglob.glob.pattern import GlobPattern as GlobPattern
@@ -44,7 +45,7 @@ _PUBLIC = {
     "HeaderLinesDifferError InvalidSchemaError NotAvroError NotWritableError OptionError "
     "PatternError RefusedKeysError SchemaMismatchError StateConflictError UncertainBlockError "
     "UncertainHeaderError UnsupportedTypeError",
-    "filesystem.core": "AvroGlobFileSystem",
+    "filesystem.core": "AvroGlobFileSystem AvroGlobS3FileSystem",
     "filesystem.routing": "S3Route use_for_s3",
     "glob.pattern": "GlobPattern",
     "readers.expand": "S3GlobUri expand_path expand_path_async expand_paths expand_paths_async "

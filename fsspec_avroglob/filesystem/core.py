@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from fsspec_avroglob.filesystem.join_text import CompressedLines
     from fsspec_avroglob.filesystem.joined import JoinedFile
 
-__all__ = ["AvroGlobFileSystem"]
+__all__ = ["AvroGlobFileSystem", "AvroGlobS3FileSystem"]
 
 
 @with_sync_methods
@@ -168,3 +168,9 @@ class AvroGlobFileSystem(ObjectInfoByListing, ObjectReads, ObjectWrites, Unfinis
             cache_options=cache_options,
             size=size,
         )
+
+
+class AvroGlobS3FileSystem(AvroGlobFileSystem):
+    """The filesystem for ``s3://`` URLs (see ``use_for_s3``): names that leave it are such URLs."""
+
+    protocol = ("s3", "s3a", "avroglob")

@@ -3,7 +3,7 @@
 >>> import fsspec, fsspec_avroglob
 >>> with fsspec_avroglob.use_for_s3():
 ...     fsspec.get_filesystem_class("s3").__name__
-'AvroGlobFileSystem'
+'AvroGlobS3FileSystem'
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from fsspec.registry import _registry as registered
 
-from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
+from fsspec_avroglob.filesystem.core import AvroGlobS3FileSystem
 
 __all__ = ["S3Route", "use_for_s3"]
 
@@ -41,7 +41,7 @@ class S3Route:
             if _routes:
                 return
             for protocol, previous in _before.items():
-                if registered.get(protocol) is not AvroGlobFileSystem:
+                if registered.get(protocol) is not AvroGlobS3FileSystem:
                     continue
                 if previous is None:
                     del registered[protocol]
@@ -57,10 +57,11 @@ class S3Route:
 
 
 def use_for_s3() -> S3Route:
-    """Let :class:`AvroGlobFileSystem` serve ``s3://`` and ``s3a://`` URLs in this process.
+    """Let :class:`AvroGlobS3FileSystem` serve ``s3://`` and ``s3a://`` URLs in this process.
 
     Returns a route that ends with ``route.undo()``, or with a block: ``with use_for_s3(): ...``.
-    Instances that exist already do not change.
+    Instances that exist already do not change. Names that leave the filesystem, in catalogs for
+    example, are ``s3://`` URLs.
 
     Other processes must call it themselves, first: ``ProcessPoolExecutor(initializer=use_for_s3)``
     or ``client.run(use_for_s3)``. Pickled filesystems keep their class there.
@@ -70,5 +71,5 @@ def use_for_s3() -> S3Route:
         if not _routes:
             _before.update((protocol, registered.get(protocol)) for protocol in _PROTOCOLS)
         _routes.add(route)
-        registered.update(dict.fromkeys(_PROTOCOLS, AvroGlobFileSystem))
+        registered.update(dict.fromkeys(_PROTOCOLS, AvroGlobS3FileSystem))
     return route

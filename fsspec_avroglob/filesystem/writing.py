@@ -33,6 +33,7 @@ _NOT_IN_XML = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 _makes_buckets: ContextVar[bool] = ContextVar("makes_buckets", default=True)
 
 _CONCURRENT_DELETES = 3
+_CONCURRENT_COPIES = 128
 _COPY_BLOCK_BYTES = 50 * 2**20
 
 # CopyObject copies these from its source. A copy by parts must state them.
@@ -125,8 +126,12 @@ class ObjectWrites(ObjectUploads, ObjectSelection):
         batch_size: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """As fsspec's. A name that exists is no pattern. Folder markers are copied, too."""
+        """As fsspec's. A name that exists is no pattern. Folder markers are copied, too.
+
+        The option *callback* receives the number of objects, and each one that is done.
+        """
         on_error = on_error or ("ignore" if recursive else "raise")
+        callback = kwargs.pop("callback", DEFAULT_CALLBACK)
         named = False
         if not (isinstance(path1, list) and isinstance(path2, list)):
             pairs, selection = await self._copy_pairs(path1, path2, recursive, maxdepth)
@@ -134,12 +139,26 @@ class ObjectWrites(ObjectUploads, ObjectSelection):
             if kwargs.get("moved") is not None:
                 _report_literals("mv", selection)
             path1, path2 = list(pairs), list(pairs.values())
-        try:
-            await super()._copy(path1, path2, on_error=on_error, batch_size=batch_size, **kwargs)
-        except FileNotFoundError:
+        callback.set_size(len(path1))
+        failures: dict[int, Exception] = {}  # the first one, by the order of the paths
+
+        async def copy(index: int) -> None:
+            try:
+                await self._cp_file(path1[index], path2[index], **kwargs)
+            except Exception as error:
+                ignored = on_error == "ignore" and isinstance(error, FileNotFoundError)
+                if not ignored and index < min(failures, default=len(path1)):
+                    failures.clear()
+                    failures[index] = error
+            callback.relative_update(1)
+
+        concurrency = batch_size or self.batch_size or _CONCURRENT_COPIES
+        await for_each(range(min(len(path1), len(path2))), copy, concurrency)
+        for error in failures.values():
             # As in fsspec, a directory is not copied unless the call is recursive.
-            if not (named and await self._isdir(path1[0])):
-                raise
+            absent = isinstance(error, FileNotFoundError)
+            if not (absent and named and await self._isdir(path1[0])):
+                raise error
 
     def mv(
         self,
@@ -152,9 +171,12 @@ class ObjectWrites(ObjectUploads, ObjectSelection):
         """Move objects. Only what was copied to another name is removed.
 
         A path that names an object is that object, also if it has magic characters. That is logged.
+        The option *callback* receives the number of objects, and each one that is copied.
         """
         moved: list[str] = []
-        self.copy(path1, path2, recursive, maxdepth=maxdepth, on_error="raise", moved=moved)
+        callback = kwargs.get("callback", DEFAULT_CALLBACK)
+        options = {"maxdepth": maxdepth, "on_error": "raise", "callback": callback}
+        self.copy(path1, path2, recursive, moved=moved, **options)
         if moved:
             sync(self.loop, self._remove, moved)
 
@@ -265,7 +287,7 @@ class ObjectWrites(ObjectUploads, ObjectSelection):
 
         A path that names an object is that object, also if it has magic characters. That is logged.
         If keys remain, raises the error of the first one, with all of them named, after the other
-        keys are removed.
+        keys are removed. The option *callback* receives the number of keys, and how many are done.
         """
         if recursive and isinstance(path, str):
             bucket, key, _ = self.split_path(path)
@@ -274,10 +296,14 @@ class ObjectWrites(ObjectUploads, ObjectSelection):
         selection = await self._selected(path, recursive, maxdepth, markers=True)
         _report_literals("rm", selection)
         # An object may have the name of a directory.
-        return await self._remove(sorted(selection.objects | selection.roots))
+        callback = kwargs.get("callback", DEFAULT_CALLBACK)
+        return await self._remove(sorted(selection.objects | selection.roots), callback)
 
-    async def _remove(self, paths: Sequence[str]) -> list[str]:
+    async def _remove(
+        self, paths: Sequence[str], callback: Callback = DEFAULT_CALLBACK
+    ) -> list[str]:
         """Remove objects and buckets of exactly these names. Returns removed objects."""
+        callback.set_size(len(paths))
         by_bucket: defaultdict[str, list[str]] = defaultdict(list)
         buckets: list[str] = []
         for found in paths:
@@ -296,6 +322,7 @@ class ObjectWrites(ObjectUploads, ObjectSelection):
                 removed.extend(await self._bulk_delete(batch))
             except OSError as error:
                 failures.append(error)
+            callback.relative_update(len(batch))
 
         await for_each(batches, remove, _CONCURRENT_DELETES)
         if failures:
@@ -303,6 +330,7 @@ class ObjectWrites(ObjectUploads, ObjectSelection):
                 failures[0].add_note(str(other))
             raise failures[0]
         await gather(self._rmdir(found) for found in buckets)
+        callback.relative_update(len(buckets))
         for found in paths:
             self.invalidate_cache(found)
         return removed

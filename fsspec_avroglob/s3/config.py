@@ -231,7 +231,7 @@ def over_configuration(cls: type[s3fs.S3FileSystem], given: Mapping[str, Any]) -
     merged = apply_config(cls, {})
     given = {name: v for name, v in given.items() if name not in merged or merged[name] != v}
     configured: dict[str, Any] = {}
-    for protocol in reversed(cls.protocol):
+    for protocol in ("s3a", "s3", "avroglob"):
         configured = overlay(conf.get(protocol, {}), configured)
     effective = overlay(given, configured)
     effective.pop("skip_instance_cache", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ import pytest
 import s3fs
 from fsspec.registry import _registry
 
-from fsspec_avroglob import AvroGlobFileSystem, use_for_s3
+from fsspec_avroglob import AvroGlobFileSystem, AvroGlobS3FileSystem, use_for_s3
 from tests.conftest import PutObjects
 from tests.support.servers import Endpoint
 
@@ -62,7 +63,7 @@ def s3_classes() -> list[str]:
 
 def test_call_holds_until_undone() -> None:
     route = use_for_s3()
-    assert s3_classes() == ["AvroGlobFileSystem"] * 2
+    assert s3_classes() == ["AvroGlobS3FileSystem"] * 2
 
     route.undo()
     route.undo()
@@ -77,7 +78,7 @@ def test_block_restores_the_registry(before: dict[str, type]) -> None:
     _registry.update(before)
 
     with contextlib.suppress(ZeroDivisionError), use_for_s3():
-        assert s3_classes() == ["AvroGlobFileSystem"] * 2
+        assert s3_classes() == ["AvroGlobS3FileSystem"] * 2
         raise ZeroDivisionError
 
     assert {name: _registry[name] for name in ("s3", "s3a") if name in _registry} == before
@@ -107,7 +108,7 @@ def test_threads_may_route_at_once() -> None:
             return fsspec.get_filesystem_class("s3").__name__
 
     with ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(route, range(200))) == {"AvroGlobFileSystem"}
+        assert set(pool.map(route, range(200))) == {"AvroGlobS3FileSystem"}
     assert s3_classes() == ["S3FileSystem"] * 2
 
 
@@ -117,10 +118,10 @@ def test_earlier_instances_stay(endpoint: Endpoint) -> None:
     with use_for_s3():
         inside = fsspec.filesystem("s3", **endpoint.storage_options)
         assert type(before) is s3fs.S3FileSystem
-        assert type(inside) is AvroGlobFileSystem
+        assert type(inside) is AvroGlobS3FileSystem
 
     assert fsspec.filesystem("s3", **endpoint.storage_options) is before
-    assert type(inside) is AvroGlobFileSystem
+    assert type(inside) is AvroGlobS3FileSystem
 
 
 # --- consumers in a process -----------------------------------------------------------------------
@@ -151,7 +152,7 @@ def test_duckdb_is_served(url: str, options: dict[str, Any]) -> None:
 
 
 def test_spawned_process_is_served() -> None:
-    for initializer, expected in ((None, s3fs.S3FileSystem), (use_for_s3, AvroGlobFileSystem)):
+    for initializer, expected in ((None, s3fs.S3FileSystem), (use_for_s3, AvroGlobS3FileSystem)):
         with ProcessPoolExecutor(1, get_context("spawn"), initializer) as pool:
             assert pool.submit(fsspec.get_filesystem_class, "s3").result() is expected
 
@@ -237,3 +238,37 @@ def test_entry_points_serve_all_processes(
 
     assert served == [10, ["AvroGlobFileSystem"], 22]
     assert without == "S3FileSystem\n"
+
+
+def test_names_keep_their_scheme(url: str, options: dict[str, Any]) -> None:
+    with use_for_s3():
+        fs = fsspec.filesystem("s3", **options)
+        name = f"{url}/part-0.csv"
+        assert fs.unstrip_protocol(fs._strip_protocol(name)) == name
+        assert fs.open(name).full_name == fsspec.open(name, **options).full_name == name
+        assert json.loads(fs.to_json())["protocol"] == "s3"
+    again = fsspec.AbstractFileSystem.from_json(fs.to_json())
+    assert again.unstrip_protocol("bucket/key") == "s3://bucket/key"
+    assert pickle.loads(pickle.dumps(fs)) is fs
+    assert fsspec.filesystem("avroglob", **options).unstrip_protocol("b/k") == "avroglob://b/k"
+
+
+def test_own_configuration_outranks_s3(monkeypatch: pytest.MonkeyPatch) -> None:
+    configured = {"s3": {"listing_concurrency": 3}, "avroglob": {"listing_concurrency": 5}}
+    for protocol, values in configured.items():
+        monkeypatch.setitem(fsspec.config.conf, protocol, values)
+    for cls in (AvroGlobFileSystem, AvroGlobS3FileSystem):
+        assert cls(anon=True, skip_instance_cache=True).config.listing_concurrency == 5
+
+
+def test_duckdb_reads_each_object_once(url: str, options: dict[str, Any], put: PutObjects) -> None:
+    with use_for_s3():
+        fs = fsspec.filesystem("s3", **options, skip_instance_cache=True)
+    connection = duckdb.connect()
+    connection.register_filesystem(fs)
+    # DuckDB keeps nothing of objects that were changed in the last seconds.
+    connection.execute(f"FROM '{url}/*.csv'").fetchall()
+    assert fs.stats.requests["PutObject"] == 0
+    connection.execute(f"COPY (SELECT 1 a) TO '{url}/out.parquet'")
+    assert fs.stats.requests["PutObject"] == 1
+    assert fs.stats.requests["CreateMultipartUpload"] == 0
