@@ -64,9 +64,9 @@ class PathArgument(NamedTuple):
             infos |= self.fs.glob(form, detail=True)
         yield from (i for i in infos.values() if directories or i["type"] != "directory")
 
-    def entries(self) -> Iterator[dict[str, Any]]:
+    def entries(self, wanted: Callable[[Info], bool] | None = None) -> Iterator[dict[str, Any]]:
         """Yield what `ls` shows, sorted: all matches, or the file or directory's content."""
-        infos = self.matches() if self.is_pattern else self._named()
+        infos = filter(wanted or bool, self.matches() if self.is_pattern else self._named())
         for name, info in sorted({info["name"]: info for info in infos}.items()):
             yield entry(self.shown(name), info)
 

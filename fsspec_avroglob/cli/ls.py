@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from typing import Any
@@ -18,9 +19,32 @@ from fsspec_avroglob.cli.command import (
     size_in_bytes,
 )
 from fsspec_avroglob.cli.exits import EXIT_NO_MATCH, EXIT_OK, exit_code, fail, no_match
+from fsspec_avroglob.glob.conditions import FileConditions, moment
 
 MAX_DEPTH = 32
 
+
+def _condition(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
+    try:
+        return None if text is None else moment(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+_newer_option = click.option(
+    "--newer-than",
+    "modified_after",
+    metavar="TIME",
+    callback=_condition,
+    help="Only files modified after a UTC time (2026-11-30T12:00) or since (12h, 2d ago).",
+)
+_older_option = click.option(
+    "--older-than",
+    "modified_before",
+    metavar="TIME",
+    callback=_condition,
+    help="Only files modified before that.",
+)
 _long_option = click.option("-l", "--long", is_flag=True, help="Show size in bytes and time.")
 _short_option = click.option("-h", "--human-readable", "short", is_flag=True, help="Short sizes.")
 
@@ -33,20 +57,32 @@ _short_option = click.option("-h", "--human-readable", "short", is_flag=True, he
     "avroglob ls --endpoint-url http://127.0.0.1:9000 's3://bucket/*'",
 )
 @patterns_argument
+@_newer_option
+@_older_option
 @_long_option
 @_short_option
 @json_option
 @click.pass_obj
-def ls(settings: Settings, /, patterns: tuple[str, ...], **form: bool) -> int:
+def ls(
+    settings: Settings,
+    /,
+    patterns: tuple[str, ...],
+    modified_after: dt.datetime | None,
+    modified_before: dt.datetime | None,
+    **form: bool,
+) -> int:
     """List the files and directories that match each PATTERN, sorted.
 
     A directory's path ends with a slash. A PATTERN without wildcards that names a directory lists
     its content. In a pipe, prints one plain path per line.
     """
+    wanted = None
+    if modified_after or modified_before:
+        wanted = FileConditions(modified_after, modified_before).holds
     code = EXIT_OK
     for pattern in patterns:
         found = False
-        for fields in PathArgument.of(settings, pattern).entries():
+        for fields in PathArgument.of(settings, pattern).entries(wanted):
             found = True
             output.print_entry(fields, **form)
         if not found:
@@ -63,6 +99,8 @@ def ls(settings: Settings, /, patterns: tuple[str, ...], **form: bool) -> int:
 @click.option("--max-depth", type=click.IntRange(1, MAX_DEPTH), metavar="N", help="Levels below.")
 @click.option("--min-size", type=size_in_bytes, metavar="SIZE", help="Only files from this size.")
 @click.option("--max-size", type=size_in_bytes, metavar="SIZE", help="Only files up to this size.")
+@_newer_option
+@_older_option
 @_long_option
 @_short_option
 @json_option
@@ -75,6 +113,8 @@ def find(
     max_depth: int | None,
     min_size: int | None,
     max_size: int | None,
+    modified_after: dt.datetime | None,
+    modified_before: dt.datetime | None,
     **form: bool,
 ) -> int:
     """List all files below each PATTERN, sorted.
@@ -83,11 +123,7 @@ def find(
     """
     if "/" in name:
         raise click.UsageError("--name takes no slash; put directories into PATTERN")
-    largest = float("inf") if max_size is None else max_size
-
-    def wanted(info: Info) -> bool:
-        return (min_size or 0) <= (info["size"] or 0) <= largest
-
+    wanted = FileConditions(modified_after, modified_before, min_size, max_size).holds
     code = EXIT_NO_MATCH
     for typed in patterns:
         argument = PathArgument.of(settings, typed)

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-_FIND = ("callback", "refresh", "versions")
-_KNOWN = {"find": _FIND, "glob": ("detail", "withdirs", "start_after", *_FIND)}
+CONDITIONS = ("modified_after", "modified_before", "min_size", "max_size")
+"""The conditions on files (see ``glob/conditions``)."""
+
+_FIND = ("callback", "refresh", "versions", *CONDITIONS)
+_KNOWN = {
+    "find": _FIND,
+    "glob": ("detail", "withdirs", "start_after", *_FIND),
+    "iglob": CONDITIONS,
+}
 _NAMED = ("path", "maxdepth", "withdirs", "detail", "prefix")
 
 

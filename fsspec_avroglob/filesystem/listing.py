@@ -19,13 +19,14 @@ from fsspec.utils import stringify_path
 from fsspec_avroglob.aio.blocking import BlockingIterator, sync
 from fsspec_avroglob.aio.tasks import gather
 from fsspec_avroglob.filesystem.info import ObjectInfo
-from fsspec_avroglob.filesystem.keywords import check_keywords
+from fsspec_avroglob.filesystem.keywords import CONDITIONS, check_keywords
 from fsspec_avroglob.glob.magic import is_glob_pattern
 from fsspec_avroglob.s3.client import list_page
 from fsspec_avroglob.s3.markers import without_markers
 from fsspec_avroglob.s3.requests import S3Request
 
 if TYPE_CHECKING:
+    from fsspec_avroglob.glob.conditions import FileConditions
     from fsspec_avroglob.glob.lister import Found, Lister
     from fsspec_avroglob.glob.plan import ListingPlan
     from fsspec_avroglob.glob.results import Matches
@@ -59,6 +60,11 @@ class ObjectLists(ObjectInfo):
         start_after : str, optional
             Only files whose paths sort after this path, and no directories; what sorts before it is
             not listed.
+        modified_after, modified_before : datetime, date, timedelta or str, optional
+            Only files modified in this time, and no directories: a time (ISO text, UTC without a
+            zone), or how long ago ("12h", "2d").
+        min_size, max_size : int, optional
+            Only files of this size in bytes, and no directories.
         callback : fsspec.callbacks.Callback, optional
             Receives the number of matches as pages arrive.
         refresh : bool, optional
@@ -72,6 +78,11 @@ class ObjectLists(ObjectInfo):
             For an unknown keyword.
         """
         check_keywords("glob", kwargs)
+        if conditions := _conditions(kwargs):
+            detail = kwargs.pop("detail", False)
+            kwargs["withdirs"] = False
+            found = await self._glob(path, maxdepth=maxdepth, detail=True, **kwargs)
+            return _fulfilling(found, conditions, detail)
         path = stringify_path(path)
         detail, withdirs = kwargs.pop("detail", False), kwargs.pop("withdirs", True)
         callback = kwargs.pop("callback", DEFAULT_CALLBACK)
@@ -141,12 +152,13 @@ class ObjectLists(ObjectInfo):
         withdirs: bool = True,
         detail: bool = False,
         start_after: str | None = None,
+        **conditions: Any,
     ) -> AsyncGenerator[Any, None]:
         """Yield matches as pages arrive, in any order and in bounded memory.
 
-        Yields paths, or info dicts with ``detail=True``. *start_after* is as in :meth:`_glob`.
+        Yields paths, or info dicts with ``detail=True``. Other keywords are as in :meth:`_glob`.
         """
-        found = self._iglob_batches(path, maxdepth, withdirs, detail, start_after)
+        found = self._iglob_batches(path, maxdepth, withdirs, detail, start_after, **conditions)
         async with aclosing(found) as batches:
             async for batch in batches:
                 for match in batch:
@@ -159,9 +171,10 @@ class ObjectLists(ObjectInfo):
         withdirs: bool = True,
         detail: bool = False,
         start_after: str | None = None,
+        **conditions: Any,
     ) -> Iterator[Any]:
         """As :meth:`_iglob`, for synchronous code. Closing the iterator ends the listing."""
-        batches = self._iglob_batches(path, maxdepth, withdirs, detail, start_after)
+        batches = self._iglob_batches(path, maxdepth, withdirs, detail, start_after, **conditions)
         with BlockingIterator(batches, self.loop) as found:
             for batch in found:
                 yield from batch
@@ -173,7 +186,17 @@ class ObjectLists(ObjectInfo):
         withdirs: bool = True,
         detail: bool = False,
         start_after: str | None = None,
+        **keywords: Any,
     ) -> AsyncGenerator[Sequence[Any], None]:
+        check_keywords("iglob", keywords)
+        if conditions := _conditions(keywords):
+            batches = self._iglob_batches(path, maxdepth, False, True, start_after)
+            async with aclosing(batches):
+                async for batch in batches:
+                    infos = [info for info in batch if conditions.holds(info)]
+                    if infos:
+                        yield infos if detail else [info["name"] for info in infos]
+            return
         path = stringify_path(path)
         if not self._is_pattern(path) or (detail and self.version_aware):
             found = await self._glob(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail)
@@ -289,9 +312,13 @@ class ObjectLists(ObjectInfo):
     ) -> Any:
         """Return all files below *path*, sorted, as s3fs does, through the planned lister.
 
-        Raises TypeError for an unknown keyword.
+        The conditions on files of :meth:`_glob` hold here, too. Raises TypeError for an unknown
+        keyword.
         """
         check_keywords("find", kwargs)
+        if conditions := _conditions(kwargs):
+            found = await self._find(path, maxdepth, False, True, prefix, **kwargs)
+            return _fulfilling(found, conditions, detail)
         path = self._strip_protocol(path)
         bucket, key, _ = self.split_path(path)
         if not bucket:
@@ -424,6 +451,20 @@ class ObjectLists(ObjectInfo):
         page: Page = await self._retried(attempt, S3Request.of("list_objects_v2", arguments))
         self.stats.keys += len(page.keys)
         return page
+
+
+def _conditions(keywords: dict[str, Any]) -> FileConditions | None:
+    """Remove the conditions on files from the keywords of a listing."""
+    if not keywords.keys() & CONDITIONS:
+        return None
+    from fsspec_avroglob.glob.conditions import FileConditions
+
+    return FileConditions.taken_from(keywords)
+
+
+def _fulfilling(infos: dict[str, Any], conditions: FileConditions, detail: bool) -> Any:
+    found = {path: info for path, info in infos.items() if conditions.holds(info)}
+    return found if detail else list(found)
 
 
 async def _list_into(queue: asyncio.Queue[Found | None], lister: Lister) -> None:

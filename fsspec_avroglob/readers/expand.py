@@ -13,6 +13,7 @@ from typing import NamedTuple
 from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import on_io_loop
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
+from fsspec_avroglob.glob.conditions import FileConditions, Moment
 from fsspec_avroglob.glob.magic import is_glob_pattern, literal_directory
 from fsspec_avroglob.readers.locate import (
     SourcePath,
@@ -68,7 +69,14 @@ def parse_s3_glob_uri(uri: str) -> S3GlobUri:
 
 
 def expand_path(
-    path: SourcePath, storage_options: StorageOptions = None, *, glob: bool = True
+    path: SourcePath,
+    storage_options: StorageOptions = None,
+    *,
+    glob: bool = True,
+    modified_after: Moment | None = None,
+    modified_before: Moment | None = None,
+    min_size: int | None = None,
+    max_size: int | None = None,
 ) -> list[str]:
     """Return the files that match a glob, sorted, or the one file that *path* names.
 
@@ -82,6 +90,11 @@ def expand_path(
         Options of the filesystem that serves the URL.
     glob : bool
         False returns *path* unchanged, without a request.
+    modified_after, modified_before : datetime, date, timedelta or str, optional
+        Only files modified in this time: a time (ISO text, UTC without a zone), or how long ago
+        ("12h", "2d"). The result may be empty.
+    min_size, max_size : int, optional
+        Only files of this size in bytes.
 
     Raises
     ------
@@ -92,35 +105,76 @@ def expand_path(
     PatternError
         The pattern is malformed.
     """
-    return expand_paths([path], storage_options, glob=glob)
+    return expand_paths(
+        [path],
+        storage_options,
+        glob=glob,
+        modified_after=modified_after,
+        modified_before=modified_before,
+        min_size=min_size,
+        max_size=max_size,
+    )
 
 
 async def expand_path_async(
-    path: SourcePath, storage_options: StorageOptions = None, *, glob: bool = True
+    path: SourcePath,
+    storage_options: StorageOptions = None,
+    *,
+    glob: bool = True,
+    modified_after: Moment | None = None,
+    modified_before: Moment | None = None,
+    min_size: int | None = None,
+    max_size: int | None = None,
 ) -> list[str]:
     """:func:`expand_path` as a coroutine."""
-    return await expand_paths_async([path], storage_options, glob=glob)
+    return await expand_paths_async(
+        [path],
+        storage_options,
+        glob=glob,
+        modified_after=modified_after,
+        modified_before=modified_before,
+        min_size=min_size,
+        max_size=max_size,
+    )
 
 
 def expand_paths(
-    paths: Sources, storage_options: StorageOptions = None, *, glob: bool = True
+    paths: Sources,
+    storage_options: StorageOptions = None,
+    *,
+    glob: bool = True,
+    modified_after: Moment | None = None,
+    modified_before: Moment | None = None,
+    min_size: int | None = None,
+    max_size: int | None = None,
 ) -> list[str]:
     """Return the files of several paths, in the order of the paths; listings run concurrently.
 
     The matches of each glob are sorted, and each file appears once. Parameters and errors are
     those of :func:`expand_path`.
     """
+    conditions = FileConditions.of(modified_after, modified_before, min_size, max_size)
     located = locate(paths, storage_options)
-    return [file.name for file in blocking(expand, located, glob=glob, check=True)]
+    files = blocking(expand, located, glob=glob, check=True, conditions=conditions)
+    return [file.name for file in files]
 
 
 async def expand_paths_async(
-    paths: Sources, storage_options: StorageOptions = None, *, glob: bool = True
+    paths: Sources,
+    storage_options: StorageOptions = None,
+    *,
+    glob: bool = True,
+    modified_after: Moment | None = None,
+    modified_before: Moment | None = None,
+    min_size: int | None = None,
+    max_size: int | None = None,
 ) -> list[str]:
     """:func:`expand_paths` as a coroutine."""
+    conditions = FileConditions.of(modified_after, modified_before, min_size, max_size)
     # Creating a filesystem may block: an archive reads its index.
     located = await asyncio.to_thread(locate, paths, storage_options)
-    return [file.name for file in await on_io_loop(expand, located, glob=glob, check=True)]
+    files = await on_io_loop(expand, located, glob=glob, check=True, conditions=conditions)
+    return [file.name for file in files]
 
 
 def expand_s3_glob(uri: str, storage_options: StorageOptions = None) -> list[str]:

@@ -23,6 +23,7 @@ from fsspec_avroglob.aio.tasks import collect
 from fsspec_avroglob.errors import OptionError
 from fsspec_avroglob.filesystem.bodies import ObjectPart
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
+from fsspec_avroglob.glob.conditions import FileConditions
 from fsspec_avroglob.glob.magic import is_glob_pattern, literal_directory
 from fsspec_avroglob.glob.pattern import GlobPattern
 from fsspec_avroglob.s3.config import FSSPEC_OPTIONS, did_you_mean, known_options
@@ -233,8 +234,14 @@ def _with_own_s3(text: str, options: dict[str, Any]) -> tuple[str, dict[str, Any
 # --- from patterns to files ----------------------------------------------------------------------
 
 
-async def expand(located: Sequence[Location], *, glob: bool, check: bool) -> list[Location]:
-    """Return the files of all locations in order, each once.
+async def expand(
+    located: Sequence[Location],
+    *,
+    glob: bool,
+    check: bool,
+    conditions: FileConditions | None = None,
+) -> list[Location]:
+    """Return the files of all locations in order, each once, that fulfil *conditions*.
 
     With *check*, a name without magic characters must be an existing file. Runs on fsspec's I/O
     loop. Raises FileNotFoundError, IsADirectoryError and PatternError.
@@ -242,9 +249,11 @@ async def expand(located: Sequence[Location], *, glob: bool, check: bool) -> lis
 
     async def one(location: Location) -> list[Location]:
         if glob and _has_magic(location.name):
-            return await _matches(location)
+            return await _matches(location, conditions)
         if glob and check:
-            await _check_file(location)
+            info = await _check_file(location)
+            if conditions is not None and not conditions.holds(info):
+                return []
         return [location]
 
     files: dict[tuple[Any, str], Location] = {}
@@ -268,7 +277,7 @@ async def matching_infos(pattern: Location, **options: Any) -> dict[str, dict[st
     return {path: infos[path] for path in sorted(infos) if infos[path]["type"] != "directory"}
 
 
-async def _matches(pattern: Location) -> list[Location]:
+async def _matches(pattern: Location, conditions: FileConditions | None = None) -> list[Location]:
     """Return the files that match; the pattern itself if an object of S3 has exactly that name."""
     if isinstance(pattern.fs, AvroGlobFileSystem) and not pattern.name.endswith("/"):
         found = await pattern.fs._infos_unless_literal(pattern.path)
@@ -283,11 +292,12 @@ async def _matches(pattern: Location) -> list[Location]:
     return [
         Location(match_name(pattern, path), pattern.fs, path, info.get("size"))
         for path, info in infos.items()
+        if conditions is None or conditions.holds(info)
     ]
 
 
-async def _check_file(location: Location) -> None:
-    """Raise FileNotFoundError or IsADirectoryError, with the user's name, if it is not a file."""
+async def _check_file(location: Location) -> dict[str, Any]:
+    """Return the info of a file. Raises FileNotFoundError and IsADirectoryError by its name."""
     try:
         info = await call(location.fs, "info", location.path)
     except FileNotFoundError as error:
@@ -295,6 +305,7 @@ async def _check_file(location: Location) -> None:
         raise FileNotFoundError(errno.ENOENT, text, location.name) from error
     if info["type"] == "directory":
         raise IsADirectoryError(errno.EISDIR, _IS_DIRECTORY, location.name)
+    return dict(info)
 
 
 def _kind(location: Location) -> str:
