@@ -202,15 +202,20 @@ class ObjectLists(ObjectInfo):
     ) -> list[Any]:
         """As s3fs's. A directory of which only the marker exists is empty.
 
-        The listing of an object's directory, which shows the object, must not fail. Only if it is
-        refused does the listing of *path* decide alone.
+        A path that ends in ``//`` is the directory of keys with two slashes there. The listing of
+        an object's directory, which shows the object, must not fail. Only if it is refused does
+        the listing of *path* decide alone.
         """
         stripped = self._strip_protocol(path).rstrip("/")
-        if versions or not self.split_path(stripped)[1]:
+        if stripped and path.endswith("//"):
+            stripped += path[len(path.rstrip("/")) : -1]
+        if versions or not stripped:
             listed: list[Any] = await super()._ls(path, detail, refresh, versions)
             return listed
         infos = await self._entries(stripped, refresh)
-        if infos is None:
+        if infos is None and "/" not in stripped:
+            infos = []  # a bucket
+        elif infos is None:
             with suppress(PermissionError):
                 infos = [
                     info
@@ -219,10 +224,13 @@ class ObjectLists(ObjectInfo):
                 ]
             if not infos:
                 raise FileNotFoundError(errno.ENOENT, "No such file or directory", stripped)
+        for info in infos:
+            if info["name"] == stripped and info["type"] == "directory":  # of keys that begin so
+                info["name"] = info["Key"] = f"{stripped}/"
         return infos if detail else sorted(info["name"] for info in infos)
 
     async def _lsdir(self, path: str, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
-        return await self._entries(path, *args, **kwargs) or []
+        return await self._entries(path.rstrip("/"), *args, **kwargs) or []
 
     async def _entries(
         self,
@@ -247,8 +255,8 @@ class ObjectLists(ObjectInfo):
                 return cached
         from fsspec_avroglob.glob.plan import EVERYTHING, ONE_LEVEL, ListingPlan
 
-        bucket, key, _ = self.split_path(path)
-        directory = key.lstrip("/") + "/" if key else ""
+        bucket, _, _ = self.split_path(path)
+        directory = path[len(bucket) + 1 :] + "/" if len(path) > len(bucket) else ""
         prefix = prefix or ""
         plan = ListingPlan(
             bucket,
@@ -343,49 +351,6 @@ class ObjectLists(ObjectInfo):
             matches.remember_complete(directory + prefix)
         return matches, plan
 
-    async def _du(
-        self,
-        path: str,
-        total: bool = True,
-        maxdepth: int | None = None,
-        withdirs: bool = False,
-        **kwargs: Any,
-    ) -> int | dict[str, int]:
-        """Return the bytes below *path*: their sum, or a dict by path with ``total=False``."""
-        found = await self._find(path, maxdepth=maxdepth, withdirs=withdirs, detail=True, **kwargs)
-        sizes = {name: info["size"] for name, info in found.items()}
-        return sum(sizes.values()) if total else sizes
-
-    def walk(self, path: str, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        """As fsspec's. Closing the iterator ends the listing."""
-        return BlockingIterator(self._walk(path, *args, **kwargs), self.loop)
-
-    async def _walk(
-        self,
-        path: str,
-        maxdepth: int | None = None,
-        topdown: bool = True,
-        on_error: str | Callable[[OSError], object] | None = None,
-        **kwargs: Any,
-    ) -> AsyncGenerator[tuple[str, Any, Any], None]:
-        """As fsspec's, but only a missing directory is empty, unless *on_error* is given.
-
-        fsspec uses *on_error* for the first directory alone. Here it holds for all.
-        """
-        level = super()._walk(path, 1, on_error=on_error or _raise_unless_missing, **kwargs)
-        [(path, dirs, files)] = [listed async for listed in level]
-        if topdown:
-            yield path, dirs, files
-        if maxdepth != 1:
-            depth = None if maxdepth is None else maxdepth - 1
-            for name in list(dirs):
-                below = self._walk(f"{path}/{name}", depth, topdown, on_error, **kwargs)
-                async with aclosing(below):
-                    async for listed in below:
-                        yield listed
-        if not topdown:
-            yield path, dirs, files
-
     # -- plans, listers and pages --
 
     def _lister(
@@ -468,8 +433,3 @@ async def _list_into(queue: asyncio.Queue[Found | None], lister: Lister) -> None
         await queue.put(None)
         raise
     await queue.put(None)
-
-
-def _raise_unless_missing(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error

@@ -19,7 +19,7 @@ from fsspec.utils import other_paths, stringify_path
 
 from fsspec_avroglob.aio.tasks import gather
 from fsspec_avroglob.filesystem.joined import Source
-from fsspec_avroglob.filesystem.listing import ObjectLists
+from fsspec_avroglob.filesystem.walking import ObjectWalks
 from fsspec_avroglob.glob.magic import escape
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Selection:
         )
 
 
-class ObjectSelection(ObjectLists):
+class ObjectSelection(ObjectWalks):
     """The expansion of paths, for all calls that take paths or patterns."""
 
     async def _expand_path(
@@ -266,17 +266,22 @@ class ObjectSelection(ObjectLists):
             return None
         return path in found
 
+    async def _infos_unless_literal(self, pattern: str) -> dict[str, Any] | None:
+        """Return the infos of the files that match, by path; None if an object has that name."""
+        from fsspec_avroglob.glob.results import merged
+
+        parts = await self._matches_unless_literal(pattern, detail=True, withdirs=False)
+        found: dict[str, Any] | None = None if parts is None else merged(parts, detail=True)
+        return found
+
     async def _sources(self, pattern: str) -> list[Source] | None:
         """Return the files that match *pattern*, sorted. None if an object has exactly that name.
 
         Raises FileNotFoundError if nothing matches.
         """
-        from fsspec_avroglob.glob.results import merged
-
-        parts = await self._matches_unless_literal(pattern, detail=True, withdirs=False)
-        if parts is None:
+        found = await self._infos_unless_literal(pattern)
+        if found is None:
             return None
-        found: dict[str, Any] = merged(parts, detail=True)
         if not found:
             raise FileNotFoundError(errno.ENOENT, "No file matches the pattern", pattern)
         return [Source(path, info["size"], info.get("ETag")) for path, info in found.items()]

@@ -136,7 +136,7 @@ class StateFile:
         if isinstance(location.fs, LocalFileSystem):
             await asyncio.to_thread(_replace_file, location.path, data)
         elif isinstance(location.fs, AvroGlobFileSystem):
-            await self._replace_object(location, data, cursor.etag)
+            await self._replace_object(location, data, cursor)
         else:
             await call(location.fs, "pipe_file", location.path, data)
         stored = await self.read()
@@ -144,18 +144,21 @@ class StateFile:
             raise StateConflictError(location.name)
         return stored
 
-    async def _replace_object(self, location: Location, data: bytes, etag: str | None) -> None:
-        condition = {"mode": "create"} if etag is None else {"IfMatch": etag}
+    async def _replace_object(self, location: Location, data: bytes, cursor: Cursor) -> None:
+        etag = cursor.etag
+        condition: dict[str, str] = {"mode": "create"} if etag is None else {"IfMatch": etag}
         try:
             await location.fs._pipe_file(location.path, data, **condition)
         except FileExistsError as error:
             raise StateConflictError(location.name) from error
         except OSError as error:
-            # The first attempt may have been stored and its response lost: the caller looks.
-            if error_code(error.__cause__) == "NotImplemented":
-                await location.fs._pipe_file(location.path, data)
-            elif not is_precondition(error.__cause__):
+            refused = is_precondition(error.__cause__)
+            if not refused and error_code(error.__cause__) != "NotImplemented":
                 raise
+            # The first attempt may have been stored and its response lost: the caller looks. If the
+            # state is the one that was read, the server does not know the condition (Ceph 16).
+            if (await self.read()).commit == cursor.commit:
+                await location.fs._pipe_file(location.path, data)
 
 
 def _replace_file(path: str, data: bytes) -> None:

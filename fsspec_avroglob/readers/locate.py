@@ -269,7 +269,14 @@ async def matching_infos(pattern: Location, **options: Any) -> dict[str, dict[st
 
 
 async def _matches(pattern: Location) -> list[Location]:
-    infos = await matching_infos(pattern)
+    """Return the files that match; the pattern itself if an object of S3 has exactly that name."""
+    if isinstance(pattern.fs, AvroGlobFileSystem) and not pattern.name.endswith("/"):
+        found = await pattern.fs._infos_unless_literal(pattern.path)
+        if found is None:
+            return [pattern]
+        infos = found
+    else:
+        infos = await matching_infos(pattern)
     if not infos:
         text = f"No {_kind(pattern)} matches the pattern"
         raise FileNotFoundError(errno.ENOENT, text, pattern.name)

@@ -10,8 +10,10 @@ import duckdb
 import pytest
 from upath import UPath
 
+from fsspec_avroglob import expand_path, read_avro
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
 from tests.conftest import MakeFs, PutObjects
+from tests.support.avro_data import user_file
 from tests.support.proxy import FaultProxy
 
 # Each name matches "1" as a pattern, if it is one; the first three do not match themselves.
@@ -130,6 +132,14 @@ def test_plain_names_cost_nothing_more(
     proxy.clear()
     counted.rm(f"{bucket}/d/a")
     assert [request.operation for request in proxy.requests] == ["DeleteObjects"]
+
+
+@pytest.mark.parametrize("name", ["a[1].avro", "a{1,2}.avro", "a*.avro", "a?.avro"])
+def test_readers(endpoint: Any, bucket: str, put: PutObjects, name: str) -> None:
+    put({f"r/{name}": user_file(3), "r/a1.avro": user_file(5), "r/a2.avro": user_file(7)})
+    assert len(read_avro(f"avroglob://{bucket}/r/{name}", endpoint.storage_options)) == 3
+    [file] = expand_path(f"avroglob://{bucket}/r/{name}", storage_options=endpoint.storage_options)
+    assert file.endswith(name)
 
 
 def test_duckdb(make_fs: MakeFs, bucket: str, put: PutObjects) -> None:

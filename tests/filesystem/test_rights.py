@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,3 +136,53 @@ def test_listing_tells_what_head_must_not(
     assert counted.isfile(f"{home}/home/ann/2024/x.csv")
     with pytest.raises(FileNotFoundError):
         counted.info(f"{home}/home/ann/a")
+
+
+@pytest.fixture
+def unlisted(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, put: PutObjects, bucket: str
+) -> AvroGlobFileSystem:
+    """A filesystem that may read and write, but not list."""
+    put({"d/a": b"1", "d/n[1].csv": b"2", "d/{n}.csv": b"3", "d/s*.csv": b"4"})
+    refuse(proxy, "ListObjectsV2", lambda request: True)
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("n[1].csv", b"2"), ("{n}.csv", b"3"), ("s*.csv", b"4")]
+)
+def test_literal_name_opens_without_listing(
+    unlisted: AvroGlobFileSystem, bucket: str, name: str, data: bytes
+) -> None:
+    with unlisted.open(f"{bucket}/d/{name}", "rb") as file:
+        assert file.read() == data
+
+
+def test_pattern_is_refused_without_listing(unlisted: AvroGlobFileSystem, bucket: str) -> None:
+    with pytest.raises(PermissionError):
+        unlisted.open(f"{bucket}/d/{{a,b}}.csv", "rb")
+
+
+def test_pattern_opens_where_missing_keys_are_refused(
+    counted: AvroGlobFileSystem, proxy: FaultProxy, put: PutObjects, bucket: str
+) -> None:
+    put({"a1.log": b"x\n", "a2.log": b"y\n"})
+    refuse(proxy, "HeadObject", lambda request: request.key not in ("a1.log", "a2.log"))
+
+    with counted.open(f"{bucket}/a[12].log", "rb") as file:
+        assert file.read() == b"x\ny\n"
+
+
+def test_single_files_are_copied_without_listing(
+    unlisted: AvroGlobFileSystem, bucket: str, tmp_path: Path
+) -> None:
+    unlisted.get(f"{bucket}/d/a", str(tmp_path / "a"))
+    assert (tmp_path / "a").read_bytes() == b"1"
+    unlisted.put(str(tmp_path / "a"), f"{bucket}/d/put")
+    unlisted.cp(f"{bucket}/d/put", f"{bucket}/d/copied")
+    unlisted.mv(f"{bucket}/d/copied", f"{bucket}/d/moved")
+    assert unlisted.cat(f"{bucket}/d/moved") == b"1"
+    with pytest.raises(PermissionError):
+        unlisted.get(f"{bucket}/d", str(tmp_path / "d"), recursive=True)
+    with pytest.raises(PermissionError):
+        unlisted.isdir(f"{bucket}/d")
