@@ -135,7 +135,7 @@ def _verdicts(measured: Sequence[Measurement]) -> Iterator[Verdict]:
 
         def times(peer: str, goal: float, one: Scenario = one, own: Measurement = own) -> Verdict:
             other = found.get((one, peer))
-            text = f"{one.title}: CPU at most {goal:g} x {peer}'s"
+            text = f"{one.title}: CPU at most {goal:.3g} x {peer}'s"
             if other is None or not other.cpu_s:
                 return Verdict(text, None, False)
             ratio = own.cpu_s / other.cpu_s
