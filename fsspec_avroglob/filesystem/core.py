@@ -2,7 +2,8 @@
 
 ============================================== ===================================================
 :class:`~.connection.S3Connection`             options, sessions, requests and their retries
-:class:`~.listing.ObjectLists`                 globs, listings of directories, info
+:class:`~.globs.ObjectGlobs`                   globs
+:class:`~.listing.ObjectLists`                 listings of directories, info
 :class:`~.selection.ObjectSelection`           the objects that a path means
 :class:`~.refused.ObjectInfoByListing`         info where HEAD is refused
 :class:`~.reading.ObjectReads`                 reads of whole objects and ranges, downloads
