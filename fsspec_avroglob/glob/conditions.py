@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypedDict
 
 from fsspec_avroglob.glob.times import duration, modified_time
 
@@ -19,6 +19,15 @@ Moment: TypeAlias = dt.datetime | dt.date | dt.timedelta | str
 
 Times without a zone are in UTC.
 """
+
+
+class Conditions(TypedDict, total=False):
+    """The conditions as keywords of a call (see :class:`FileConditions`)."""
+
+    modified_after: Moment | None
+    modified_before: Moment | None
+    min_size: int | None
+    max_size: int | None
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ class FileConditions:
 
 
 def moment(given: Moment, now: dt.datetime | None = None) -> dt.datetime:
-    """Return a time in UTC. Raises ValueError for what is none."""
+    """Return a time in UTC. Raises ValueError for anything else."""
     if isinstance(given, str):
         given = _parsed(given)
     if isinstance(given, dt.timedelta):

@@ -8,12 +8,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 from fsspec_avroglob.aio.blocking import blocking
 from fsspec_avroglob.aio.tasks import on_io_loop
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
-from fsspec_avroglob.glob.conditions import FileConditions, Moment
+from fsspec_avroglob.glob.conditions import Conditions, FileConditions
 from fsspec_avroglob.glob.magic import is_glob_pattern, literal_directory
 from fsspec_avroglob.readers.locate import (
     SourcePath,
@@ -73,10 +73,7 @@ def expand_path(
     storage_options: StorageOptions = None,
     *,
     glob: bool = True,
-    modified_after: Moment | None = None,
-    modified_before: Moment | None = None,
-    min_size: int | None = None,
-    max_size: int | None = None,
+    **conditions: Unpack[Conditions],
 ) -> list[str]:
     """Return the files that match a glob, sorted, or the one file that *path* names.
 
@@ -105,15 +102,7 @@ def expand_path(
     PatternError
         The pattern is malformed.
     """
-    return expand_paths(
-        [path],
-        storage_options,
-        glob=glob,
-        modified_after=modified_after,
-        modified_before=modified_before,
-        min_size=min_size,
-        max_size=max_size,
-    )
+    return expand_paths([path], storage_options, glob=glob, **conditions)
 
 
 async def expand_path_async(
@@ -121,21 +110,10 @@ async def expand_path_async(
     storage_options: StorageOptions = None,
     *,
     glob: bool = True,
-    modified_after: Moment | None = None,
-    modified_before: Moment | None = None,
-    min_size: int | None = None,
-    max_size: int | None = None,
+    **conditions: Unpack[Conditions],
 ) -> list[str]:
     """:func:`expand_path` as a coroutine."""
-    return await expand_paths_async(
-        [path],
-        storage_options,
-        glob=glob,
-        modified_after=modified_after,
-        modified_before=modified_before,
-        min_size=min_size,
-        max_size=max_size,
-    )
+    return await expand_paths_async([path], storage_options, glob=glob, **conditions)
 
 
 def expand_paths(
@@ -143,19 +121,16 @@ def expand_paths(
     storage_options: StorageOptions = None,
     *,
     glob: bool = True,
-    modified_after: Moment | None = None,
-    modified_before: Moment | None = None,
-    min_size: int | None = None,
-    max_size: int | None = None,
+    **conditions: Unpack[Conditions],
 ) -> list[str]:
     """Return the files of several paths, in the order of the paths; listings run concurrently.
 
     The matches of each glob are sorted, and each file appears once. Parameters and errors are
     those of :func:`expand_path`.
     """
-    conditions = FileConditions.of(modified_after, modified_before, min_size, max_size)
+    wanted = FileConditions.of(**conditions)
     located = locate(paths, storage_options)
-    files = blocking(expand, located, glob=glob, check=True, conditions=conditions)
+    files = blocking(expand, located, glob=glob, check=True, conditions=wanted)
     return [file.name for file in files]
 
 
@@ -164,16 +139,13 @@ async def expand_paths_async(
     storage_options: StorageOptions = None,
     *,
     glob: bool = True,
-    modified_after: Moment | None = None,
-    modified_before: Moment | None = None,
-    min_size: int | None = None,
-    max_size: int | None = None,
+    **conditions: Unpack[Conditions],
 ) -> list[str]:
     """:func:`expand_paths` as a coroutine."""
-    conditions = FileConditions.of(modified_after, modified_before, min_size, max_size)
+    wanted = FileConditions.of(**conditions)
     # Creating a filesystem may block: an archive reads its index.
     located = await asyncio.to_thread(locate, paths, storage_options)
-    files = await on_io_loop(expand, located, glob=glob, check=True, conditions=conditions)
+    files = await on_io_loop(expand, located, glob=glob, check=True, conditions=wanted)
     return [file.name for file in files]
 
 

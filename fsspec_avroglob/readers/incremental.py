@@ -252,7 +252,7 @@ class _Listing:
     new : list of NewFile
         Files that were added or changed.
     order : NameOrder or None
-        The order by date of all names that were listed; None if there is none.
+        The order by date of all names that were listed, if they have one.
     """
 
     def __init__(
