@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow.dataset as pa_dataset
 import pytest
 from upath import UPath
 
@@ -168,10 +170,8 @@ def test_walk_costs_no_more(counted: AvroGlobFileSystem, proxy: FaultProxy, tree
 def test_pandas_on_partitions(
     fs: AvroGlobFileSystem, make_fs: MakeFs, bucket: str, put: PutObjects
 ) -> None:
-    pandas = pytest.importorskip("pandas")
-    parquet = pytest.importorskip("pyarrow.dataset")
-    frame = pandas.DataFrame({"n": [1, 2]}).to_parquet()
+    frame = pd.DataFrame({"n": [1, 2]}).to_parquet()
     put({"p/": b"", "p/day=1/": b"", "p/day=1/a.parquet": frame, "p/day=2/": b""})
-    assert pandas.read_parquet(f"{bucket}/p", filesystem=fs)["n"].tolist() == [1, 2]
-    table = parquet.dataset(f"{bucket}/p", filesystem=make_fs(), partitioning="hive").to_table()
+    assert pd.read_parquet(f"{bucket}/p", filesystem=fs)["n"].tolist() == [1, 2]
+    table = pa_dataset.dataset(f"{bucket}/p", filesystem=make_fs(), partitioning="hive").to_table()
     assert table["day"].to_pylist() == [1, 1]

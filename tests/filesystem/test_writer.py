@@ -68,6 +68,8 @@ def in_finally(fs: AvroGlobFileSystem, path: str, half: str) -> None:
 
 def pandas_csv(fs: AvroGlobFileSystem, path: str, half: str) -> None:
     import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
     class Cell:
         def __str__(self) -> str:
@@ -78,7 +80,6 @@ def pandas_csv(fs: AvroGlobFileSystem, path: str, half: str) -> None:
 
 
 def arrow_writer(fs: AvroGlobFileSystem, path: str, half: str) -> None:
-    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     table = pa.table({"a": [half]})
     with pq.ParquetWriter(path, table.schema, filesystem=fs) as writer:
         writer.write_table(table)
