@@ -68,8 +68,6 @@ def in_finally(fs: AvroGlobFileSystem, path: str, half: str) -> None:
 
 def pandas_csv(fs: AvroGlobFileSystem, path: str, half: str) -> None:
     import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
     class Cell:
         def __str__(self) -> str:
@@ -80,6 +78,9 @@ import pyarrow.parquet as pq
 
 
 def arrow_writer(fs: AvroGlobFileSystem, path: str, half: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     table = pa.table({"a": [half]})
     with pq.ParquetWriter(path, table.schema, filesystem=fs) as writer:
         writer.write_table(table)
