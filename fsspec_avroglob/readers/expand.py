@@ -128,7 +128,7 @@ def expand_paths(
     The matches of each glob are sorted, and each file appears once. Parameters and errors are
     those of :func:`expand_path`.
     """
-    wanted = FileConditions.of(**conditions)
+    wanted = _wanted(conditions, glob)
     located = locate(paths, storage_options)
     files = blocking(expand, located, glob=glob, check=True, conditions=wanted)
     return [file.name for file in files]
@@ -142,11 +142,17 @@ async def expand_paths_async(
     **conditions: Unpack[Conditions],
 ) -> list[str]:
     """:func:`expand_paths` as a coroutine."""
-    wanted = FileConditions.of(**conditions)
+    wanted = _wanted(conditions, glob)
     # Creating a filesystem may block: an archive reads its index.
     located = await asyncio.to_thread(locate, paths, storage_options)
     files = await on_io_loop(expand, located, glob=glob, check=True, conditions=wanted)
     return [file.name for file in files]
+
+
+def _wanted(conditions: Conditions, glob: bool) -> FileConditions | None:
+    if conditions and not glob:
+        raise ValueError(f"{', '.join(conditions)} cannot be checked with glob=False")
+    return FileConditions.of(**conditions) if conditions else None
 
 
 def expand_s3_glob(uri: str, storage_options: StorageOptions = None) -> list[str]:

@@ -282,6 +282,8 @@ async def _matches(pattern: Location, conditions: FileConditions | None = None) 
     if isinstance(pattern.fs, AvroGlobFileSystem) and not pattern.name.endswith("/"):
         found = await pattern.fs._infos_unless_literal(pattern.path)
         if found is None:
+            if conditions is not None and not conditions.holds(await _check_file(pattern)):
+                return []
             return [pattern]
         infos = found
     else:

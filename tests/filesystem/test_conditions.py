@@ -88,3 +88,12 @@ def test_unknown_times() -> None:
         FileConditions.of(modified_after="1d").holds({"name": "a", "type": "file", "size": 1})
     with pytest.raises(ValueError, match="does not tell its size"):
         FileConditions.of(min_size=1).holds({"name": "a", "type": "file", "size": None})
+
+
+def test_literal_names(fs: AvroGlobFileSystem, bucket: str, put: PutObjects) -> None:
+    put({"a[1].txt": b"x"})
+    url = f"s3://{bucket}/a[1].txt"
+    assert expand_path(url, fs.storage_options, min_size=2) == []
+    assert expand_path(url, fs.storage_options, min_size=1) == [url]
+    with pytest.raises(ValueError, match="glob=False"):
+        expand_path(url, fs.storage_options, glob=False, min_size=1)
