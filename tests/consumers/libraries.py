@@ -58,9 +58,10 @@ FSSPEC = Library(
         ),
         Call(
             'len(fsspec.open_files(expand_path("avroglob://bucket/data/part-{0,1,2}.csv", options), **options))',
-            Requests(LIST=3),
+            Requests(LIST=3, HEAD=1),
             3,
             3,
+            remark="the HEAD asks for an object of that name",
         ),
     ),
 )
