@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,14 +98,14 @@ def test_levels_only(endpoint: Endpoint, proxy: FaultProxy, make_fs: MakeFs, lak
 
 
 def test_objects_without_listing(
-    endpoint: Endpoint, proxy: FaultProxy, make_fs: MakeFs, lake: str
+    endpoint: Endpoint, proxy: FaultProxy, make_fs: MakeFs, lake: str, tmp_path: Path
 ) -> None:
     fs = guest(
         endpoint,
         proxy,
         make_fs,
         lake,
-        statement(["s3:GetObject", "s3:PutObject"], f"{lake}/home/ann/*"),
+        statement(["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], f"{lake}/home/ann/*"),
     )
     path = f"{lake}/home/ann/a.csv"
 
@@ -115,6 +116,11 @@ def test_objects_without_listing(
         file.write(b"3")
     with fs.open(f"{path}.new") as read:
         assert read.read() == b"2"
+    fs.get(path, str(tmp_path / "copy"))
+    fs.put(str(tmp_path / "copy"), f"{path}.put")
+    fs.cp(f"{path}.put", f"{path}.cp")
+    fs.mv(f"{path}.cp", f"{path}.mv")
+    assert fs.cat(f"{path}.mv") == b"1"
     for run in (
         lambda: fs.exists(f"{path}.none"),
         lambda: fs.ls(lake),
