@@ -46,6 +46,7 @@ DEPARTURES = {
     f"{_CHANGED}[False]": _READ_AT_ONCE,
     f"{_CHANGED}[True]": _READ_AT_ONCE,
     _FILE + "test_info": "info dicts are copies, so that nobody can change what is cached",
+    _FILE + "test_mkdir_client_region_name": "a client's region is a location on AWS alone",
     _FILE + "test_write_blocks": "the parts of an upload have equal size, which R2 needs",
 }
 
