@@ -85,7 +85,11 @@ class ColumnWriter:
 
     def _block_rows(self, rows: pa.Table | pa.RecordBatch) -> int:
         """Return how many of *rows* make a block."""
-        row_bytes = rows.nbytes / max(rows.num_rows, 1)
+        try:
+            size_bytes = rows.nbytes
+        except pa.ArrowTypeError:  # before Arrow 22, of strings that are views
+            size_bytes = rows.get_total_buffer_size()
+        row_bytes = size_bytes / max(rows.num_rows, 1)
         return max(int(self._block_bytes / max(row_bytes, 1)), 1)
 
     def _stored(self, field: pa.Field, array: pa.Array) -> pa.Array:
