@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from fsspec_avroglob.filesystem.routing import use_for_s3 as use_for_s3
     from fsspec_avroglob.glob.pattern import GlobPattern as GlobPattern
     from fsspec_avroglob.readers.expand import *  # noqa: F403
+    from fsspec_avroglob.readers.incremental import IncrementalGlob as IncrementalGlob
+    from fsspec_avroglob.readers.incremental import NewFile as NewFile
     from fsspec_avroglob.readers.lazy import scan_avro as scan_avro
     from fsspec_avroglob.readers.read import *  # noqa: F403
     from fsspec_avroglob.readers.sources import ResolvedSources as ResolvedSources
