@@ -35,6 +35,7 @@ _CHANGED = _FILE + "test_raise_exception_when_file_has_changed_during_reading"
 _READ_AT_ONCE = "`open` reads a small file at once: a later change of the object does not show"
 
 # Tests of what s3fs does and this package knowingly does not, each with the reason.
+_COPIES = "info dicts are copies, so that nobody can change what is cached"
 DEPARTURES = {
     _FILE + "test_makedirs": _NO_BUCKET,
     _FILE + "test_mkdir_bucket_and_key_1": _NO_BUCKET,
@@ -45,7 +46,8 @@ DEPARTURES = {
     _FILE + "test_errors": "an error within `with fs.open(path, 'wb')` stores nothing",
     f"{_CHANGED}[False]": _READ_AT_ONCE,
     f"{_CHANGED}[True]": _READ_AT_ONCE,
-    _FILE + "test_info": "info dicts are copies, so that nobody can change what is cached",
+    _FILE + "test_info": _COPIES,
+    _FILE + "test_copy_file_without_etag": _COPIES,
     _FILE + "test_mkdir_client_region_name": "a client's region is a location on AWS alone",
     _FILE + "test_write_blocks": "the parts of an upload have equal size, which R2 needs",
 }
