@@ -9,6 +9,7 @@ Examples
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -44,6 +45,8 @@ FSSPEC_OPTIONS = frozenset(
     {"use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache"}
 )
 """Options of every filesystem of fsspec."""
+
+_log = logging.getLogger("fsspec_avroglob")
 
 _CANONICAL = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
 
@@ -378,12 +381,20 @@ def _states_max_retries(retry: object) -> bool:
     return isinstance(retry, RetryPolicy) or (isinstance(retry, Mapping) and "max_retries" in retry)
 
 
+_RETRIES = ("total_max_attempts", "max_attempts", "mode")  # botocore's names
+
+
 def _max_retries(merged: dict[str, Any]) -> int | None:
     """Take max_retries, which botocore's name ``config_kwargs["retries"]`` states too."""
     own: int | None = merged.pop("max_retries", None)
     given = (merged.get("config_kwargs") or {}).get("retries") or {}
     if not isinstance(given, Mapping):
         raise OptionError(f"config_kwargs['retries']={given!r} is not a mapping")
+    if unknown := [name for name in given if name not in _RETRIES]:
+        known = ", ".join(_RETRIES)
+        raise OptionError(f"config_kwargs['retries'] has no {unknown[0]!r}; it knows {known}")
+    if given.get("mode") not in (None, "legacy"):
+        _log.info("config_kwargs['retries']['mode'] has no effect: the option retry says how")
     for name, first in (("total_max_attempts", 1), ("max_attempts", 0)):
         if given.get(name) is None:
             continue

@@ -415,3 +415,18 @@ def test_error_hides_credentials(options: dict[str, Any]) -> None:
         config({**CREDENTIALS, **options})
 
     assert not any(secret in str(caught.value) for secret in CREDENTIALS.values())
+
+
+def test_names_of_botocores_retries() -> None:
+    def config(**retries: object) -> S3Config:
+        return S3Config.from_storage_options({"config_kwargs": {"retries": retries}})
+
+    assert config(max_attempts=4, mode="adaptive").max_retries == 4
+    with pytest.raises(ValueError, match=r"has no 'max_attemps'; it knows total_max_attempts"):
+        config(max_attemps=4)
+
+
+def test_a_mode_without_effect_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "fsspec_avroglob"):
+        S3Config.from_storage_options({"config_kwargs": {"retries": {"mode": "standard"}}})
+    assert "has no effect" in caplog.text

@@ -34,8 +34,9 @@ _NO_BUCKET = "a path below a bucket makes no bucket (docs/how-to/from-s3fs.md)"
 _CHANGED = _FILE + "test_raise_exception_when_file_has_changed_during_reading"
 _READ_AT_ONCE = "`open` reads a small file at once: a later change of the object does not show"
 
-# Tests of what s3fs does and this package knowingly does not, each with the reason.
 _COPIES = "info dicts are copies, so that nobody can change what is cached"
+
+# Tests of what s3fs does and this package knowingly does not, each with the reason.
 DEPARTURES = {
     _FILE + "test_makedirs": _NO_BUCKET,
     _FILE + "test_mkdir_bucket_and_key_1": _NO_BUCKET,
