@@ -107,7 +107,7 @@ class StateFile:
         try:
             part = await read_part(location, 0, None)
         except FileNotFoundError as error:
-            if error_code(error.__cause__) == "NoSuchBucket" or "bucket" in str(error):
+            if error.__cause__ and error_code(error.__cause__.__cause__) == "NoSuchBucket":
                 raise
             return Cursor()
         try:

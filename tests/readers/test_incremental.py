@@ -290,7 +290,7 @@ def test_the_state_is_no_match(fs: AvroGlobFileSystem, put: PutObjects, bucket: 
     put({"1.avro": b"x"})
     for expected in ([f"s3://{bucket}/1.avro"], []):
         glob = IncrementalGlob(
-            f"s3://{bucket}/*", f"s3://{bucket}/state", storage_options=fs.storage_options
+            f"s3://{bucket}/*", f"s3://{bucket}/bucket", storage_options=fs.storage_options
         )
         assert glob.new() == expected
         glob.commit()
