@@ -85,6 +85,12 @@ class ObjectGlobs(ObjectInfo):
         detail, withdirs = kwargs.pop("detail", False), kwargs.pop("withdirs", True)
         callback = kwargs.pop("callback", DEFAULT_CALLBACK)
         start_after = kwargs.pop("start_after", None)
+        planned = self._is_pattern(path) and not (detail and self.version_aware)
+        if start_after is not None and not planned:
+            found = await self._glob(path, maxdepth=maxdepth, detail=True, withdirs=False, **kwargs)
+            start = self._strip_protocol(start_after)
+            later = {p: i for p, i in found.items() if p > start and i["type"] != "directory"}
+            return later if detail else list(later)
         if not self._is_pattern(path):
             return await super()._glob(path, maxdepth=maxdepth, detail=detail, **kwargs)
         plans = self._plans(path, maxdepth, withdirs, start_after)
@@ -197,7 +203,9 @@ class ObjectGlobs(ObjectInfo):
             return
         path = stringify_path(path)
         if not self._is_pattern(path) or (detail and self.version_aware):
-            found = await self._glob(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail)
+            found = await self._glob(
+                path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, start_after=start_after
+            )
             yield list(found.values()) if detail else found
             return
         for plan in self._plans(path, maxdepth, withdirs, start_after):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fsspec_avroglob.filesystem.core import AvroGlobFileSystem
-from tests.conftest import PutObjects
+from tests.conftest import MakeFs, PutObjects
 
 
 def test_finds_later_files_only(fs: AvroGlobFileSystem, put: PutObjects, bucket: str) -> None:
@@ -23,3 +23,18 @@ def test_other_buckets(fs: AvroGlobFileSystem, put: PutObjects, bucket: str) -> 
     put({"a": b"x", "b": b"y"})
     assert fs.glob(f"{bucket}/*", start_after="a-bucket/z") == [f"{bucket}/a", f"{bucket}/b"]
     assert fs.glob(f"{bucket}/*", start_after="z-bucket/a") == []
+
+
+def test_names_and_versions(
+    fs: AvroGlobFileSystem, make_fs: MakeFs, put: PutObjects, bucket: str
+) -> None:
+    put({"a": b"x", "b": b"y"})
+    name = f"{bucket}/a"
+    assert fs.glob(name, start_after=f"{bucket}/A") == list(fs.iglob(name)) == [name]
+    assert fs.glob(name, start_after=name) == list(fs.iglob(name, start_after=name)) == []
+    versions = make_fs(version_aware=True)
+    for found in (
+        versions.glob(f"{bucket}/*", start_after=name, detail=True),
+        [info["name"] for info in versions.iglob(f"{bucket}/*", start_after=name, detail=True)],
+    ):
+        assert list(found) == [f"{bucket}/b"]
